@@ -1,0 +1,69 @@
+"""The `qwen7b` command: its verbs, and how every one of them fails."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from qwen7b import __version__
+from qwen7b.cli.chat import chat
+from qwen7b.cli.complete import complete
+from qwen7b.cli.models import models, pull
+from qwen7b.cli.tokenize import tokenize
+from qwen7b.errors import Qwen7bError
+
+
+class Verbs(TyperGroup):
+    """A user's mistake becomes one line and exit code 1, Ctrl-C exit code 130; a defect keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # while typer still watches over it: a reader that has gone is no error
+            return result
+        except Qwen7bError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    # Plain help takes a third of the time of a coloured one, and plain tracebacks show no prompts.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (chat, complete, pull, models, tokenize):
+    app.command()(verb)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qwen7b {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def qwen7b(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Run first-generation Qwen and its dense successors: chat, complete, and look inside."""
+
+
+def main() -> None:
+    """Entry point of the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(encoding="utf-8", errors="surrogateescape")  # whatever the locale
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    app()

@@ -1,0 +1,52 @@
+"""`qwen7b complete`: a text goes on, without any chat format."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.cli.prompts import read_prompt
+
+
+def complete(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The text to continue; without it, standard input.", show_default=False)
+    ] = None,
+    model: options.Model = "demo",
+    max_new_tokens: options.MaxNewTokens = None,
+    stop: options.Stop = None,
+    greedy: options.AlwaysBest = False,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Continue a text as it stands; prints only the continuation."""
+    text = read_prompt(prompt)
+    loading = options.Loading(model=model, device=device, dtype=dtype, threads=threads, offline=offline)
+    sampling = options.SamplingOptions(
+        greedy=greedy,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+    )
+    qwen = loading.load()
+    from qwen7b.cli.display import PlainDisplay
+    from qwen7b.cli.replies import answer
+
+    pieces = qwen.stream_completion(
+        text, sampling=sampling.over(qwen.default_sampling), max_new_tokens=max_new_tokens, stop=tuple(stop or ())
+    )
+    answer(pieces, None if as_json else PlainDisplay(), model=model, prompt=text)

@@ -1,0 +1,146 @@
+"""How a reply appears while it is being made: plain text, or Markdown on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Protocol
+
+from markdown_it import MarkdownIt
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.markdown import CodeBlock, Heading, Markdown
+from rich.segment import Segment, SegmentLines
+from rich.syntax import Syntax
+
+REDRAWS_PER_SECOND = 12
+# A model may write escape sequences; a terminal must show them, not obey them.
+VISIBLE_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421, 0x0D: None}
+# Tags stay visible text: a chat model that writes <div> means to show it.
+PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+
+
+class Display(Protocol):
+    def push(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def reply_display() -> Display:
+    """Markdown on a terminal, else plain text."""
+    return MarkdownDisplay(chat_console()) if sys.stdout.isatty() else PlainDisplay()
+
+
+def chat_console() -> Console:
+    """A console that prints text as it is: no markup, no emoji codes, no colouring of numbers."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+class PlainDisplay:
+    """The text as it is, ended by a newline."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def push(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text.translate(VISIBLE_CONTROLS) if sys.stdout.isatty() else text)
+            sys.stdout.flush()
+            self._last = text[-1]
+
+    def close(self) -> None:
+        if self._last != "\n":
+            print(flush=True)
+
+
+class MarkdownDisplay:
+    """Finished Markdown blocks stay on the screen; the one being written is redrawn below them."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._next_redraw = 0.0
+        self._unfinished = ""
+        self._live = Live("…", console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._live.start(refresh=True)
+
+    def push(self, text: str) -> None:
+        self._unfinished += text.translate(VISIBLE_CONTROLS)
+        start = self._clock()
+        if start < self._next_redraw:
+            return
+        *finished, self._unfinished = split_blocks(self._unfinished)
+        # Only the end of a block that would outgrow the window is shown while it grows.
+        tail = self._lines(self._unfinished)[-max(self._console.height - 2, 1) :]
+        with self._console:  # gathers what follows into one write, so that nothing flickers
+            self._live.update(SegmentLines(tail, new_lines=True), refresh=True)
+            self._settle(finished)
+        end = self._clock()
+        # A long block takes long to draw: most of the time is left to the model.
+        self._next_redraw = end + max(1 / REDRAWS_PER_SECOND, 10 * (end - start))
+
+    def close(self) -> None:
+        self._live.update("", refresh=True)
+        self._live.stop()
+        *finished, last = split_blocks(self._unfinished + "\n")
+        self._settle(finished)
+        self._console.print(SegmentLines(self._lines(last), new_lines=True))
+
+    def _settle(self, blocks: list[str]) -> None:
+        for block in blocks:
+            self._console.print(SegmentLines([*self._lines(block), []], new_lines=True))
+
+    def _lines(self, markdown: str) -> list[list[Segment]]:
+        """The rendered lines, without blanks to their right and without blank lines around them."""
+        lines = [trimmed(line) for line in self._console.render_lines(ChatMarkdown(markdown), pad=False)]
+        filled = [number for number, line in enumerate(lines) if line]
+        return lines[filled[0] : filled[-1] + 1] if filled else []
+
+
+def trimmed(line: list[Segment]) -> list[Segment]:
+    while line and not line[-1].text.strip():
+        line = line[:-1]
+    return [*line[:-1], Segment(line[-1].text.rstrip(), line[-1].style)] if line else []
+
+
+def split_blocks(markdown: str) -> list[str]:
+    """Top-level blocks; only the last can still be changed by more text.
+
+    >>> split_blocks("# Title\\n\\nSome text\\n\\n- item\\n- it")
+    ['# Title\\n\\n', 'Some text\\n\\n', '- item\\n- it']
+    """
+    # Only whole lines tell what they are: "#" may yet become "#1", which is no heading.
+    *lines, partial_line = markdown.split("\n")
+    tokens = PARSER.parse("\n".join(lines))
+    starts = [token.map[0] for token in tokens if token.level == 0 and token.map][1:]
+    edges = [0, *starts, len(lines)]
+    blocks = ["".join(line + "\n" for line in lines[start:end]) for start, end in pairwise(edges)]
+    blocks[-1] += partial_line
+    return blocks
+
+
+class ChatMarkdown(Markdown):
+    """Markdown as chat models mean it: line breaks are kept, tags are text, code can be copied as it stands."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(markup)
+        self.parsed = PARSER.parse(markup)
+        for token in self.parsed:
+            for child in token.children or ():
+                if child.type == "softbreak":
+                    child.type = "hardbreak"
+
+
+class _LeftHeading(Heading):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.text.justify = "left"
+        yield self.text
+
+
+class _BareCode(CodeBlock):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Syntax(str(self.text).rstrip(), self.lexer_name, theme="ansi_dark", word_wrap=True)
+
+
+ChatMarkdown.elements = {**Markdown.elements, "heading_open": _LeftHeading, "fence": _BareCode, "code_block": _BareCode}

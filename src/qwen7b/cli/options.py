@@ -1,0 +1,123 @@
+"""Options that several verbs share, each declared once, and what they amount to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qwen7b.errors import SettingError
+
+if TYPE_CHECKING:
+    from qwen7b import Greedy, Qwen, Sample
+
+
+class Precision(str, Enum):
+    """Number formats a model can compute in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[Precision | None, typer.Option("--dtype", help="Number format; by default the device's best.")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+MaxNewTokens = Annotated[
+    int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="End the reply after N tokens.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the reply before this text; repeatable.")
+]
+AlwaysBest = Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="X", help="Below 1 safer, above 1 more varied.")
+]
+TopK = Annotated[
+    int | None, typer.Option("--top-k", metavar="K", help="Choose among the K likeliest tokens; 0: among all.")
+]
+TopP = Annotated[
+    float | None, typer.Option("--top-p", metavar="P", help="Choose among the likeliest tokens that make up P of 1.")
+]
+MinP = Annotated[
+    float | None, typer.Option("--min-p", metavar="P", help="Drop tokens less likely than P times the likeliest.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed gives the same reply.")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loading:
+    """Which model to load, and how."""
+
+    model: str
+    device: str
+    dtype: Precision | None
+    threads: int | None
+    offline: bool
+
+    def __post_init__(self) -> None:
+        cores = os.cpu_count() or 1
+        if self.threads is not None and not 1 <= self.threads <= cores:
+            raise SettingError(f"--threads must lie between 1 and this machine's {cores} cores, found {self.threads}")
+
+    def load(self) -> Qwen:
+        import torch
+
+        import qwen7b
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
+        # None leaves the environment's own offline switch in force.
+        return qwen7b.load(self.model, device=self.device, dtype=dtype, offline=self.offline or None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingOptions:
+    """The sampling options as typed; None where an option was not given."""
+
+    greedy: bool
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        contradicting = self._given().keys() - {"repetition_penalty"}
+        if self.greedy and contradicting:
+            flags = ", ".join(sorted("--" + name.replace("_", "-") for name in contradicting))
+            raise SettingError(
+                f"--greedy leaves nothing to chance, so it cannot go with {flags}: drop one or the other"
+            )
+        if self.temperature == 0:
+            raise SettingError("--temperature must be above 0, found 0: for no randomness use --greedy")
+        self.over(None)  # a value out of range is refused here, before a model is loaded
+
+    def over(self, default: Greedy | Sample | None) -> Greedy | Sample | None:
+        """These options laid over a model's default; None where no option was given."""
+        from qwen7b import Greedy, Sample
+
+        given = self._given()
+        if self.greedy:
+            return Greedy(**given)
+        if not given:
+            return None
+        if isinstance(default, Sample) or (isinstance(default, Greedy) and given.keys() <= {"repetition_penalty"}):
+            given = asdict(default) | given
+            return type(default)(**given)
+        return Sample(**given)
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}

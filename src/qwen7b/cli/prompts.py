@@ -1,0 +1,33 @@
+"""The prompt of a one-shot verb: its argument, or else standard input."""
+
+from __future__ import annotations
+
+import sys
+
+from qwen7b.errors import PromptError
+
+
+def read_prompt(argument: str | None) -> str:
+    """The argument, or else standard input less its final newline. Raises PromptError where there is no text."""
+    text = read_text(argument).removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise PromptError("the prompt is empty: give some text as an argument or on standard input")
+    return text
+
+
+def read_text(argument: str | None) -> str:
+    """The argument, or else all of standard input, exactly. Raises PromptError where that is not UTF-8."""
+    if argument is not None:
+        # What of an argument is not UTF-8 reaches Python as lone surrogates; this brings the bytes back.
+        data, origin = argument.encode("utf-8", "surrogateescape"), "the argument"
+    elif sys.stdin is None or sys.stdin.isatty():
+        raise PromptError("there is no text: give it as an argument or on standard input")
+    else:
+        data, origin = sys.stdin.buffer.read(), "standard input"
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            f"{origin} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}; "
+            "convert it first, for example with iconv -f GB18030 -t UTF-8"
+        ) from error

@@ -1,0 +1,94 @@
+"""Following a reply while it is made, and saying how it went."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from qwen7b import Piece, Reply
+    from qwen7b.cli.display import Display
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimedReply:
+    """A reply and how long it took; seconds count from the question."""
+
+    reply: Reply
+    seconds: float
+    seconds_to_first_piece: float
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed of writing, the reading of the prompt left out; None for a reply of fewer than two tokens."""
+        writing = self.seconds - self.seconds_to_first_piece
+        tokens = self.reply.usage.completion_tokens - 1
+        return tokens / writing if tokens > 0 and writing > 0 else None
+
+    @property
+    def summary(self) -> str:
+        """For a person, as in "34 tokens, 12.3 tokens/s, cut off at the token limit"."""
+        num_tokens = self.reply.usage.completion_tokens
+        parts = [f"{num_tokens} token{'' if num_tokens == 1 else 's'}"]
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:.1f} tokens/s")
+        if self.reply.finish_reason == "length":
+            parts.append("cut off at the token limit")
+        elif self.reply.finish_reason != "stop":
+            parts.append(self.reply.finish_reason)
+        return ", ".join(parts)
+
+    def document(self, **asked: object) -> dict[str, Any]:
+        """For --json: what was asked, then what came back."""
+        return {
+            **asked,
+            "text": self.reply.text,
+            "token_ids": list(self.reply.token_ids),
+            "finish_reason": self.reply.finish_reason,
+            "usage": asdict(self.reply.usage),
+            "seconds": round(self.seconds, 4),
+            "seconds_to_first_piece": round(self.seconds_to_first_piece, 4),
+            "tokens_per_second": self.tokens_per_second and round(self.tokens_per_second, 2),
+        }
+
+
+def follow(pieces: Iterator[Piece], display: Display | None) -> TimedReply:
+    """Show a reply as it is made. Ctrl-C ends it, and what was said until then is the reply."""
+    assert isinstance(pieces, Generator)
+    start = time.perf_counter()
+    seconds_to_first: float | None = None
+    reply: Reply | None = None
+    try:
+        while reply is None:
+            try:
+                piece = next(pieces)
+                reply = piece.reply
+                if piece.text and seconds_to_first is None:
+                    seconds_to_first = time.perf_counter() - start
+                if display is not None:
+                    display.push(piece.text)
+            except KeyboardInterrupt as interrupt:
+                # While the model works it makes a last piece of Ctrl-C itself; here a piece was being shown.
+                if reply is None:
+                    reply = pieces.throw(interrupt).reply
+    finally:
+        if display is not None:
+            display.close()
+    seconds = time.perf_counter() - start
+    if seconds_to_first is None:
+        seconds_to_first = seconds
+    return TimedReply(reply=reply, seconds=seconds, seconds_to_first_piece=seconds_to_first)
+
+
+def answer(pieces: Iterator[Piece], display: Display | None, **asked: object) -> None:
+    """One reply, shown as it is made or, without a display, as one JSON document; exit code 130 if interrupted."""
+    timed = follow(pieces, display)
+    if display is None:
+        typer.echo(json.dumps(timed.document(**asked), ensure_ascii=False))
+    if timed.reply.finish_reason == "interrupted":
+        raise typer.Exit(130)

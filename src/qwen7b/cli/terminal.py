@@ -1,0 +1,82 @@
+"""The line editor of a conversation: history across sessions, and several lines in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import Output
+
+from qwen7b.weights.environment import cache_folder
+
+QUOTES = '"""'
+
+
+def open_session(
+    commands: Iterable[str] = (),
+    *,
+    history: History | None = None,
+    input: Input | None = None,
+    output: Output | None = None,
+) -> PromptSession[str]:
+    """Enter sends; Alt-Enter, a backslash before Enter, or an open triple quote begin another line."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.document.text_before_cursor.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        elif is_open(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def begin_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return PromptSession(
+        FormattedText([("bold", "> ")]),
+        prompt_continuation="  ",
+        multiline=True,
+        key_bindings=keys,
+        history=history or kept_history(cache_folder() / "chat_history"),
+        completer=WordCompleter(list(commands), sentence=True),
+        complete_while_typing=False,
+        reserve_space_for_menu=0,
+        input=input,
+        output=output,
+    )
+
+
+def is_open(text: str) -> bool:
+    """Whether a message that begins with a triple quote still lacks its closing one."""
+    text = text.strip()
+    return text.startswith(QUOTES) and (len(text) < 2 * len(QUOTES) or not text.endswith(QUOTES))
+
+
+def unquoted(text: str) -> str:
+    """What a typed message says: without its triple quotes, or without the blanks around it."""
+    text = text.strip()
+    if text.startswith(QUOTES):
+        return text.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")
+    return text
+
+
+def kept_history(path: Path) -> History:
+    """The history in a file that only its owner may read; in memory where that cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        with path.open("ab"):
+            return FileHistory(path)
+    except OSError:
+        return InMemoryHistory()

@@ -1,0 +1,55 @@
+"""What can go wrong, as types. Each message is one sentence: what is wrong, what was found, what to do.
+
+Qwen7bError
+├── ModelNotFoundError   no known name, folder, file or hub repository of that name
+├── DownloadError        a source could not be reached, or sent other bytes than expected
+├── CheckpointError      a checkpoint or tokenizer file is damaged, incomplete or contradicts itself
+├── UnsupportedError     a valid artefact or setting that qwen7b does not run
+├── PromptError          a prompt or conversation that cannot be answered as it stands
+├── ResourceError        not enough memory or disk space
+├── SettingError         a setting out of range or unknown (also a ValueError)
+└── MissingExtraError    an optional library is not installed (also an ImportError)
+"""
+
+
+class Qwen7bError(Exception):
+    """Base of every error that is a user's to mend rather than a defect of qwen7b."""
+
+
+class ModelNotFoundError(Qwen7bError):
+    """No known name, folder, file or hub repository of that name."""
+
+
+class DownloadError(Qwen7bError):
+    """A source could not be reached, or sent other bytes than expected."""
+
+
+class CheckpointError(Qwen7bError):
+    """A checkpoint or tokenizer file is damaged, incomplete or contradicts itself."""
+
+
+class UnsupportedError(Qwen7bError):
+    """A valid artefact or setting that qwen7b does not run."""
+
+
+class PromptError(Qwen7bError):
+    """A prompt or conversation that cannot be answered as it stands."""
+
+
+class ResourceError(Qwen7bError):
+    """Not enough memory or disk space."""
+
+
+class SettingError(Qwen7bError, ValueError):
+    """A setting out of range or unknown."""
+
+
+class MissingExtraError(Qwen7bError, ImportError):
+    """An optional library is not installed.
+
+    >>> str(MissingExtraError("modelscope", extra="modelscope"))
+    "modelscope is not installed: run pip install 'qwen7b[modelscope]'"
+    """
+
+    def __init__(self, library: str, *, extra: str) -> None:
+        super().__init__(f"{library} is not installed: run pip install 'qwen7b[{extra}]'")

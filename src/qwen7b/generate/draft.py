@@ -1,0 +1,60 @@
+"""One reply in the making: tokens in, settled text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen7b.generate.engine import Token
+from qwen7b.generate.reply import FinishReason, Piece, Reply, TokenLogprob, Usage
+from qwen7b.generate.stopping import StopStrings
+from qwen7b.text import Detokenizer, Tokenizer
+
+
+class Draft:
+    """One reply in the making: its tokens and the text that is settled so far."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        prompt_tokens: int,
+        stop_ids: frozenset[int],
+        stop: Sequence[str],
+        with_logprobs: bool,
+    ) -> None:
+        self.stop_ids = stop_ids
+        self.detokenizer = Detokenizer(tokenizer, skip_control=True)
+        self.stop_strings = StopStrings(stop)
+        self.prompt_tokens = prompt_tokens
+        self.text = ""
+        self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprob] | None = [] if with_logprobs else None
+        self.completion_tokens = 0
+        self.stopped = False
+
+    def push(self, token: Token) -> str:
+        """Take in a token; the text that it settles."""
+        self.completion_tokens += 1
+        if token.id in self.stop_ids:
+            self.stopped = True
+            return ""
+        self.token_ids.append(token.id)
+        if self.logprobs is not None and token.logprob:
+            self.logprobs.append(token.logprob)
+        text = self.stop_strings.push(self.detokenizer.push(token.id))
+        self.stopped = self.stop_strings.found is not None
+        self.text += text
+        return text
+
+    def end(self, finish_reason: FinishReason, text: str = "") -> Piece:
+        """The last piece: the text still held back, after `text` of the last token, and the reply."""
+        rest = self.stop_strings.push(self.detokenizer.flush()) + self.stop_strings.flush()
+        self.text += rest
+        reply = Reply(
+            text=self.text,
+            token_ids=self.token_ids,
+            finish_reason="stop" if self.stop_strings.found else finish_reason,
+            usage=Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens),
+            logprobs=self.logprobs,
+        )
+        return Piece(text=text + rest, reply=reply)

@@ -1,0 +1,128 @@
+"""The engine: a batch of token sequences, continued one token each at every step. Knows nothing of text.
+
+batch = Batch(model, prompts, sampling=Greedy(), max_lengths=[64])
+while batch.active:
+    for token in batch.step():
+        if token.id in stop_ids: batch.finish(token.sequence)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qwen7b.generate.reply import TokenLogprob
+from qwen7b.generate.sampling import Sample, Sampling, pick
+from qwen7b.model import NtkMode, Transformer
+
+PREFILL_CHUNK = 512
+"""Prompt tokens a pass: bounds the memory of a long prompt's activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that a step added to a sequence."""
+
+    sequence: int
+    id: int
+    logprob: TokenLogprob | None
+
+
+class Batch:
+    """Sequences being continued together. Each gives the tokens that it would give alone.
+
+    prompts      token ids of each sequence, none empty
+    max_lengths  tokens each sequence may have in all; it is finished when it has as many
+    vocab_size   ids at and past it are never picked
+    logprobs     None for no log-probabilities, else how many likeliest tokens to list with each
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        prompts: Sequence[Sequence[int]],
+        *,
+        sampling: Sampling,
+        max_lengths: Sequence[int],
+        vocab_size: int,
+        logprobs: int | None = None,
+        ntk: NtkMode = "recompute",
+    ) -> None:
+        assert prompts and all(prompts)
+        assert all(limit > len(prompt) for limit, prompt in zip(max_lengths, prompts, strict=True))
+        self.model = model
+        self.sampling = sampling
+        self.vocab_size = vocab_size
+        self.logprobs = logprobs
+        self.max_lengths = list(max_lengths)
+        self.sequences = [list(prompt) for prompt in prompts]
+        self.active = list(range(len(prompts)))
+        self.cache = model.new_cache(batch_size=len(prompts), max_length=max(max_lengths), ntk=ntk)
+        self.cache.plan([len(prompt) for prompt in prompts])
+        self._rows = list(self.active)  # sequence of each row of the cache
+        self._generators = [torch.Generator() for _ in prompts]
+        for generator in self._generators:
+            if isinstance(sampling, Sample) and sampling.seed is not None:
+                generator.manual_seed(sampling.seed)
+            else:
+                generator.seed()
+
+    def finish(self, sequence: int) -> None:
+        """Add no more tokens to a sequence."""
+        self.active.remove(sequence)
+
+    @torch.inference_mode()
+    def step(self) -> list[Token]:
+        """Add one token to each active sequence; one that reaches its max_length is finished."""
+        if self._rows != self.active:
+            self.cache = self.cache.select([self._rows.index(sequence) for sequence in self.active])
+            self._rows = list(self.active)
+        tokens = [self._pick(*pair) for pair in zip(self.active, self._last_logits(), strict=True)]
+        for token in tokens:
+            sequence = self.sequences[token.sequence]
+            sequence.append(token.id)
+            if len(sequence) >= self.max_lengths[token.sequence]:
+                self.finish(token.sequence)
+        return tokens
+
+    def _last_logits(self) -> Tensor:
+        """float32 logits (B, V) behind each active sequence, of the ids that may be picked."""
+        last: dict[int, Tensor] = {}
+        while len(last) < len(self.active):
+            chunks = [
+                self.sequences[sequence][held : held + PREFILL_CHUNK]
+                for sequence, held in zip(self.active, self.cache.lengths, strict=True)
+            ]
+            counts = [len(chunk) for chunk in chunks]  # 0 for a prompt that is in already, while longer ones go on
+            ids_BT = torch.tensor([chunk + [0] * (max(counts) - len(chunk)) for chunk in chunks])
+            hidden_BTC = self.model.hidden(ids_BT, cache=self.cache, lengths=counts)
+            for row, sequence in enumerate(self.active):
+                if counts[row] and self.cache.lengths[row] == len(self.sequences[sequence]):
+                    last[row] = hidden_BTC[row, counts[row] - 1]
+        last_BC = torch.stack([last[row] for row in range(len(self.active))])
+        logits_BV: Tensor = self.model.head(last_BC)
+        return logits_BV[:, : self.vocab_size].float()
+
+    def _pick(self, sequence: int, logits_V: Tensor) -> Token:
+        token_id = pick(
+            logits_V,
+            self.sampling,
+            seen_ids=self.sequences[sequence],
+            generator=self._generators[sequence],
+        )
+        if self.logprobs is None:
+            return Token(sequence, token_id, None)
+        logprobs_V = logits_V.log_softmax(dim=-1)
+        top = logprobs_V.topk(self.logprobs)
+        return Token(
+            sequence,
+            token_id,
+            TokenLogprob(
+                token_id=token_id,
+                logprob=float(logprobs_V[token_id]),
+                top=tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True)),
+            ),
+        )

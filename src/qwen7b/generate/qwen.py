@@ -1,0 +1,203 @@
+"""`Qwen`: a model with its tokenizer and defaults. Prompts and conversations in, replies out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError, PromptError, SettingError
+from qwen7b.generate.draft import Draft
+from qwen7b.generate.engine import Batch
+from qwen7b.generate.reply import Piece, Reply
+from qwen7b.generate.request import Request, Settings, default_sampling
+from qwen7b.model import Transformer
+from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
+from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Conversation = str | Sequence[Message]
+"""A question, or messages that end with one."""
+
+
+def load(
+    model: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    context_length: int | None = None,
+    offline: bool | None = None,
+) -> Qwen:
+    """Load a known model ("demo"), a checkpoint folder, a .gguf file or a hub id ("Qwen/Qwen-7B-Chat").
+
+    `context_length` replaces the checkpoint's own limit of tokens a sequence. `dtype` as for `load_model`. With
+    `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
+    see `errors.py`.
+
+    >>> qwen = load("demo")  # doctest: +SKIP
+    >>> qwen.chat("你好").text  # doctest: +SKIP
+    """
+    checkpoint = open_checkpoint(locate(model, offline=offline))
+    tokenizer = load_tokenizer(checkpoint.path)
+    if tokenizer.vocab_size > checkpoint.config.vocab_rows:
+        raise CheckpointError(
+            f"{checkpoint.path} has a tokenizer of {tokenizer.vocab_size} tokens but a model of "
+            f"{checkpoint.config.vocab_rows} rows: they do not belong together"
+        )
+    return Qwen(
+        load_model(checkpoint, dtype=dtype, device=device),
+        tokenizer,
+        generation=checkpoint.generation,
+        context_length=context_length,
+        name=str(model),
+    )
+
+
+class Qwen:
+    """A model ready to talk. Holds no conversation: each call is given its own."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        *,
+        generation: GenerationSettings | None = None,
+        context_length: int | None = None,
+        name: str = "",
+    ) -> None:
+        if context_length is not None and context_length < 2:
+            raise SettingError(f"context_length must be at least 2, found {context_length}")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.generation = generation or GenerationSettings()
+        self.context_length = context_length or model.config.context_length
+        self.stop_ids = self.generation.stop_ids | tokenizer.stop_ids
+        self.default_sampling = default_sampling(self.generation)
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model was trained to chat, as far as its checkpoint tells; without a word of it, yes."""
+        if self.generation.is_chat is not None or not self.tokenizer.is_chatml:
+            return bool(self.generation.is_chat)
+        if self.config.family == "qwen" or not self.generation.stop_ids:
+            return True
+        return self.tokenizer.im_end_id in self.generation.stop_ids
+
+    def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
+        """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
+
+        Settings, see `Settings`, are all optional. Ctrl-C ends the reply and keeps what was said: its finish_reason
+        is then "interrupted". Raises PromptError where the prompt does not fit the context, where the conversation
+        has no question, or where the model is a base model.
+        """
+        return self.chat_batch([messages], **settings)[0]
+
+    def stream(self, messages: Conversation, **settings: Unpack[Settings]) -> Generator[Piece, None, None]:
+        """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
+        request = Request(self.generation, **settings)
+        return self._stream_one(self._chat_ids(messages, request), request)
+
+    def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
+        """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
+        request = Request(self.generation, **settings)
+        return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
+
+    def complete(self, prompt: str, **settings: Unpack[Settings]) -> Reply:
+        """Continue a text. Raises PromptError where it is empty or does not fit the context."""
+        return self.complete_batch([prompt], **settings)[0]
+
+    def stream_completion(self, prompt: str, **settings: Unpack[Settings]) -> Generator[Piece, None, None]:
+        """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
+        request = Request(self.generation, **settings)
+        return self._stream_one(self._prompt_ids(prompt), request)
+
+    def complete_batch(self, prompts: Sequence[str], **settings: Unpack[Settings]) -> list[Reply]:
+        """Like `complete`, for several texts at once; each is continued as it would be alone."""
+        request = Request(self.generation, **settings)
+        return self._replies([self._prompt_ids(prompt) for prompt in prompts], request)
+
+    def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
+        if not self.is_chat:
+            raise PromptError(
+                f"{self.name or 'this model'} is a base model, not trained to chat: use complete, or load its chat "
+                "version"
+            )
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        return chat_prompt(
+            self.tokenizer,
+            messages,
+            history_token_limit=request.history_token_limit,
+            context_length=self.context_length,
+            reply_tokens=request.max_new_tokens,
+        )
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        ids = self.tokenizer.encode(prompt)
+        if not ids:
+            raise PromptError("the prompt is empty: give some text to continue")
+        if len(ids) >= self.context_length:
+            raise PromptError(
+                f"the prompt has {len(ids)} tokens, which leaves none of the context's {self.context_length} for a "
+                "reply: shorten it"
+            )
+        return ids
+
+    def _stream_one(self, prompt: list[int], request: Request) -> Generator[Piece, None, None]:
+        return (piece for _, piece in self._stream([prompt], request))
+
+    def _replies(self, prompts: list[list[int]], request: Request) -> list[Reply]:
+        if not prompts:
+            return []
+        replies = {index: piece.reply for index, piece in self._stream(prompts, request) if piece.reply}
+        return [replies[index] for index in range(len(prompts))]
+
+    def _stream(self, prompts: list[list[int]], request: Request) -> Iterator[tuple[int, Piece]]:
+        """Pieces of all replies as they come, each with its prompt's index."""
+        batch = Batch(
+            self.model,
+            prompts,
+            sampling=request.sampling,
+            max_lengths=[min(len(prompt) + request.max_new_tokens, self.context_length) for prompt in prompts],
+            vocab_size=self.tokenizer.vocab_size,
+            logprobs=request.logprobs,
+            ntk=request.ntk,
+        )
+        drafts = [
+            Draft(
+                self.tokenizer,
+                prompt_tokens=len(prompt),
+                stop_ids=self.stop_ids,
+                stop=request.stop,
+                with_logprobs=request.logprobs is not None,
+            )
+            for prompt in prompts
+        ]
+        while batch.active:
+            try:
+                tokens = batch.step()
+            except KeyboardInterrupt:
+                for index in batch.active:
+                    yield index, drafts[index].end("interrupted")
+                return
+            for token in tokens:
+                draft, index = drafts[token.sequence], token.sequence
+                text = draft.push(token)
+                if draft.stopped:
+                    if index in batch.active:
+                        batch.finish(index)
+                    yield index, draft.end("stop", text)
+                elif index not in batch.active:
+                    yield index, draft.end("length", text)
+                elif text:
+                    yield index, Piece(text=text)

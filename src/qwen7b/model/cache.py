@@ -1,0 +1,118 @@
+"""Keys, values and all else that belongs to a batch of sequences, so that nothing of it lives on a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.model.rotary import ntk_alpha
+
+NtkMode = Literal["recompute", "original", "reserve"]
+"""When dynamic NTK chooses alpha anew. "recompute": whenever the length crosses into another alpha, at the cost of
+one pass over the sequence, so that step-by-step decoding equals one full pass. "original": at the first call only,
+as the original did. "reserve": once, for the cache's full length."""
+
+
+class Cache:
+    """Keys and values of B sequences of up to S tokens, which may differ in length.
+
+    Slot s of a sequence holds its position s. Slots at and past `lengths[b]` hold no token; no query sees them.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        batch_size: int,
+        max_length: int,
+        ntk: NtkMode = "recompute",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch_size < 1 or max_length < 1:
+            raise SettingError(f"batch_size and max_length must be at least 1, found {batch_size} and {max_length}")
+        if ntk not in get_args(NtkMode):
+            raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {ntk!r}")
+        shape = (config.num_layers, batch_size, config.num_kv_heads, max_length, config.head_size)
+        self.config = config
+        self.ntk = ntk
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (layer, B, K, S, D)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.ids = torch.zeros((batch_size, max_length), dtype=torch.long)  # what a recompute starts from
+        self.lengths = [0] * batch_size
+        self.alphas = [1.0] * batch_size
+        self.planned_lengths = [0] * batch_size
+
+    @property
+    def max_length(self) -> int:
+        return self.ids.shape[1]
+
+    def plan(self, lengths: Sequence[int]) -> None:
+        """Say how long each sequence will be once its prompt is in, so that alpha is chosen once for all its chunks."""
+        self.planned_lengths = list(lengths)
+
+    def grown_lengths(self, counts: Sequence[int]) -> list[int]:
+        """Lengths after `counts` more tokens each. Raises PromptError where one does not fit."""
+        grown = [length + count for length, count in zip(self.lengths, counts, strict=True)]
+        if max(grown) > self.max_length:
+            raise PromptError(
+                f"{max(grown)} tokens do not fit a cache of {self.max_length}: make one with a larger max_length"
+            )
+        return grown
+
+    def choose_alphas(self, grown: Sequence[int]) -> list[float]:
+        """NTK alpha of each sequence for a pass that brings it to the length in `grown`."""
+        if not self.config.dynamic_ntk:
+            return [1.0] * len(grown)
+        trained_length = self.config.trained_length
+        if self.ntk == "reserve":
+            return [ntk_alpha(self.max_length, trained_length=trained_length)] * len(grown)
+        return [
+            alpha if self.ntk == "original" and length else ntk_alpha(max(planned, new), trained_length=trained_length)
+            for alpha, length, planned, new in zip(self.alphas, self.lengths, self.planned_lengths, grown, strict=True)
+        ]
+
+    def write(self, layer: int, key_BTKD: Tensor, value_BTKD: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a layer's new keys and values behind the old; returns all of them up to the longest, (B, K, S, D)."""
+        new = key_BTKD.shape[1]
+        longest = min(max(self.lengths) + new, self.max_length)
+        for store, fresh_BTKD in ((self.keys[layer], key_BTKD), (self.values[layer], value_BTKD)):
+            fresh_BKTD = fresh_BTKD.transpose(1, 2)
+            if len(set(self.lengths)) == 1:
+                store[:, :, self.lengths[0] : longest] = fresh_BKTD[:, :, : longest - self.lengths[0]]
+            else:
+                for row, start in enumerate(self.lengths):
+                    fits = min(new, self.max_length - start)  # what is cut off is padding
+                    store[row, :, start : start + fits] = fresh_BKTD[row, :, :fits]
+        return self.keys[layer, :, :, :longest], self.values[layer, :, :, :longest]
+
+    def advance(self, ids_BT: Tensor, counts: Sequence[int], alphas: Sequence[float]) -> None:
+        """Count the tokens of a finished pass as held."""
+        for row, (start, count) in enumerate(zip(self.lengths, counts, strict=True)):
+            self.ids[row, start : start + count] = ids_BT[row, :count].cpu()
+            self.lengths[row] = start + count
+        self.alphas = list(alphas)
+
+    def row(self, index: int) -> Cache:
+        """A cache of one sequence that shares this one's memory, empty: to fill the sequence's slots again."""
+        return self._with_rows(slice(index, index + 1))
+
+    def select(self, rows: Sequence[int]) -> Cache:
+        """A cache with copies of the sequences `rows`, in that order; a row may be named more than once."""
+        chosen = self._with_rows(list(rows))
+        for name in ("lengths", "alphas", "planned_lengths"):
+            setattr(chosen, name, [getattr(self, name)[row] for row in rows])
+        return chosen
+
+    def _with_rows(self, rows: slice | list[int]) -> Cache:
+        view = object.__new__(Cache)
+        view.config, view.ntk = self.config, self.ntk
+        view.keys, view.values, view.ids = self.keys[:, rows], self.values[:, rows], self.ids[rows]
+        batch_size = view.ids.shape[0]
+        view.lengths, view.alphas, view.planned_lengths = [0] * batch_size, [1.0] * batch_size, [0] * batch_size
+        return view

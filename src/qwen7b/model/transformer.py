@@ -1,0 +1,124 @@
+"""The model: embedding, layers, norm and head, over a batch of sequences that may differ in length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import SettingError
+from qwen7b.model.cache import Cache, NtkMode
+from qwen7b.model.layers import Layer, Positions, RMSNorm
+from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
+
+
+class Transformer(nn.Module):
+    """A dense Qwen, Qwen2 or Llama decoder. Holds weights and no sequence: what a sequence needs is in its Cache.
+
+    Parameters are uninitialized; `qwen7b.load_model` fills them from a checkpoint.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
+        self.head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
+        if config.tied_head:
+            self.head.weight = self.embedding.weight
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.norm.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.norm.weight.device
+
+    def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
+        """An empty cache for `batch_size` sequences of up to `max_length` tokens, in the model's dtype and place."""
+        return Cache(
+            self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=self.dtype, device=self.device
+        )
+
+    def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
+        """Logits (B, T, V) of the token after each of `ids_BT` (B, T), in the model's dtype.
+
+        With a cache, the ids continue its sequences and are added to them; any cut of a sequence into calls gives
+        the same logits. `lengths` says how many ids of each row are real: rows are padded on the right, with any
+        id, and logits at padding mean nothing; with a cache a row may have none. Dynamic NTK and LogN act in eval
+        mode only.
+
+        Raises PromptError where the sequences outgrow the cache, SettingError where ids are out of range.
+        """
+        return self.head(self.hidden(ids_BT, cache=cache, lengths=lengths))  # type: ignore[no-any-return]
+
+    def hidden(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
+        """Like `forward`, but the normalized hidden states (B, T, C) that the head would read."""
+        counts = self._check(ids_BT, cache=cache, lengths=lengths)
+        if cache is None:
+            alphas = [self._alpha(count) for count in counts]
+            starts = [0] * len(counts)
+        else:
+            grown = cache.grown_lengths(counts)
+            alphas = cache.choose_alphas(grown)
+            self._refill(cache, grown=grown, alphas=alphas)
+            starts = cache.lengths
+        end = max(starts) + ids_BT.shape[1]
+        if cache is not None:
+            end = min(end, cache.max_length)  # what lies past it is padding
+        positions = self._positions(ids_BT, starts=starts, end=end, alphas=alphas)
+        x = self.embedding(ids_BT.to(self.device))
+        for index, layer in enumerate(self.layers):
+            x = layer(x, positions, layer=index, cache=cache)
+        if cache is not None:
+            cache.advance(ids_BT, counts, alphas)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def _alpha(self, length: int) -> float:
+        if self.training or not self.config.dynamic_ntk:
+            return 1.0
+        return ntk_alpha(length, trained_length=self.config.trained_length)
+
+    def _refill(self, cache: Cache, *, grown: Sequence[int], alphas: Sequence[float]) -> None:
+        """Recompute the sequences whose alpha changed: their keys were turned by the old one."""
+        for row, (held, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
+            if held and old != new:
+                fresh = cache.row(row)
+                fresh.plan([max(cache.planned_lengths[row], grown[row])])
+                self.hidden(cache.ids[row : row + 1, :held], cache=fresh)
+
+    def _positions(self, ids_BT: Tensor, *, starts: Sequence[int], end: int, alphas: Sequence[float]) -> Positions:
+        config, (_, new) = self.config, ids_BT.shape
+        starts_B = torch.tensor(starts, device=self.device)
+        positions_BT = starts_B[:, None] + torch.arange(new, device=self.device)
+        cos, sin = rotary_tables(positions_BT, alphas=alphas, base=config.rope_base, head_size=config.head_size)
+        query_scale = None
+        if config.logn and not self.training and end > config.trained_length:
+            query_scale = logn_scale(positions_BT, trained_length=config.trained_length)
+        mask = None
+        if len(set(starts)) > 1 or (starts[0] and new > 1):
+            mask = positions_BT[:, None, :, None] >= torch.arange(end, device=self.device)
+        causal = mask is None and new > 1
+        return Positions(cos=cos, sin=sin, query_scale=query_scale, mask=mask, causal=causal)
+
+    def _check(self, ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
+        if ids_BT.dim() != 2 or ids_BT.numel() == 0:
+            raise SettingError(f"ids must be of shape (batch, tokens) and not empty, found {tuple(ids_BT.shape)}")
+        batch_size, new = ids_BT.shape
+        low, high = int(ids_BT.min()), int(ids_BT.max())
+        if low < 0 or high >= self.config.vocab_rows:
+            raise SettingError(
+                f"token id {low if low < 0 else high} is outside the model's {self.config.vocab_rows} rows"
+            )
+        if cache is not None and len(cache.lengths) != batch_size:
+            raise SettingError(f"a cache of {len(cache.lengths)} sequences cannot continue {batch_size}")
+        if lengths is None:
+            return [new] * batch_size
+        least = 1 if cache is None else 0
+        if len(lengths) != batch_size or not all(least <= length <= new for length in lengths):
+            raise SettingError(f"lengths must be {batch_size} numbers from {least} to {new}, found {list(lengths)}")
+        return list(lengths)

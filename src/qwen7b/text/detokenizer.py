@@ -1,0 +1,32 @@
+"""Token ids to text, one id at a time, as a stream needs it."""
+
+from __future__ import annotations
+
+from codecs import getincrementaldecoder
+
+from qwen7b.text.tokenizer import Tokenizer
+
+
+class Detokenizer:
+    """Joined together, what `push` and a last `flush` return is what `Tokenizer.decode` makes of all the ids.
+
+    A character whose bytes are spread over several tokens comes out with the last of them, never as replacement
+    characters first.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, skip_control: bool = True) -> None:
+        self._tokenizer = tokenizer
+        self._skip_control = skip_control
+        self._decoder = getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, id: int) -> str:
+        """The text that this id completes, often none. Raises SettingError for an id that is no token."""
+        if self._skip_control and self._tokenizer.is_control(id):
+            return ""
+        return self._decoder.decode(self._tokenizer.token_bytes(id))
+
+    def flush(self) -> str:
+        """What is left of an unfinished character. The detokenizer is then ready for another text."""
+        text = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return text

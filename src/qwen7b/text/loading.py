@@ -1,0 +1,66 @@
+"""Finds the tokenizer that a path holds, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, UnsupportedError
+from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
+from qwen7b.text.json_file import read_json
+from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
+from qwen7b.text.tokenizer import Tokenizer
+from qwen7b.text.tokenizer_json import read_tokenizer_json
+from qwen7b.text.vocab_json import read_vocab_json
+from qwen7b.text.vocabulary import Vocabulary
+
+_IN_FOLDERS = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
+
+
+def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = None) -> Tokenizer:
+    """The tokenizer in a `.tiktoken`, `.gguf`, `tokenizer.json` or `vocab.json` file, or in a checkpoint's folder.
+
+    `extra_vocabulary` names a file of extra tokens for `qwen.tiktoken`; in a folder it defaults to what
+    `tokenizer_config.json` calls `extra_vocab_file`. Raises ModelNotFoundError where there is nothing,
+    CheckpointError for a damaged file and UnsupportedError for a tokenizer of another kind.
+
+    >>> load_tokenizer("qwen.tiktoken").encode("你好，世界！")  # doctest: +SKIP
+    [108386, 3837, 99489, 6313]
+    """
+    path = Path(path)
+    extra = None if extra_vocabulary is None else Path(extra_vocabulary)
+    if path.is_dir():
+        path = _file_in(path)
+        if path.suffix == ".tiktoken" and extra is None:
+            extra = _extra_in(path.parent)
+    if not path.exists():
+        raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
+    return Tokenizer(_read_vocabulary(path, extra))
+
+
+def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
+    if path.suffix == ".tiktoken":
+        return read_qwen_tiktoken(path, extra=extra)
+    if extra is not None:
+        raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
+    if path.suffix == ".gguf":
+        return read_gguf_vocabulary(path)
+    if path.name == "vocab.json":
+        return read_vocab_json(path)
+    if path.suffix == ".json":
+        return read_tokenizer_json(path)
+    raise UnsupportedError(
+        f"{path} is no tokenizer: give a .tiktoken, .gguf, tokenizer.json or vocab.json, or a folder"
+    )
+
+
+def _file_in(folder: Path) -> Path:
+    for name in _IN_FOLDERS:
+        if (folder / name).exists():
+            return folder / name
+    raise CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_IN_FOLDERS)}")
+
+
+def _extra_in(folder: Path) -> Path | None:
+    config_path = folder / "tokenizer_config.json"
+    name = read_json(config_path).get("extra_vocab_file") if config_path.exists() else None
+    return None if name is None else folder / Path(str(name)).name

@@ -1,0 +1,16 @@
+"""How text is cut into pieces before byte pairs merge; no token ever spans two pieces."""
+
+from __future__ import annotations
+
+# First-generation Qwen; tokenizer.json files of Qwen1.5 to Qwen2.5 carry the same. Digits stand alone.
+QWEN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# The tokenizers library's ByteLevel.
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+# Its Digits(individual_digits) followed by ByteLevel, in one step: a piece may end before a digit as it does before
+# the end of the text, so white space in front of a digit stays whole.
+SMOLLM = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"

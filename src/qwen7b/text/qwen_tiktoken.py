@@ -1,0 +1,67 @@
+"""The original's vocabulary file: each line a token, base64 of its bytes, and its id, which is also its rank."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64decode
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError
+from qwen7b.text import patterns
+from qwen7b.text.vocabulary import Vocabulary
+
+FIRST_CONTROL_ID = 151643
+_CONTROL_NAMES = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{n}|>" for n in range(205)))
+
+
+def read_qwen_tiktoken(path: Path, *, extra: Path | None = None) -> Vocabulary:
+    """Read `qwen.tiktoken` and, if given, a file of extra tokens in the same format.
+
+    An extra token is skipped, with a warning, if the vocabulary has it or its id already.
+    """
+    ids = _read_tokens(path)
+    if missing := set(range(FIRST_CONTROL_ID)).difference(ids.values()):
+        raise CheckpointError(
+            f"{path} is incomplete: {len(missing)} of Qwen's {FIRST_CONTROL_ID} tokens are missing, "
+            f"the first has the id {min(missing)}; download it again"
+        )
+    control_tokens = {name: id for id, name in enumerate(_CONTROL_NAMES, start=FIRST_CONTROL_ID)}
+    if extra is not None:
+        _add_tokens(_read_tokens(extra), ids, control_tokens, extra)
+    return Vocabulary(
+        source=str(path), ids=ids, ranks=ids, control_tokens=control_tokens, pattern=patterns.QWEN, nfc=True
+    )
+
+
+def _read_tokens(path: Path) -> dict[bytes, int]:
+    try:
+        fields = path.read_bytes().split()
+        tokens = {b64decode(token, validate=True): int(id) for token, id in zip(fields[::2], fields[1::2], strict=True)}
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged: its lines should be a token in base64 and an id, found: {error}; download it again"
+        ) from error
+    if len(tokens) * 2 != len(fields):
+        raise CheckpointError(f"{path} is damaged: it has {len(fields) // 2} lines but {len(tokens)} different tokens")
+    return tokens
+
+
+def _add_tokens(
+    extra_ids: dict[bytes, int], ids: dict[bytes, int], control_tokens: dict[str, int], extra: Path
+) -> None:
+    used_ids = {*ids.values(), *control_tokens.values()}
+    skipped = []
+    for token, id in extra_ids.items():
+        if token in ids or id in used_ids:
+            skipped.append(token)
+        else:
+            ids[token] = id
+            used_ids.add(id)
+    if skipped:
+        warnings.warn(
+            f"{extra}: skipped {len(skipped)} tokens that the vocabulary has already or whose id is taken, "
+            f"the first is {skipped[0].decode(errors='replace')!r}",
+            stacklevel=2,
+        )

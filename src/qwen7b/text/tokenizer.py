@@ -1,0 +1,165 @@
+"""Text to token ids and back; knows nothing of files or of conversations."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Literal
+
+import regex  # type: ignore[import-untyped]
+import tiktoken
+
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.text.vocabulary import Vocabulary
+
+# tiktoken's regular expressions overflow their stack before a million characters of white space.
+_LONG_WHITE_SPACE = re.compile(r"(?:\A|\S)\s{100000}")
+
+
+class Tokenizer:
+    """The tokens of one vocabulary.
+
+    >>> tokenizer = load_tokenizer("qwen.tiktoken")              # doctest: +SKIP
+    >>> tokenizer.encode("<|im_end|>")                           # doctest: +SKIP
+    [27, 91, 318, 6213, 91, 29]
+    >>> tokenizer.encode("<|im_end|>", allowed_special="all")    # doctest: +SKIP
+    [151645]
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        ids, ranks = vocabulary.ids, vocabulary.ranks
+        self.vocabulary = vocabulary
+        self.control_tokens = dict(vocabulary.control_tokens)
+        """Names and ids of the tokens that text never becomes by itself."""
+        self._control_ids = frozenset(self.control_tokens.values())
+        self._bytes_of = {id: token for token, id in ids.items()}
+        self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
+        self.vocab_size = max(self._bytes_of) + 1
+        """One more than the highest id: the embedding's rows from here on are never produced."""
+        self._id_of_rank = {rank: ids[token] for token, rank in ranks.items() if token in ids}
+        self._ranks_without_id = set(ranks.values()) - self._id_of_rank.keys()
+        self._encoding = tiktoken.Encoding(
+            vocabulary.source, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={}
+        )
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.vocabulary.source!r}, vocab_size={self.vocab_size})"
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[Vocabulary]]:
+        return Tokenizer, (self.vocabulary,)
+
+    @property
+    def end_of_text_id(self) -> int | None:
+        return self.control_tokens.get("<|endoftext|>")
+
+    @property
+    def im_start_id(self) -> int | None:
+        return self.control_tokens.get("<|im_start|>")
+
+    @property
+    def im_end_id(self) -> int | None:
+        return self.control_tokens.get("<|im_end|>")
+
+    @property
+    def is_chatml(self) -> bool:
+        """Whether the vocabulary has what a ChatML conversation needs."""
+        return self.im_start_id is not None and self.im_end_id is not None
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a reply: end of text, and ChatML's two."""
+        return frozenset(id for id in (self.end_of_text_id, self.im_start_id, self.im_end_id) if id is not None)
+
+    def is_control(self, id: int) -> bool:
+        return id in self._control_ids
+
+    def encode(
+        self,
+        text: str,
+        *,
+        allowed_special: Collection[str] | Literal["all"] = frozenset(),
+        disallowed_special: Collection[str] | Literal["all"] = frozenset(),
+    ) -> list[int]:
+        """The ids of a text. Names of control tokens in it are ordinary text, unless asked otherwise.
+
+        Names in `allowed_special` become control tokens. Names in `disallowed_special` raise PromptError; "all" there
+        means all that are not allowed. A name that is no control token raises SettingError. Unpaired surrogates are
+        encoded as replacement characters.
+        """
+        if self.vocabulary.nfc:
+            text = unicodedata.normalize("NFC", text)
+        allowed = self._control_names(allowed_special)
+        disallowed = self._control_names(disallowed_special)
+        if disallowed_special == "all":
+            disallowed -= allowed
+        if disallowed and (found := _any_of(disallowed).search(text)):
+            raise PromptError(
+                f"the text has the control token {found[0]!r} at character {found.start()}: "
+                "remove it, or name it in allowed_special if it is meant"
+            )
+        if not allowed:
+            return self._encode_plain(text)
+        ids, start = [], 0
+        for found in _any_of(allowed).finditer(text):
+            ids += self._encode_plain(text[start : found.start()])
+            ids.append(self.control_tokens[found[0]])
+            start = found.end()
+        return ids + self._encode_plain(text[start:])
+
+    def decode(self, ids: Iterable[int], *, skip_control: bool = False) -> str:
+        """The text of ids, with replacement characters for bytes that are not UTF-8.
+
+        Raises SettingError for an id that is no token.
+        """
+        if skip_control:
+            ids = (id for id in ids if id not in self._control_ids)
+        return self.decode_bytes(ids).decode(errors="replace")
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return b"".join(map(self.token_bytes, ids))
+
+    def token_bytes(self, id: int) -> bytes:
+        """What one id stands for; a control token stands for its name."""
+        try:
+            return self._bytes_of[id]
+        except KeyError:
+            raise SettingError(
+                f"no token has the id {id}: the ids of this vocabulary are below {self.vocab_size}"
+            ) from None
+
+    def _encode_plain(self, text: str) -> list[int]:
+        if _LONG_WHITE_SPACE.search(text):
+            ranks = self._encode_by_piece(text)
+        else:
+            ranks = self._encoding.encode_ordinary(text)
+            if not self._ranks_without_id.isdisjoint(ranks):
+                ranks = self._encode_by_piece(text)
+        return [self._id_of_rank[rank] for rank in ranks]
+
+    def _encode_by_piece(self, text: str) -> list[int]:
+        """What tiktoken does, piece by piece: slower, but without its limits.
+
+        Bytes without an id are left out before anything is merged, as the tokenizers library does.
+        """
+        # As tiktoken repairs surrogates.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        left_out = self.vocabulary.bytes_without_id
+        pieces = (piece.encode().translate(None, left_out) for piece in regex.findall(self.vocabulary.pattern, text))
+        return [rank for piece in pieces if piece for rank in self._encoding._encode_single_piece(piece)]
+
+    def _control_names(self, names: Collection[str] | Literal["all"]) -> frozenset[str]:
+        if names == "all":
+            return frozenset(self.control_tokens)
+        if isinstance(names, str):
+            raise SettingError(f'names of control tokens should come as a set, or as "all", found the string {names!r}')
+        if unknown := sorted(set(names) - self.control_tokens.keys()):
+            raise SettingError(f"{unknown[0]!r} is not a control token of {self.vocabulary.source}")
+        return frozenset(names)
+
+
+@lru_cache(maxsize=8)
+def _any_of(names: frozenset[str]) -> re.Pattern[str]:
+    """Matches the longest of the names."""
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))

@@ -1,0 +1,101 @@
+"""What a tokenizer file says, whatever its format: byte-pair tokens, control tokens, and how text is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from qwen7b.errors import CheckpointError, UnsupportedError
+
+_MAX_ID = 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """One tokenizer's tokens. Raises CheckpointError where they contradict each other."""
+
+    source: str
+    """The file it came from, for messages."""
+    ids: dict[bytes, int]
+    """The tokens of ordinary text, as bytes, and their ids."""
+    ranks: dict[bytes, int]
+    """When each token is merged, lowest first. Holds every single byte, even one that has no id."""
+    control_tokens: dict[str, int]
+    """Tokens that ordinary text never becomes by itself, such as <|im_start|>, and their ids."""
+    pattern: str
+    """The regular expression that cuts text into pieces."""
+    nfc: bool
+    """Whether text is NFC-normalized first."""
+
+    def __post_init__(self) -> None:
+        owners: dict[int, bytes | str] = {}
+        tokens: Iterable[tuple[bytes | str, int]] = chain(self.ids.items(), self.control_tokens.items())
+        for token, id in tokens:
+            # JSON may hold a float or a bool here.
+            if type(id) is not int or not 0 <= id < _MAX_ID:
+                raise CheckpointError(f"{self.source} is damaged: token {token!r} has the id {id!r}")
+            if owners.setdefault(id, token) is not token:
+                raise CheckpointError(f"{self.source} is damaged: {owners[id]!r} and {token!r} share the id {id}")
+        for name in self.control_tokens:
+            if not _is_text(name):
+                raise CheckpointError(f"{self.source} is damaged: {name!r} cannot be the name of a control token")
+        for byte in range(256):
+            if bytes([byte]) not in self.ranks:
+                raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
+
+    @property
+    def bytes_without_id(self) -> bytes:
+        """The bytes that the vocabulary cannot write, because they never occurred when it was made."""
+        return bytes(byte for byte in range(256) if bytes([byte]) not in self.ids)
+
+
+def merged_vocabulary(
+    source: str,
+    *,
+    tokens: Mapping[str, int],
+    merges: Iterable[str | Sequence[str]],
+    control_tokens: dict[str, int],
+    pattern: str,
+    nfc: bool,
+) -> Vocabulary:
+    """A vocabulary from a list of merges, first merged first, in GPT-2's spelling where each byte is one character.
+
+    A merge is two tokens, as a pair or with a space between.
+    """
+    try:
+        bytes_of = {token: bytes(map(_BYTE_OF.__getitem__, token)) for token in tokens}
+    except KeyError as error:
+        raise CheckpointError(f"{source} is damaged: {error.args[0]!r} in a token stands for no byte") from None
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    for rank, merge in enumerate(merges, start=len(ranks)):
+        try:
+            left, right = merge.split(" ") if isinstance(merge, str) else merge
+            _, _, merged = bytes_of[left], bytes_of[right], bytes_of[left + right]
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(
+                f"{source} is damaged: the merge {merge!r} is not of two tokens that make a third"
+            ) from None
+        # tiktoken knows a merge by its result alone.
+        if ranks.setdefault(merged, rank) != rank:
+            raise UnsupportedError(f"{source} makes {left + right!r} by two merges, which qwen7b cannot reproduce")
+    ids = {bytes_of[token]: id for token, id in tokens.items()}
+    return Vocabulary(source=source, ids=ids, ranks=ranks, control_tokens=control_tokens, pattern=pattern, nfc=nfc)
+
+
+def _is_text(name: object) -> bool:
+    """Whether it is a string, not empty, and without the lone surrogates that JSON can hold."""
+    try:
+        return isinstance(name, str) and len(name.encode()) > 0
+    except UnicodeEncodeError:
+        return False
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's alphabet: printable bytes stand for themselves, the others are moved above Latin-1."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    moved = (byte for byte in range(256) if byte not in printable)
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(moved)}
+
+
+_BYTE_OF = _byte_of_character()

@@ -1,0 +1,44 @@
+"""Where checkpoints come from: names and hubs to files, files to a filled model. Knows no text.
+
+Finding and fetching files needs no torch, so the half that reads weights is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qwen7b.weights.fetch import fetch
+from qwen7b.weights.known import KNOWN_MODELS
+from qwen7b.weights.listing import ListedModel, list_models
+from qwen7b.weights.locate import locate
+
+if TYPE_CHECKING:
+    from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
+    from qwen7b.weights.loading import load_model
+    from qwen7b.weights.settings import GenerationSettings
+
+__all__ = [
+    "KNOWN_MODELS",
+    "Checkpoint",
+    "GenerationSettings",
+    "ListedModel",
+    "fetch",
+    "list_models",
+    "load_model",
+    "locate",
+    "open_checkpoint",
+]
+
+_MODULES = {
+    "Checkpoint": "checkpoint",
+    "GenerationSettings": "settings",
+    "load_model": "loading",
+    "open_checkpoint": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,51 @@
+"""Tensors in a GGUF file, of every type that the gguf package can decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize
+from torch import Tensor
+
+from qwen7b.errors import UnsupportedError
+from qwen7b.gguf_header import GGUFTensorInfo, read_gguf_header
+from qwen7b.weights.stored import StoredTensor, read_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFTensor:
+    path: Path
+    info: GGUFTensorInfo
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        row_bytes = self.info.num_bytes // self.shape[0]
+        data = read_bytes(self.path, offset=self.info.offset + start * row_bytes, num_bytes=(stop - start) * row_bytes)
+        if self.info.type == GGMLQuantizationType.BF16:
+            return torch.frombuffer(data, dtype=torch.bfloat16).view(-1, *self.shape[1:])
+        raw = np.frombuffer(data, dtype=np.uint8).reshape(stop - start, row_bytes)
+        if self.info.type in (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.F64):
+            values = raw.view({"F32": "<f4", "F16": "<f2", "F64": "<f8"}[self.info.type.name])
+        else:
+            try:
+                values = dequantize(raw, self.info.type)
+            except NotImplementedError:
+                raise UnsupportedError(
+                    f"{self.path}: tensor {self.info.name!r} is quantized as {self.info.type.name}, which the "
+                    "installed gguf package cannot decode: use a file of another type, such as Q4_K_M or Q8_0"
+                ) from None
+        return torch.from_numpy(values).reshape(-1, *self.shape[1:])
+
+
+def open_gguf(path: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
+    """Metadata and tensors by name of a GGUF file."""
+    header = read_gguf_header(path)
+    return header.metadata, {name: GGUFTensor(path, info) for name, info in header.tensors.items()}

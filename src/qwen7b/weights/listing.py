@@ -1,0 +1,78 @@
+"""What can be run: the known models, and what the Hugging Face cache holds already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen7b.weights import huggingface
+from qwen7b.weights.fetch import model_path
+from qwen7b.weights.known import KNOWN_MODELS
+from qwen7b.weights.storage import size_of
+
+_MODEL_TYPES = {"qwen", "qwen2", "llama"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedModel:
+    name: str
+    """What to call it by."""
+    title: str
+    licence: str | None
+    size: int
+    """Bytes, on the disk or to be fetched."""
+    path: Path | None
+    """Where it is; None if it is not cached."""
+
+    @property
+    def is_cached(self) -> bool:
+        return self.path is not None
+
+
+def list_models() -> list[ListedModel]:
+    """The known models, then those in the Hugging Face cache; asks no network and reads no weights."""
+    known = []
+    for model in KNOWN_MODELS.values():
+        path = model_path(model)
+        is_cached = size_of(path) == model.size
+        known.append(
+            ListedModel(
+                name=model.name,
+                title=model.title,
+                licence=model.licence,
+                size=model.size,
+                path=path if is_cached else None,
+            )
+        )
+    return known + sorted(_hub_models(), key=lambda model: model.name)
+
+
+def _hub_models() -> Iterator[ListedModel]:
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(huggingface.cache_folder()).repos
+    except CacheNotFound:
+        return
+    for repository in repositories:
+        for revision in repository.revisions:
+            if repository.repo_type == "model" and _can_run(revision.snapshot_path):
+                name = repository.repo_id if "main" in revision.refs else f"{repository.repo_id}@{revision.commit_hash}"
+                yield ListedModel(
+                    name=name,
+                    title=repository.repo_id,
+                    licence=None,
+                    size=revision.size_on_disk,
+                    path=revision.snapshot_path,
+                )
+
+
+def _can_run(snapshot: Path) -> bool:
+    with suppress(OSError, ValueError, AttributeError):
+        config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
+        return config.get("model_type") in _MODEL_TYPES
+    return False

@@ -1,0 +1,141 @@
+"""Fills a model from a checkpoint, a block of rows at a time, so that nothing is held but the model itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from qwen7b.errors import CheckpointError, ResourceError, SettingError
+from qwen7b.model import Transformer
+from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
+from qwen7b.weights.names import Place
+from qwen7b.weights.stored import StoredTensor, row_blocks
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_model(
+    checkpoint: str | Path | Checkpoint, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Transformer:
+    """The model of a checkpoint folder or GGUF file, in eval mode.
+
+    `dtype` is float32, bfloat16 or float16; None chooses float32 on a CPU (bfloat16, with a warning, where only that
+    fits), bfloat16 on CUDA and float16 on MPS. Loading needs a few dozen megabytes beside the model's own size.
+
+    Raises CheckpointError where tensors are missing or of other shapes than the config says, ResourceError where the
+    model does not fit, SettingError for another dtype or a device that is not there.
+
+    >>> model = load_model("Qwen-7B-Chat", dtype=torch.bfloat16)  # doctest: +SKIP
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = open_checkpoint(checkpoint)
+    device = _check_device(device)
+    with torch.device("meta"):
+        model = Transformer(checkpoint.config)
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    _check_tensors(checkpoint, shapes)
+    dtype = _choose_dtype(dtype, device=device, num_weights=sum(shape.numel() for shape in shapes.values()))
+    with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
+        state = {name: torch.empty(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        fills = [
+            pool.submit(_fill, state[place.parameter], place, stored) for place, stored in checkpoint.tensors.values()
+        ]
+        for fill in fills:
+            fill.result()
+    # With a tied head the state has no entry for it; it is tied again below.
+    model.load_state_dict(state, assign=True, strict=not checkpoint.config.tied_head)
+    if checkpoint.config.tied_head:
+        model.head.weight = model.embedding.weight
+    return model.eval()
+
+
+def _fill(parameter: Tensor, place: Place, stored: StoredTensor) -> None:
+    target = parameter[place.first_row :]
+    if heads := place.interleaved_heads:
+        rows = stored.read_rows(0, stored.shape[0])  # (heads, D/2 pairs, 2) to (heads, 2 halves, D/2)
+        rows = rows.view(heads, -1, 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
+        target[: len(rows)].copy_(rows)
+        return
+    for start, rows in row_blocks(stored):
+        target[start : start + len(rows)].copy_(rows)
+
+
+def _check_tensors(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
+    """Every parameter is filled wholly, by tensors of the shapes that the config asks for."""
+    filled: Counter[str] = Counter()
+    for name, (place, stored) in checkpoint.tensors.items():
+        if place.parameter not in shapes:
+            raise CheckpointError(
+                f"{checkpoint.path} has a tensor {name!r} that its config of {checkpoint.config.num_layers} layers "
+                "leaves no place for: the config is of another model"
+            )
+        whole = tuple(shapes[place.parameter])
+        expected = (place.num_rows or whole[0], *whole[1:])
+        if stored.shape != expected:
+            raise CheckpointError(
+                f"{checkpoint.path}: tensor {name!r} is of shape {list(stored.shape)}, but the config asks for "
+                f"{list(expected)}: the config is of another model or generation"
+            )
+        filled[place.parameter] += stored.shape[0]
+    for parameter, shape in shapes.items():
+        if filled[parameter] < shape[0]:
+            raise CheckpointError(
+                f"{checkpoint.path} lacks tensors for {parameter} ({filled[parameter]} of {shape[0]} rows are there): "
+                "it is incomplete, download it again"
+            )
+
+
+def _check_device(device: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(f"device {str(device)!r} is not available here: use 'cpu'") from error
+    return device
+
+
+def _choose_dtype(dtype: torch.dtype | None, *, device: torch.device, num_weights: int) -> torch.dtype:
+    """The dtype asked for, or the device's default, once the model is known to fit."""
+    if dtype is not None and dtype not in DTYPES.values():
+        raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype}")
+    available = _available_bytes(device)
+    default = {"cuda": torch.bfloat16, "mps": torch.float16}.get(device.type, torch.float32)
+    chosen = dtype or default
+    if available is None or num_weights * chosen.itemsize <= available:
+        return chosen
+    smaller = num_weights * torch.bfloat16.itemsize
+    if dtype is None and smaller <= available:
+        warnings.warn(
+            f"{_gigabytes(num_weights * chosen.itemsize)} for {chosen} do not fit the {_gigabytes(available)} that are "
+            "free: loading as bfloat16",
+            stacklevel=3,
+        )
+        return torch.bfloat16
+    raise ResourceError(
+        f"the model needs {_gigabytes(num_weights * chosen.itemsize)} as {str(chosen).removeprefix('torch.')} and "
+        f"{_gigabytes(available)} of memory are free: "
+        + (
+            f"load it as bfloat16 ({_gigabytes(smaller)})"
+            if smaller <= available
+            else "free some or take a smaller model"
+        )
+    )
+
+
+def _available_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "meta":
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"

@@ -1,0 +1,101 @@
+"""Which tensor of a checkpoint fills which rows of which parameter; the only home of the formats' tensor names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qwen7b.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a stored tensor goes in the model. Query, key and value fill consecutive rows of one `qkv`."""
+
+    parameter: str
+    first_row: int = 0
+    num_rows: int | None = None
+    """None for all of them."""
+    interleaved_heads: int = 0
+    """Heads whose rows are stored as rotary pairs side by side (GGUF's Llama), to be put half by half; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """One format's words for our parameters."""
+
+    layer: str
+    """Pattern of a layer's tensor: its index, its part, and weight or bias."""
+    outer: Mapping[str, str]
+    parts: Mapping[str, str]
+    qkv: tuple[str, str, str] | None = None
+    """Parts that are query, key and value apart."""
+
+
+QWEN = Names(  # transformer.h.0.attn.c_attn.weight
+    layer=r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)",
+    outer={"transformer.wte": "embedding", "transformer.ln_f": "norm", "lm_head": "head"},
+    parts={
+        "ln_1": "attention_norm",
+        "attn.c_attn": "attention.qkv",
+        "attn.c_proj": "attention.output",
+        "ln_2": "feed_forward_norm",
+        "mlp.w1": "feed_forward.up",
+        "mlp.w2": "feed_forward.gate",
+        "mlp.c_proj": "feed_forward.down",
+    },
+)
+QWEN2 = Names(  # model.layers.0.self_attn.q_proj.weight, in Qwen2 and Llama
+    layer=r"model\.layers\.(\d+)\.(.+)\.(weight|bias)",
+    outer={"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "head"},
+    parts={
+        "input_layernorm": "attention_norm",
+        "self_attn.o_proj": "attention.output",
+        "post_attention_layernorm": "feed_forward_norm",
+        "mlp.up_proj": "feed_forward.up",
+        "mlp.gate_proj": "feed_forward.gate",
+        "mlp.down_proj": "feed_forward.down",
+    },
+    qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+)
+GGUF = Names(  # blk.0.attn_q.weight
+    layer=r"blk\.(\d+)\.(.+)\.(weight|bias)",
+    outer={"token_embd": "embedding", "output_norm": "norm", "output": "head"},
+    parts={
+        "attn_norm": "attention_norm",
+        "attn_qkv": "attention.qkv",
+        "attn_output": "attention.output",
+        "ffn_norm": "feed_forward_norm",
+        "ffn_up": "feed_forward.up",
+        "ffn_gate": "feed_forward.gate",
+        "ffn_down": "feed_forward.down",
+    },
+    qkv=("attn_q", "attn_k", "attn_v"),
+)
+
+HOLDS_NO_WEIGHTS = re.compile(r"rotary_emb\.inv_freq$|attn\.(masked_bias|bias)$|logn_tensor$|attn_rot_embd")
+"""Buffers that old exports saved along."""
+
+
+def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
+    """Where the tensor `name` goes, or None where the format has no such name."""
+    stem, _, kind = name.rpartition(".")
+    if stem in names.outer:
+        return Place(parameter=f"{names.outer[stem]}.{kind}")
+    if not (match := re.fullmatch(names.layer, name)):
+        return None
+    index, part, kind = match.groups()
+    if part in names.parts:
+        return Place(parameter=f"layers.{index}.{names.parts[part]}.{kind}")
+    if not names.qkv or part not in names.qkv:
+        return None
+    which = names.qkv.index(part)
+    heads = (config.num_heads, config.num_kv_heads, config.num_kv_heads)
+    interleaved = names is GGUF and config.family == "llama" and which < 2
+    return Place(
+        parameter=f"layers.{index}.attention.qkv.{kind}",
+        first_row=sum(heads[:which]) * config.head_size,
+        num_rows=heads[which] * config.head_size,
+        interleaved_heads=heads[which] if interleaved else 0,
+    )

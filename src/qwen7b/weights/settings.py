@@ -1,0 +1,240 @@
+"""What a checkpoint says about its model: config.json, generation_config.json or GGUF metadata, in our own words.
+
+The only place, with `names.py`, that knows the file formats' words for sizes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationSettings:
+    """How the checkpoint's makers would generate; None where they say nothing."""
+
+    is_chat: bool | None = None
+    """Whether the model was trained to chat."""
+    stop_ids: frozenset[int] = frozenset()
+    max_new_tokens: int | None = None
+    history_token_limit: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of Sample; empty for greedy."""
+
+
+class Settings:
+    """A config's fields, read with checks that name the file and the field."""
+
+    def __init__(self, fields: Mapping[str, Any], *, source: str) -> None:
+        self.fields = fields
+        self.source = source
+
+    def number(self, kind: type[Number], *names: str, default: Number | None = None) -> Number:
+        """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
+        for name in names:
+            if (value := self.fields.get(name)) is not None:
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or kind(value) != value:
+                    raise CheckpointError(f"{self.source}: {name} must be a number ({kind.__name__}), found {value!r}")
+                return kind(value)
+        if default is None:
+            raise CheckpointError(f"{self.source} does not say {' or '.join(names)}: complete it or download it again")
+        return default
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        value = self.fields.get(name, default)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise CheckpointError(f"{self.source}: {name} must be true or false, found {value!r}")
+        return value
+
+    def refuse(self, name: str, *, unless: object, reason: str) -> None:
+        """Raise UnsupportedError where a field says what qwen7b does not compute."""
+        if (value := self.fields.get(name)) not in (None, unless):
+            raise UnsupportedError(f"{self.source} sets {name} to {value!r}: {reason}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises CheckpointError where it is missing or not one."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} has no {path.name}: it is not a checkpoint folder") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable as JSON: download it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} should be a JSON object, found {type(value).__name__}: download it again")
+    return value
+
+
+def folder_config(folder: Path) -> ModelConfig:
+    """The ModelConfig of a checkpoint folder of any of the three families."""
+    fields = read_json(folder / "config.json")
+    settings = Settings(fields, source=str(folder / "config.json"))
+    family = fields.get("model_type")
+    try:
+        if family == "qwen":
+            return _qwen(settings)
+        if family in ("qwen2", "llama"):
+            return _qwen2(settings, family=family)
+    except SettingError as error:
+        raise CheckpointError(f"{settings.source} contradicts itself: {error}") from error
+    raise UnsupportedError(
+        f"{settings.source} is of model_type {family!r}: qwen7b runs qwen, qwen2 (Qwen1.5 to 2.5, dense) and llama"
+    )
+
+
+def _qwen(settings: Settings) -> ModelConfig:
+    """First-generation Qwen. Each size has two names: of the first release, and since 2023-09."""
+    settings.refuse("no_bias", unless=True, reason="only query, key and value have a bias here")
+    settings.refuse("rotary_pct", unless=1.0, reason="only whole heads are rotated here")
+    settings.refuse("scale_attn_weights", unless=True, reason="attention is always scaled here")
+    generations = [
+        {"n_embd", "n_head", "n_layer", "ffn_hidden_size"},
+        {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"},
+    ]
+    if not any(names <= settings.fields.keys() for names in generations):
+        lists = " nor ".join(", ".join(sorted(names)) for names in generations)
+        raise CheckpointError(
+            f"{settings.source} is of neither Qwen generation: it has neither {lists}; "
+            "take config.json from the model's original repository"
+        )
+    hidden_size = settings.number(int, "hidden_size", "n_embd")
+    num_heads = settings.number(int, "num_attention_heads", "n_head")
+    head_size = settings.number(int, "kv_channels", default=hidden_size // max(num_heads, 1))
+    feed_forward_size, odd = divmod(settings.number(int, "intermediate_size", "ffn_hidden_size"), 2)
+    if odd:
+        raise CheckpointError(f"{settings.source}: the feed-forward size must be even, as it counts both branches")
+    trained_length = settings.number(int, "seq_length", default=2048)
+    return ModelConfig(
+        family="qwen",
+        vocab_rows=settings.number(int, "padded_vocab_size", "vocab_size"),
+        hidden_size=hidden_size,
+        num_layers=settings.number(int, "num_hidden_layers", "n_layer"),
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_size=head_size,
+        feed_forward_size=feed_forward_size,
+        norm_epsilon=settings.number(float, "layer_norm_epsilon", default=1e-6),
+        rope_base=settings.number(float, "rotary_emb_base", default=10000.0),
+        trained_length=trained_length,
+        context_length=max(
+            trained_length, settings.number(int, "max_position_embeddings", "n_positions", default=trained_length)
+        ),
+        qkv_bias=True,
+        tied_head=settings.flag("tie_word_embeddings"),
+        dynamic_ntk=settings.flag("use_dynamic_ntk"),
+        logn=settings.flag("use_logn_attn"),
+    )
+
+
+def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
+    settings.refuse("hidden_act", unless="silu", reason="only SwiGLU is computed here")
+    settings.refuse("mlp_bias", unless=False, reason="the feed-forward has no bias here")
+    settings.refuse("use_sliding_window", unless=False, reason="attention windows are not computed here")
+    rope = settings.fields.get("rope_parameters") or settings.fields.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else rope
+    if kind != "default":
+        raise UnsupportedError(f"{settings.source} scales rotary positions by {kind!r}: qwen7b does not compute that")
+    if family == "llama":
+        settings.refuse("attention_bias", unless=False, reason="a Llama with biases is not supported")
+    hidden_size = settings.number(int, "hidden_size")
+    num_heads = settings.number(int, "num_attention_heads")
+    context_length = settings.number(int, "max_position_embeddings")
+    return ModelConfig(
+        family=family,
+        vocab_rows=settings.number(int, "vocab_size"),
+        hidden_size=hidden_size,
+        num_layers=settings.number(int, "num_hidden_layers"),
+        num_heads=num_heads,
+        num_kv_heads=settings.number(int, "num_key_value_heads", default=num_heads),
+        head_size=settings.number(int, "head_dim", default=hidden_size // max(num_heads, 1)),
+        feed_forward_size=settings.number(int, "intermediate_size"),
+        norm_epsilon=settings.number(float, "rms_norm_eps", default=1e-6),
+        rope_base=Settings({**settings.fields, **rope}, source=settings.source).number(
+            float, "rope_theta", default=10000.0
+        ),
+        trained_length=context_length,
+        context_length=context_length,
+        qkv_bias=family == "qwen2",
+        tied_head=settings.flag("tie_word_embeddings"),
+    )
+
+
+def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool, source: str) -> ModelConfig:
+    """The ModelConfig of a GGUF file of architecture qwen, qwen2 or llama."""
+    family = metadata.get("general.architecture")
+    if family not in ("qwen", "qwen2", "llama"):
+        raise UnsupportedError(f"{source} is of architecture {family!r}: qwen7b runs qwen, qwen2 and llama")
+    prefix = f"{family}."
+    settings = Settings(
+        {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}, source=source
+    )
+    settings.refuse("rope.scaling.type", unless="none", reason="scaled rotary positions are not computed here")
+    settings.refuse("expert_count", unless=0, reason="qwen7b runs dense models")
+    hidden_size = settings.number(int, "embedding_length")
+    num_heads = settings.number(int, "attention.head_count")
+    context_length = settings.number(int, "context_length")
+    feed_forward_size = settings.number(int, "feed_forward_length")
+    try:
+        return ModelConfig(
+            family=family,
+            vocab_rows=vocab_rows,
+            hidden_size=hidden_size,
+            num_layers=settings.number(int, "block_count"),
+            num_heads=num_heads,
+            num_kv_heads=settings.number(int, "attention.head_count_kv", default=num_heads),
+            head_size=settings.number(int, "attention.key_length", default=hidden_size // max(num_heads, 1)),
+            # In GGUF as in the original's config, first-generation Qwen's size counts both branches.
+            feed_forward_size=feed_forward_size // 2 if family == "qwen" else feed_forward_size,
+            norm_epsilon=settings.number(float, "attention.layer_norm_rms_epsilon"),
+            rope_base=settings.number(float, "rope.freq_base", default=10000.0),
+            trained_length=context_length,
+            context_length=context_length,
+            qkv_bias=family != "llama",
+            tied_head=tied_head,
+        )
+    except SettingError as error:
+        raise CheckpointError(f"{source} contradicts itself: {error}") from error
+
+
+def folder_generation(folder: Path) -> GenerationSettings:
+    """What a folder's generation_config.json says, if there is one."""
+    path = folder / "generation_config.json"
+    if not path.exists():
+        return GenerationSettings()
+    settings = Settings(read_json(path), source=str(path))
+    fields = settings.fields
+    stop = fields.get("eos_token_id")
+    stop_ids = frozenset(stop if isinstance(stop, list) else [] if stop is None else [stop])
+    if not all(isinstance(token_id, int) for token_id in stop_ids):
+        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {stop!r}")
+    chat_format = fields.get("chat_format")
+    sampling: dict[str, Any] = {}
+    if settings.flag("do_sample"):
+        for name, kind in (("temperature", float), ("top_p", float), ("min_p", float), ("top_k", int)):
+            if fields.get(name) is not None:
+                sampling[name] = settings.number(kind, name)
+    if fields.get("repetition_penalty") is not None:
+        sampling["repetition_penalty"] = settings.number(float, "repetition_penalty")
+    return GenerationSettings(
+        is_chat=None if chat_format is None else chat_format == "chatml",
+        stop_ids=stop_ids,
+        max_new_tokens=settings.number(int, "max_new_tokens") if fields.get("max_new_tokens") else None,
+        history_token_limit=settings.number(int, "max_window_size") if fields.get("max_window_size") else None,
+        sampling=sampling,
+    )
+
+
+def gguf_generation(metadata: Mapping[str, Any]) -> GenerationSettings:
+    """What a GGUF file says of generation: the token that ends a reply."""
+    stop = metadata.get("tokenizer.ggml.eos_token_id")
+    return GenerationSettings(stop_ids=frozenset([stop] if isinstance(stop, int) else []))

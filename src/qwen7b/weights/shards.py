@@ -1,0 +1,87 @@
+"""The weight files of a checkpoint folder: safetensors or pickled, whole or sharded."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.weights.safetensors_file import open_safetensors
+from qwen7b.weights.stored import RawTensor, StoredTensor
+
+
+def open_pickle(path: Path) -> dict[str, StoredTensor]:
+    """Tensors of one pickled shard by name; nothing that the pickle wants to run is run.
+
+    Only the table is unpickled: a fake tensor knows where in the file its numbers lie.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    try:
+        with FakeTensorMode():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{path} holds more than tensors: it wants to run code, which qwen7b never does; get the checkpoint "
+                "as safetensors from a source you trust"
+            ) from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint: download it again") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or incomplete: download it again") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path} is not a table of tensors by name: name a checkpoint of model weights")
+    return {str(name): _raw(path, tensor) for name, tensor in state.items()}
+
+
+def _raw(path: Path, tensor: torch.Tensor) -> RawTensor:
+    offset = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
+    if offset is None or not tensor.is_contiguous():
+        raise UnsupportedError(f"{path} is in torch's format of before 2020: save its state dict again with torch.save")
+    offset += tensor.storage_offset() * tensor.itemsize
+    return RawTensor(path, tensor.dtype, tuple(tensor.shape), offset)
+
+
+def open_shards(folder: Path) -> dict[str, StoredTensor]:
+    """Tensors by name of a folder's safetensors files, or else of its pickled ones, sharded or not."""
+    for stem, suffix, opener in (
+        ("model", ".safetensors", open_safetensors),
+        ("pytorch_model", ".bin", open_pickle),
+    ):
+        index = folder / f"{stem}{suffix}.index.json"
+        if index.exists():
+            return _open_indexed(index, opener)
+        if (folder / f"{stem}{suffix}").exists():
+            return opener(folder / f"{stem}{suffix}")
+    found = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
+    raise CheckpointError(
+        f"{folder} holds no weights: model.safetensors or pytorch_model.bin (or their .index.json) should be "
+        f"there, found {found}"
+    )
+
+
+def _open_indexed(index: Path, opener: Callable[[Path], dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
+    try:
+        weight_map = {
+            str(name): str(shard) for name, shard in json.loads(index.read_text("utf-8"))["weight_map"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is damaged: it has no weight_map of shard files; download it again") from error
+    shards = sorted(set(weight_map.values()))
+    missing = [shard for shard in shards if Path(shard).name != shard or not (index.parent / shard).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{index.parent} lacks {len(missing)} of {len(shards)} shards ({', '.join(missing)}): download them again"
+        )
+    opened = {shard: opener(index.parent / shard) for shard in shards}
+    absent = [name for name, shard in weight_map.items() if name not in opened[shard]]
+    if absent:
+        raise CheckpointError(
+            f"{weight_map[absent[0]]} lacks tensor {absent[0]!r}, which {index.name} places there: download it again"
+        )
+    return {name: opened[shard][name] for name, shard in weight_map.items()}

@@ -1,0 +1,68 @@
+"""What a tensor in a file looks like to the loader, whatever the format: a shape, and rows that can be read.
+
+Files are read, not mapped: mapped pages would count as memory of the process while a checkpoint streams through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from qwen7b.errors import CheckpointError
+
+BLOCK_BYTES = 4 << 20
+"""Aimed size of a block in float32; what a load needs beside the model is a few of these."""
+
+
+class StoredTensor(Protocol):
+    """A tensor in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        """Rows start to stop of the first axis."""
+
+
+def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, rows) of consecutive blocks of about BLOCK_BYTES."""
+    num_rows, row_size = stored.shape[0], math.prod(stored.shape[1:])
+    step = max(1, BLOCK_BYTES // (4 * max(row_size, 1)))
+    for start in range(0, num_rows, step):
+        yield start, stored.read_rows(start, min(start + step, num_rows))
+
+
+def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:
+    """A stretch of a file. Raises CheckpointError where the file ends before it."""
+    data = bytearray(num_bytes)
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        filled = 0
+        while filled < num_bytes and (count := file.readinto(memoryview(data)[filled:])):
+            filled += count
+    if filled < num_bytes:
+        raise CheckpointError(f"{path} ends at byte {offset + filled}, before its data does: download it again")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """A tensor whose numbers lie in a file as they do in memory."""
+
+    path: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        data = read_bytes(self.path, offset=self.offset + start * row_bytes, num_bytes=(stop - start) * row_bytes)
+        if not data:
+            return torch.empty((stop - start, *self.shape[1:]), dtype=self.dtype)
+        return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape[1:])

@@ -1,0 +1,99 @@
+"""The command as a whole: how it starts, fails and ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from typer.testing import Result
+
+import qwen7b
+
+Run = Callable[..., Result]
+
+
+def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "qwen7b", *arguments], capture_output=True, timeout=60, **settings)
+
+
+def test_help_names_every_verb(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(f"  {verb} " in result.stdout for verb in ("chat", "complete", "pull", "models", "tokenize"))
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"qwen7b {qwen7b.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["chot"], ["chat", "--no-such"], ["chat", "x", "--top-k", "many"], ["pull"]])
+def test_usage_errors_exit_with_2(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2 and "Usage:" in result.stderr and "Error:" in result.stderr
+
+
+def test_a_defect_keeps_its_traceback(run: Run, fake) -> None:
+    fake.pieces = [ZeroDivisionError("a defect")]
+    assert isinstance(run("chat", "Hi").exception, ZeroDivisionError)
+
+
+def test_ctrl_c_exits_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(qwen7b, "load", load)
+    result = run("chat", "Hi")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_a_conversation_needs_a_terminal_for_its_output() -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
+    _, terminal = pty.openpty()
+    for arguments, message in (((), b"needs a terminal for its output"), (("--json",), b"terminal")):
+        result = command("chat", *arguments, stdin=terminal)
+        assert result.returncode == 1 and result.stderr.startswith(b"error: ") and message in result.stderr
+    os.close(terminal)
+
+
+def test_output_is_utf8_whatever_the_locale() -> None:
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    result = command("chat", "x", "--model", "./没有", env=environment)
+    assert result.returncode == 1
+    assert "没有" in result.stderr.decode("utf-8")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [sys.executable, "-m", "qwen7b", "models"], stdout=writing, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(writing)
+    assert result.stderr == b""
+
+
+def test_an_unknown_model_is_one_line_with_near_names() -> None:
+    result = command("chat", "x", "--model", "dmeo")
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.startswith(b"error: ") and b"demo" in result.stderr and result.stderr.count(b"\n") == 1
+
+
+def test_tokenize_and_models_need_no_torch() -> None:
+    program = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom qwen7b.cli.app import app\n"
+        "for arguments in (['models'], ['tokenize', 'x', '-m', './none'], ['pull', 'none']):\n"
+        "    print(CliRunner().invoke(app, arguments).exit_code)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (result.stdout.split(), result.stderr) == (["0", "1", "1"], "")

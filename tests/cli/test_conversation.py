@@ -1,0 +1,198 @@
+"""A conversation at the terminal, driven by keystrokes."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from rich.console import Console
+
+import qwen7b
+from qwen7b.cli.conversation import Conversation
+from qwen7b.cli.display import MarkdownDisplay
+from qwen7b.cli.terminal import kept_history, open_session
+
+ENTER, ALT_ENTER, CTRL_C, CTRL_D = "\r", "\x1b\r", "\x03", "\x04"
+Talk = Callable[..., tuple[Conversation, str]]
+
+
+@pytest.fixture
+def talk(fake) -> Talk:
+    """Type some keys into a new conversation; gives it back with what the screen showed."""
+
+    def talk(*keys: str, messages: list[dict[str, str]] | None = None) -> tuple[Conversation, str]:
+        console = Console(file=io.StringIO(), width=200, highlight=False, markup=False)
+        conversation = Conversation(fake, messages or [], asking={"max_new_tokens": 9}, console=console)
+        with create_pipe_input() as pipe:
+            pipe.send_text("".join(keys) + CTRL_D)
+            session = open_session(conversation.commands, history=InMemoryHistory(), input=pipe, output=DummyOutput())
+            conversation.run(session)
+        return conversation, console.file.getvalue()
+
+    return talk
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def system(text: str) -> dict[str, str]:
+    return {"role": "system", "content": text}
+
+
+def test_a_turn_is_answered_remembered_and_measured(talk: Talk, fake) -> None:
+    conversation, screen = talk("Hi", ENTER, "你好", ENTER)
+    assert conversation.messages == [user("Hi"), assistant("Hello there."), user("你好"), assistant("Hello there.")]
+    assert fake.asked[1] == ([user("Hi"), assistant("Hello there."), user("你好")], {"max_new_tokens": 9})
+    assert "Hello there.\n" in screen and "2 tokens, " in screen and " tokens/s\n" in screen and "stop" not in screen
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("a", ALT_ENTER, "b", ENTER),
+        ("a\\", ENTER, "b", ENTER),
+        ('"""a', ENTER, 'b"""', ENTER),
+        ('"""', ENTER, "a", ENTER, "b", ENTER, '"""', ENTER),
+        ("\x1b[200~a\nb\x1b[201~", ENTER),  # pasted
+    ],
+    ids=["alt-enter", "backslash", "quotes", "quotes on their own lines", "paste"],
+)
+def test_messages_of_several_lines(talk: Talk, keys: tuple[str, ...]) -> None:
+    assert talk(*keys)[0].messages[0] == user("a\nb")
+
+
+def test_a_blank_message_is_not_sent(talk: Talk, fake) -> None:
+    assert talk(ENTER, "  ", ENTER)[0].messages == [] == fake.asked
+
+
+def test_ctrl_c_clears_the_line(talk: Talk) -> None:
+    assert talk("forget this", CTRL_C, "Hi", ENTER)[0].messages[0] == user("Hi")
+
+
+@pytest.mark.parametrize("leave", [("/quit", ENTER), (CTRL_D,)])
+def test_leaving(talk: Talk, fake, leave: tuple[str, ...]) -> None:
+    talk(*leave, "Hi", ENTER)
+    assert fake.asked == []
+
+
+def test_an_interrupted_reply_keeps_what_was_said(talk: Talk, fake) -> None:
+    fake.pieces = ["Hel", KeyboardInterrupt(), "lo"]
+    conversation, screen = talk("Hi", ENTER)
+    assert conversation.messages == [user("Hi"), assistant("Hel")]
+    assert "interrupted" in screen
+
+
+def test_ctrl_c_while_a_piece_is_shown_keeps_what_was_said(talk: Talk, fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def push(display: MarkdownDisplay, text: str) -> None:
+        shown(display, text)
+        raise KeyboardInterrupt
+
+    shown = MarkdownDisplay.push
+    monkeypatch.setattr(MarkdownDisplay, "push", push)
+    assert talk("Hi", ENTER)[0].messages == [user("Hi"), assistant("Hello")]
+
+
+def test_a_reply_interrupted_before_its_first_word_takes_the_message_back(talk: Talk, fake) -> None:
+    fake.pieces = [KeyboardInterrupt()]
+    assert talk("Hi", ENTER)[0].messages == []
+
+
+def test_a_cut_off_reply_says_so(talk: Talk, fake) -> None:
+    fake.finish_reason = "length"
+    assert "cut off at the token limit" in talk("Hi", ENTER)[1]
+
+
+def test_an_error_takes_the_message_back_and_the_conversation_goes_on(talk: Talk, fake) -> None:
+    fake.pieces = [qwen7b.PromptError("too long: shorten it")]
+    conversation, screen = talk("Hi", ENTER, "/help", ENTER)
+    assert conversation.messages == []
+    assert "error: too long: shorten it\n" in screen and "/reset" in screen
+
+
+def test_help_names_every_command(talk: Talk) -> None:
+    conversation, screen = talk("/help", ENTER)
+    assert all(f"\n{command} " in screen for command in conversation.commands)
+
+
+def test_unknown_commands_are_named(talk: Talk, fake) -> None:
+    screen = talk("/sve x", ENTER)[1]
+    assert "error: there is no command /sve" in screen and fake.asked == []
+
+
+def test_reset_keeps_the_system_prompt(talk: Talk) -> None:
+    conversation, _ = talk("Hi", ENTER, "/reset", ENTER, messages=[system("Be brief.")])
+    assert conversation.messages == [system("Be brief.")]
+
+
+def test_system_sets_and_shows(talk: Talk) -> None:
+    conversation, screen = talk("/system", ENTER, "Hi", ENTER, "/system Be kind.", ENTER, "/system Be brief.", ENTER)
+    assert conversation.messages == [system("Be brief."), user("Hi"), assistant("Hello there.")]
+    assert "No system prompt is set" in screen and "System prompt: Be brief." in screen
+
+
+def test_what_is_saved_can_be_loaded(talk: Talk, tmp_path: Path) -> None:
+    path = tmp_path / "a talk.json"
+    saved, _ = talk("你好", ENTER, f"/save {path}", ENTER)
+    assert "你好" in path.read_text(encoding="utf-8")
+    loaded, screen = talk(f"/load {path}", ENTER)
+    assert loaded.messages == saved.messages != []
+    assert "2 messages loaded" in screen
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"{}", "must hold a JSON list"),
+        (json.dumps([{"role": "user"}]).encode(), "must hold a JSON list"),
+        (json.dumps([{"role": "user", "content": 1}]).encode(), "must hold a JSON list"),
+        (json.dumps([{"role": "robot", "content": "x"}]).encode(), "must hold a JSON list"),
+    ],
+)
+def test_loading_something_else_changes_nothing(
+    talk: Talk, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "talk.json"
+    if content is not None:
+        path.write_bytes(content)
+    conversation, screen = talk(f"/load {path}", ENTER, messages=[system("Be brief.")])
+    assert conversation.messages == [system("Be brief.")]
+    assert f"error: {path}" in screen and message in screen
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("/save", "/save needs the name of a file"),
+        ("/load", "/load needs"),
+        ("/save /none/x", "/none/x cannot be written"),
+    ],
+)
+def test_files_that_cannot_be(talk: Talk, command: str, message: str) -> None:
+    assert f"error: {message}" in talk(command, ENTER)[1]
+
+
+def test_the_line_history_is_kept_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "chat_history"
+    kept_history(path).append_string("earlier")
+    assert list(kept_history(path).load_history_strings()) == ["earlier"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_history_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert isinstance(kept_history(tmp_path / "file" / "chat_history"), InMemoryHistory)

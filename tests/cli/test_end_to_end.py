@@ -1,0 +1,76 @@
+"""The command with a real model, tiny and random: from arguments and keystrokes to the screen."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+def test_one_reply(run: Run, tiny_chat_checkpoint: Path) -> None:
+    result = run("chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--greedy", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["finish_reason"] in ("stop", "length")
+    assert 0 < document["usage"]["completion_tokens"] <= 24 and document["usage"]["prompt_tokens"] > 10
+    shown = run("chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--greedy").stdout
+    assert shown.removesuffix("\n") == document["text"].removesuffix("\n")
+
+
+def test_a_seed_repeats_a_completion(run: Run, tiny_chat_checkpoint: Path) -> None:
+    arguments = ("complete", "hello", "-m", str(tiny_chat_checkpoint), "--seed", "7", "--max-new-tokens", "9", "--json")
+    first, second = (json.loads(run(*arguments).stdout) for _ in range(2))
+    assert first["token_ids"] == second["token_ids"] and len(first["token_ids"]) > 0
+
+
+def test_a_prompt_too_long_is_one_line(run: Run, tiny_chat_checkpoint: Path) -> None:
+    result = run("complete", "1" * 600, "-m", str(tiny_chat_checkpoint))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and "600" in result.stderr and "512" in result.stderr
+
+
+def test_a_conversation_at_a_terminal(tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
+    keyboard, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "QWEN7B_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "qwen7b", "chat", "--model", str(tiny_chat_checkpoint), "--greedy"]
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    screen = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal screen
+        deadline = time.monotonic() + 60
+        while text not in screen:
+            assert select.select([keyboard], [], [], deadline - time.monotonic())[0], screen
+            screen += os.read(keyboard, 4096)
+        screen = screen.partition(text)[2]
+
+    try:
+        wait_for(b"/help")
+        wait_for(b">")
+        os.write(keyboard, b"hello\r")
+        wait_for(b"tokens/s")
+        wait_for(b">")
+        os.write(keyboard, f"/save {tmp_path / 'talk.json'}\r".encode())
+        wait_for(b"2 messages saved")
+        wait_for(b">")
+        os.write(keyboard, b"\x04")
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(keyboard)
+    messages = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert "hello" in (tmp_path / "chat_history").read_text(encoding="utf-8")

@@ -1,0 +1,146 @@
+"""`chat PROMPT` and `complete PROMPT`: one reply on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+from typer.testing import Result
+
+import qwen7b
+from qwen7b.cli.options import SamplingOptions
+
+Run = Callable[..., Result]
+
+
+def test_chat_prints_the_reply_and_a_newline(run: Run, fake) -> None:
+    result = run("chat", "Hi")
+    assert (result.exit_code, result.stdout) == (0, "Hello there.\n")
+    assert fake.asked == [
+        ([{"role": "user", "content": "Hi"}], {"sampling": None, "max_new_tokens": None, "stop": ()}),
+    ]
+
+
+def test_a_reply_that_ends_its_line_gets_no_second_newline(run: Run, fake) -> None:
+    fake.pieces = ["done\n"]
+    assert run("complete", "x").stdout == "done\n"
+
+
+def test_chat_options_arrive(run: Run, fake) -> None:
+    run("chat", "Hi", "--system", "Be brief.", "--max-new-tokens", "5", "--stop", "a", "--stop", "b", "--greedy")
+    messages, asking = fake.asked[0]
+    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert asking == {"sampling": qwen7b.Greedy(), "max_new_tokens": 5, "stop": ("a", "b")}
+
+
+def test_loading_options_arrive(run: Run, fake) -> None:
+    threads = torch.get_num_threads()
+    try:
+        run(
+            "complete",
+            "x",
+            "--model",
+            "m.gguf",
+            "--device",
+            "cuda:1",
+            "--dtype",
+            "bfloat16",
+            "--threads",
+            "1",
+            "--offline",
+        )
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert fake.loaded == {"model": "m.gguf", "device": "cuda:1", "dtype": torch.bfloat16, "offline": True}
+
+
+def test_without_the_offline_option_the_environment_decides(run: Run, fake) -> None:
+    run("complete", "x")
+    assert fake.loaded == {"model": "demo", "device": "cpu", "dtype": None, "offline": None}
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_the_prompt_may_come_on_standard_input(run: Run, fake, verb: str) -> None:
+    assert run(verb, input="你好\n").exit_code == 0
+    asked = fake.asked[0][0]
+    assert asked == ([{"role": "user", "content": "你好"}] if verb == "chat" else "你好")
+
+
+def test_json_is_one_document_and_nothing_else(run: Run, fake) -> None:
+    result = run("chat", "你好", "--json", "--model", "fake")
+    document = json.loads(result.stdout)
+    assert "你好" in result.stdout and result.stderr == ""
+    assert document["seconds"] >= document["seconds_to_first_piece"] >= 0
+    del document["seconds"], document["seconds_to_first_piece"], document["tokens_per_second"]
+    assert document == {
+        "model": "fake",
+        "messages": [{"role": "user", "content": "你好"}],
+        "text": "Hello there.",
+        "token_ids": [0, 1],
+        "finish_reason": "stop",
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2},
+    }
+
+
+def test_complete_json_names_the_prompt(run: Run, fake) -> None:
+    document = json.loads(run("complete", "once upon", "--json").stdout)
+    assert (document["prompt"], document["text"]) == ("once upon", "Hello there.")
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_an_interrupted_reply_is_printed_and_exits_with_130(run: Run, fake, json_option: list[str]) -> None:
+    fake.pieces = ["Hel", KeyboardInterrupt(), "lo"]
+    result = run("chat", "Hi", *json_option)
+    assert result.exit_code == 130
+    assert (json.loads(result.stdout)["text"] if json_option else result.stdout.strip()) == "Hel"
+
+
+def test_an_error_in_the_middle_is_one_line(run: Run, fake) -> None:
+    fake.pieces = ["Hel", qwen7b.PromptError("the prompt has 9 tokens and only 8 fit: shorten it")]
+    result = run("chat", "Hi")
+    assert (result.exit_code, result.stdout) == (1, "Hel\n")
+    assert result.stderr == "error: the prompt has 9 tokens and only 8 fit: shorten it\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input", "message"),
+    [
+        (["chat"], "", "the prompt is empty"),
+        (["complete", " "], None, "the prompt is empty"),
+        (["chat"], "你好".encode("gb18030"), "standard input is not UTF-8: byte 0 is 0xc4"),
+        (["complete"], b"abc\xff", "standard input is not UTF-8: byte 3 is 0xff"),
+        (["chat", "caf\udce9"], None, "the argument is not UTF-8: byte 3 is 0xe9"),
+        (["chat", "Hi", "--threads", "0"], None, "--threads must lie between 1 and"),
+        (["chat", "Hi", "--threads", str((os.cpu_count() or 1) + 1)], None, "--threads must lie between 1 and"),
+        (["chat", "Hi", "--greedy", "--top-p", "0.5", "--seed", "1"], None, "cannot go with --seed, --top-p"),
+        (["chat", "Hi", "--top-p", "2"], None, "top_p"),
+        (["chat", "Hi", "--temperature", "0"], None, "use --greedy"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_model_is_loaded(
+    run: Run, fake, arguments: list[str], input: str | bytes | None, message: str
+) -> None:
+    result = run(*arguments, input=input)
+    assert result.exit_code == 1 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert fake.loaded == {}
+
+
+def sampling(**given: object) -> SamplingOptions:
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
+    return SamplingOptions(**{"greedy": False, **dict.fromkeys(names), **given})
+
+
+def test_sampling_options_are_laid_over_the_default() -> None:
+    default = qwen7b.Sample(temperature=0.7, top_p=0.8)
+    assert sampling().over(default) is None
+    assert sampling(top_p=0.5).over(default) == qwen7b.Sample(temperature=0.7, top_p=0.5)
+    assert sampling(seed=1).over(qwen7b.Greedy()) == qwen7b.Sample(seed=1)
+    assert sampling(repetition_penalty=1.1).over(qwen7b.Greedy()) == qwen7b.Greedy(repetition_penalty=1.1)
+    assert sampling(greedy=True, repetition_penalty=1.1).over(default) == qwen7b.Greedy(repetition_penalty=1.1)
+    assert sampling(greedy=True).over(default) == qwen7b.Greedy()

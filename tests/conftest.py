@@ -1,0 +1,52 @@
+"""Fixtures that several test folders use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+
+# On tiny models a second thread only waits, and on a busy machine it waits long.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden vectors and texts that lie beside the repository where it is developed."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder ../shared with the original's reference vectors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_gguf() -> Path:
+    """The demo model's file, fetched on first use."""
+    from qwen7b.errors import DownloadError, ResourceError
+    from qwen7b.weights import locate
+
+    try:
+        return locate("demo")
+    except (DownloadError, ResourceError) as error:
+        pytest.skip(f"the demo model cannot be had here: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_chat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random first-generation chat model of 320 rows and its tokenizer."""
+    torch.manual_seed(0)
+    return tiny.write_folder(
+        tmp_path_factory.mktemp("tiny"),
+        tiny.V11_CONFIG,
+        tiny.qwen_tensors(),
+        tokenizer=True,
+        generation={"chat_format": "chatml", "eos_token_id": 266, "max_new_tokens": 24, "do_sample": False},
+    )

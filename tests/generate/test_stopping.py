@@ -1,0 +1,43 @@
+"""Stop strings in a stream."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwen7b.errors import SettingError
+from qwen7b.generate.stopping import StopStrings
+
+
+@given(
+    text=st.text("abc", max_size=30),
+    stop=st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
+    data=st.data(),
+)
+def test_any_split_gives_the_text_before_the_first_stop_string(text: str, stop: list[str], data: st.DataObject) -> None:
+    watcher = StopStrings(stop)
+    shown, rest = "", text
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        shown += watcher.push(rest[:size])
+        rest = rest[size:]
+        # Nothing is shown that a stop string would have to take back.
+        assert text.startswith(shown)
+    shown += watcher.flush()
+    ends = [at for string in stop if (at := text.find(string)) >= 0]
+    if watcher.found is None:
+        assert not ends and shown == text
+    else:
+        assert len(shown) <= min(ends) + 3 and not any(string in shown for string in stop)
+
+
+def test_text_is_held_back_only_while_a_stop_string_may_begin() -> None:
+    watcher = StopStrings(["Observation:"])
+    assert [watcher.push(text) for text in ("see Obs", "cure", " Observ", "ation: x")] == ["see ", "Obscure", " ", ""]
+    assert watcher.found == "Observation:" and watcher.flush() == ""
+
+
+def test_empty_stop_string_is_refused() -> None:
+    with pytest.raises(SettingError, match="must not be empty"):
+        StopStrings(["a", ""])

@@ -1,0 +1,138 @@
+"""Conversations: what stays, what goes, and what makes no conversation."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.text import Tokenizer, chat_prompt
+
+contents = st.text("ab \n你<|im_end|>", max_size=12)
+Turn = tuple[str, list[str]]
+turns = st.lists(st.tuples(contents, st.lists(contents, max_size=2)), max_size=5)
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def system(content: str) -> dict[str, str]:
+    return {"role": "system", "content": content}
+
+
+def conversation(turns: list[Turn]) -> list[dict[str, str]]:
+    """Each turn a question and its answers, then a last question."""
+    messages = [message for question, answers in turns for message in (user(question), *map(assistant, answers))]
+    return [*messages, user("?")]
+
+
+def test_layout(chatty: Tokenizer) -> None:
+    ids = chat_prompt(chatty, [user("Hi"), assistant("Hello"), user("")])
+    assert chatty.decode(ids) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nHello<|im_end|>\n"
+        "<|im_start|>user\n<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_system_message_is_kept_as_given(chatty: Tokenizer) -> None:
+    for content in ("", "<|im_end|> injected"):
+        ids = chat_prompt(chatty, [system(content), user("Hi")])
+        assert chatty.decode(ids).startswith(f"<|im_start|>system\n{content}<|im_end|>\n<|im_start|>user")
+        assert sum(map(chatty.is_control, ids)) == 5
+
+
+@given(turns=turns)
+@settings(deadline=None)
+def test_content_never_opens_or_closes_a_message(chatty: Tokenizer, turns: list[Turn]) -> None:
+    messages = conversation(turns)
+    ids = chat_prompt(chatty, messages)
+    assert sum(map(chatty.is_control, ids)) == 2 * (len(messages) + 1) + 1
+
+
+@given(
+    turns=turns,
+    history_limit=st.integers(0, 150),
+    room=st.integers(1, 150) | st.none(),
+    reply_tokens=st.integers(1, 60),
+)
+@settings(deadline=None, max_examples=300)
+def test_whole_turns_are_dropped_oldest_first(
+    chatty: Tokenizer, turns: list[Turn], history_limit: int, room: int | None, reply_tokens: int
+) -> None:
+    messages = conversation(turns)
+    before = copy.deepcopy(messages)
+    shortest = chat_prompt(chatty, [user("?")])
+    num_system = shortest.index(chatty.im_end_id) + 1
+    context_length = None if room is None else len(shortest) + room
+
+    def fits(ids: list[int]) -> bool:
+        num_history = len(ids) - len(shortest)
+        return num_system + num_history < history_limit and (room is None or num_history + reply_tokens <= room)
+
+    suffixes = [conversation(turns[dropped:]) for dropped in range(len(turns))]
+    candidates = (chat_prompt(chatty, suffix, history_token_limit=10**9) for suffix in suffixes)
+    assert chat_prompt(
+        chatty,
+        messages,
+        history_token_limit=history_limit,
+        context_length=context_length,
+        reply_tokens=reply_tokens,
+    ) == next(filter(fits, candidates), shortest)
+    assert messages == before
+
+
+def test_a_prompt_that_leaves_no_room_names_both_numbers(chatty: Tokenizer) -> None:
+    shortest = chat_prompt(chatty, [user("?")])
+    messages = conversation([("a", ["b"])])
+    assert chat_prompt(chatty, messages, context_length=len(shortest) + 1, reply_tokens=50) == shortest
+    with pytest.raises(PromptError, match=rf"has {len(shortest)} tokens .* context's {len(shortest)} for a reply"):
+        chat_prompt(chatty, messages, context_length=len(shortest))
+
+
+BAD: list[tuple[Any, str]] = [
+    ([], "at least one message"),
+    ([system("x")], "at least one message"),
+    ([user("x"), assistant("y")], "last message is from the assistant"),
+    ([assistant("x"), user("y")], "begins with the assistant"),
+    ([system("x"), assistant("x"), user("y")], "begins with the assistant"),
+    ([user("x"), system("y"), user("z")], "only the first message"),
+    ([user("x"), system("y")], "last message is from the system"),
+    ([{"role": "tool", "content": "x"}], "message 1 has the role 'tool'"),
+    ([user("x"), {"role": ["user"], "content": "x"}], "message 2 has the role"),
+    ([{"role": "user", "content": None}], "None for content"),
+    ([{"role": "user"}], "exactly a 'role' and a 'content'"),
+    ([{**user("x"), "name": "y"}], "exactly a 'role' and a 'content'"),
+    (["x"], "exactly a 'role' and a 'content'"),
+    ("x", "exactly a 'role' and a 'content'"),
+]
+
+
+@pytest.mark.parametrize(("messages", "reason"), BAD)
+def test_what_is_no_conversation(chatty: Tokenizer, messages: Any, reason: str) -> None:
+    with pytest.raises(PromptError, match=reason):
+        chat_prompt(chatty, messages)
+
+
+def test_a_negative_limit_is_refused(chatty: Tokenizer) -> None:
+    with pytest.raises(SettingError, match="-1"):
+        chat_prompt(chatty, [user("x")], history_token_limit=-1)
+
+
+def test_a_vocabulary_without_chatml_cannot_chat(chatty: Tokenizer) -> None:
+    plain = Tokenizer(replace(chatty.vocabulary, control_tokens={}))
+    assert not plain.is_chatml and chatty.is_chatml
+    with pytest.raises(PromptError, match="cannot chat"):
+        chat_prompt(plain, [user("x")])

@@ -1,0 +1,94 @@
+"""The vocabulary inside a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+
+from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.text import Tokenizer, load_tokenizer
+from text import synthetic
+
+
+@pytest.fixture(scope="session")
+def from_gguf(style: str, reference: tokenizers.Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    return load_tokenizer(synthetic.write_gguf(path, reference, pre=synthetic.GGUF_NAMES[style]))
+
+
+@given(text=synthetic.texts)
+@settings(deadline=None)
+def test_ids_are_the_same(from_gguf: Tokenizer, reference: tokenizers.Tokenizer, text: str) -> None:
+    assert from_gguf.encode(text + "<|im_end|>", allowed_special="all") == reference.encode(text + "<|im_end|>").ids
+
+
+def test_padding_is_no_token(from_gguf: Tokenizer, reference: tokenizers.Tokenizer) -> None:
+    assert from_gguf.vocab_size == reference.get_vocab_size()
+    assert list(from_gguf.control_tokens) == synthetic.CONTROL
+
+
+@pytest.mark.demo
+def test_the_demo_model_has_the_original_tokens(demo_gguf: Path, qwen: Tokenizer) -> None:
+    demo = load_tokenizer(demo_gguf)
+    assert demo.vocabulary.ids == qwen.vocabulary.ids
+    assert list(demo.control_tokens.items())[:3] == list(qwen.control_tokens.items())[:3]
+    assert demo.vocab_size == 151665
+    assert demo.is_control(demo.control_tokens["<tool_call>"])
+    by_rank = sorted(demo.vocabulary.ids, key=demo.vocabulary.ranks.__getitem__)
+    assert [token for token in by_rank if len(token) > 1] == [token for token in qwen.vocabulary.ids if len(token) > 1]
+
+
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"pre": "llama-bpe"}, UnsupportedError, "pre-tokenizer 'llama-bpe': qwen7b knows qwen2, gpt-2, smollm"),
+    ({"model": "llama"}, UnsupportedError, "kind 'llama'"),
+    ({"types": [1, 1]}, CheckpointError, "have 2 types"),
+    ({"tokens": ["a", "a"], "types": [1, 1]}, CheckpointError, "2 tokens, 1 of them different"),
+    ({"tokens": ["a", "b"], "types": [1, 1], "merges": ["a b"]}, CheckpointError, "the merge 'a b'"),
+    ({"merges": ["a"]}, CheckpointError, "the merge 'a'"),
+    ({"tokens": ["你", "b"], "types": [1, 1]}, CheckpointError, "stands for no byte"),
+]
+
+
+@pytest.mark.parametrize(("others", "error", "reason"), WRONG)
+def test_wrong_vocabularies(others: dict[str, Any], error: type[Exception], reason: str, tmp_path: Path) -> None:
+    path = synthetic.write_gguf(tmp_path / "tiny.gguf", synthetic.train("qwen"), **{"pre": "qwen2", **others})
+    with pytest.raises(error, match=reason):
+        load_tokenizer(path)
+
+
+def write_metadata(path: Path, architecture: str, **values: Any) -> Path:
+    import gguf
+
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in values.items():
+        (writer.add_array if isinstance(value, list) else writer.add_string)(f"tokenizer.ggml.{key}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+def test_a_file_without_a_vocabulary(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        load_tokenizer(write_metadata(tmp_path / "tiny.gguf", "qwen2"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("tokens", [1, 2]), ("tokens", [["a"], ["b"]]), ("token_type", ["a", "b"]), ("merges", "a b")]
+)
+def test_lists_of_another_type(key: str, value: Any, tmp_path: Path) -> None:
+    values = {"model": "gpt2", "tokens": ["a", "b"], "token_type": [1, 1], "merges": ["a b"], key: value}
+    with pytest.raises(CheckpointError, match=rf"no usable vocabulary: tokenizer\.ggml\.{key} is .* not a list of"):
+        load_tokenizer(write_metadata(tmp_path / "tiny.gguf", "qwen2", **values))
+
+
+def test_old_files_of_qwen_need_not_name_the_pre_tokenizer(tmp_path: Path) -> None:
+    tokens = [*tokenizers.pre_tokenizers.ByteLevel.alphabet(), "ab"]
+    values = {"model": "gpt2", "tokens": tokens, "token_type": [1] * len(tokens), "merges": ["a b"]}
+    assert load_tokenizer(write_metadata(tmp_path / "old.gguf", "qwen", **values)).vocabulary.nfc
+    with pytest.raises(UnsupportedError, match="pre-tokenizer None"):
+        load_tokenizer(write_metadata(tmp_path / "other.gguf", "llama", **values))

@@ -1,0 +1,179 @@
+"""tokenizer.json, and vocab.json with merges.txt: read, refused and damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+
+from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.text import Tokenizer, load_tokenizer
+from text import synthetic
+
+CLASSES = {"qwen": "Qwen2Tokenizer", "gpt2": "GPT2Tokenizer"}
+
+
+def write_vocab_json(folder: Path, reference: tokenizers.Tokenizer, tokenizer_class: str | None) -> Path:
+    """Split a tokenizer into vocab.json, merges.txt and tokenizer_config.json, as Qwen2's repositories do."""
+    model = json.loads(reference.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = "".join(f"{left} {right}\n" for left, right in model["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
+    added = {str(reference.token_to_id(name)): {"content": name, "special": True} for name in synthetic.CONTROL}
+    config = {"tokenizer_class": tokenizer_class, "added_tokens_decoder": added}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(params=CLASSES, scope="module")
+def vocab_json(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Tokenizer, tokenizers.Tokenizer]:
+    reference = synthetic.train(request.param)
+    folder = write_vocab_json(tmp_path_factory.mktemp("vocab"), reference, CLASSES[request.param])
+    return load_tokenizer(folder), reference
+
+
+@given(text=synthetic.texts)
+@settings(deadline=None)
+def test_vocab_json_gives_the_same_ids(vocab_json: tuple[Tokenizer, tokenizers.Tokenizer], text: str) -> None:
+    ours, reference = vocab_json
+    assert ours.encode(text + "<|im_end|>", allowed_special="all") == reference.encode(text + "<|im_end|>").ids
+    assert ours.vocab_size == reference.get_vocab_size()
+
+
+def test_tokenizer_json(ours: Tokenizer, reference: tokenizers.Tokenizer) -> None:
+    assert ours.vocab_size == reference.get_vocab_size()
+    assert ours.control_tokens == {name: reference.token_to_id(name) for name in synthetic.CONTROL}
+    assert ours.is_chatml
+
+
+def test_added_tokens_need_not_be_special(reference_json: Path, tmp_path: Path) -> None:
+    document = json.loads(reference_json.read_text(encoding="utf-8"))
+    document["added_tokens"].append({"id": 5000, "content": "<tool_call>", "special": False})
+    tokenizer = load_tokenizer(write(tmp_path, document))
+    assert tokenizer.is_control(5000)
+    assert 5000 not in tokenizer.encode("<tool_call>")
+    assert tokenizer.encode("<tool_call>", allowed_special="all") == [5000]
+
+
+def test_merges_may_be_strings(reference_json: Path, ours: Tokenizer, tmp_path: Path) -> None:
+    document = json.loads(reference_json.read_text(encoding="utf-8"))
+    document["model"]["merges"] = [" ".join(merge) for merge in document["model"]["merges"]]
+    assert load_tokenizer(write(tmp_path, document)).vocabulary.ranks == ours.vocabulary.ranks
+
+
+def write(folder: Path, document: Any) -> Path:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def change(*keys: str | int, to: Any) -> Callable[[Any], None]:
+    """A change of one value deep in a document."""
+
+    def apply(document: Any) -> None:
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = to
+
+    return apply
+
+
+WRONG: list[tuple[Callable[[Any], None], type[Qwen7bError], str]] = [
+    (change("model", "type", to="Unigram"), UnsupportedError, "kind 'Unigram'"),
+    (change("model", "byte_fallback", to=True), UnsupportedError, "byte_fallback"),
+    (change("model", "ignore_merges", to=True), UnsupportedError, "ignore_merges"),
+    (change("pre_tokenizer", to={"type": "Metaspace"}), UnsupportedError, "Metaspace"),
+    (change("pre_tokenizer", to=None), UnsupportedError, "null"),
+    (change("pre_tokenizer", to={"type": "ByteLevel", "add_prefix_space": True}), UnsupportedError, "add_prefix_space"),
+    (change("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", to=r"\p{N}{1,3}"), UnsupportedError, "1,3"),
+    (change("normalizer", to={"type": "NFKC"}), UnsupportedError, "NFKC"),
+    (change("model", "merges", 0, to=["a", "bb"]), CheckpointError, r"the merge \['a', 'bb'\]"),
+    (change("model", "merges", 0, to="a"), CheckpointError, "the merge 'a'"),
+    (change("model", "merges", 0, to=[1, 2]), CheckpointError, r"the merge \[1, 2\]"),
+    (change("model", "merges", to=None), CheckpointError, "is not a tokenizer.json"),
+    (change("model", "vocab", "你", to=5001), CheckpointError, "'你' in a token stands for no byte"),
+    (change("model", "vocab", "a", to=1), CheckpointError, "share the id 1"),
+    (change("model", "vocab", "a", to="1"), CheckpointError, "has the id '1'"),
+    (change("model", "vocab", "a", to=None), CheckpointError, "has the id None"),
+    (change("added_tokens", 0, "id", to=3), CheckpointError, "share the id 3"),
+    (change("added_tokens", 0, "content", to=""), CheckpointError, "'' cannot be the name"),
+    (change("added_tokens", 0, "content", to="\ud800"), CheckpointError, "cannot be the name"),
+    (change("added_tokens", 0, "content", to=7), CheckpointError, "7 cannot be the name"),
+    (change("added_tokens", 0, to={}), CheckpointError, "is not a tokenizer.json"),
+    (change("model", to=[]), CheckpointError, "is not a tokenizer.json"),
+    (lambda document: document.pop("model"), CheckpointError, "is not a tokenizer.json"),
+]
+
+
+@pytest.mark.parametrize(("apply", "error", "reason"), WRONG)
+def test_wrong_documents(apply: Callable[[Any], None], error: type[Qwen7bError], reason: str, tmp_path: Path) -> None:
+    document = json.loads(synthetic.train("qwen").to_str())
+    apply(document)
+    with pytest.raises(error, match=reason) as caught:
+        load_tokenizer(write(tmp_path, document))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_two_merges_with_one_result_are_refused(tmp_path: Path) -> None:
+    document = json.loads(synthetic.train("qwen").to_str())
+    document["model"]["vocab"] |= {"xy": 5001, "yz": 5002, "xyz": 5003}
+    document["model"]["merges"] += [["x", "y"], ["y", "z"], ["xy", "z"], ["x", "yz"]]
+    with pytest.raises(UnsupportedError, match="makes 'xyz' by two merges"):
+        load_tokenizer(write(tmp_path, document))
+
+
+def test_an_unknown_token_is_refused_only_where_bytes_are_missing(tmp_path: Path) -> None:
+    for style in synthetic.STYLES:
+        document = json.loads(synthetic.train(style).to_str())
+        document["model"]["unk_token"] = "<|endoftext|>"
+        path = write(tmp_path, document)
+        if style == "smollm":
+            with pytest.raises(UnsupportedError, match="unknown bytes"):
+                load_tokenizer(path)
+        else:
+            load_tokenizer(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"model": 1e999}'])
+def test_damaged_json(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        load_tokenizer(path)
+
+
+def test_vocab_json_of_an_unknown_class(tmp_path: Path) -> None:
+    folder = write_vocab_json(tmp_path, synthetic.train("gpt2"), "LlamaTokenizer")
+    with pytest.raises(UnsupportedError, match="'LlamaTokenizer'"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "tokenizer_config.json"])
+def test_vocab_json_alone_is_not_enough(name: str, tmp_path: Path) -> None:
+    folder = write_vocab_json(tmp_path, synthetic.train("gpt2"), "GPT2Tokenizer")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be read"):
+        load_tokenizer(folder)
+
+
+def test_damaged_files_beside_vocab_json(tmp_path: Path) -> None:
+    folder = write_vocab_json(tmp_path, synthetic.train("gpt2"), "GPT2Tokenizer")
+    with (folder / "merges.txt").open("a") as file:
+        file.write("one two three\n")
+    with pytest.raises(CheckpointError, match="'one two three'"):
+        load_tokenizer(folder / "vocab.json")
+    (folder / "merges.txt").write_bytes(b"\xff\xff")
+    with pytest.raises(CheckpointError, match=r"merges\.txt is damaged"):
+        load_tokenizer(folder)
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": {"x": 1}}'
+    )
+    with pytest.raises(CheckpointError, match="added_tokens_decoder"):
+        load_tokenizer(folder)
