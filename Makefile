@@ -12,6 +12,7 @@ help:
 	@echo "make clean   remove .venv and all caches of this folder (not the downloaded models)"
 
 demo: .venv/installed
+	@.venv/bin/qwen7b pull demo >/dev/null
 	@.venv/bin/python examples/demo.py
 	@if [ -t 0 ] && [ -t 1 ]; then exec .venv/bin/qwen7b chat --model demo; fi
 

@@ -7,8 +7,8 @@ import time
 import qwen7b
 
 CONVERSATIONS = [
-    ["你好！请用一句话介绍一下北京。", "那里有哪些有名的小吃？请列出三种。"],
-    ["Write a Python function that tells whether a number is prime.", "How would you call it? Give one example."],
+    ["你好！你是谁？用一句话回答。", "请用 Python 写一个判断素数的函数，只要代码，不要解释。"],
+    ["What is the capital of France?", "Which river runs through it? Answer in one sentence."],
 ]
 
 
@@ -16,7 +16,7 @@ def answer(qwen: qwen7b.Qwen, messages: list[dict[str, str]]) -> tuple[qwen7b.Re
     """Print the reply as it is made; return it with the seconds to its first piece."""
     start = time.perf_counter()
     seconds_to_first = 0.0
-    for piece in qwen.stream(messages, sampling=qwen7b.Greedy(), max_new_tokens=200):
+    for piece in qwen.stream(messages, sampling=qwen7b.Greedy(), max_new_tokens=120):
         seconds_to_first = seconds_to_first or time.perf_counter() - start
         print(piece.text, end="", flush=True)
     assert piece.reply is not None
