@@ -27,7 +27,7 @@ check: .venv/installed-dev
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned: another package's looser wish must not bring a second build of it.
 .venv/installed: pyproject.toml constraints.txt

@@ -88,6 +88,15 @@ def test_rows_past_the_vocabulary_are_never_produced(qwen: Qwen) -> None:
         assert len(reply.token_ids) == 40 and max(reply.token_ids) < qwen.tokenizer.vocab_size < tiny.ROWS
 
 
+def test_gaps_in_a_vocabulary_are_never_produced(qwen: Qwen) -> None:
+    prompt = qwen.tokenizer.encode("hello")
+    unused = list(range(0, 200))
+    settings = {"max_lengths": [len(prompt) + 30], "vocab_size": qwen.tokenizer.vocab_size, "unused_ids": unused}
+    batch = Batch(qwen.model, [prompt], sampling=Sample(seed=4, temperature=9.0), **settings)
+    made = [batch.step()[0].id for _ in range(30)]
+    assert min(made) >= 200
+
+
 def test_max_new_tokens_and_context_end_a_reply(qwen: Qwen, tiny_chat_checkpoint: Path) -> None:
     bias = never_stop(qwen)
     reply = qwen.complete("hello", sampling=Greedy(logit_bias=bias), max_new_tokens=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,8 @@ class TimedReply:
         }
 
 
-def follow(pieces: Iterator[Piece], display: Display | None) -> TimedReply:
+def follow(pieces: Generator[Piece, None, None], display: Display | None) -> TimedReply:
     """Show a reply as it is made. Ctrl-C ends it, and what was said until then is the reply."""
-    assert isinstance(pieces, Generator)
     start = time.perf_counter()
     seconds_to_first: float | None = None
     reply: Reply | None = None
@@ -85,7 +84,7 @@ def follow(pieces: Iterator[Piece], display: Display | None) -> TimedReply:
     return TimedReply(reply=reply, seconds=seconds, seconds_to_first_piece=seconds_to_first)
 
 
-def answer(pieces: Iterator[Piece], display: Display | None, **asked: object) -> None:
+def answer(pieces: Generator[Piece, None, None], display: Display | None, **asked: object) -> None:
     """One reply, shown as it is made or, without a display, as one JSON document; exit code 130 if interrupted."""
     timed = follow(pieces, display)
     if display is None:

@@ -8,6 +8,7 @@ while batch.active:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class Batch:
     prompts      token ids of each sequence, none empty
     max_lengths  tokens each sequence may have in all; it is finished when it has as many
     vocab_size   ids at and past it are never picked
+    unused_ids   nor are these
     logprobs     None for no log-probabilities, else how many likeliest tokens to list with each
     """
 
@@ -48,6 +50,7 @@ class Batch:
         sampling: Sampling,
         max_lengths: Sequence[int],
         vocab_size: int,
+        unused_ids: Sequence[int] = (),
         logprobs: int | None = None,
         ntk: NtkMode = "recompute",
     ) -> None:
@@ -56,6 +59,7 @@ class Batch:
         self.model = model
         self.sampling = sampling
         self.vocab_size = vocab_size
+        self.unused_ids = list(unused_ids)
         self.logprobs = logprobs
         self.max_lengths = list(max_lengths)
         self.sequences = [list(prompt) for prompt in prompts]
@@ -104,7 +108,9 @@ class Batch:
                     last[row] = hidden_BTC[row, counts[row] - 1]
         last_BC = torch.stack([last[row] for row in range(len(self.active))])
         logits_BV: Tensor = self.model.head(last_BC)
-        return logits_BV[:, : self.vocab_size].float()
+        logits_BV = logits_BV[:, : self.vocab_size].float()
+        logits_BV[:, self.unused_ids] = -math.inf
+        return logits_BV
 
     def _pick(self, sequence: int, logits_V: Tensor) -> Token:
         token_id = pick(

@@ -170,6 +170,7 @@ class Qwen:
             sampling=request.sampling,
             max_lengths=[min(len(prompt) + request.max_new_tokens, self.context_length) for prompt in prompts],
             vocab_size=self.tokenizer.vocab_size,
+            unused_ids=self.tokenizer.unused_ids,
             logprobs=request.logprobs,
             ntk=request.ntk,
         )

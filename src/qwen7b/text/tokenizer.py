@@ -38,6 +38,8 @@ class Tokenizer:
         self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
         self.vocab_size = max(self._bytes_of) + 1
         """One more than the highest id: the embedding's rows from here on are never produced."""
+        self.unused_ids = sorted(set(range(self.vocab_size)).difference(self._bytes_of))
+        """Ids below `vocab_size` that are no token, as a sparse extra vocabulary leaves them."""
         self._id_of_rank = {rank: ids[token] for token, rank in ranks.items() if token in ids}
         self._ranks_without_id = set(ranks.values()) - self._id_of_rank.keys()
         self._encoding = tiktoken.Encoding(
