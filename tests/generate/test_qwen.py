@@ -155,6 +155,14 @@ def test_interrupt_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPat
     assert whole.text.startswith(reply.text.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
+def test_interrupt_thrown_into_a_stream_ends_the_reply(qwen: Qwen) -> None:
+    pieces = qwen.stream_completion("hello", sampling=Sample(seed=3), max_new_tokens=20)
+    said = next(pieces).text + next(pieces).text
+    last = pieces.throw(KeyboardInterrupt())
+    assert last.reply and last.reply.finish_reason == "interrupted" and last.reply.text == said + last.text
+    assert list(pieces) == []
+
+
 def test_history_that_does_not_fit_loses_whole_turns(qwen: Qwen, tiny_chat_checkpoint: Path) -> None:
     turns = [
         message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,7 +154,13 @@ class Qwen:
         return ids
 
     def _stream_one(self, prompt: list[int], request: Request) -> Generator[Piece, None, None]:
-        return (piece for _, piece in self._stream([prompt], request))
+        pieces = self._stream([prompt], request)
+        for _, piece in pieces:
+            try:
+                yield piece
+            except KeyboardInterrupt as interrupt:  # thrown in by a caller that was interrupted while showing the piece
+                yield pieces.throw(interrupt)[1]
+                return
 
     def _replies(self, prompts: list[list[int]], request: Request) -> list[Reply]:
         if not prompts:
@@ -162,7 +168,7 @@ class Qwen:
         replies = {index: piece.reply for index, piece in self._stream(prompts, request) if piece.reply}
         return [replies[index] for index in range(len(prompts))]
 
-    def _stream(self, prompts: list[list[int]], request: Request) -> Iterator[tuple[int, Piece]]:
+    def _stream(self, prompts: list[list[int]], request: Request) -> Generator[tuple[int, Piece], None, None]:
         """Pieces of all replies as they come, each with its prompt's index."""
         batch = Batch(
             self.model,
@@ -184,21 +190,19 @@ class Qwen:
             )
             for prompt in prompts
         ]
-        while batch.active:
-            try:
-                tokens = batch.step()
-            except KeyboardInterrupt:
-                for index in batch.active:
-                    yield index, drafts[index].end("interrupted")
-                return
-            for token in tokens:
-                draft, index = drafts[token.sequence], token.sequence
-                text = draft.push(token)
-                if draft.stopped:
-                    if index in batch.active:
+        unfinished = dict(enumerate(drafts))
+        try:
+            while batch.active:
+                for token in batch.step():
+                    index, draft = token.sequence, drafts[token.sequence]
+                    text = draft.push(token)
+                    if draft.stopped and index in batch.active:
                         batch.finish(index)
-                    yield index, draft.end("stop", text)
-                elif index not in batch.active:
-                    yield index, draft.end("length", text)
-                elif text:
-                    yield index, Piece(text=text)
+                    if index not in batch.active:
+                        del unfinished[index]
+                        yield index, draft.end("stop" if draft.stopped else "length", text)
+                    elif text:
+                        yield index, Piece(text=text)
+        except KeyboardInterrupt:
+            for index, draft in unfinished.items():
+                yield index, draft.end("interrupted")

@@ -9,7 +9,9 @@ from pathlib import Path
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, ModelNotFoundError
 from qwen7b.weights.gguf_file import open_gguf
-from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, place_of
+from qwen7b.weights.gptq import dequantized, folder_quantization
+from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, is_extra_bias, naming_of, place_of
+from qwen7b.weights.problems import Report, and_more, fail
 from qwen7b.weights.settings import (
     GenerationSettings,
     folder_config,
@@ -42,7 +44,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if path.is_dir():
         config = folder_config(path)
         names = QWEN if config.family == "qwen" else QWEN2
-        tensors, generation = open_shards(path), folder_generation(path)
+        quantization, generation = folder_quantization(path), folder_generation(path)
+        tensors = dequantized(open_shards(path), quantization)
     elif path.is_file():
         metadata, tensors = open_gguf(path)
         if "token_embd.weight" not in tensors:
@@ -58,21 +61,44 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         path=path,
         config=config,
         generation=generation,
-        tensors=_placed(tensors, names=names, config=config, source=path),
+        tensors=placed(tensors, names=names, config=config, source=path),
     )
 
 
-def _placed(
-    tensors: Mapping[str, StoredTensor], *, names: Names, config: ModelConfig, source: Path
+def placed(
+    tensors: Mapping[str, StoredTensor], *, names: Names, config: ModelConfig, source: Path, report: Report = fail
 ) -> dict[str, tuple[Place, StoredTensor]]:
-    placed = {}
+    """The tensors that go into a model, with their places. `report` is told of those that no such model has."""
+    result = {}
+    unknown = []
     for name, stored in tensors.items():
         place = place_of(name, names=names, config=config)
-        if place is None and not HOLDS_NO_WEIGHTS.search(name):
-            raise CheckpointError(
-                f"{source} has a tensor {name!r}, which no {config.family} model has: its config names the wrong "
-                "kind of model, or it is an adapter or a quantized checkpoint"
+        if place is None:
+            if not HOLDS_NO_WEIGHTS.search(name):
+                unknown.append(name)
+        elif not _is_left_out(place, stored, config):
+            result[name] = (place, stored)
+    naming = naming_of(unknown)
+    if naming and not naming_of(result):
+        report(
+            CheckpointError(
+                f"{source} has the tensors of {naming.models} but a config of model_type {config.family!r}: "
+                "take config.json from where the tensors come from"
             )
-        if place and not (config.tied_head and place.parameter == "head.weight"):
-            placed[name] = (place, stored)
-    return placed
+        )
+    elif unknown:
+        report(
+            CheckpointError(
+                f"{source} has a tensor {unknown[0]!r}, which no {config.family} model has"
+                f"{and_more(len(unknown))}: its config names the wrong kind of model, or it is an adapter or a "
+                "quantized checkpoint"
+            )
+        )
+    return result
+
+
+def _is_left_out(place: Place, stored: StoredTensor, config: ModelConfig) -> bool:
+    if place.parameter == "head.weight":
+        return config.tied_head
+    # AutoGPTQ gave every layer a bias, of zeros where it had none.
+    return is_extra_bias(place, config=config) and not stored.read_rows(0, stored.shape[0]).any()

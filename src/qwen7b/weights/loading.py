@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import psutil
 import torch
 from torch import Tensor
 
-from qwen7b.errors import CheckpointError, ResourceError, SettingError
+from qwen7b.config import ModelConfig
+from qwen7b.errors import ResourceError, SettingError
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
+from qwen7b.weights.checks import check_complete, check_shapes
 from qwen7b.weights.names import Place
 from qwen7b.weights.stored import StoredTensor, row_blocks
 
@@ -36,10 +37,10 @@ def load_model(
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
     device = _check_device(device)
-    with torch.device("meta"):
-        model = Transformer(checkpoint.config)
+    model = empty_model(checkpoint.config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    _check_tensors(checkpoint, shapes)
+    check_shapes(checkpoint, shapes)
+    check_complete(checkpoint, shapes)
     dtype = _choose_dtype(dtype, device=device, num_weights=sum(shape.numel() for shape in shapes.values()))
     with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
         state = {name: torch.empty(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
@@ -56,6 +57,12 @@ def load_model(
     return model.eval()
 
 
+def empty_model(config: ModelConfig) -> Transformer:
+    """The model without memory for its parameters: only their names and shapes."""
+    with torch.device("meta"):
+        return Transformer(config)
+
+
 def _fill(parameter: Tensor, place: Place, stored: StoredTensor) -> None:
     target = parameter[place.first_row :]
     if heads := place.interleaved_heads:
@@ -65,31 +72,6 @@ def _fill(parameter: Tensor, place: Place, stored: StoredTensor) -> None:
         return
     for start, rows in row_blocks(stored):
         target[start : start + len(rows)].copy_(rows)
-
-
-def _check_tensors(checkpoint: Checkpoint, shapes: dict[str, torch.Size]) -> None:
-    """Every parameter is filled wholly, by tensors of the shapes that the config asks for."""
-    filled: Counter[str] = Counter()
-    for name, (place, stored) in checkpoint.tensors.items():
-        if place.parameter not in shapes:
-            raise CheckpointError(
-                f"{checkpoint.path} has a tensor {name!r} that its config of {checkpoint.config.num_layers} layers "
-                "leaves no place for: the config is of another model"
-            )
-        whole = tuple(shapes[place.parameter])
-        expected = (place.num_rows or whole[0], *whole[1:])
-        if stored.shape != expected:
-            raise CheckpointError(
-                f"{checkpoint.path}: tensor {name!r} is of shape {list(stored.shape)}, but the config asks for "
-                f"{list(expected)}: the config is of another model or generation"
-            )
-        filled[place.parameter] += stored.shape[0]
-    for parameter, shape in shapes.items():
-        if filled[parameter] < shape[0]:
-            raise CheckpointError(
-                f"{checkpoint.path} lacks tensors for {parameter} ({filled[parameter]} of {shape[0]} rows are there): "
-                "it is incomplete, download it again"
-            )
 
 
 def _check_device(device: torch.device | str) -> torch.device:

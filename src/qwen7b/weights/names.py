@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qwen7b.config import ModelConfig
@@ -25,6 +25,8 @@ class Place:
 class Names:
     """One format's words for our parameters."""
 
+    models: str
+    """Which models have them."""
     layer: str
     """Pattern of a layer's tensor: its index, its part, and weight or bias."""
     outer: Mapping[str, str]
@@ -34,6 +36,7 @@ class Names:
 
 
 QWEN = Names(  # transformer.h.0.attn.c_attn.weight
+    models="first-generation Qwen",
     layer=r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)",
     outer={"transformer.wte": "embedding", "transformer.ln_f": "norm", "lm_head": "head"},
     parts={
@@ -46,7 +49,8 @@ QWEN = Names(  # transformer.h.0.attn.c_attn.weight
         "mlp.c_proj": "feed_forward.down",
     },
 )
-QWEN2 = Names(  # model.layers.0.self_attn.q_proj.weight, in Qwen2 and Llama
+QWEN2 = Names(  # model.layers.0.self_attn.q_proj.weight
+    models="Qwen2 and Llama",
     layer=r"model\.layers\.(\d+)\.(.+)\.(weight|bias)",
     outer={"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "head"},
     parts={
@@ -60,6 +64,7 @@ QWEN2 = Names(  # model.layers.0.self_attn.q_proj.weight, in Qwen2 and Llama
     qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
 )
 GGUF = Names(  # blk.0.attn_q.weight
+    models="GGUF",
     layer=r"blk\.(\d+)\.(.+)\.(weight|bias)",
     outer={"token_embd": "embedding", "output_norm": "norm", "output": "head"},
     parts={
@@ -76,6 +81,12 @@ GGUF = Names(  # blk.0.attn_q.weight
 
 HOLDS_NO_WEIGHTS = re.compile(r"rotary_emb\.inv_freq$|attn\.(masked_bias|bias)$|logn_tensor$|attn_rot_embd")
 """Buffers that old exports saved along."""
+
+
+def naming_of(tensors: Iterable[str]) -> Names | None:
+    """The format whose layers these are; None where it is none, or they are of several."""
+    found = {id(names): names for name in tensors for names in (QWEN, QWEN2, GGUF) if re.fullmatch(names.layer, name)}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
@@ -99,3 +110,8 @@ def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
         num_rows=heads[which] * config.head_size,
         interleaved_heads=heads[which] if interleaved else 0,
     )
+
+
+def is_extra_bias(place: Place, *, config: ModelConfig) -> bool:
+    """Whether it is a bias that the model does not have: only query, key and value may have one."""
+    return place.parameter.endswith(".bias") and not (config.qkv_bias and ".attention.qkv." in place.parameter)

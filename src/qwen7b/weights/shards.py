@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.weights.problems import Report, fail
 from qwen7b.weights.safetensors_file import open_safetensors
 from qwen7b.weights.stored import RawTensor, StoredTensor
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def open_pickle(path: Path) -> dict[str, StoredTensor]:
@@ -47,17 +50,27 @@ def _raw(path: Path, tensor: torch.Tensor) -> RawTensor:
     return RawTensor(path, tensor.dtype, tuple(tensor.shape), offset)
 
 
-def open_shards(folder: Path) -> dict[str, StoredTensor]:
-    """Tensors by name of a folder's safetensors files, or else of its pickled ones, sharded or not."""
-    for stem, suffix, opener in (
-        ("model", ".safetensors", open_safetensors),
-        ("pytorch_model", ".bin", open_pickle),
-    ):
-        index = folder / f"{stem}{suffix}.index.json"
+def open_weight_file(path: Path) -> dict[str, StoredTensor]:
+    """Tensors by name of one safetensors or pickled file."""
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise CheckpointError(
+                f"{path} is a Git LFS pointer, not the weights: run git lfs pull or download it again"
+            )
+    return open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
+
+
+def open_shards(folder: Path, *, report: Report = fail) -> dict[str, StoredTensor]:
+    """Tensors by name of a folder's safetensors files, or else of its pickled ones, sharded or not.
+
+    `report` is told of missing and damaged shards; the tensors of the others are returned.
+    """
+    for whole in _names_of_whole(folder):
+        index = folder / f"{whole}.index.json"
         if index.exists():
-            return _open_indexed(index, opener)
-        if (folder / f"{stem}{suffix}").exists():
-            return opener(folder / f"{stem}{suffix}")
+            return _open_indexed(index, report)
+        if (folder / whole).exists():
+            return open_weight_file(folder / whole)
     found = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
     raise CheckpointError(
         f"{folder} holds no weights: model.safetensors or pytorch_model.bin (or their .index.json) should be "
@@ -65,7 +78,14 @@ def open_shards(folder: Path) -> dict[str, StoredTensor]:
     )
 
 
-def _open_indexed(index: Path, opener: Callable[[Path], dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
+def _names_of_whole(folder: Path) -> Iterator[str]:
+    """What the weights would be called in one file; with .index.json behind, the name of the shards' index."""
+    yield from ("model.safetensors", "pytorch_model.bin")
+    # AutoGPTQ's own names, such as gptq_model-4bit-128g.safetensors
+    yield from (file.name.removesuffix(".index.json") for file in sorted(folder.glob("gptq_model*")))
+
+
+def _open_indexed(index: Path, report: Report) -> dict[str, StoredTensor]:
     try:
         weight_map = {
             str(name): str(shard) for name, shard in json.loads(index.read_text("utf-8"))["weight_map"].items()
@@ -75,13 +95,27 @@ def _open_indexed(index: Path, opener: Callable[[Path], dict[str, StoredTensor]]
     shards = sorted(set(weight_map.values()))
     missing = [shard for shard in shards if Path(shard).name != shard or not (index.parent / shard).is_file()]
     if missing:
-        raise CheckpointError(
-            f"{index.parent} lacks {len(missing)} of {len(shards)} shards ({', '.join(missing)}): download them again"
+        report(
+            CheckpointError(
+                f"{index.parent} lacks {len(missing)} of {len(shards)} shards ({', '.join(missing)}): "
+                "download them again"
+            )
         )
-    opened = {shard: opener(index.parent / shard) for shard in shards}
-    absent = [name for name, shard in weight_map.items() if name not in opened[shard]]
+    opened: dict[str, dict[str, StoredTensor]] = {}
+    for shard in shards:
+        if shard not in missing:
+            try:
+                opened[shard] = open_weight_file(index.parent / shard)
+            except Qwen7bError as error:
+                report(error)
+    absent = [name for name, shard in weight_map.items() if shard in opened and name not in opened[shard]]
     if absent:
-        raise CheckpointError(
-            f"{weight_map[absent[0]]} lacks tensor {absent[0]!r}, which {index.name} places there: download it again"
+        report(
+            CheckpointError(
+                f"{weight_map[absent[0]]} lacks tensor {absent[0]!r}, which {index.name} places there: "
+                "download it again"
+            )
         )
-    return {name: opened[shard][name] for name, shard in weight_map.items()}
+    return {
+        name: opened[shard][name] for name, shard in weight_map.items() if shard in opened and name in opened[shard]
+    }

@@ -66,3 +66,15 @@ class RawTensor:
         if not data:
             return torch.empty((stop - start, *self.shape[1:]), dtype=self.dtype)
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape[1:])
+
+    def read_columns(self, start: int, stop: int) -> Tensor:
+        """Columns start to stop of a matrix."""
+        num_rows, num_columns = self.shape
+        size, row_bytes = (stop - start) * self.dtype.itemsize, num_columns * self.dtype.itemsize
+        data = bytearray(num_rows * size)
+        with self.path.open("rb", buffering=0) as file:
+            for row, target in enumerate(range(0, len(data), size)):
+                file.seek(self.offset + row * row_bytes + start * self.dtype.itemsize)
+                if file.readinto(memoryview(data)[target : target + size]) != size:
+                    raise CheckpointError(f"{self.path} ends before its data does: download it again")
+        return torch.frombuffer(data, dtype=self.dtype).view(num_rows, stop - start)

@@ -1,0 +1,160 @@
+"""A vocabulary as the files of other programs hold it: `qwen.tiktoken`, `tokenizer.json`, `merges.txt`, GGUF."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from qwen7b.errors import UnsupportedError
+from qwen7b.text import patterns
+from qwen7b.text.gguf_vocabulary import _CONTROL, _NORMAL, _PRE_TOKENIZERS, _UNUSED, _USER_DEFINED
+from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
+from qwen7b.text.vocabulary import _BYTE_OF, Vocabulary
+
+QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
+"""Of the original `qwen.tiktoken`."""
+
+_CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+_PRE_TOKENIZER = {
+    patterns.QWEN: {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": patterns.QWEN}, "behavior": "Isolated", "invert": False},
+            _BYTE_LEVEL,
+        ],
+    },
+    patterns.GPT2: {**_BYTE_LEVEL, "use_regex": True},
+    patterns.SMOLLM: {
+        "type": "Sequence",
+        "pretokenizers": [{"type": "Digits", "individual_digits": True}, {**_BYTE_LEVEL, "use_regex": True}],
+    },
+}
+
+
+def qwen_tiktoken(vocabulary: Vocabulary) -> bytes | None:
+    """The content of the original `qwen.tiktoken`, or None where the vocabulary is any other.
+
+    It is the original's if its tokens written in that format hash as the original file does, if they merge in the
+    order of their ids, and if text is cut and normalized as the original does it.
+    """
+    ids = vocabulary.ids
+    by_rank = [ids[token] for token in sorted(ids, key=vocabulary.ranks.__getitem__) if len(token) > 1]
+    if (
+        len(ids) != FIRST_CONTROL_ID
+        or by_rank != sorted(by_rank)
+        or vocabulary.pattern != patterns.QWEN
+        or not vocabulary.nfc
+    ):
+        return None
+    content = b"".join(b"%s %d\n" % (b64encode(token), ids[token]) for token in sorted(ids, key=ids.__getitem__))
+    return content if hashlib.sha256(content).hexdigest() == QWEN_SHA256 else None
+
+
+def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
+    """The merges behind the ranks, first merged first, in GPT-2's spelling.
+
+    A token's merge is of the two parts that are left when only lower ranks may merge its bytes. Raises
+    UnsupportedError for a token that no merge makes.
+    """
+    for token, rank in sorted(vocabulary.ranks.items(), key=lambda item: item[1]):
+        if len(token) > 1:
+            parts = _merge_below(token, rank, vocabulary.ranks)
+            if len(parts) != 2:
+                raise UnsupportedError(
+                    f"{vocabulary.source} has the token {token!r} of {len(parts)} parts, which merges of pairs never "
+                    "make: take it out of the vocabulary"
+                )
+            yield spell(parts[0]), spell(parts[1])
+
+
+def _merge_below(token: bytes, limit: int, ranks: Mapping[bytes, int]) -> list[bytes]:
+    """What byte-pair encoding makes of the token when it may merge only what ranks below the limit."""
+    parts = [token[index : index + 1] for index in range(len(token))]
+    while len(parts) > 1:
+        rank, index = min((ranks.get(parts[i] + parts[i + 1], limit), i) for i in range(len(parts) - 1))
+        if rank >= limit:
+            break
+        parts[index : index + 2] = [parts[index] + parts[index + 1]]
+    return parts
+
+
+def spell(token: bytes) -> str:
+    """A token as GPT-2 writes it, each byte one printable character."""
+    return "".join(map(_CHARACTER_OF.__getitem__, token))
+
+
+def spelled_ids(vocabulary: Vocabulary) -> dict[str, int]:
+    """The content of `vocab.json`: tokens by id, and those control tokens whose ids do not simply follow."""
+    tokens = {spell(token): id for token, id in vocabulary.ids.items()}
+    expected = range(len(tokens), len(tokens) + len(vocabulary.control_tokens))
+    if sorted(vocabulary.control_tokens.values()) != list(expected):
+        # The tokenizers library numbers added tokens itself unless it finds them here.
+        tokens |= vocabulary.control_tokens
+    return dict(sorted(tokens.items(), key=lambda item: item[1]))
+
+
+def added_tokens(vocabulary: Vocabulary, *, visible: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Control tokens as `tokenizer.json` lists them; `visible` ones are part of the text that others show."""
+    return [
+        {
+            "id": id,
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": name not in visible,
+        }
+        for name, id in sorted(vocabulary.control_tokens.items(), key=lambda item: item[1])
+    ]
+
+
+def tokenizer_json(
+    vocabulary: Vocabulary, *, merges: Collection[tuple[str, str]], visible: Collection[str] = ()
+) -> dict[str, Any]:
+    """The content of `tokenizer.json`."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added_tokens(vocabulary, visible=visible),
+        "normalizer": {"type": "NFC"} if vocabulary.nfc else None,
+        "pre_tokenizer": _PRE_TOKENIZER[vocabulary.pattern],
+        "post_processor": None,
+        "decoder": _BYTE_LEVEL,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": spelled_ids(vocabulary),
+            "merges": [list(merge) for merge in merges],
+        },
+    }
+
+
+def gguf_tokenizer(
+    vocabulary: Vocabulary, *, vocab_rows: int, merges: Collection[tuple[str, str]], visible: Collection[str] = ()
+) -> dict[str, Any]:
+    """GGUF's metadata of a vocabulary, padded with unused tokens to the rows of the embedding."""
+    tokens = [f"[PAD{id}]" for id in range(vocab_rows)]
+    types = [_UNUSED] * vocab_rows
+    for token, id in vocabulary.ids.items():
+        tokens[id], types[id] = spell(token), _NORMAL
+    for name, id in vocabulary.control_tokens.items():
+        tokens[id], types[id] = name, _USER_DEFINED if name in visible else _CONTROL
+    cut = (vocabulary.pattern, vocabulary.nfc)
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": next(name for name, known in _PRE_TOKENIZERS.items() if known == cut),
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": types,
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
+    }
