@@ -240,8 +240,8 @@ def changed(folder: Path, part: str, tensor: torch.Tensor | None) -> Path:
 
 def test_damaged_parts(folder: Path) -> None:
     assert "c_proj.g_idx names group 9 of 2" in refused(changed(folder, "g_idx", torch.full((64,), 9).int()))
-    assert "c_proj.scales is missing" in refused(changed(folder, "scales", None))
     assert "packs a matrix into int32" in refused(changed(folder, "qweight", torch.zeros(8, 64)))
+    assert "c_proj.qzeros is missing" in refused(changed(folder, "qzeros", None))
 
 
 def test_a_bias_that_is_not_zero_has_no_place(folder: Path) -> None:

@@ -320,7 +320,7 @@ def test_model_that_is_not_run(folder: Path, config: dict[str, Any], message: st
 
 def test_config_that_is_no_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
-    assert "not readable as JSON" in refused(folder)
+    assert "not valid JSON" in refused(folder)
     (folder / "config.json").unlink()
     assert "has no config.json" in refused(folder)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, UnsupportedError
+from qwen7b.json_file import read_json
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
-from qwen7b.text.json_file import read_json
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
 from qwen7b.text.tokenizer_json import read_tokenizer_json

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.json_file import read_json
 from qwen7b.text import patterns
-from qwen7b.text.json_file import read_json
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # Settings of the model that change which tokens come out: each must be absent, null, false or empty.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.json_file import read_json
 from qwen7b.text import patterns
-from qwen7b.text.json_file import read_json
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # tokenizer_class: how text is cut, and whether it is NFC-normalized.

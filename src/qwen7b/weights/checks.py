@@ -45,8 +45,9 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
 def check_complete(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, report: Report = fail) -> None:
     """Every parameter is filled wholly."""
     filled: Counter[str] = Counter()
-    for place, stored in checkpoint.tensors.values():
-        filled[place.parameter] += stored.shape[0]
+    for place, _ in checkpoint.tensors.values():
+        if place.parameter in shapes:
+            filled[place.parameter] += place.num_rows or shapes[place.parameter][0]
     lacking = [parameter for parameter, shape in shapes.items() if filled[parameter] < shape[0]]
     if not lacking:
         return

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.weights.settings import Settings, read_json
+from qwen7b.json_file import read_json
+from qwen7b.weights.settings import Settings
 from qwen7b.weights.stored import RawTensor, StoredTensor
 
 _WORD_BITS = 32
@@ -149,15 +150,16 @@ class GPTQTensor:
         bits, mask = self.quantization.bits, (1 << self.quantization.bits) - 1
         per_word = _WORD_BITS // bits
         shifts = torch.arange(0, _WORD_BITS, bits, dtype=torch.int32)
-        words = self.qweight.read_columns(start, stop)
-        values = (words[:, None, :] >> shifts[:, None] & mask).flatten(0, 1)  # (in, rows)
+        values = (self.qweight.read_columns(start, stop)[:, None, :] >> shifts[:, None]).flatten(0, 1)  # (in, rows)
+        values &= mask
         first_word = start // per_word
-        words = self.qzeros.read_columns(first_word, -(-stop // per_word))
-        zeros = (words[:, :, None] >> shifts & mask).flatten(1)[:, start - first_word * per_word :][:, : stop - start]
+        zeros = (self.qzeros.read_columns(first_word, -(-stop // per_word))[:, :, None] >> shifts).flatten(1)
+        zeros = zeros[:, start - first_word * per_word :][:, : stop - start]  # (groups, rows)
         zeros = zeros + self.quantization.zero_offset & mask
         scales = self.scales.read_columns(start, stop).float()
         groups = self._groups()
-        return ((values - zeros[groups]) * scales[groups]).t()
+        values -= zeros.index_select(0, groups)
+        return (values * scales.index_select(0, groups)).t()
 
     def _groups(self) -> Tensor:
         """The group of each input. A g_idx of zeros alone is how some programs say that nothing was reordered."""

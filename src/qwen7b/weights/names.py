@@ -115,3 +115,17 @@ def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
 def is_extra_bias(place: Place, *, config: ModelConfig) -> bool:
     """Whether it is a bias that the model does not have: only query, key and value may have one."""
     return place.parameter.endswith(".bias") and not (config.qkv_bias and ".attention.qkv." in place.parameter)
+
+
+def tensors_of(config: ModelConfig, *, names: Names) -> dict[str, Place]:
+    """Every tensor that a format has for such a model, with its place."""
+    start = names.layer.partition("(")[0].replace("\\", "")
+    found = [f"{stem}.weight" for stem, whole in names.outer.items() if whole != "head" or not config.tied_head]
+    together = [part for part, whole in names.parts.items() if not (names.qkv and whole == "attention.qkv")]
+    for layer in range(config.num_layers):
+        found += [f"{start}{layer}.{part}.weight" for part in (*together, *(names.qkv or ()))]
+        if config.qkv_bias:
+            with_bias = names.qkv or [part for part, whole in names.parts.items() if whole == "attention.qkv"]
+            found += [f"{start}{layer}.{part}.bias" for part in with_bias]
+    places = {name: place_of(name, names=names, config=config) for name in found}
+    return {name: place for name, place in places.items() if place is not None}

@@ -5,7 +5,6 @@ The only place, with `names.py`, that knows the file formats' words for sizes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
+from qwen7b.json_file import read_json
 
 Number = TypeVar("Number", int, float)
 
@@ -60,19 +60,6 @@ class Settings:
         """Raise UnsupportedError where a field says what qwen7b does not compute."""
         if (value := self.fields.get(name)) not in (None, unless):
             raise UnsupportedError(f"{self.source} sets {name} to {value!r}: {reason}")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises CheckpointError where it is missing or not one."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} has no {path.name}: it is not a checkpoint folder") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable as JSON: download it again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} should be a JSON object, found {type(value).__name__}: download it again")
-    return value
 
 
 def folder_config(folder: Path) -> ModelConfig:

@@ -1,0 +1,168 @@
+"""The folder DST.partial, where a target grows: it is resumed after a crash and appears under its name all at once.
+
+Beside the target's files it holds `progress.json`: what is being converted how, and for each file how many bytes are
+known to be good, with their hash. What lies behind them is written again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from qwen7b.errors import ResourceError, SettingError
+from qwen7b.weights.conversion.encoding import encode
+from qwen7b.weights.conversion.layout import TargetFile
+from qwen7b.weights.progress import megabytes, say
+from qwen7b.weights.storage import size_of
+from qwen7b.weights.stored import row_blocks
+
+_MARK_BYTES = 256_000_000  # written between two entries in progress.json
+
+
+class Workplace:
+    """The partial target of one conversion; a context manager that holds it against other processes."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.with_name(f"{target.name}.partial")
+        self.files = self.folder / "files"
+        self._progress_path = self.folder / "progress.json"
+        self._progress: dict[str, Any] = {}
+
+    @contextmanager
+    def held(self, job: Mapping[str, Any]) -> Iterator[None]:
+        """Continue what is there, if it is the same job (anything that JSON can hold), or begin anew."""
+        if self.folder.exists() and not (self.folder / ".lock").exists():
+            raise SettingError(f"{self.folder} is in the way and none of qwen7b's: rename it or choose another target")
+        with self.disk_errors():
+            self.files.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise ResourceError(f"another process is converting to {self.target}: wait for it or stop it") from None
+            try:
+                self._open(job)
+                yield
+            finally:
+                lock.release()
+
+    def _open(self, job: Mapping[str, Any]) -> None:
+        try:
+            self._progress = json.loads(self._progress_path.read_text("utf-8"))
+        except (OSError, ValueError):
+            self._progress = {}
+        if self._progress.get("job") == job:
+            done = sum(entry["bytes"] for entry in self._progress["files"].values())
+            say(f"Continuing in {self.folder}, where {megabytes(done)} are done.")
+            return
+        if self._progress:
+            say(f"{self.folder} is of another source or other settings: beginning anew.")
+        self.restart(job)
+
+    def restart(self, job: Mapping[str, Any]) -> None:
+        shutil.rmtree(self.files)
+        self.files.mkdir()
+        self._progress = {"job": dict(job), "files": {}}
+        self._save()
+
+    def _save(self) -> None:
+        fresh = self._progress_path.with_suffix(".new")
+        fresh.write_text(json.dumps(self._progress), "utf-8")
+        os.replace(fresh, self._progress_path)
+
+    def check_room(self, files: list[TargetFile]) -> None:
+        """Raise ResourceError unless what is left to write fits the disk."""
+        needed = sum(file.num_bytes - size_of(self.files / file.name) for file in files)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise ResourceError(
+                f"not enough disk space: {self.target} needs {megabytes(needed)} more and {megabytes(free)} are free; "
+                "make room, or choose a target on another disk"
+            )
+
+    def write(self, file: TargetFile, *, report: Callable[[int], None]) -> str:
+        """Write a file, or the rest of it; returns its sha256. `report` is told the bytes as they are done."""
+        path = self.files / file.name
+        path.touch()
+        with path.open("r+b") as output:
+            digest, done = self._good_part(file.name, output)
+            report(done)
+            for position, end, blocks in _stretches(file):
+                if end <= done:
+                    continue
+                output.seek(position)
+                output.truncate()
+                for block in blocks():
+                    output.write(block)
+                    digest.update(block)
+                    report(len(block))
+                if end - done >= _MARK_BYTES or end == file.num_bytes:
+                    output.flush()
+                    os.fsync(output.fileno())
+                    done = end
+                    self._progress["files"][file.name] = {"bytes": end, "sha256": digest.hexdigest()}
+                    self._save()
+        return digest.hexdigest()
+
+    def _good_part(self, name: str, output: BinaryIO) -> tuple[Any, int]:
+        """The hash and length of what an earlier run wrote, as far as it is what that run wrote."""
+        digest = hashlib.sha256()
+        if entry := self._progress["files"].get(name):
+            left = entry["bytes"]
+            while left and (block := output.read(min(left, 1 << 20))):
+                digest.update(block)
+                left -= len(block)
+            if digest.hexdigest() == entry["sha256"]:
+                return digest, entry["bytes"]
+            say(f"{name} is not what was written: writing it again.")
+        return hashlib.sha256(), 0
+
+    def finish(self, *names: str) -> None:
+        """Give the target its name: all of the folder's files, or for a file `names`, the target itself last."""
+        if self.target.exists():
+            raise SettingError(f"{self.target} has come to exist meanwhile; the new one is whole in {self.files}")
+        if names:
+            for name in names:
+                os.replace(self.files / name, self.target.with_name(name))
+        else:
+            os.rename(self.files, self.target)
+        shutil.rmtree(self.folder)
+
+    @contextmanager
+    def disk_errors(self) -> Iterator[None]:
+        """Turn the system's errors about files into ResourceError."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ResourceError(
+                    f"the disk that holds {self.target} is full: make room and run the same command again, which goes "
+                    f"on from what {self.folder} holds"
+                ) from error
+            raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
+
+
+def _stretches(file: TargetFile) -> Iterator[tuple[int, int, Callable[[], Iterator[bytes | memoryview]]]]:
+    """(first byte, byte after the last, blocks of bytes) of the header and of each tensor with its padding."""
+    position = len(file.header)
+    yield 0, position, lambda: iter([file.header])
+    for tensor in file.tensors:
+        end = position + file.padded(tensor.num_bytes)
+
+        def blocks(tensor=tensor, padding=end - position - tensor.num_bytes) -> Iterator[bytes | memoryview]:
+            for _, rows in row_blocks(tensor.values):
+                yield encode(rows, tensor.type, name=tensor.name)
+            yield bytes(padding)
+
+        yield position, end, blocks
+        position = end
