@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
 # Lowest first; parts that share a line stand side by side and do not import each other.
 LAYERS = [
     ("errors",),
-    ("config", "gguf_header", "json_file"),
+    ("checked", "json_file", "memory"),
+    ("config", "gguf_header"),
     ("text",),
     ("kernels",),
     ("quant",),

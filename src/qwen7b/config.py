@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qwen7b.checked import positive_number, whole_number
 from qwen7b.errors import SettingError
+
+# Far above any real model, and low enough that no product of them overflows.
+_MOST = {
+    "vocab_rows": 1 << 24,
+    "hidden_size": 1 << 24,
+    "num_layers": 1000,
+    "num_heads": 1 << 16,
+    "num_kv_heads": 1 << 16,
+    "head_size": 1 << 16,
+    "feed_forward_size": 1 << 24,
+    "trained_length": 1 << 40,
+    "context_length": 1 << 40,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +52,8 @@ class ModelConfig:
     logn: bool = False
 
     def __post_init__(self) -> None:
-        for name in (
-            *("vocab_rows", "hidden_size", "num_layers", "num_heads", "num_kv_heads"),
-            *("head_size", "feed_forward_size", "trained_length", "context_length"),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise SettingError(f"{name} must be a positive whole number, found {value!r}")
+        for name, most in _MOST.items():
+            whole_number(name, getattr(self, name), least=1, most=most)
         if self.num_heads % self.num_kv_heads:
             raise SettingError(
                 f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly: "
@@ -52,7 +61,5 @@ class ModelConfig:
             )
         if self.head_size % 2:
             raise SettingError(f"rotary positions need an even head_size, found {self.head_size}")
-        if self.norm_epsilon <= 0 or self.rope_base <= 0:
-            raise SettingError(
-                f"norm_epsilon and rope_base must be positive, found {self.norm_epsilon} and {self.rope_base}"
-            )
+        positive_number("norm_epsilon", self.norm_epsilon)
+        positive_number("rope_base", self.rope_base)

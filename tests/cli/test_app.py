@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import Result
@@ -31,9 +32,25 @@ def test_version(run: Run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["chot"], ["chat", "--no-such"], ["chat", "x", "--top-k", "many"], ["pull"]])
-def test_usage_errors_exit_with_2(run: Run, arguments: list[str]) -> None:
+def test_usage_errors_are_one_line_too(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
-    assert result.exit_code == 2 and "Usage:" in result.stderr and "Error:" in result.stderr
+    assert result.exit_code == 1 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.endswith("--help\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m qwen7b tokenize hello --model {tmp_path} {closed}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    command = f"{sys.executable} -m qwen7b models --json > /dev/full"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "cannot be written" in result.stderr
 
 
 def test_a_defect_keeps_its_traceback(run: Run, fake) -> None:

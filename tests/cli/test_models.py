@@ -44,7 +44,7 @@ def test_json_lists_the_same(run: Run) -> None:
 
 def test_pull_prints_the_path(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(qwen7b.weights, "fetch", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))
+    monkeypatch.setattr(qwen7b.weights, "locate", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))
     assert run("pull", "demo").stdout == "/models/demo\n"
     assert asked == [("demo", {"offline": None})]
 
@@ -57,8 +57,8 @@ def test_what_cannot_be_pulled_is_one_line(run: Run, arguments: list[str]) -> No
 
 
 def test_a_full_disk_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(name: str, **_: object) -> Path:
+    def locate(name: str, **_: object) -> Path:
         raise ResourceError("491 MB do not fit the 3 MB that are free: make room")
 
-    monkeypatch.setattr(qwen7b.weights, "fetch", fetch)
+    monkeypatch.setattr(qwen7b.weights, "locate", locate)
     assert run("pull", "demo").stderr == "error: 491 MB do not fit the 3 MB that are free: make room\n"

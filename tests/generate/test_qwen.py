@@ -161,6 +161,11 @@ def test_interrupt_thrown_into_a_stream_ends_the_reply(qwen: Qwen) -> None:
     last = pieces.throw(KeyboardInterrupt())
     assert last.reply and last.reply.finish_reason == "interrupted" and last.reply.text == said + last.text
     assert list(pieces) == []
+    pieces = qwen.stream_completion("hello", sampling=Sample(seed=3), max_new_tokens=4)
+    while next(pieces).reply is None:
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        pieces.throw(KeyboardInterrupt())
 
 
 def test_history_that_does_not_fit_loses_whole_turns(qwen: Qwen, tiny_chat_checkpoint: Path) -> None:
@@ -235,10 +240,13 @@ def test_generation_config_gives_the_defaults(tmp_path: Path) -> None:
 
 def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:
     for settings, message in (
-        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of at least 1"),
+        ({"max_new_tokens": "5"}, "max_new_tokens must be a whole number"),
+        ({"stop": ""}, "stop must be strings that are not empty"),
+        ({"stop": [5]}, "stop must be strings"),
         ({"sampling": "greedy"}, "sampling must be Greedy"),
-        ({"logprobs": -1}, "logprobs must be from 0"),
-        ({"history_token_limit": -1}, "history_token_limit must be 0 or more"),
+        ({"logprobs": -1}, "logprobs must be a whole number from 0 to 100"),
+        ({"history_token_limit": -1}, "history_token_limit must be a whole number of at least 0"),
     ):
         with pytest.raises(SettingError, match=message):
             qwen.chat("hello", **settings)  # type: ignore[arg-type]
@@ -252,6 +260,31 @@ def test_empty_prompt_and_empty_batch(qwen: Qwen) -> None:
     with pytest.raises(PromptError, match="prompt is empty"):
         qwen.complete("")
     assert qwen.complete_batch([]) == []
+
+
+def test_prompts_of_the_wrong_type_are_refused(qwen: Qwen) -> None:
+    for call, prompt in (
+        (qwen.chat_batch, "hi there"),
+        (qwen.complete_batch, "hi there"),
+        (qwen.complete, None),
+        (qwen.chat, None),
+        (qwen.chat, [5]),
+        (qwen.chat, []),
+    ):
+        with pytest.raises(PromptError):
+            call(prompt)  # type: ignore[operator]
+    with pytest.raises(SettingError, match="string or a path"):
+        qwen7b.load(None)  # type: ignore[arg-type]
+
+
+def test_generous_max_new_tokens_does_not_drive_the_history_out(qwen: Qwen) -> None:
+    messages = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "hi"},
+        {"role": "user", "content": "again"},
+    ]
+    usages = [qwen.chat(messages, max_new_tokens=n, stop="e").usage.prompt_tokens for n in (1, 10**9)]
+    assert usages[0] == usages[1] == len(qwen7b.chat_prompt(qwen.tokenizer, messages))
 
 
 def test_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:

@@ -89,6 +89,18 @@ def test_seed_repeats_a_draw() -> None:
     assert len({choose(flat, Sample(), seed=seed) for seed in range(20)}) > 10
 
 
+@pytest.mark.parametrize("extreme", [{"temperature": 1e-300}, {"top_p": 1e-300}, {"temperature": 1e300, "top_p": 1e-9}])
+def test_extreme_settings_still_choose(extreme: dict[str, float]) -> None:
+    assert choose(LOGITS, Sample(**extreme)) in range(5)  # type: ignore[arg-type]
+    if extreme.get("temperature", 1) < 1:
+        assert choose(LOGITS, Sample(**extreme)) == 1  # type: ignore[arg-type]
+
+
+def test_settings_that_leave_no_token_are_named() -> None:
+    with pytest.raises(SettingError, match="leave no token to choose"):
+        choose(LOGITS, Greedy(logit_bias=dict.fromkeys(range(5), -math.inf)))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_logits_that_are_not_numbers_are_named(value: float) -> None:
     with pytest.raises(UnsupportedError, match="not finite"):
@@ -107,6 +119,11 @@ def test_logits_that_are_not_numbers_are_named(value: float) -> None:
         {"seed": -1},
         {"repetition_penalty": 0.0},
         {"logit_bias": {1: math.inf}},
+        {"logit_bias": {"1": 1.0}},
+        {"logit_bias": [1]},
+        {"temperature": "0.7"},
+        {"top_k": 1.5},
+        {"seed": True},
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:

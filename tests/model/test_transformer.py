@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, ResourceError, SettingError
 from qwen7b.model import Transformer
 from qwen7b.model.rotary import logn_scale, ntk_alpha
 
@@ -152,6 +152,7 @@ def test_training_has_neither_ntk_nor_logn() -> None:
     with torch.no_grad():
         assert not torch.allclose(model(ids), plain(ids))
         assert torch.equal(model.train()(ids), plain(ids))
+        assert torch.equal(model(ids, cache=model.new_cache(max_length=3 * TRAINED)), plain(ids))
 
 
 def test_tied_head_is_the_embedding() -> None:
@@ -171,6 +172,8 @@ def test_logn_scale_of_known_positions() -> None:
         (torch.tensor([[-1]]), "token id -1"),
         (torch.tensor([1, 2]), "shape"),
         (torch.empty((1, 0), dtype=torch.long), "not empty"),
+        (torch.tensor([[0.5]]), "tensor of int64 or int32, found torch.float32"),
+        ([[1, 2]], "found list"),
     ],
 )
 def test_wrong_ids_are_refused(ids: torch.Tensor, message: str) -> None:
@@ -185,5 +188,7 @@ def test_cache_refuses_what_does_not_fit_or_match() -> None:
         GROUPED(ids_of(3), cache=GROUPED.new_cache(batch_size=2, max_length=8))
     with pytest.raises(SettingError, match="ntk must be one of"):
         GROUPED.new_cache(max_length=8, ntk="never")  # type: ignore[arg-type]
+    with pytest.raises(ResourceError, match=r"a cache of 1 x 1000000000000 tokens needs \d+\.\d GB"):
+        GROUPED.new_cache(max_length=10**12)
     with pytest.raises(SettingError, match="lengths must be 1 numbers"):
         GROUPED(ids_of(3), lengths=[4])

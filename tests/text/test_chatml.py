@@ -116,7 +116,7 @@ BAD: list[tuple[Any, str]] = [
     ([{"role": "user"}], "exactly a 'role' and a 'content'"),
     ([{**user("x"), "name": "y"}], "exactly a 'role' and a 'content'"),
     (["x"], "exactly a 'role' and a 'content'"),
-    ("x", "exactly a 'role' and a 'content'"),
+    ("x", "should be a list of messages"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,14 @@ import pytest
 import torch
 
 import tiny
-from qwen7b.errors import CheckpointError, ModelNotFoundError, ResourceError, SettingError, UnsupportedError
+from qwen7b.errors import (
+    CheckpointError,
+    ModelNotFoundError,
+    Qwen7bError,
+    ResourceError,
+    SettingError,
+    UnsupportedError,
+)
 from qwen7b.weights import load_model, open_checkpoint
 from qwen7b.weights.safetensors_file import open_safetensors
 
@@ -225,6 +233,7 @@ def test_truncated_safetensors(folder: Path, keep: int) -> None:
         b'{"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}',
         b'{"a": {"dtype": "F32", "shape": [100], "data_offsets": [0, 400]}}',
         b'{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0]}}',
+        b'{"a": {"dtype": "F32", "shape": [Infinity], "data_offsets": [0, 16]}}',
     ],
 )
 def test_corrupted_safetensors_header(tmp_path: Path, header: bytes) -> None:
@@ -254,6 +263,36 @@ def test_pickle_that_wants_to_run_code(tmp_path: Path) -> None:
     torch.save({"transformer.wte.weight": Exploit(tmp_path / "ran")}, folder / "pytorch_model.bin")
     assert "it wants to run code" in refused(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_pickle_of_tensors_that_are_not_plain(tmp_path: Path) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V10_CONFIG, {}, pickled=True)
+    for tensor in (torch.eye(3).to_sparse(), torch.ones(2, dtype=torch.complex64)):
+        torch.save({"transformer.wte.weight": tensor}, folder / "pytorch_model.bin")
+        assert "plain numbers" in refused(folder, UnsupportedError)
+
+
+@pytest.mark.parametrize("position", [300, 700, 1100, 1500])
+def test_pickle_with_a_flipped_byte_is_one_error_or_none(tmp_path: Path, position: int) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V10_CONFIG, tiny.qwen_tensors(), pickled=True)
+    data = bytearray((folder / "pytorch_model.bin").read_bytes())
+    for offset in range(40):
+        damaged = bytearray(data)
+        damaged[position + offset] ^= 0x5A
+        (folder / "pytorch_model.bin").write_bytes(damaged)
+        with contextlib.suppress(Qwen7bError):
+            load_model(folder)
+
+
+def test_index_that_makes_no_sense(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "x" * 300}}))
+    assert "lacks 1 of 1 shards" in refused(folder)
+    index.write_text('{"weight_map":' * 100_000)
+    assert "not valid JSON" in refused(folder)
+    index.unlink()
+    index.mkdir()
+    assert "cannot be read" in refused(folder)
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04 truncated"])
@@ -293,7 +332,11 @@ def test_sizes_that_contradict_the_tensors(folder: Path) -> None:
     "changes, message",
     [
         ({"hidden_size": "64"}, "hidden_size must be a number"),
-        ({"num_hidden_layers": 0}, "num_layers must be a positive whole number"),
+        ({"num_hidden_layers": 0}, "num_layers must be a whole number from 1 to 1000, found 0"),
+        ({"num_hidden_layers": 10**12}, "num_layers must be a whole number from 1 to 1000"),
+        ({"kv_channels": 2**62}, "head_size must be a whole number"),
+        ({"hidden_size": float("inf")}, "hidden_size must be a number"),
+        ({"layer_norm_epsilon": 10**400}, "layer_norm_epsilon must be a number"),
         ({"kv_channels": 15}, "even head_size"),
         ({"intermediate_size": 191}, "must be even"),
         ({"layer_norm_epsilon": -1.0}, "norm_epsilon"),
@@ -354,11 +397,11 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = sum(tensor.numel() for tensor in tiny.qwen_tensors().values())
-    monkeypatch.setattr("qwen7b.weights.loading._available_bytes", lambda device: weights * 3)
+    monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: weights * 3)
     assert "load it as bfloat16" in _memory_error(folder, dtype=torch.float32)
     with pytest.warns(UserWarning, match="loading as bfloat16"):
         assert load_model(folder).dtype == torch.bfloat16
-    monkeypatch.setattr("qwen7b.weights.loading._available_bytes", lambda device: weights)
+    monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: weights)
     assert "take a smaller model" in _memory_error(folder)
 
 
@@ -373,3 +416,7 @@ def test_dtype_and_device_that_are_not_there(folder: Path) -> None:
         load_model(folder, dtype=torch.int8)
     with pytest.raises(SettingError, match="device 'nonsense' is not available"):
         load_model(folder, device="nonsense")
+    with pytest.raises(SettingError, match="device 'meta' holds no weights"):
+        load_model(folder, device="meta")
+    with pytest.raises(SettingError, match="device 'None' is not available"):
+        load_model(folder, device=None)  # type: ignore[arg-type]

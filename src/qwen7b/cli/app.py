@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ENOSPC
 from typing import Annotated, Any
 
 import typer
@@ -12,24 +16,50 @@ from typer.core import TyperGroup
 from qwen7b import __version__
 from qwen7b.cli.chat import chat
 from qwen7b.cli.complete import complete
+from qwen7b.cli.convert import convert
+from qwen7b.cli.doctor import doctor
 from qwen7b.cli.models import models, pull
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.errors import Qwen7bError
+
+# click's own base of usage errors, which typer carries under a private name.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 class Verbs(TyperGroup):
     """A user's mistake becomes one line and exit code 1, Ctrl-C exit code 130; a defect keeps its traceback."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _one_line_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line_errors():
             result = super().invoke(ctx)
             sys.stdout.flush()  # while typer still watches over it: a reader that has gone is no error
             return result
-        except Qwen7bError as error:
-            typer.echo(f"error: {error}", err=True)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except Qwen7bError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except _UsageError as error:
+        if error.format_message():  # there is none where a bare command shows its help
+            usage = error.ctx.command_path if error.ctx else "qwen7b"
+            typer.echo(f"error: {error.format_message().rstrip('.')}: see {usage} --help", err=True)
             raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+        raise
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        typer.echo("error: the output cannot be written: no space is left where it goes", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 app = typer.Typer(
@@ -41,7 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (chat, complete, pull, models, tokenize):
+for verb in (chat, complete, pull, models, tokenize, convert, doctor):
     app.command()(verb)
 
 
@@ -62,6 +92,9 @@ def qwen7b(
 
 def main() -> None:
     """Entry point of the command."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(encoding="utf-8", errors="surrogateescape")  # whatever the locale

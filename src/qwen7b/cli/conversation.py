@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen7b.cli.display import MarkdownDisplay, chat_console
+from qwen7b.cli.prompts import without_surrogates
 from qwen7b.cli.replies import follow
 from qwen7b.cli.terminal import unquoted
 from qwen7b.errors import PromptError, Qwen7bError, SettingError
@@ -57,7 +60,7 @@ class Conversation:
         self.note(f"Chat with {self.qwen.name}. /help shows what you can do, Ctrl-D leaves.")
         while True:
             try:
-                line = session.prompt()
+                line = without_surrogates(session.prompt())
                 if line.startswith("/"):
                     self.obey(line.strip())
                 else:
@@ -94,7 +97,7 @@ class Conversation:
         self.note(HELP)
 
     def reset(self, argument: str) -> None:
-        self.messages = [message for message in self.messages if message["role"] == "system"]
+        self.messages = self.messages[:1] if self.messages and self.messages[0]["role"] == "system" else []
         self.note("Forgotten.")
 
     def set_system(self, argument: str) -> None:
@@ -106,10 +109,15 @@ class Conversation:
 
     def save(self, argument: str) -> None:
         path = _path(argument, command="/save")
+        partial = path.with_name(path.name + ".part")
         try:
-            path.write_text(json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SettingError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+            partial.write_text(json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)  # so that what was there stays whole until the new file is
+        except (OSError, ValueError) as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SettingError(f"{path} cannot be written ({reason}): choose another place") from error
         self.note(f"{len(self.messages)} messages saved to {path}.")
 
     def load(self, argument: str) -> None:
@@ -124,13 +132,15 @@ class Conversation:
 def read_messages(path: Path) -> list[dict[str, str]]:
     """The messages of a JSON file. Raises PromptError where it cannot be read or holds something else."""
     try:
-        messages = json.loads(path.read_text(encoding="utf-8"))
+        messages = json.loads(without_surrogates(json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)))
     except OSError as error:
         raise PromptError(f"{path} cannot be read ({error.strerror}): check the name") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptError(f"{path} is not JSON ({error}): give a file written by /save") from error
     if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
         raise PromptError(f'{path} must hold a JSON list of {{"role": …, "content": …}}: give a file written by /save')
+    if any(message["role"] == "system" for message in messages[1:]):
+        raise PromptError(f"{path} has a system message that is not the first: join them into one")
     return messages
 
 
@@ -146,4 +156,4 @@ def _is_message(value: object) -> bool:
 def _path(argument: str, *, command: str) -> Path:
     if not argument:
         raise SettingError(f"{command} needs the name of a file, as in {command} talk.json")
-    return Path(argument).expanduser()
+    return Path(os.path.expanduser(argument))  # which leaves an unknown ~user as it is

@@ -50,7 +50,7 @@ class PlainDisplay:
             self._last = text[-1]
 
     def close(self) -> None:
-        if self._last != "\n":
+        if self._last not in ("", "\n"):
             print(flush=True)
 
 

@@ -11,13 +11,13 @@ from qwen7b.cli import options
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A known name; qwen7b models lists them.")],
+    name: Annotated[str, typer.Argument(help="A known name (qwen7b models lists them) or a hub id.")],
     offline: options.Offline = False,
 ) -> None:
-    """Fetch a known model unless it is cached, and print its path."""
-    from qwen7b.weights import fetch
+    """Fetch a model unless it is cached, and print its path."""
+    from qwen7b.weights import locate
 
-    typer.echo(fetch(name, offline=offline or None))
+    typer.echo(locate(name, offline=offline or None))
 
 
 def models(as_json: options.Json = False) -> None:

@@ -31,3 +31,8 @@ def read_text(argument: str | None) -> str:
             f"{origin} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}; "
             "convert it first, for example with iconv -f GB18030 -t UTF-8"
         ) from error
+
+
+def without_surrogates(text: str) -> str:
+    """The text with replacement characters for bytes that a terminal sent and that are not UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -71,12 +72,20 @@ def unquoted(text: str) -> str:
     return text
 
 
+class KeptHistory(FileHistory):
+    """A history in a file, which a full disk or a strange character must not turn into an error at every line."""
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError, UnicodeError):
+            super().store_string(string)
+
+
 def kept_history(path: Path) -> History:
     """The history in a file that only its owner may read; in memory where that cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         with path.open("ab"):
-            return FileHistory(path)
+            return KeptHistory(path)
     except OSError:
         return InMemoryHistory()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
@@ -17,9 +19,7 @@ from qwen7b.generate.request import Request, Settings, default_sampling
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from qwen7b.weights.checks import check_vocabulary
 
 Conversation = str | Sequence[Message]
 """A question, or messages that end with one."""
@@ -29,7 +29,7 @@ def load(
     model: str | Path,
     *,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     context_length: int | None = None,
     offline: bool | None = None,
 ) -> Qwen:
@@ -42,13 +42,11 @@ def load(
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise SettingError(f"a model should be named by a string or a path, found {model!r:.40}")
     checkpoint = open_checkpoint(locate(model, offline=offline))
     tokenizer = load_tokenizer(checkpoint.path)
-    if tokenizer.vocab_size > checkpoint.config.vocab_rows:
-        raise CheckpointError(
-            f"{checkpoint.path} has a tokenizer of {tokenizer.vocab_size} tokens but a model of "
-            f"{checkpoint.config.vocab_rows} rows: they do not belong together"
-        )
+    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     return Qwen(
         load_model(checkpoint, dtype=dtype, device=device),
         tokenizer,
@@ -70,8 +68,8 @@ class Qwen:
         context_length: int | None = None,
         name: str = "",
     ) -> None:
-        if context_length is not None and context_length < 2:
-            raise SettingError(f"context_length must be at least 2, found {context_length}")
+        if context_length is not None:
+            whole_number("context_length", context_length, least=2)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -96,9 +94,10 @@ class Qwen:
     def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
 
-        Settings, see `Settings`, are all optional. Ctrl-C ends the reply and keeps what was said: its finish_reason
-        is then "interrupted". Raises PromptError where the prompt does not fit the context, where the conversation
-        has no question, or where the model is a base model.
+        Settings, all optional, are the fields of `Settings`: sampling, max_new_tokens, stop, history_token_limit,
+        logprobs and ntk. Ctrl-C ends the reply and keeps what was said: its finish_reason is then "interrupted".
+        Raises SettingError for a setting out of range, and PromptError where the prompt does not fit the context,
+        where the conversation has no question, or where the model is a base model.
         """
         return self.chat_batch([messages], **settings)[0]
 
@@ -109,6 +108,8 @@ class Qwen:
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
+        if isinstance(conversations, str):
+            raise PromptError("chat_batch takes a list of conversations, found one string: use chat")
         request = Request(self.generation, **settings)
         return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
 
@@ -123,6 +124,8 @@ class Qwen:
 
     def complete_batch(self, prompts: Sequence[str], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
+        if isinstance(prompts, str):
+            raise PromptError("complete_batch takes a list of texts, found one string: use complete")
         request = Request(self.generation, **settings)
         return self._replies([self._prompt_ids(prompt) for prompt in prompts], request)
 
@@ -139,10 +142,13 @@ class Qwen:
             messages,
             history_token_limit=request.history_token_limit,
             context_length=self.context_length,
-            reply_tokens=request.max_new_tokens,
+            # History makes room for the reply, but a generous limit must not drive all of it out.
+            reply_tokens=min(request.max_new_tokens, self.context_length // 4),
         )
 
     def _prompt_ids(self, prompt: str) -> list[int]:
+        if not isinstance(prompt, str):
+            raise PromptError(f"a prompt should be a string, found {prompt!r:.40}")
         ids = self.tokenizer.encode(prompt)
         if not ids:
             raise PromptError("the prompt is empty: give some text to continue")
@@ -159,6 +165,8 @@ class Qwen:
             try:
                 yield piece
             except KeyboardInterrupt as interrupt:  # thrown in by a caller that was interrupted while showing the piece
+                if piece.reply:
+                    raise
                 yield pieces.throw(interrupt)[1]
                 return
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from qwen7b.checked import fraction, positive_number, whole_number
 from qwen7b.errors import SettingError, UnsupportedError
 
 
@@ -44,26 +45,27 @@ class Sample:
 
     def __post_init__(self) -> None:
         _check_shared(self)
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise SettingError(f"temperature must be above 0, found {self.temperature}: for no randomness use Greedy()")
-        if self.top_k < 0:
-            raise SettingError(f"top_k must be 0 (off) or more, found {self.top_k}")
-        if not 0 < self.top_p <= 1:
-            raise SettingError(f"top_p must be above 0 and at most 1, found {self.top_p}")
-        if not 0 <= self.min_p <= 1:
-            raise SettingError(f"min_p must be from 0 to 1, found {self.min_p}")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise SettingError(f"seed must be from 0 to 2^63 - 1, found {self.seed}")
+        positive_number("temperature", self.temperature)
+        whole_number("top_k", self.top_k, least=0)
+        fraction("top_p", self.top_p)
+        fraction("min_p", self.min_p)
+        if self.top_p == 0:
+            raise SettingError("top_p must be above 0, found 0: for no randomness use greedy decoding")
+        if self.seed is not None:
+            whole_number("seed", self.seed, least=0, most=2**63 - 1)
 
 
 Sampling = Greedy | Sample
 
 
 def _check_shared(sampling: Greedy | Sample) -> None:
-    if not (math.isfinite(sampling.repetition_penalty) and sampling.repetition_penalty > 0):
-        raise SettingError(f"repetition_penalty must be above 0, found {sampling.repetition_penalty}")
-    if any(math.isnan(bias) or bias == math.inf for bias in sampling.logit_bias.values()):
-        raise SettingError("logit_bias must hold numbers or -inf")
+    positive_number("repetition_penalty", sampling.repetition_penalty)
+    if not isinstance(sampling.logit_bias, Mapping):
+        raise SettingError(f"logit_bias must map token ids to numbers, found {sampling.logit_bias!r:.40}")
+    for token_id, bias in sampling.logit_bias.items():
+        whole_number("a token id in logit_bias", token_id, least=0)
+        if isinstance(bias, bool) or not isinstance(bias, (int, float)) or math.isnan(bias) or bias == math.inf:
+            raise SettingError(f"logit_bias must hold numbers or -inf, found {bias!r} for token {token_id}")
 
 
 def adjust_logits(logits_V: Tensor, sampling: Sampling, *, seen_ids: Iterable[int]) -> Tensor:
@@ -75,7 +77,7 @@ def adjust_logits(logits_V: Tensor, sampling: Sampling, *, seen_ids: Iterable[in
         penalty = sampling.repetition_penalty
         logits_V[index] = torch.where(values > 0, values / penalty, values * penalty)
     for token_id, bias in sampling.logit_bias.items():
-        if not 0 <= token_id < len(logits_V):
+        if token_id >= len(logits_V):
             raise SettingError(f"logit_bias names token id {token_id}, but ids go from 0 to {len(logits_V) - 1}")
         logits_V[token_id] += bias
     return logits_V
@@ -83,15 +85,17 @@ def adjust_logits(logits_V: Tensor, sampling: Sampling, *, seen_ids: Iterable[in
 
 def narrow(logits_V: Tensor, sampling: Sample) -> Tensor:
     """Probabilities (V,) after temperature, top_k, top_p and min_p; what is cut has probability 0."""
-    probs_V = torch.softmax(logits_V / sampling.temperature, dim=-1)
+    # In float64, and with the likeliest at 0, so that no temperature overflows.
+    probs_V = torch.softmax((logits_V - logits_V.max()).double() / sampling.temperature, dim=-1).float()
     if 0 < sampling.top_k < len(probs_V):
         kept = probs_V.topk(sampling.top_k)
         probs_V = torch.zeros_like(probs_V).scatter(0, kept.indices, kept.values)
         probs_V /= probs_V.sum()
     if sampling.top_p < 1.0:
         ordered, order = probs_V.sort(descending=True, stable=True)
-        before = ordered.cumsum(0) - ordered  # the first token is always kept, as nothing is before it
-        probs_V = torch.zeros_like(probs_V).scatter(0, order, ordered.where(before < sampling.top_p, 0.0))
+        kept_ordered = ordered.cumsum(0) - ordered < sampling.top_p
+        kept_ordered[0] = True
+        probs_V = torch.zeros_like(probs_V).scatter(0, order, ordered.where(kept_ordered, 0.0))
     if sampling.min_p > 0.0:
         probs_V = probs_V.where(probs_V >= sampling.min_p * probs_V.max(), 0.0)
     return probs_V / probs_V.sum()
@@ -99,12 +103,14 @@ def narrow(logits_V: Tensor, sampling: Sample) -> Tensor:
 
 def pick(logits_V: Tensor, sampling: Sampling, *, seen_ids: Iterable[int], generator: torch.Generator) -> int:
     """The next token id from float32 logits (V,). Raises UnsupportedError where they are not numbers."""
-    logits_V = adjust_logits(logits_V, sampling, seen_ids=seen_ids)
-    best = int(logits_V.argmax())
-    if not math.isfinite(float(logits_V[best])):
+    if not math.isfinite(float(logits_V.max())):
         raise UnsupportedError(
             "the model's logits are not finite: its weights are damaged or overflow this dtype; try float32 or bfloat16"
         )
+    logits_V = adjust_logits(logits_V, sampling, seen_ids=seen_ids)
+    best = int(logits_V.argmax())
+    if not math.isfinite(float(logits_V[best])):
+        raise SettingError("repetition_penalty and logit_bias leave no token to choose: make them less extreme")
     if isinstance(sampling, Greedy):
         return best
     probs_V = narrow(logits_V, sampling).cpu()

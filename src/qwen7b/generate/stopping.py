@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen7b.errors import SettingError
-
 
 class StopStrings:
     """Watches one reply's text; what follows a stop string, and the string itself, never comes out.
@@ -16,8 +14,6 @@ class StopStrings:
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
-        if any(not string for string in stop):
-            raise SettingError("a stop string must not be empty")
         self.stop = tuple(stop)
         self.found: str | None = None
         self.held = ""
@@ -28,8 +24,8 @@ class StopStrings:
             return ""
         text = self.held + text
         hits = [(at, string) for string in self.stop if (at := text.find(string)) >= 0]
-        if hits:
-            at, self.found = min(hits, key=lambda hit: (hit[0], -len(hit[1])))
+        if hits:  # the one that is complete first, as if the text came character by character
+            at, self.found = min(hits, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))
             self.held = ""
             return text[:at]
         keep = max((_overlap(text, string) for string in self.stop), default=0)

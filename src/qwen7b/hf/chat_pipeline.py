@@ -10,39 +10,50 @@ from typing import Any
 from transformers import AutoModelForCausalLM, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from qwen7b.errors import PromptError
+
 TASK = "chat"
-MODELSCOPE_NAME = "qwen-7b-chat-pipeline"
-"""What the `configuration.json` of Qwen-7B-Chat on ModelScope calls its pipeline."""
+MODELSCOPE_NAMES = ("qwen-chat", "qwen-7b-chat-pipeline")
+"""What the `configuration.json` of a Qwen chat model on ModelScope calls its pipeline."""
 
 
-class ChatPipeline(Pipeline):  # type: ignore[misc]  # transformers has no types
+class ChatPipeline(Pipeline):
     """`model.chat` with its tokenizer, as ModelScope's `pipeline(task=Tasks.chat, …)` has it.
 
-    A call takes the keywords of `model.chat`; those given when the pipeline is made are their defaults.
+    A call takes the keywords of `model.chat`; those given when the pipeline is made are their defaults. Gives back
+    {"response": …, "history": …}.
 
     >>> pipe = transformers.pipeline("chat", model="Qwen-7B-Chat", device_map="auto")  # doctest: +SKIP
     >>> results = pipe("浙江的省会在哪里？", history=None)  # doctest: +SKIP
-    >>> results["response"], results["history"]  # doctest: +SKIP
     """
 
-    _load_tokenizer = True
-    _load_processor = _load_image_processor = _load_video_processor = _load_feature_extractor = False
+    model: Any
+    tokenizer: Any
+    _load_tokenizer: Any = True
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
 
     def _sanitize_parameters(self, **settings: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         settings.pop("framework", None)  # ModelScope names it; it is PyTorch
         return {}, settings, {}
 
-    def preprocess(self, inputs: str | dict[str, Any]) -> dict[str, Any]:
+    def preprocess(self, input_: str | dict[str, Any], **_: Any) -> dict[str, Any]:
         """A text, or {"text": …, "history": …}, which ModelScope's chat pipelines also take."""
-        return {"text": inputs} if isinstance(inputs, str) else dict(inputs)
+        if isinstance(input_, str):
+            return {"text": input_}
+        if "text" not in input_:
+            raise PromptError(f"the chat pipeline takes a text, or a 'text' and a 'history', found {input_!r:.100}")
+        return dict(input_)
 
-    def _forward(self, inputs: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        settings = {"history": None} | settings | inputs
+    def _forward(self, input_tensors: dict[str, Any], **settings: Any) -> Any:
+        settings = {"history": None} | settings | input_tensors
         response, history = self.model.chat(self.tokenizer, settings.pop("text"), **settings)
         return {"response": response, "history": history}
 
-    def postprocess(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        return outputs
+    def postprocess(self, model_outputs: Any, **_: Any) -> Any:
+        return model_outputs
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **settings: Any) -> None:
         """Save the model and the tokenizer; unlike the base class, no code."""
@@ -74,4 +85,5 @@ def _announce_to_modelscope() -> None:
             stacklevel=2,
         )
         return
-    index["PIPELINES", TASK, MODELSCOPE_NAME] = {MODULE_KEY: "qwen7b.hf.modelscope"}
+    for name in MODELSCOPE_NAMES:
+        index["PIPELINES", TASK, name] = {MODULE_KEY: "qwen7b.hf.modelscope"}

@@ -1,7 +1,7 @@
 """The chat pipeline in ModelScope's registry: `pipeline(task=Tasks.chat, model=folder)` in, a ChatPipeline out.
 
-ModelScope imports this module when a folder's `configuration.json` names the pipeline. A folder without that file needs
-nothing here: ModelScope then hands the task to transformers, which knows the pipeline.
+ModelScope imports this module when a folder's `configuration.json`, or the caller, names the pipeline. A folder without
+that file needs nothing here: ModelScope then hands the task to transformers, which knows the pipeline.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ import transformers
 from modelscope.pipelines.builder import PIPELINES
 from modelscope.utils.device import create_device
 
-from qwen7b.hf.chat_pipeline import MODELSCOPE_NAME, TASK
+from qwen7b.hf.chat_pipeline import MODELSCOPE_NAMES, TASK
 
 
-@PIPELINES.register_module(TASK, module_name=MODELSCOPE_NAME)  # type: ignore[untyped-decorator]
-def chat_pipeline(model: str, *, device: str, **settings: Any) -> transformers.Pipeline:
+def chat_pipeline(model: str, *, device: str, **settings: Any) -> Any:
     """`device` is ModelScope's, whose default "gpu" means a CPU where there is no GPU; a `device_map` outranks it."""
     if settings.get("device_map") is None:
         settings["device"] = create_device(device)
-    return transformers.pipeline(TASK, model=model, **settings)
+    pipeline: Any = transformers.pipeline  # its types know only the tasks of its own
+    return pipeline(TASK, model=model, **settings)
+
+
+for name in MODELSCOPE_NAMES:
+    # By force, for ModelScope has a "qwen-chat" of its own, which does not run on today's transformers.
+    PIPELINES.register_module(TASK, module_name=name, module_cls=chat_pipeline, force=True)

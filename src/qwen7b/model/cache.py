@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.memory import require_memory
 from qwen7b.model.rotary import ntk_alpha
 
 NtkMode = Literal["recompute", "original", "reserve"]
@@ -34,11 +37,17 @@ class Cache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        if batch_size < 1 or max_length < 1:
-            raise SettingError(f"batch_size and max_length must be at least 1, found {batch_size} and {max_length}")
+        whole_number("batch_size", batch_size, least=1)
+        whole_number("max_length", max_length, least=1)
         if ntk not in get_args(NtkMode):
             raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {ntk!r}")
         shape = (config.num_layers, batch_size, config.num_kv_heads, max_length, config.head_size)
+        require_memory(
+            2 * math.prod(shape) * dtype.itemsize,
+            device=torch.device(device),
+            what=f"a cache of {batch_size} x {max_length} tokens",
+            remedy="lower max_new_tokens, context_length or the number of sequences",
+        )
         self.config = config
         self.ntk = ntk
         self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (layer, B, K, S, D)

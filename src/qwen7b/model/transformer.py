@@ -13,6 +13,8 @@ from qwen7b.model.cache import Cache, NtkMode
 from qwen7b.model.layers import Layer, Positions, RMSNorm
 from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
 
+_ID_DTYPES = (torch.int64, torch.int32)
+
 
 class Transformer(nn.Module):
     """A dense Qwen, Qwen2 or Llama decoder. Holds weights and no sequence: what a sequence needs is in its Cache.
@@ -64,7 +66,7 @@ class Transformer(nn.Module):
             starts = [0] * len(counts)
         else:
             grown = cache.grown_lengths(counts)
-            alphas = cache.choose_alphas(grown)
+            alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
             self._refill(cache, grown=grown, alphas=alphas)
             starts = cache.lengths
         end = max(starts) + ids_BT.shape[1]
@@ -106,6 +108,9 @@ class Transformer(nn.Module):
         return Positions(cos=cos, sin=sin, query_scale=query_scale, mask=mask, causal=causal)
 
     def _check(self, ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
+        if not isinstance(ids_BT, Tensor) or ids_BT.dtype not in _ID_DTYPES:
+            found = ids_BT.dtype if isinstance(ids_BT, Tensor) else type(ids_BT).__name__
+            raise SettingError(f"ids must be a tensor of int64 or int32, found {found}")
         if ids_BT.dim() != 2 or ids_BT.numel() == 0:
             raise SettingError(f"ids must be of shape (batch, tokens) and not empty, found {tuple(ids_BT.shape)}")
         batch_size, new = ids_BT.shape
@@ -119,6 +124,8 @@ class Transformer(nn.Module):
         if lengths is None:
             return [new] * batch_size
         least = 1 if cache is None else 0
-        if len(lengths) != batch_size or not all(least <= length <= new for length in lengths):
+        if len(lengths) != batch_size or any(
+            not isinstance(length, int) or not least <= length <= new for length in lengths
+        ):
             raise SettingError(f"lengths must be {batch_size} numbers from {least} to {new}, found {list(lengths)}")
         return list(lengths)

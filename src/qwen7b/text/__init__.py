@@ -7,10 +7,18 @@ weights, or of how ids are chosen, and does without torch.
 
 from __future__ import annotations
 
-from qwen7b.text.chatml import Message, chat_prompt
+from qwen7b.text.chatml import DEFAULT_HISTORY_TOKEN_LIMIT, Message, chat_prompt
 from qwen7b.text.detokenizer import Detokenizer
 from qwen7b.text.loading import load_tokenizer
 from qwen7b.text.tokenizer import Tokenizer
 from qwen7b.text.vocabulary import Vocabulary
 
-__all__ = ["Detokenizer", "Message", "Tokenizer", "Vocabulary", "chat_prompt", "load_tokenizer"]
+__all__ = [
+    "DEFAULT_HISTORY_TOKEN_LIMIT",
+    "Detokenizer",
+    "Message",
+    "Tokenizer",
+    "Vocabulary",
+    "chat_prompt",
+    "load_tokenizer",
+]

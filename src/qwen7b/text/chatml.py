@@ -22,13 +22,14 @@ Message: TypeAlias = Mapping[str, str]
 """One message: its "role", which is "system", "user" or "assistant", and its "content"."""
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
+DEFAULT_HISTORY_TOKEN_LIMIT = 6144
 
 
 def chat_prompt(
     tokenizer: Tokenizer,
     messages: Sequence[Message],
     *,
-    history_token_limit: int = 6144,
+    history_token_limit: int = DEFAULT_HISTORY_TOKEN_LIMIT,
     context_length: int | None = None,
     reply_tokens: int = 1,
 ) -> list[int]:
@@ -76,6 +77,8 @@ def chat_prompt(
 
 def _split_turns(messages: Sequence[Message]) -> tuple[Message, list[list[Message]]]:
     """The system message and the turns, the last of which is one message of the user's."""
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
+        raise PromptError(f"a conversation should be a list of messages, found {messages!r:.40}")
     for number, message in enumerate(messages, start=1):
         _check_message(message, number)
     if not messages or [message["role"] for message in messages] == ["system"]:

@@ -41,17 +41,13 @@ def qwen_tiktoken(vocabulary: Vocabulary) -> bytes | None:
     It is the original's if its tokens written in that format hash as the original file does, if they merge in the
     order of their ids, and if text is cut and normalized as the original does it.
     """
-    ids = vocabulary.ids
-    by_rank = [ids[token] for token in sorted(ids, key=vocabulary.ranks.__getitem__) if len(token) > 1]
-    if (
-        len(ids) != FIRST_CONTROL_ID
-        or by_rank != sorted(by_rank)
-        or vocabulary.pattern != patterns.QWEN
-        or not vocabulary.nfc
-    ):
+    ids, ranks = vocabulary.ids, vocabulary.ranks
+    if len(ids) != FIRST_CONTROL_ID or vocabulary.pattern != patterns.QWEN or not vocabulary.nfc:
         return None
     content = b"".join(b"%s %d\n" % (b64encode(token), ids[token]) for token in sorted(ids, key=ids.__getitem__))
-    return content if hashlib.sha256(content).hexdigest() == QWEN_SHA256 else None
+    merge_ids = [ids[token] for token in sorted(ranks, key=ranks.__getitem__) if len(token) > 1 and token in ids]
+    is_original = hashlib.sha256(content).hexdigest() == QWEN_SHA256 and merge_ids == [*range(256, FIRST_CONTROL_ID)]
+    return content if is_original else None
 
 
 def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any]) -> tuple[str, bool]:
     # Files of first-generation Qwen are older than the key.
     default = "qwen2" if metadata.get("general.architecture") in ("qwen", "qwen2") else None
     name = metadata.get("tokenizer.ggml.pre", default)
-    if name not in _PRE_TOKENIZERS:
+    if not isinstance(name, str) or name not in _PRE_TOKENIZERS:
         raise UnsupportedError(f"{path} has the pre-tokenizer {name!r}: qwen7b knows {', '.join(_PRE_TOKENIZERS)}")
     return _PRE_TOKENIZERS[name]
 

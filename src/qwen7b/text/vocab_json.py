@@ -25,7 +25,7 @@ def read_vocab_json(path: Path) -> Vocabulary:
     config_path = path.with_name("tokenizer_config.json")
     config = read_json(config_path)
     name = config.get("tokenizer_class")
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:
         raise UnsupportedError(f"{config_path} has the tokenizer_class {name!r}: qwen7b knows {', '.join(_CLASSES)}")
     pattern, nfc = _CLASSES[name]
     control_tokens = _control_tokens(config_path, config)

@@ -8,7 +8,7 @@ from itertools import chain
 
 from qwen7b.errors import CheckpointError, UnsupportedError
 
-_MAX_ID = 1 << 24
+_MAX_ID = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,8 @@ class Vocabulary:
     """Whether text is NFC-normalized first."""
 
     def __post_init__(self) -> None:
+        if not self.ids:
+            raise CheckpointError(f"{self.source} is damaged: it has no tokens")
         owners: dict[int, bytes | str] = {}
         tokens: Iterable[tuple[bytes | str, int]] = chain(self.ids.items(), self.control_tokens.items())
         for token, id in tokens:

@@ -15,6 +15,7 @@ from qwen7b.weights.locate import locate
 
 if TYPE_CHECKING:
     from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
+    from qwen7b.weights.conversion import convert
     from qwen7b.weights.loading import load_model
     from qwen7b.weights.settings import GenerationSettings
 
@@ -23,6 +24,7 @@ __all__ = [
     "Checkpoint",
     "GenerationSettings",
     "ListedModel",
+    "convert",
     "fetch",
     "list_models",
     "load_model",
@@ -33,6 +35,7 @@ __all__ = [
 _MODULES = {
     "Checkpoint": "checkpoint",
     "GenerationSettings": "settings",
+    "convert": "conversion",
     "load_model": "loading",
     "open_checkpoint": "checkpoint",
 }

@@ -46,6 +46,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         names = QWEN if config.family == "qwen" else QWEN2
         quantization, generation = folder_quantization(path), folder_generation(path)
         tensors = dequantized(open_shards(path), quantization)
+    elif path.is_file() and path.suffix in (".safetensors", ".bin", ".json"):
+        raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
     elif path.is_file():
         metadata, tensors = open_gguf(path)
         if "token_embd.weight" not in tensors:
@@ -101,4 +103,6 @@ def _is_left_out(place: Place, stored: StoredTensor, config: ModelConfig) -> boo
     if place.parameter == "head.weight":
         return config.tied_head
     # AutoGPTQ gave every layer a bias, of zeros where it had none.
-    return is_extra_bias(place, config=config) and not stored.read_rows(0, stored.shape[0]).any()
+    if not is_extra_bias(place, config=config):
+        return False
+    return len(stored.shape) == 1 and stored.shape[0] > 0 and not stored.read_rows(0, stored.shape[0]).any()

@@ -38,14 +38,14 @@ def fetch(name: str, *, offline: bool | None = None) -> Path:
     """
     model = find_known(name)
     path = model_path(model)
-    if is_whole(path, size=model.size, sha256=model.sha256):
-        return path
-    if is_offline(offline):
-        raise DownloadError(
-            f"{name} is {'damaged' if path.exists() else 'not'} in the cache ({path.parent}) and qwen7b is offline: "
-            "unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or put the file there by hand"
-        )
     with storage_errors(path.parent, variable="QWEN7B_CACHE"):
+        if is_whole(path, size=model.size, sha256=model.sha256):
+            return path
+        if is_offline(offline):
+            raise DownloadError(
+                f"{name} is {'damaged' if path.exists() else 'not'} in the cache ({path.parent}) and qwen7b is "
+                "offline: unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or put the file there by hand"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with only_one_process(path.parent, what=name):
             if not is_whole(path, size=model.size, sha256=model.sha256):

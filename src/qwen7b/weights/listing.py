@@ -56,7 +56,7 @@ def _hub_models() -> Iterator[ListedModel]:
 
     try:
         repositories = scan_cache_dir(huggingface.cache_folder()).repos
-    except CacheNotFound:
+    except (CacheNotFound, ValueError, OSError):  # none there, or not to be read: nothing to list
         return
     for repository in repositories:
         for revision in repository.revisions:
@@ -72,7 +72,7 @@ def _hub_models() -> Iterator[ListedModel]:
 
 
 def _can_run(snapshot: Path) -> bool:
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):
         config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
         return config.get("model_type") in _MODEL_TYPES
     return False

@@ -6,12 +6,12 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes
@@ -22,12 +22,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def load_model(
-    checkpoint: str | Path | Checkpoint, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    checkpoint: str | Path | Checkpoint,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
 ) -> Transformer:
     """The model of a checkpoint folder or GGUF file, in eval mode.
 
-    `dtype` is float32, bfloat16 or float16; None chooses float32 on a CPU (bfloat16, with a warning, where only that
-    fits), bfloat16 on CUDA and float16 on MPS. Loading needs a few dozen megabytes beside the model's own size.
+    `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16, with a
+    warning, where only that fits), bfloat16 on CUDA and float16 on MPS. Loading needs a few dozen megabytes beside
+    the model's own size.
 
     Raises CheckpointError where tensors are missing or of other shapes than the config says, ResourceError where the
     model does not fit, SettingError for another dtype or a device that is not there.
@@ -76,48 +80,40 @@ def _fill(parameter: Tensor, place: Place, stored: StoredTensor) -> None:
 
 def _check_device(device: torch.device | str) -> torch.device:
     try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise SettingError(f"device {str(device)!r} is not available here: use 'cpu'") from error
-    return device
+    if found.type == "meta":
+        raise SettingError("device 'meta' holds no weights, so nothing can be computed there: use 'cpu'")
+    return found
 
 
-def _choose_dtype(dtype: torch.dtype | None, *, device: torch.device, num_weights: int) -> torch.dtype:
+def _choose_dtype(dtype: torch.dtype | str | None, *, device: torch.device, num_weights: int) -> torch.dtype:
     """The dtype asked for, or the device's default, once the model is known to fit."""
-    if dtype is not None and dtype not in DTYPES.values():
+    if isinstance(dtype, str):
+        dtype = DTYPES.get(dtype, dtype)
+    if dtype is not None and (isinstance(dtype, str) or dtype not in DTYPES.values()):
         raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype}")
-    available = _available_bytes(device)
+    available = available_bytes(device)
     default = {"cuda": torch.bfloat16, "mps": torch.float16}.get(device.type, torch.float32)
     chosen = dtype or default
-    if available is None or num_weights * chosen.itemsize <= available:
+    if num_weights * chosen.itemsize <= available:
         return chosen
     smaller = num_weights * torch.bfloat16.itemsize
     if dtype is None and smaller <= available:
         warnings.warn(
-            f"{_gigabytes(num_weights * chosen.itemsize)} for {chosen} do not fit the {_gigabytes(available)} that are "
+            f"{gigabytes(num_weights * chosen.itemsize)} for {chosen} do not fit the {gigabytes(available)} that are "
             "free: loading as bfloat16",
             stacklevel=3,
         )
         return torch.bfloat16
     raise ResourceError(
-        f"the model needs {_gigabytes(num_weights * chosen.itemsize)} as {str(chosen).removeprefix('torch.')} and "
-        f"{_gigabytes(available)} of memory are free: "
+        f"the model needs {gigabytes(num_weights * chosen.itemsize)} as {str(chosen).removeprefix('torch.')} and "
+        f"{gigabytes(available)} of memory are free: "
         + (
-            f"load it as bfloat16 ({_gigabytes(smaller)})"
+            f"load it as bfloat16 ({gigabytes(smaller)})"
             if smaller <= available
             else "free some or take a smaller model"
         )
     )
-
-
-def _available_bytes(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "meta":
-        return None
-    return int(psutil.virtual_memory().available)
-
-
-def _gigabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB"

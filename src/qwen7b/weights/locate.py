@@ -29,7 +29,7 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     if name and os.path.exists(path):
         return path
     if isinstance(model, Path) or _looks_like_path(name):
-        where = "" if path.parent.is_dir() else f", nor a folder {path.parent}"
+        where = "" if os.path.isdir(path.parent) else f", nor a folder {path.parent}"
         raise ModelNotFoundError(
             f"there is no file or folder {path}{where}: check the path, or give a known name or a hub id"
         )
@@ -44,4 +44,4 @@ def _looks_like_path(name: str) -> bool:
     reference = parse_reference(name)
     if reference and (reference.file or reference.revision):
         return False
-    return Path(name).suffix.lower() in _FILE_SUFFIXES or ("/" in name and Path(name).parent.exists())
+    return Path(name).suffix.lower() in _FILE_SUFFIXES or ("/" in name and os.path.exists(Path(name).parent))

@@ -47,7 +47,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
             if name != "__metadata__":
                 begin, end = map(int, entry["data_offsets"])
                 fields[name] = (str(entry["dtype"]), tuple(map(int, entry["shape"])), begin, end)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise damaged("its header is not a table of tensors") from error
     tensors: dict[str, StoredTensor] = {}
     for name, (dtype_name, shape, begin, end) in fields.items():

@@ -41,12 +41,22 @@ class Settings:
         """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
         for name in names:
             if (value := self.fields.get(name)) is not None:
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or kind(value) != value:
-                    raise CheckpointError(f"{self.source}: {name} must be a number ({kind.__name__}), found {value!r}")
-                return kind(value)
+                try:
+                    if not isinstance(value, bool) and isinstance(value, (int, float)) and kind(value) == value:
+                        return kind(value)
+                except (OverflowError, ValueError):  # infinite, no number, or past what a float holds
+                    pass
+                raise CheckpointError(f"{self.source}: {name} must be a number ({kind.__name__}), found {value!r:.40}")
         if default is None:
             raise CheckpointError(f"{self.source} does not say {' or '.join(names)}: complete it or download it again")
         return default
+
+    def count(self, name: str) -> int | None:
+        """A number of tokens; None where the field is absent or 0."""
+        value = self.number(int, name, default=0)
+        if value < 0:
+            raise CheckpointError(f"{self.source}: {name} must not be negative, found {value}")
+        return value or None
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         value = self.fields.get(name, default)
@@ -64,8 +74,12 @@ class Settings:
 
 def folder_config(folder: Path) -> ModelConfig:
     """The ModelConfig of a checkpoint folder of any of the three families."""
-    fields = read_json(folder / "config.json")
-    settings = Settings(fields, source=str(folder / "config.json"))
+    return config_of(read_json(folder / "config.json"), source=str(folder / "config.json"))
+
+
+def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
+    """The ModelConfig that a config.json's fields describe."""
+    settings = Settings(fields, source=source)
     family = fields.get("model_type")
     try:
         if family == "qwen":
@@ -129,7 +143,7 @@ def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
     settings.refuse("use_sliding_window", unless=False, reason="attention windows are not computed here")
     rope = settings.fields.get("rope_parameters") or settings.fields.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else rope
-    if kind != "default":
+    if kind != "default" or not isinstance(rope, dict):
         raise UnsupportedError(f"{settings.source} scales rotary positions by {kind!r}: qwen7b does not compute that")
     if family == "llama":
         settings.refuse("attention_bias", unless=False, reason="a Llama with biases is not supported")
@@ -201,9 +215,9 @@ def folder_generation(folder: Path) -> GenerationSettings:
     settings = Settings(read_json(path), source=str(path))
     fields = settings.fields
     stop = fields.get("eos_token_id")
-    stop_ids = frozenset(stop if isinstance(stop, list) else [] if stop is None else [stop])
-    if not all(isinstance(token_id, int) for token_id in stop_ids):
-        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {stop!r}")
+    stop_ids = stop if isinstance(stop, list) else [] if stop is None else [stop]
+    if not all(type(token_id) is int and token_id >= 0 for token_id in stop_ids):
+        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {stop!r:.40}")
     chat_format = fields.get("chat_format")
     sampling: dict[str, Any] = {}
     if settings.flag("do_sample"):
@@ -214,9 +228,9 @@ def folder_generation(folder: Path) -> GenerationSettings:
         sampling["repetition_penalty"] = settings.number(float, "repetition_penalty")
     return GenerationSettings(
         is_chat=None if chat_format is None else chat_format == "chatml",
-        stop_ids=stop_ids,
-        max_new_tokens=settings.number(int, "max_new_tokens") if fields.get("max_new_tokens") else None,
-        history_token_limit=settings.number(int, "max_window_size") if fields.get("max_window_size") else None,
+        stop_ids=frozenset(stop_ids),
+        max_new_tokens=settings.count("max_new_tokens"),
+        history_token_limit=settings.count("max_window_size"),
         sampling=sampling,
     )
 

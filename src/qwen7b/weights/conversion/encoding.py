@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from torch import Tensor
 
@@ -22,24 +20,24 @@ QUANTIZED = {name: GGMLQuantizationType[name.upper()] for name in ("q8_0", "q5_1
 """What the gguf package can quantize to."""
 
 
-def num_bytes(shape: tuple[int, ...], type: GGMLQuantizationType) -> int:
-    block_size, block_bytes = GGML_QUANT_SIZES[type]
-    return math.prod(shape) // block_size * block_bytes
-
-
-def encode(rows: Tensor, type: GGMLQuantizationType, *, name: str) -> memoryview:
+def encode(rows: Tensor, type: GGMLQuantizationType, *, name: str) -> bytes:
     """The bytes of some rows of tensor `name`. Raises UnsupportedError where the type cannot hold a number."""
     if type in TORCH_TYPES:
         values = rows.to(TORCH_TYPES[type])
-        if not values.isfinite().all():
+        if not _is_finite(values):
             raise UnsupportedError(_not_finite(rows, type, name))
-        return memoryview(values.contiguous().view(torch.uint8).numpy()).cast("B")
-    if not rows.isfinite().all():
+        return values.contiguous().view(torch.uint8).numpy().tobytes()
+    if not _is_finite(rows):
         raise UnsupportedError(_not_finite(rows, type, name))
-    return memoryview(quantize(rows.float().numpy(), type)).cast("B")
+    return quantize(rows.float().numpy(), type).tobytes()
+
+
+def _is_finite(rows: Tensor) -> bool:
+    """Whether all numbers are; many times as fast as isfinite on each of them."""
+    return bool(torch.stack(rows.aminmax()).isfinite().all())
 
 
 def _not_finite(rows: Tensor, type: GGMLQuantizationType, name: str) -> str:
-    if rows.isfinite().all():
+    if _is_finite(rows):
         return f"tensor {name!r} holds {rows.abs().max():.3g}, which is too large for {type.name}: convert to bfloat16"
     return f"tensor {name!r} holds numbers that are infinite or not numbers at all: the source is damaged"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, GGUFWriter
 
-from qwen7b.weights.conversion.encoding import num_bytes
 from qwen7b.weights.stored import StoredTensor
 
 MAX_SHARD_BYTES = 4_000_000_000
@@ -28,8 +28,13 @@ class TargetTensor:
     type: GGMLQuantizationType
 
     @property
+    def num_weights(self) -> int:
+        return math.prod(self.values.shape)
+
+    @property
     def num_bytes(self) -> int:
-        return num_bytes(self.values.shape, self.type)
+        block_size, block_bytes = GGML_QUANT_SIZES[self.type]
+        return self.num_weights // block_size * block_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from filelock import FileLock, Timeout
 
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.weights.conversion.encoding import encode
-from qwen7b.weights.conversion.layout import TargetFile
+from qwen7b.weights.conversion.layout import TargetFile, TargetTensor
 from qwen7b.weights.progress import megabytes, say
 from qwen7b.weights.storage import size_of
 from qwen7b.weights.stored import row_blocks
 
+_OWN_NAMES = {".lock", "files", "progress.json", "progress.new"}
 _MARK_BYTES = 256_000_000  # written between two entries in progress.json
 
 
@@ -41,7 +42,7 @@ class Workplace:
     @contextmanager
     def held(self, job: Mapping[str, Any]) -> Iterator[None]:
         """Continue what is there, if it is the same job (anything that JSON can hold), or begin anew."""
-        if self.folder.exists() and not (self.folder / ".lock").exists():
+        if self.folder.exists() and not _OWN_NAMES.issuperset(os.listdir(self.folder)):
             raise SettingError(f"{self.folder} is in the way and none of qwen7b's: rename it or choose another target")
         with self.disk_errors():
             self.files.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,8 @@ class Workplace:
     def check_room(self, files: list[TargetFile]) -> None:
         """Raise ResourceError unless what is left to write fits the disk."""
         needed = sum(file.num_bytes - size_of(self.files / file.name) for file in files)
-        free = shutil.disk_usage(self.folder).free
+        existing = next(folder for folder in self.target.absolute().parents if folder.exists())
+        free = shutil.disk_usage(existing).free
         if needed > free:
             raise ResourceError(
                 f"not enough disk space: {self.target} needs {megabytes(needed)} more and {megabytes(free)} are free; "
@@ -97,12 +99,12 @@ class Workplace:
         with path.open("r+b") as output:
             digest, done = self._good_part(file.name, output)
             report(done)
-            for position, end, blocks in _stretches(file):
+            output.seek(done)
+            output.truncate()
+            for end, blocks in _stretches(file):
                 if end <= done:
                     continue
-                output.seek(position)
-                output.truncate()
-                for block in blocks():
+                for block in blocks:
                     output.write(block)
                     digest.update(block)
                     report(len(block))
@@ -112,7 +114,7 @@ class Workplace:
                     done = end
                     self._progress["files"][file.name] = {"bytes": end, "sha256": digest.hexdigest()}
                     self._save()
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def _good_part(self, name: str, output: BinaryIO) -> tuple[Any, int]:
         """The hash and length of what an earlier run wrote, as far as it is what that run wrote."""
@@ -136,7 +138,7 @@ class Workplace:
                 os.replace(self.files / name, self.target.with_name(name))
         else:
             os.rename(self.files, self.target)
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def disk_errors(self) -> Iterator[None]:
@@ -152,17 +154,17 @@ class Workplace:
             raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
 
 
-def _stretches(file: TargetFile) -> Iterator[tuple[int, int, Callable[[], Iterator[bytes | memoryview]]]]:
-    """(first byte, byte after the last, blocks of bytes) of the header and of each tensor with its padding."""
-    position = len(file.header)
-    yield 0, position, lambda: iter([file.header])
+def _stretches(file: TargetFile) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """(byte after the last, blocks of bytes) of the header and of each tensor with its padding."""
+    end = len(file.header)
+    yield end, iter([file.header])
     for tensor in file.tensors:
-        end = position + file.padded(tensor.num_bytes)
+        size = file.padded(tensor.num_bytes)
+        end += size
+        yield end, _blocks(tensor, padding=size - tensor.num_bytes)
 
-        def blocks(tensor=tensor, padding=end - position - tensor.num_bytes) -> Iterator[bytes | memoryview]:
-            for _, rows in row_blocks(tensor.values):
-                yield encode(rows, tensor.type, name=tensor.name)
-            yield bytes(padding)
 
-        yield position, end, blocks
-        position = end
+def _blocks(tensor: TargetTensor, *, padding: int) -> Iterator[bytes]:
+    for _, rows in row_blocks(tensor.values):
+        yield encode(rows, tensor.type, name=tensor.name)
+    yield bytes(padding)

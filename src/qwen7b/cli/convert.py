@@ -1,0 +1,77 @@
+"""`qwen7b convert`: a checkpoint in another format, with the proof that it is the same model."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.errors import SettingError
+
+
+class Format(str, Enum):
+    qwen = "qwen"
+    qwen2 = "qwen2"
+    gguf = "gguf"
+
+
+class Quantization(str, Enum):
+    q8_0 = "q8_0"
+    q5_1 = "q5_1"
+    q5_0 = "q5_0"
+    q4_1 = "q4_1"
+    q4_0 = "q4_0"
+    bf16 = "bf16"
+    f16 = "f16"
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="What to write: a folder, or a .gguf file.")],
+    to: Annotated[Format, typer.Option("--to", help="The original Qwen's layout, Qwen2's, or GGUF (llama.cpp).")],
+    dtype: Annotated[
+        options.Precision | None, typer.Option("--dtype", help="Number format; by default every number stays exact.")
+    ] = None,
+    quantize: Annotated[Quantization | None, typer.Option("--quantize", help="For gguf: fewer bits a weight.")] = None,
+    check_text: Annotated[
+        Path | None, typer.Option("--check-text", metavar="FILE", help="Compare the models on this text.")
+    ] = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Convert a checkpoint, check every number, and say what is lost; an interrupted conversion goes on."""
+    given = {}
+    if check_text is not None:
+        try:
+            given["check_text"] = check_text.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"--check-text {check_text} cannot be read as UTF-8 text: {error}") from error
+    from qwen7b import weights
+
+    report = weights.convert(
+        source,
+        target,
+        to=to.value,
+        dtype=None if dtype is None else dtype.value,
+        quantize=None if quantize is None else quantize.value,
+        offline=offline or None,
+        **given,
+    )
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+        return
+    size = sum(file["bytes"] for file in report["files"].values())
+    typer.echo(f"{target}: {size / 1e6:,.1f} MB, {report['tensors']['checked']} tensors checked against the source.")
+    logits = report["logits"]
+    typer.echo(
+        f"Logits differ by at most {logits['largest_difference']:.2g} over {logits['tokens']} tokens; the likeliest "
+        f"token is the same for {logits['same_likeliest_token']:.0%}."
+    )
+    for sentence in report["changed"]:
+        typer.echo(f"Changed: {sentence}")
+    for sentence in report["lost"] or ["nothing."]:
+        typer.echo(f"Lost: {sentence}")

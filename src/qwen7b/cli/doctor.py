@@ -1,0 +1,182 @@
+"""`qwen7b doctor`: what an artefact is and what is wrong with it, or what an old traceback means."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.errors import SettingError
+
+if TYPE_CHECKING:
+    from qwen7b.weights.diagnosis import Diagnosis, Explanation
+
+_STANDARD_INPUT = "-"
+
+
+def doctor(
+    artefact: Annotated[
+        str | None,
+        typer.Argument(
+            help="A known name, a path or a hub id; - or nothing for a traceback on standard input.", show_default=False
+        ),
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option("--fix", metavar="FOLDER", help="Write a mended copy into this new folder.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", help="The model that an adapter belongs on.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="MODEL", help="Where --fix takes a missing tokenizer from.")
+    ] = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say what a checkpoint, adapter or tokenizer is, what is wrong with it, and what to do.
+
+    Exit code 1 where errors are found, or a traceback is not known.
+    """
+    if artefact is None or artefact == _STANDARD_INPUT:
+        if fix or base or tokenizer:
+            raise SettingError("--fix, --base and --tokenizer go with an artefact, not with a traceback: give its path")
+        _explain(as_json=as_json)
+        return
+    from qwen7b.weights import locate
+    from qwen7b.weights.diagnosis import diagnose
+    from qwen7b.weights.diagnosis import fix as write_mended
+
+    def path_of(model: str | None) -> Path | None:
+        return None if model is None else locate(model, offline=offline or None)
+
+    found = diagnose(locate(artefact, offline=offline or None), base=path_of(base), tokenizer=path_of(tokenizer))
+    document: dict[str, Any] = found.as_document()
+    repairs: list[str] | None = None
+    mended = found
+    if fix is not None:
+        repairs = write_mended(found, fix)
+        if repairs:
+            mended = diagnose(fix, base=path_of(base))
+        document |= {"repairs": repairs, "mended": mended.as_document() if repairs else None}
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        _show(found)
+        if repairs:
+            typer.echo("\nRepaired: " + "; ".join(repairs) + ".\n")
+            _show(mended)
+        elif fix is not None:
+            typer.echo(f"\nNothing here can be repaired, so {fix} was not made.")
+    if not mended.is_healthy:
+        raise typer.Exit(1)
+
+
+def _explain(*, as_json: bool) -> None:
+    from qwen7b.weights.diagnosis import explain_traceback
+
+    if sys.stdin.isatty():
+        raise SettingError("there is nothing to look at: give a path, or pipe a traceback in")
+    explanation = explain_traceback(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    if as_json:
+        causes = [
+            {"name": known.name, "cause": known.cause, "remedy": known.remedy, "source": known.source}
+            for known in explanation.causes
+        ]
+        typer.echo(json.dumps({"kind": "traceback", "line": explanation.line, "causes": causes}, ensure_ascii=False))
+    else:
+        _show_explanation(explanation)
+    if not explanation.causes:
+        raise typer.Exit(1)
+
+
+def _show_explanation(explanation: Explanation) -> None:
+    rows = [("line", explanation.line)]
+    if not explanation.causes:
+        rows.append(("cause", "not known: nothing in the table of known errors is like this line"))
+    for known in explanation.causes:
+        rows += [("cause", f"{known.cause} ({known.name})"), ("remedy", known.remedy), ("seen in", known.source)]
+    show_rows(rows)
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    typer.echo(diagnosis.path)
+    show_rows(_facts(diagnosis))
+    counts = {severity: 0 for severity in ("error", "warning")}
+    if diagnosis.findings:
+        typer.echo()
+    rows: list[tuple[str, str]] = []
+    for finding in diagnosis.findings:
+        counts[finding.severity] += 1
+        rows.append((finding.severity, finding.message + (" (--fix repairs it)" if finding.repair else "")))
+    show_rows(rows)
+    said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+    typer.echo(f"\n{'Healthy' if diagnosis.is_healthy else 'Not usable as it is'}: {said or 'nothing is wrong'}.")
+    for line in diagnosis.usage:
+        typer.echo(f"  {line}")
+
+
+def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """The facts in words, a few to a line."""
+    facts = diagnosis.facts
+    kind = [diagnosis.kind]
+    if "model" in facts:
+        kind.append(facts["model"])
+    if "generation" in facts:
+        kind.append(f"config {facts['generation']}")
+    rows = [("is", ", ".join(kind))]
+    size = []
+    if "parameters" in facts:
+        size.append(f"{_count(facts['parameters'])} parameters")
+    size += facts.get("precision", [])
+    if "quantization" in facts:
+        size.append(f"groups of {facts['quantization']['group_size']}")
+    if "chat" in facts:
+        size.append("chat model" if facts["chat"] else "base model")
+    rows.append(
+        (
+            "size",
+            ", ".join([*size, f"{facts['files']} file{'s' * (facts['files'] != 1)}", f"{_count(facts['bytes'])}B"]),
+        )
+    )
+    if "adapter" in facts:
+        modules = facts.get("target_modules")
+        if isinstance(modules, list):  # perhaps with their paths, once for each layer
+            modules = ", ".join(sorted({str(module).rpartition(".")[2] for module in modules}))
+        rows.append(("adapter", f"{facts['adapter']} of rank {facts.get('rank')} on {modules} of {facts.get('base')}"))
+    vocabulary = [f"{facts[name]:,} {name}" for name in ("tokens", "rows") if name in facts]
+    if vocabulary:
+        rows.append(("vocabulary", ", ".join(vocabulary)))
+    if "context_length" in facts:
+        rows.append(("context", f"trained on {facts['trained_length']:,}, up to {facts['context_length']:,} tokens"))
+    return rows
+
+
+def _count(number: int) -> str:
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.2f} {name}"
+    return f"{number} "
+
+
+def show_rows(rows: list[tuple[str, str]]) -> None:
+    """A label and a text a line; on a terminal the texts are wrapped beside their labels."""
+    if not sys.stdout.isatty():
+        for label, text in rows:
+            typer.echo(f"  {label:<10}  {text}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from qwen7b.cli.display import chat_console
+
+    styles = {"error": "bold red", "warning": "yellow", "remedy": "green"}
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(min_width=12, no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(Text(f"  {label}", style=styles.get(label, "dim")), Text(text))
+    chat_console().print(table)

@@ -1,0 +1,53 @@
+"""First-generation Qwen in Transformers 5: importing this module teaches the Auto classes `model_type` "qwen".
+
+In come checkpoint folders of either generation, out come Transformers models and tokenizers, with the original's
+interface and tensor names besides. Code in a checkpoint is never run, whatever `trust_remote_code` says. Knows nothing
+of our own model's cache and engine; borrows its rotary embedding, its norm and all of `text`.
+
+    >>> import qwen7b.hf                                                                # doctest: +SKIP
+    >>> from transformers import AutoModelForCausalLM, AutoTokenizer                    # doctest: +SKIP
+    >>> tokenizer = AutoTokenizer.from_pretrained("Qwen-7B-Chat")                       # doctest: +SKIP
+    >>> model = AutoModelForCausalLM.from_pretrained("Qwen-7B-Chat", device_map="auto") # doctest: +SKIP
+    >>> response, history = model.chat(tokenizer, "你好", history=None)                  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from qwen7b.errors import MissingExtraError, UnsupportedError
+
+try:
+    import transformers
+except ImportError as error:
+    raise MissingExtraError("transformers", extra="hf") from error
+
+# The first release in which a class of ours goes before the checkpoint's own code.
+if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 5):
+    raise UnsupportedError(
+        f"qwen7b.hf needs transformers 5.5 or newer, found {transformers.__version__}: run pip install -U 'qwen7b[hf]'"
+    )
+
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+
+from qwen7b.hf.causal_lm import QWenLMHeadModel
+from qwen7b.hf.chat_pipeline import register_chat_pipeline
+from qwen7b.hf.configuration import QWenConfig
+from qwen7b.hf.model import QWenModel
+from qwen7b.hf.tokenizer import QWenTokenizer
+from qwen7b.hf.tokenizer_fast import QWenTokenizerFast
+
+__all__ = ["QWenConfig", "QWenLMHeadModel", "QWenModel", "QWenTokenizer", "QWenTokenizerFast"]
+
+
+class _NoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
+    """A configuration that no model has: under it the tokenizers are registered by their names alone.
+
+    A tokenizer registered for QWenConfig itself would give way to the checkpoint's own code where the user trusts it.
+    """
+
+
+AutoConfig.register(QWenConfig.model_type, QWenConfig, exist_ok=True)
+AutoModel.register(QWenConfig, QWenModel, exist_ok=True)
+AutoModelForCausalLM.register(QWenConfig, QWenLMHeadModel, exist_ok=True)
+for _tokenizer in (QWenTokenizer, QWenTokenizerFast):
+    AutoTokenizer.register(_NoConfig, tokenizer_class=_tokenizer, exist_ok=True)  # type: ignore[no-untyped-call]
+register_chat_pipeline()

@@ -1,0 +1,92 @@
+"""The language model: the decoder and its head, `generate` with the original's stop words, `chat` and `chat_stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import Cache, GenerationConfig, GenerationMixin, StoppingCriteria, StoppingCriteriaList
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils.generic import can_return_tuple
+
+from qwen7b.errors import SettingError
+from qwen7b.hf.chat import ChatMixin
+from qwen7b.hf.configuration import QWenConfig
+from qwen7b.hf.model import QWenModel, QWenPreTrainedModel
+from qwen7b.hf.stopping import StopWords
+
+
+class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
+    """First-generation Qwen with a language-model head."""
+
+    _tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"}
+
+    def __init__(self, config: QWenConfig) -> None:
+        super().__init__(config)
+        self.transformer = QWenModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        outputs = self.transformer(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def generate(  # type: ignore[override]
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: Any = None,
+        stopping_criteria: Iterable[StoppingCriteria] | None = None,
+        *,
+        stop_words_ids: Sequence[Sequence[int]] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As in Transformers; besides, any of the sequences of ids in `stop_words_ids` ends a reply, as its last ids.
+
+        Dynamic NTK's alpha stays what the prompt's length makes it, as in the original.
+        """
+        settings = generation_config or self.generation_config
+        if self.config.use_dynamic_ntk and (kwargs.get("prefill_chunk_size") or settings.prefill_chunk_size):
+            raise SettingError(
+                "prefill_chunk_size and dynamic NTK exclude each other: the first chunk would choose the prompt's "
+                "alpha; leave it out, or set use_dynamic_ntk=False"
+            )
+        if stop_words_ids is None:
+            stop_words_ids = getattr(settings, "stop_words_ids", None)
+        criteria = StoppingCriteriaList(stopping_criteria or ())
+        if stop_words_ids:
+            prompt = inputs if inputs is not None else kwargs.get("input_ids")
+            criteria.append(StopWords(stop_words_ids, prompt_length=0 if prompt is None else prompt.shape[-1]))
+        return super().generate(inputs, generation_config, logits_processor, criteria, **kwargs)  # type: ignore[misc]

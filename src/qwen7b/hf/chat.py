@@ -1,0 +1,151 @@
+"""`chat` and `chat_stream`, with the original's signatures and meaning."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList
+
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.hf.chat_tokenizer import ChatTokenizer
+from qwen7b.hf.stopping import OnlyTokens
+from qwen7b.hf.streaming import stream_tokens
+from qwen7b.text import Detokenizer, Message, chat_prompt
+from qwen7b.text.chatml import DEFAULT_SYSTEM_PROMPT
+
+History = Sequence[Sequence[str]]
+"""Pairs of a query and its response, oldest first."""
+
+_DEFAULT_MAX_WINDOW_SIZE = 6144
+
+
+class ChatMixin:
+    """Gives a model with `generate` the original's two ways to talk."""
+
+    device: torch.device
+    generation_config: GenerationConfig
+    name_or_path: Any
+
+    def chat(
+        self,
+        tokenizer: ChatTokenizer,
+        query: str,
+        history: History | None = None,
+        system: str = DEFAULT_SYSTEM_PROMPT,
+        stop_words_ids: Sequence[Sequence[int]] | None = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """The response to `query`, and a new history that ends with the two.
+
+        The oldest turns are dropped whole once the history has `max_window_size` tokens (of `kwargs`, else of the
+        generation config). A response ends at a control token of ChatML, at <|endoftext|>, or after one of
+        `stop_words_ids`, which then ends its text. Other `kwargs` are those of `generate`. Raises PromptError for a
+        base model, which was not trained to chat.
+
+        >>> response, history = model.chat(tokenizer, "你好", history=None)  # doctest: +SKIP
+        """
+        call, prompt = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
+        made = call()[0, len(prompt) :].tolist()
+        plain = tokenizer.plain_tokenizer
+        reply = takewhile(lambda token_id: token_id not in plain.stop_ids, made)
+        response = plain.decode(reply, skip_control=True).strip()
+        return response, [*((asked, answered) for asked, answered in history or ()), (query, response)]
+
+    def chat_stream(
+        self,
+        tokenizer: ChatTokenizer,
+        query: str,
+        history: History | None = None,
+        system: str = DEFAULT_SYSTEM_PROMPT,
+        stop_words_ids: Sequence[Sequence[int]] | None = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> Generator[str, None, None]:
+        """The response to `query` as it grows, each time from its beginning; settings as for `chat`.
+
+        >>> for response in model.chat_stream(tokenizer, "你好", history=None): print(response)  # doctest: +SKIP
+        """
+        call, _ = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
+        return _growing_text(stream_tokens(call), tokenizer)
+
+    def _prepare(
+        self,
+        tokenizer: ChatTokenizer,
+        query: str,
+        history: History | None,
+        system: str,
+        stop_words_ids: Sequence[Sequence[int]] | None,
+        generation_config: GenerationConfig | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[partial[Any], list[int]]:
+        """`generate` with all its arguments, and the prompt's ids."""
+        if not isinstance(tokenizer, ChatTokenizer):
+            raise SettingError(
+                f"chat needs a QWenTokenizer or QWenTokenizerFast, found {type(tokenizer).__name__}: load it by "
+                "AutoTokenizer.from_pretrained after import qwen7b.hf"
+            )
+        if "stream" in kwargs:
+            raise SettingError("chat has no argument stream: call chat_stream instead")
+        config = copy.deepcopy(generation_config or self.generation_config)
+        if getattr(config, "chat_format", "chatml") != "chatml":
+            raise PromptError(
+                f"{self.name_or_path or 'this model'} is a base model, not trained to chat: use generate, or load its "
+                "chat version"
+            )
+        plain = tokenizer.plain_tokenizer
+        window = kwargs.pop("max_window_size", None) or getattr(config, "max_window_size", None)
+        prompt = chat_prompt(
+            plain, _messages(query, history, system), history_token_limit=window or _DEFAULT_MAX_WINDOW_SIZE
+        )
+        processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or ())
+        processors.append(OnlyTokens(plain.vocab_size))
+        # One configuration: Transformers wants settings either in it or as keywords, not both.
+        others = config.update(**kwargs)  # type: ignore[no-untyped-call]
+        config.eos_token_id = sorted(plain.stop_ids.union(_listed(config.eos_token_id)))
+        if config.pad_token_id is None:
+            config.pad_token_id = plain.end_of_text_id
+        config.return_dict_in_generate = False
+        input_ids = torch.tensor([prompt], device=self.device)
+        call = partial(
+            self.generate,  # type: ignore[attr-defined]
+            input_ids,
+            generation_config=config,
+            attention_mask=torch.ones_like(input_ids),
+            stop_words_ids=stop_words_ids,
+            logits_processor=processors,
+            **others,
+        )
+        return call, prompt
+
+
+def _messages(query: str, history: History | None, system: str) -> list[Message]:
+    messages = [{"role": "system", "content": system}]
+    for asked, answered in history or ():
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    return [*messages, {"role": "user", "content": query}]
+
+
+def _growing_text(made: Generator[int, None, None], tokenizer: ChatTokenizer) -> Generator[str, None, None]:
+    plain = tokenizer.plain_tokenizer
+    detokenizer, text = Detokenizer(plain), ""
+    try:
+        for token_id in made:
+            if token_id in plain.stop_ids:
+                break
+            if piece := detokenizer.push(token_id):
+                text += piece
+                yield text
+        if (rest := detokenizer.flush()) or not text:
+            yield text + rest
+    finally:
+        made.close()
+
+
+def _listed(ids: int | list[int] | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else ids

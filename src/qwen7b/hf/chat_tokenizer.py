@@ -1,0 +1,151 @@
+"""What both tokenizers share: the original's names for control tokens, and ChatML assembled as token ids."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import BatchEncoding
+
+from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.text import Message, Tokenizer, chat_prompt
+
+ControlNames = Collection[str] | Literal["all"]
+"""Names of control tokens, or all of them."""
+
+_END_OF_TEXT = "<|endoftext|>"
+
+# What a tokenizer_config.json may hold that the vocabulary knows better, that names code of the checkpoint's, or that
+# would quietly let control tokens into texts.
+_DROPPED = (
+    *("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
+    *("auto_map", "split_special_tokens"),
+)
+
+
+class ChatTokenizer:
+    """A Transformers tokenizer that has an exact one of ours, `plain_tokenizer`, beside it."""
+
+    vocab_files_names = {"vocab_file": "qwen.tiktoken", "tokenizer_file": "tokenizer.json"}
+    model_input_names = ["input_ids", "attention_mask"]
+    plain_tokenizer: Tokenizer
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Names and ids of the control tokens."""
+        return dict(self.plain_tokenizer.control_tokens)
+
+    @property
+    def eod_id(self) -> int | None:
+        """The id of <|endoftext|>, by the original's name."""
+        return self.plain_tokenizer.end_of_text_id
+
+    @property
+    def im_start_id(self) -> int | None:
+        return self.plain_tokenizer.im_start_id
+
+    @property
+    def im_end_id(self) -> int | None:
+        return self.plain_tokenizer.im_end_id
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Any],
+        tools: object = None,
+        documents: object = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tokenize: bool = True,
+        padding: bool | str = False,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_dict: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """ChatML of a conversation, or of a list of them, with the arguments and results of Transformers.
+
+        It is assembled as token ids, not as a text that is then parsed: no message can hold a control token, whatever
+        it says. With `tokenize=False` the text comes back, which to encode again takes `allowed_special="all"`.
+        """
+        if tools or documents or chat_template:
+            raise SettingError("this tokenizer assembles plain ChatML: it takes no tools, documents or chat_template")
+        if kwargs.get("return_assistant_tokens_mask") or (continue_final_message and add_generation_prompt):
+            raise SettingError(
+                "return_assistant_tokens_mask, and continue_final_message with add_generation_prompt, are not supported"
+            )
+        if not conversation:
+            raise SettingError("the conversation is empty: give at least one message")
+        batched = not isinstance(conversation[0], Mapping)
+        rows = [
+            _conversation_ids(
+                self.plain_tokenizer,
+                getattr(messages, "messages", messages),
+                ask_for_reply=add_generation_prompt,
+                open_ended=continue_final_message,
+            )
+            for messages in (conversation if batched else [conversation])
+        ]
+        if not tokenize:
+            texts = [self.plain_tokenizer.decode(row) for row in rows]
+            return texts if batched else texts[0]
+        if truncation:
+            limit = max_length or self.model_max_length  # type: ignore[attr-defined]
+            left = self.truncation_side == "left"  # type: ignore[attr-defined]
+            rows = [row[-limit:] if left else row[:limit] for row in rows]
+        encoding = BatchEncoding(
+            self.pad(  # type: ignore[attr-defined]
+                {"input_ids": rows}, padding=padding, max_length=max_length, return_attention_mask=True
+            ),
+            tensor_type=return_tensors,
+        )
+        if not batched and return_tensors is None:
+            encoding = BatchEncoding({name: values[0] for name, values in encoding.items()})
+        return encoding if return_dict else encoding["input_ids"]
+
+
+def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Path, Path | None]:
+    """The vocabulary's file and that of extra tokens, which lies beside it or where it says."""
+    if path is None:
+        names = " or ".join(ChatTokenizer.vocab_files_names.values())
+        raise CheckpointError(f"there is no tokenizer here: the folder should hold {names}")
+    if extra_vocab_file is None:
+        return Path(path), None
+    beside = Path(path).parent / Path(extra_vocab_file).name
+    return Path(path), beside if beside.exists() else Path(extra_vocab_file)
+
+
+def complete_settings(
+    settings: Mapping[str, Any], *, control_names: Collection[str], allowed_special: ControlNames
+) -> dict[str, Any]:
+    """Keywords for Transformers' constructor: the user's and the file's, over the defaults of both tokenizers."""
+    complete: dict[str, Any] = {"padding_side": "left"}
+    if _END_OF_TEXT in control_names:
+        complete |= {"eos_token": _END_OF_TEXT, "pad_token": _END_OF_TEXT}
+    complete |= {name: value for name, value in settings.items() if name not in _DROPPED and value is not None}
+    # Transformers' word for it, true where names of control tokens in a text stay text.
+    complete["split_special_tokens"] = not allowed_special
+    if allowed_special:
+        complete["allowed_special"] = allowed_special if allowed_special == "all" else sorted(allowed_special)
+    return complete
+
+
+def _conversation_ids(
+    tokenizer: Tokenizer, messages: Sequence[Message], *, ask_for_reply: bool, open_ended: bool
+) -> list[int]:
+    """All messages, each closed and followed by a newline; then, if asked for, the beginning of a reply."""
+    if ask_for_reply and messages and messages[-1].get("role") == "user":
+        return chat_prompt(tokenizer, messages, history_token_limit=sys.maxsize)
+    # A conversation that asks for nothing is one that asks an empty question, without that question.
+    question: Message = {"role": "user", "content": ""}
+    bare = chat_prompt(tokenizer, [{"role": "system", "content": ""}, question])
+    assert tokenizer.im_end_id is not None
+    after_system = bare[bare.index(tokenizer.im_end_id) + 1 :]
+    after_question = after_system[after_system.index(tokenizer.im_end_id) + 1 :]
+    ids = chat_prompt(tokenizer, [*messages, question], history_token_limit=sys.maxsize)[: -len(after_system)]
+    if open_ended:
+        return ids[:-1]
+    return ids + (after_question if ask_for_reply else tokenizer.encode("\n"))

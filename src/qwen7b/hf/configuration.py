@@ -1,0 +1,102 @@
+"""The Qwen configuration as Transformers holds it, read from either generation's `config.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.json_file import read_json
+from qwen7b.weights.settings import config_of
+
+_PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+# By these a checkpoint asks Transformers to run Python files of its own.
+_REMOTE_CODE = ("auto_map", "custom_pipelines")
+
+
+class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
+    """Sizes and position scheme of a Qwen model, under the names that its config.json has had since 2023-09.
+
+    The first release's names are read too and stay attributes; what is saved has today's. The keywords bf16, fp16 and
+    fp32 of `from_pretrained` choose the dtype, as the original's did.
+    """
+
+    model_type: ClassVar[str] = "qwen"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    attribute_map: ClassVar[dict[str, str]] = {
+        "n_embd": "hidden_size",
+        "n_head": "num_attention_heads",
+        "n_layer": "num_hidden_layers",
+        "n_positions": "max_position_embeddings",
+        "ffn_hidden_size": "intermediate_size",
+        "padded_vocab_size": "vocab_size",
+        "attn_pdrop": "attn_dropout_prob",
+        "embd_pdrop": "emb_dropout_prob",
+        "head_dim": "kv_channels",
+    }
+
+    vocab_size: int = 151936
+    hidden_size: int = 4096
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 32
+    kv_channels: int = 128
+    intermediate_size: int = 22016
+    """Twice the width of one branch of the feed-forward, as in the original's files."""
+    seq_length: int = 2048
+    """Tokens in a training sequence: beyond it dynamic NTK and LogN act."""
+    max_position_embeddings: int = 8192
+    rotary_emb_base: float | int = 10000
+    layer_norm_epsilon: float = 1e-6
+    initializer_range: float = 0.02
+    attn_dropout_prob: float = 0.0
+    emb_dropout_prob: float = 0.0
+    use_dynamic_ntk: bool = True
+    use_logn_attn: bool = True
+    use_cache: bool = True
+    tie_word_embeddings: bool = False
+    tokenizer_class: str | None = "QWenTokenizer"
+
+    def __post_init__(self, **others: Any) -> None:
+        for name in (*_REMOTE_CODE, *_PRECISIONS):
+            others.pop(name, None)
+        # Sets the first release's names too, by `attribute_map`.
+        super().__post_init__(**others)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in the base class; bf16, fp16 and fp32, from the keywords or else the file, become the dtype.
+
+        Raises CheckpointError for a config.json of neither generation or with contradictions, UnsupportedError for one
+        that asks for what no Qwen has.
+        """
+        folder = Path(str(kwargs.get("name_or_path") or config_dict.get("_name_or_path", "")))
+        config_of({**config_dict, "model_type": cls.model_type}, source=str(folder / "config.json"))
+        refuse_code_of_tokenizer(folder)
+        asked = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
+        if not any(asked.values()):
+            asked = {name: config_dict.get(name) for name in _PRECISIONS} | asked
+        chosen = [name for name in _PRECISIONS if asked.get(name)]
+        if len(chosen) > 1:
+            raise SettingError(f"only one of bf16, fp16 and fp32 can be true, found {' and '.join(chosen)}")
+        if chosen:
+            config_dict = {name: value for name, value in config_dict.items() if name != "torch_dtype"}
+            config_dict["dtype"] = _PRECISIONS[chosen[0]]
+        return super().from_dict(config_dict, **kwargs)
+
+
+def refuse_code_of_tokenizer(folder: Path) -> None:
+    """Raise UnsupportedError where a local tokenizer exists only as code in the checkpoint.
+
+    AutoTokenizer asks for the model's configuration first, and prefers our tokenizers to the checkpoint's code only
+    where `tokenizer_config.json` names their class: with `trust_remote_code=True` it would run any other.
+    """
+    path = folder / "tokenizer_config.json"
+    fields = read_json(path) if path.is_file() else {}
+    if fields.get("auto_map") and str(fields.get("tokenizer_class")).removesuffix("Fast") != "QWenTokenizer":
+        raise UnsupportedError(
+            f"{path} names a tokenizer of its own code, {fields['auto_map']!r:.100}, which is never run: if this is a "
+            'Qwen tokenizer, set its tokenizer_class to "QWenTokenizer", else remove its auto_map'
+        )

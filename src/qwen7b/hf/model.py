@@ -1,0 +1,198 @@
+"""The decoder as a Transformers model, with the original's module names, so that its checkpoints load unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
+
+from qwen7b.errors import SettingError
+from qwen7b.hf.configuration import QWenConfig
+from qwen7b.hf.positions import sequence_alphas, token_positions
+from qwen7b.model.layers import RMSNorm
+from qwen7b.model.rotary import logn_scale, rotary_tables, rotate
+from qwen7b.weights.names import HOLDS_NO_WEIGHTS
+
+Rotation = tuple[Tensor, Tensor, Tensor | None]
+"""Cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""
+
+
+class QWenAttention(nn.Module):
+    is_causal = True
+    num_key_value_groups = 1
+
+    def __init__(self, config: QWenConfig, layer: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer
+        self.head_dim = config.kv_channels
+        inner = config.num_attention_heads * config.kv_channels
+        self.c_attn = nn.Linear(config.hidden_size, 3 * inner)
+        self.c_proj = nn.Linear(inner, config.hidden_size, bias=False)
+
+    def forward(
+        self, x_BTC: Tensor, rotation: Rotation, attention_mask: Tensor | None, cache: Cache | None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        cos, sin, query_scale = rotation
+        query_BTHD, key_BTHD, value_BTHD = self.c_attn(x_BTC).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
+        query_BTHD = rotate(query_BTHD, cos=cos, sin=sin)
+        if query_scale is not None:
+            query_BTHD = query_BTHD * query_scale.to(query_BTHD.dtype)
+        key_BHSD, value_BHSD = rotate(key_BTHD, cos=cos, sin=sin).transpose(1, 2), value_BTHD.transpose(1, 2)
+        if cache is not None:
+            key_BHSD, value_BHSD = cache.update(key_BHSD, value_BHSD, self.layer_idx)
+        attend: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        mixed_BTHD, weights = attend(
+            self,
+            query_BTHD.transpose(1, 2),
+            key_BHSD,
+            value_BHSD,
+            attention_mask,
+            dropout=self.config.attn_dropout_prob if self.training else 0.0,
+            scaling=self.head_dim**-0.5,
+            **kwargs,
+        )
+        return self.c_proj(mixed_BTHD.flatten(2)), weights
+
+
+class QWenMLP(nn.Module):
+    """c_proj(w1(x) · silu(w2(x))): w2 is the gate."""
+
+    def __init__(self, config: QWenConfig) -> None:
+        super().__init__()
+        width = config.intermediate_size // 2
+        self.w1 = nn.Linear(config.hidden_size, width, bias=False)
+        self.w2 = nn.Linear(config.hidden_size, width, bias=False)
+        self.c_proj = nn.Linear(width, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.w1(x) * F.silu(self.w2(x)))  # type: ignore[no-any-return]
+
+
+class QWenBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+    def __init__(self, config: QWenConfig, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = RMSNorm(config.hidden_size, epsilon=config.layer_norm_epsilon)
+        self.attn = QWenAttention(config, layer)
+        self.ln_2 = RMSNorm(config.hidden_size, epsilon=config.layer_norm_epsilon)
+        self.mlp = QWenMLP(config)
+
+    def forward(
+        self,
+        x_BTC: Tensor,
+        rotation: Rotation,
+        attention_mask: Tensor | None,
+        past_key_values: Cache | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.attn(self.ln_1(x_BTC), rotation, attention_mask, past_key_values, **kwargs)
+        x_BTC = x_BTC + mixed
+        return x_BTC + self.mlp(self.ln_2(x_BTC)), weights
+
+
+class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
+    config_class = QWenConfig
+    config: QWenConfig
+    base_model_prefix = "transformer"
+    supports_gradient_checkpointing = True
+    _input_embed_layer = "wte"
+    _no_split_modules = ["QWenBlock"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _keys_to_ignore_on_load_unexpected = [HOLDS_NO_WEIGHTS.pattern]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in the base class, except that code in the checkpoint never runs, whatever `trust_remote_code` says."""
+        return super().from_pretrained(*args, **{**kwargs, "trust_remote_code": False})
+
+
+class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
+    """Token ids to the hidden states that the head reads."""
+
+    def __init__(self, config: QWenConfig) -> None:
+        super().__init__(config)
+        self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.drop = nn.Dropout(config.emb_dropout_prob)
+        self.h = nn.ModuleList(QWenBlock(config, layer) for layer in range(config.num_hidden_layers))
+        self.ln_f = RMSNorm(config.hidden_size, epsilon=config.layer_norm_epsilon)
+        self.gradient_checkpointing = False
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Without `position_ids`, positions count the tokens that `attention_mask` shows."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise SettingError("give either input_ids or inputs_embeds")
+        x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
+        checkpointing = self.gradient_checkpointing and self.training
+        if use_cache is None:
+            use_cache = self.config.use_cache
+        if use_cache and past_key_values is None and not checkpointing:
+            past_key_values = DynamicCache(config=self.config)
+        if position_ids is None:
+            position_ids = token_positions(
+                x.shape[:2], attention_mask=attention_mask, cache=past_key_values, device=x.device
+            )
+        rotation = self._rotation(position_ids, past_key_values)
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=x,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        x = self.drop(x)
+        states, attentions = [x], []
+        for block in self.h:
+            x, weights = block(x, rotation, mask, past_key_values=past_key_values, **kwargs)
+            states.append(x)
+            attentions.append(weights)
+        x = self.ln_f(x)
+        states[-1] = x
+        return BaseModelOutputWithPast(
+            last_hidden_state=x,
+            past_key_values=past_key_values if use_cache else None,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+
+    def _rotation(self, position_ids: Tensor, cache: Cache | None) -> Rotation:
+        config = self.config
+        alphas = [1.0]
+        if config.use_dynamic_ntk and not self.training:
+            alphas = sequence_alphas(position_ids, cache=cache, trained_length=config.seq_length)
+        positions_BT = position_ids.expand(max(len(alphas), len(position_ids)), -1)
+        cos, sin = rotary_tables(positions_BT, alphas=alphas, base=config.rotary_emb_base, head_size=config.kv_channels)
+        query_scale = None
+        if config.use_logn_attn and not self.training:
+            query_scale = logn_scale(positions_BT, trained_length=config.seq_length)
+        return cos, sin, query_scale

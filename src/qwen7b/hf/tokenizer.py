@@ -1,0 +1,167 @@
+"""The exact tokenizer with Transformers' interface and the original's: tokens are bytes, control tokens their names."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64encode
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from transformers import AddedToken, PreTrainedTokenizer
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from qwen7b.errors import SettingError
+from qwen7b.hf.backend import build_backend
+from qwen7b.hf.chat_tokenizer import ChatTokenizer, ControlNames, complete_settings, find_vocabulary
+from qwen7b.text import load_tokenizer
+
+
+class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
+    """Text to token ids exactly as the original, from `qwen.tiktoken` or `tokenizer.json`.
+
+    One default differs, for safety: names of control tokens in a text stay text. `allowed_special="all"`, in a call or
+    once when the tokenizer is loaded, brings back the original's reading, in which they become control tokens.
+
+    >>> tokenizer("<|im_end|>").input_ids                         # doctest: +SKIP
+    [27, 91, 318, 6213, 91, 29]
+    >>> tokenizer("<|im_end|>", allowed_special="all").input_ids  # doctest: +SKIP
+    [151645]
+
+    Batches are padded on the left, with <|endoftext|>.
+    """
+
+    def __init__(
+        self,
+        vocab_file: str | None = None,
+        tokenizer_file: str | None = None,
+        errors: str = "replace",
+        extra_vocab_file: str | None = None,
+        allowed_special: ControlNames = frozenset(),
+        **settings: Any,
+    ) -> None:
+        path, extra = find_vocabulary(vocab_file or tokenizer_file, extra_vocab_file)
+        self.plain_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
+        self.errors = errors
+        self.allowed_special = allowed_special
+        self._added_tokens_decoder = {
+            token_id: AddedToken(name, special=True, normalized=False)
+            for name, token_id in self.plain_tokenizer.control_tokens.items()
+        }
+        settings = complete_settings(
+            settings, control_names=self.plain_tokenizer.control_tokens, allowed_special=allowed_special
+        )
+        super().__init__(errors=errors, **settings)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As in Transformers; through AutoTokenizer, a tokenizer that was saved as the fast one comes back as such."""
+        if kwargs.get("_from_auto"):
+            from qwen7b.hf.tokenizer_fast import QWenTokenizerFast
+
+            hub = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
+            if get_tokenizer_config(path, **hub).get("tokenizer_class") == QWenTokenizerFast.__name__:
+                return QWenTokenizerFast.from_pretrained(path, *args, **kwargs)
+        return super().from_pretrained(path, *args, **kwargs)
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the highest id."""
+        return self.plain_tokenizer.vocab_size
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def get_vocab(self) -> dict[Any, int]:
+        """Ids by token: bytes of ordinary tokens, names of control tokens."""
+        return {**self.plain_tokenizer.vocabulary.ids, **self.special_tokens}
+
+    def tokenize(  # type: ignore[override]
+        self,
+        text: str,
+        allowed_special: ControlNames | None = None,
+        disallowed_special: ControlNames = (),
+        *,
+        split_special_tokens: bool | None = None,
+        **_: Any,
+    ) -> list[bytes | str]:
+        """Tokens of a text. Names in `allowed_special` become control tokens; those in `disallowed_special` raise
+        PromptError. `split_special_tokens=False` is Transformers' way to say `allowed_special="all"`."""
+        if allowed_special is None:
+            split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+            allowed_special = frozenset() if split else self.allowed_special or "all"
+            if split and not disallowed_special:
+                self._warn_of_control_names(text)
+        ids = self.plain_tokenizer.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)
+        return [self._convert_id_to_token(token_id) for token_id in ids]
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        """The id of a token (None if there is none), or the ids of a list of them."""
+        if isinstance(tokens, (str, bytes)):
+            return self._convert_token_to_id(tokens)
+        return [self._convert_token_to_id(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        if isinstance(ids, int):
+            return self._convert_id_to_token(ids)
+        return [self._convert_id_to_token(int(token_id)) for token_id in self._shown(ids, skip_special_tokens)]
+
+    def convert_tokens_to_string(self, tokens: Iterable[bytes | str]) -> str:
+        parts = (token.encode() if isinstance(token, str) else token for token in tokens)
+        return b"".join(parts).decode(errors=self.errors)
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write `qwen.tiktoken`, or `tokenizer.json` for a vocabulary whose ids are not its ranks."""
+        vocabulary = self.plain_tokenizer.vocabulary
+        ranked = vocabulary.ids == vocabulary.ranks
+        name = self.vocab_files_names["vocab_file" if ranked else "tokenizer_file"]
+        path = Path(save_directory, f"{filename_prefix}-{name}" if filename_prefix else name)
+        if ranked:
+            lines = (b"%s %d\n" % (b64encode(token), token_id) for token, token_id in vocabulary.ids.items())
+            path.write_bytes(b"".join(lines))
+        else:
+            build_backend(vocabulary).save(str(path))
+        return (str(path),)
+
+    def _add_tokens(self, new_tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:
+        if unknown := [str(token) for token in new_tokens if str(token) not in self.special_tokens]:
+            raise SettingError(
+                f"{unknown[0]!r} cannot be added: use one of <|extra_0|> and its kin, or load the tokenizer with an "
+                "extra_vocab_file"
+            )
+        return 0
+
+    def _convert_token_to_id(self, token: str | bytes) -> int | None:
+        if isinstance(token, str):
+            if token in self.plain_tokenizer.control_tokens:
+                return self.plain_tokenizer.control_tokens[token]
+            token = token.encode()
+        return self.plain_tokenizer.vocabulary.ids.get(token)
+
+    def _convert_id_to_token(self, index: int) -> Any:
+        token = self.plain_tokenizer.token_bytes(index)
+        return token.decode() if self.plain_tokenizer.is_control(index) else token
+
+    def _decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, *_: Any, errors: str | None = None, **__: Any
+    ) -> str:
+        ids = self._shown([token_ids] if isinstance(token_ids, int) else token_ids, skip_special_tokens)
+        return self.plain_tokenizer.decode_bytes(ids).decode(errors=errors or self.errors)
+
+    def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> Iterable[int]:
+        """Without, if asked, control tokens and rows past the vocabulary."""
+        if not skip_special_tokens:
+            return ids
+        plain = self.plain_tokenizer
+        return (token_id for token_id in ids if token_id < plain.vocab_size and not plain.is_control(token_id))
+
+    def _warn_of_control_names(self, text: str) -> None:
+        if "<|" in text and (found := next((name for name in self.special_tokens if name in text), None)):
+            warnings.warn(
+                f"{found!r} in a text stays text and becomes no control token: if it is meant as one, pass "
+                'allowed_special="all"; if not, allowed_special=()',
+                stacklevel=2,
+            )
+
+
+_HUB_SETTINGS = ("cache_dir", "force_download", "token", "revision", "local_files_only", "subfolder")

@@ -1,0 +1,214 @@
+"""A model's config, tokenizer and settings as the files and fields of each format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gguf import GGMLQuantizationType, LlamaFileType
+
+from qwen7b.config import ModelConfig
+from qwen7b.text import patterns
+from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, qwen_tiktoken, spelled_ids, tokenizer_json
+from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
+from qwen7b.weights.conversion.companions import Companions
+
+QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + 208
+"""First-generation Qwen's tokens, the control tokens included."""
+
+
+def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtype) -> dict[str, bytes]:
+    """The files beside the weights of a first-generation Qwen, with the keys in use since 2023-09."""
+    dtype_name = _name(dtype)
+    fields = {
+        "architectures": ["QWenLMHeadModel"],
+        "model_type": "qwen",
+        "attn_dropout_prob": 0.0,
+        "bf16": dtype == torch.bfloat16,
+        "emb_dropout_prob": 0.0,
+        "fp16": dtype == torch.float16,
+        "fp32": dtype == torch.float32,
+        "hidden_size": config.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": 2 * config.feed_forward_size,
+        "kv_channels": config.head_size,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "max_position_embeddings": config.context_length,
+        "no_bias": True,
+        "num_attention_heads": config.num_heads,
+        "num_hidden_layers": config.num_layers,
+        "rotary_emb_base": config.rope_base,
+        "rotary_pct": 1.0,
+        "scale_attn_weights": True,
+        "seq_length": config.trained_length,
+        "tie_word_embeddings": False,
+        "tokenizer_class": "QWenTokenizer",
+        "torch_dtype": dtype_name,
+        "use_cache": True,
+        "use_dynamic_ntk": config.dynamic_ntk,
+        "use_logn_attn": config.logn,
+        "vocab_size": config.vocab_rows,
+    }
+    tiktoken = original_vocabulary(config, companions)
+    if tiktoken is None:
+        fields["tokenizer_class"] = "PreTrainedTokenizerFast"
+        files = _tokenizer_files(config, companions, tokenizer_class="PreTrainedTokenizerFast")
+    else:
+        tokenizer_config = {
+            "chat_template": companions.chat_template,
+            "model_max_length": config.context_length,
+            "tokenizer_class": "QWenTokenizer",
+        }
+        files = {"qwen.tiktoken": tiktoken, "tokenizer_config.json": as_json(_known(tokenizer_config))}
+    generation = {"chat_format": "chatml" if companions.is_chat else "raw", **_generation(companions)}
+    if companions.generation.history_token_limit is not None:
+        generation["max_window_size"] = companions.generation.history_token_limit
+    return {"config.json": as_json(fields), "generation_config.json": as_json(generation), **files}
+
+
+def original_vocabulary(config: ModelConfig, companions: Companions) -> bytes | None:
+    """The original qwen.tiktoken, where that is the vocabulary and the model has rows for all its control tokens."""
+    if config.vocab_rows < QWEN_VOCAB_SIZE or companions.tokenizer.vocab_size > QWEN_VOCAB_SIZE:
+        return None
+    return qwen_tiktoken(companions.tokenizer.vocabulary)
+
+
+def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtype) -> dict[str, bytes]:
+    """The files beside the weights of a Qwen2."""
+    fields = {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "attention_dropout": 0.0,
+        "bos_token_id": companions.tokenizer.end_of_text_id,
+        "eos_token_id": next(iter(companions.stop_ids), None),
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": config.feed_forward_size,
+        "max_position_embeddings": config.context_length,
+        "max_window_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_hidden_layers": config.num_layers,
+        "num_key_value_heads": config.num_kv_heads,
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rope_base,
+        "tie_word_embeddings": config.tied_head,
+        "torch_dtype": _name(dtype),
+        "use_cache": True,
+        "use_sliding_window": False,
+        "vocab_size": config.vocab_rows,
+    }
+    if config.head_size * config.num_heads != config.hidden_size:
+        fields["head_dim"] = config.head_size
+    vocabulary = companions.tokenizer.vocabulary
+    is_qwen = vocabulary.pattern == patterns.QWEN and vocabulary.nfc
+    return {
+        "config.json": as_json(_known(fields)),
+        "generation_config.json": as_json(_generation(companions)),
+        **_tokenizer_files(
+            config, companions, tokenizer_class="Qwen2Tokenizer" if is_qwen else "PreTrainedTokenizerFast"
+        ),
+    }
+
+
+def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuantizationType) -> dict[str, Any]:
+    """The metadata of a GGUF file of architecture "qwen2" or "llama", most of whose weights are of `type`."""
+    tokenizer = companions.tokenizer
+    file_type = LlamaFileType.ALL_F32 if type == GGMLQuantizationType.F32 else LlamaFileType[f"MOSTLY_{type.name}"]
+    fields: dict[str, Any] = {
+        "general.type": "model",
+        "general.name": companions.name,
+        "general.file_type": int(file_type),
+        "general.quantization_version": 2,
+    }
+    sizes = {
+        "block_count": config.num_layers,
+        "context_length": config.context_length,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.feed_forward_size,
+        "attention.head_count": config.num_heads,
+        "attention.head_count_kv": config.num_kv_heads,
+        "attention.key_length": config.head_size,
+        "attention.value_length": config.head_size,
+        "attention.layer_norm_rms_epsilon": config.norm_epsilon,
+        "rope.dimension_count": config.head_size,
+        "rope.freq_base": config.rope_base,
+        "vocab_size": config.vocab_rows,
+    }
+    fields |= {f"{config.family}.{key}": value for key, value in sizes.items()}
+    fields |= gguf_tokenizer(
+        tokenizer.vocabulary,
+        vocab_rows=config.vocab_rows,
+        merges=list(merges_of(tokenizer.vocabulary)),
+        visible=companions.visible,
+    )
+    fields |= {
+        "tokenizer.ggml.bos_token_id": tokenizer.end_of_text_id,
+        "tokenizer.ggml.eos_token_id": next(iter(companions.stop_ids), None),
+        "tokenizer.ggml.padding_token_id": tokenizer.end_of_text_id,
+        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.chat_template": companions.chat_template,
+    }
+    return _known(fields)
+
+
+def _tokenizer_files(config: ModelConfig, companions: Companions, *, tokenizer_class: str) -> dict[str, bytes]:
+    """What the tokenizers library and transformers read; vocab.json and merges.txt where the class wants them."""
+    vocabulary = companions.tokenizer.vocabulary
+    id_names = {id: name for name, id in vocabulary.control_tokens.items()}
+    merges = list(merges_of(vocabulary))
+    added = added_tokens(vocabulary, visible=companions.visible)
+    fields = {
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "added_tokens_decoder": {str(token.pop("id")): token for token in map(dict, added)},
+        "chat_template": companions.chat_template,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": id_names.get(next(iter(companions.stop_ids), -1)),
+        "errors": "replace",
+        "model_max_length": config.context_length,
+        "pad_token": None if (pad := companions.tokenizer.end_of_text_id) is None else id_names[pad],
+        "split_special_tokens": False,
+        "tokenizer_class": tokenizer_class,
+        "unk_token": None,
+    }
+    files = {
+        "tokenizer_config.json": as_json(_known(fields)),
+        "tokenizer.json": as_json(tokenizer_json(vocabulary, merges=merges, visible=companions.visible)),
+    }
+    if tokenizer_class == "Qwen2Tokenizer":
+        files["vocab.json"] = as_json(spelled_ids(vocabulary))
+        files["merges.txt"] = "".join(f"{left} {right}\n" for left, right in merges).encode()
+    return files
+
+
+def _generation(companions: Companions) -> dict[str, Any]:
+    settings, stop_ids = companions.generation, companions.stop_ids
+    pad = companions.tokenizer.end_of_text_id
+    sampling = dict(settings.sampling)
+    do_sample = bool(sampling.keys() - {"repetition_penalty"})
+    fields = {
+        "bos_token_id": pad,
+        "do_sample": do_sample,
+        "eos_token_id": stop_ids[0] if len(stop_ids) == 1 else stop_ids or None,
+        "max_new_tokens": settings.max_new_tokens,
+        "pad_token_id": pad,
+        **sampling,
+    }
+    return _known(fields)
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the fields that are None, which formats say by leaving them out."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def as_json(value: object) -> bytes:
+    """The content of a JSON file."""
+    return json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"

@@ -1,0 +1,54 @@
+"""A model whose weights stay on the disk: slow, but any size computes within a few hundred megabytes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qwen7b.model import Transformer
+from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.conversion.parameters import parameters_of
+from qwen7b.weights.loading import empty_model
+from qwen7b.weights.stored import StoredTensor, row_blocks
+
+
+def streamed_model(checkpoint: Checkpoint) -> Transformer:
+    """The checkpoint's model in float32; every pass reads all weights again, a block of rows at a time."""
+    model, parameters = empty_model(checkpoint.config), parameters_of(checkpoint)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Embedding):
+            model.set_submodule(name, StreamedEmbedding(parameters[f"{name}.weight"]))
+        elif isinstance(module, nn.Linear):
+            home = "embedding" if name == "head" and checkpoint.config.tied_head else name
+            bias = parameters.get(f"{name}.bias")
+            linear = StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias))
+            model.set_submodule(name, linear)
+    for name, _ in list(model.named_parameters()):
+        module = model.get_submodule(name.removesuffix(".weight"))
+        module.weight = nn.Parameter(_whole(parameters[name]))
+    return model.eval()
+
+
+class StreamedLinear(nn.Module):
+    def __init__(self, weight: StoredTensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([F.linear(x, rows.float()) for _, rows in row_blocks(self.weight)], dim=-1)
+        return y if self.bias is None else y + self.bias
+
+
+class StreamedEmbedding(nn.Module):
+    def __init__(self, weight: StoredTensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows = [self.weight.read_rows(id, id + 1).float() for id in ids.flatten().tolist()]
+        return torch.cat(rows).view(*ids.shape, -1)
+
+
+def _whole(stored: StoredTensor) -> Tensor:
+    return stored.read_rows(0, stored.shape[0]).float()

@@ -1,0 +1,81 @@
+"""Tells what a path holds and has it looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qwen7b.errors import ModelNotFoundError
+from qwen7b.text import load_tokenizer
+from qwen7b.weights.diagnosis.adapter import diagnose_adapter
+from qwen7b.weights.diagnosis.findings import Diagnosis
+from qwen7b.weights.diagnosis.folder import diagnose_folder
+from qwen7b.weights.diagnosis.weights import diagnose_gguf
+from qwen7b.weights.shards import open_weight_file
+
+_TOKENIZERS = (".tiktoken", ".json")
+_PICKLES = (".bin", ".pt", ".pth")
+_ADAPTER_FILES = {"adapter_model.safetensors", "adapter_model.bin", "training_args.bin"}
+
+
+def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | None = None) -> Diagnosis:
+    """Look at a checkpoint folder, a GGUF file, an adapter or a tokenizer.
+
+    `base` is the folder that an adapter belongs on; `tokenizer` a folder or file to mend a missing one with. Reads
+    headers, settings, tokenizer and the smallest tensors. Raises ModelNotFoundError where there is nothing.
+
+    >>> diagnose("Qwen-7B-Chat").facts["parameters"]  # doctest: +SKIP
+    7721324544
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
+    diagnosis = Diagnosis(path=path)
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    diagnosis.facts |= {"files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+    if path.is_file():
+        _diagnose_file(path, diagnosis)
+    else:
+        _diagnose_folder(path, diagnosis, base=base, tokenizer=tokenizer)
+    return diagnosis
+
+
+def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
+    if path.suffix in _TOKENIZERS:
+        _diagnose_tokenizer(path, diagnosis)
+    elif path.suffix == ".safetensors" or path.suffix in _PICKLES:
+        diagnosis.kind = "weight file"
+        if tensors := diagnosis.attempt(lambda: open_weight_file(path)):
+            diagnosis.facts["tensors"] = len(tensors)
+        diagnosis.warn(f"{path} is one file of a checkpoint: give its folder, {path.parent}, for the whole picture")
+    else:
+        diagnose_gguf(path, diagnosis)
+
+
+def _diagnose_folder(path: Path, diagnosis: Diagnosis, *, base: Path | None, tokenizer: Path | None) -> None:
+    names = {file.name for file in path.iterdir()}
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    has_weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in names - _ADAPTER_FILES)
+    if "adapter_config.json" in names and not has_weights:
+        diagnose_adapter(path, diagnosis, base=base)
+    elif "config.json" in names or has_weights:
+        diagnose_folder(path, diagnosis, tokenizer=tokenizer)
+    elif len(ggufs) == 1:
+        diagnosis.path = path / ggufs[0]
+        diagnose_gguf(diagnosis.path, diagnosis)
+    elif ggufs:
+        diagnosis.error(f"{path} holds several models ({', '.join(ggufs)}): give one of these files")
+    elif names & {"qwen.tiktoken", "tokenizer.json", "vocab.json"}:
+        _diagnose_tokenizer(path, diagnosis)
+    else:
+        found = ", ".join(sorted(names)[:8]) or "nothing"
+        diagnosis.error(
+            f"{path} is neither a checkpoint nor an adapter nor a tokenizer: there is no config.json, "
+            f"adapter_config.json, .gguf or tokenizer file, found {found}"
+        )
+
+
+def _diagnose_tokenizer(path: Path, diagnosis: Diagnosis) -> None:
+    diagnosis.kind = "tokenizer"
+    if tokenizer := diagnosis.attempt(lambda: load_tokenizer(path)):
+        diagnosis.facts |= {"tokens": tokenizer.vocab_size, "chatml": tokenizer.is_chatml}
+        diagnosis.usage = [f"qwen7b tokenize --model {path} TEXT"]

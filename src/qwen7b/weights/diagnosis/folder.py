@@ -1,0 +1,210 @@
+"""A checkpoint folder: its settings, shards, tensors, tokenizer, and what came along with them."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import Qwen7bError
+from qwen7b.json_file import read_json
+from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.weights.checkpoint import Checkpoint, placed
+from qwen7b.weights.checks import check_vocabulary
+from qwen7b.weights.diagnosis import repairs
+from qwen7b.weights.diagnosis.config_repair import rewritten_config
+from qwen7b.weights.diagnosis.findings import Diagnosis, Repair
+from qwen7b.weights.diagnosis.weights import (
+    look_at_small_tensors,
+    look_at_tokenizer,
+    note_model,
+    note_usage,
+    weight_problems,
+)
+from qwen7b.weights.gptq import GPTQ, dequantized, folder_quantization
+from qwen7b.weights.names import QWEN, QWEN2
+from qwen7b.weights.settings import (
+    GenerationSettings,
+    config_of,
+    folder_generation,
+)
+from qwen7b.weights.shards import open_shards
+from qwen7b.weights.stored import StoredTensor
+
+_LEFTOVERS = (".part", ".partial", ".incomplete", ".aria2", ".crdownload", ".downloading")
+_QWEN_ROWS = (151851, 151936, 152064)
+_FIRST_RELEASE, _SINCE_2023_09 = "of the first release", "since 2023-09"
+_FIRST_SIZE = "n_embd"
+"""What only the first release's config.json and configuration_qwen.py say."""
+
+
+def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None) -> None:
+    diagnosis.kind = "checkpoint folder"
+    fields = diagnosis.attempt(lambda: read_json(path / "config.json"))
+    generation = diagnosis.attempt(lambda: folder_generation(path)) or GenerationSettings()
+    quantization = diagnosis.attempt(lambda: folder_quantization(path)) if fields else None
+    tensors, is_whole = _open_tensors(path, quantization, diagnosis)
+    checkpoint = _fit(path, fields, tensors, generation, diagnosis, is_whole=is_whole) if fields else None
+    if quantization:
+        _note_quantization(path, quantization, diagnosis)
+    found = _open_tokenizer(path, checkpoint.config if checkpoint else None, diagnosis, spare=tokenizer)
+    if checkpoint:
+        note_model(checkpoint, diagnosis)
+        look_at_small_tensors(checkpoint, diagnosis)
+        look_at_tokenizer(checkpoint, found, diagnosis)
+        _look_for_dropped_biases(checkpoint, found, diagnosis)
+        if found:
+            _look_at_stop_ids(checkpoint, found, diagnosis)
+    if fields:
+        _note_generation(path, fields, diagnosis)
+    _look_at_other_files(path, diagnosis)
+    if checkpoint:
+        note_usage(checkpoint, diagnosis)
+
+
+def _open_tensors(path: Path, quantization: GPTQ | None, diagnosis: Diagnosis) -> tuple[dict[str, StoredTensor], bool]:
+    """The tensors that can be had, and whether that is all of them."""
+    problems: list[Qwen7bError] = []
+    try:
+        tensors = open_shards(path, report=problems.append)
+    except Qwen7bError as error:
+        problems.append(error)
+        tensors = {}
+    if problems:
+        weight_map, repair = repairs.scanned_index(path)
+        for problem in problems:
+            diagnosis.error(problem, repair=repair)
+        tensors = tensors if repair is None else weight_map
+    unpacked = diagnosis.attempt(lambda: dequantized(tensors, quantization))
+    is_whole = unpacked is not None and (not problems or repair is not None)
+    return unpacked if unpacked is not None else {}, is_whole
+
+
+def _fit(
+    path: Path,
+    fields: dict[str, Any],
+    tensors: dict[str, StoredTensor],
+    generation: GenerationSettings,
+    diagnosis: Diagnosis,
+    *,
+    is_whole: bool,
+) -> Checkpoint | None:
+    """Lay the tensors into the model that the config describes; where they do not fit, try a mended config."""
+    checkpoint, problems = _try(path, fields, tensors, generation, is_whole=is_whole)
+    repair: Repair | None = None
+    mended = rewritten_config(fields, tensors) if problems and is_whole else None
+    if mended and not _try(path, mended, tensors, generation, is_whole=True)[1]:
+        repair = partial(repairs.write_config, mended)
+    for problem in problems:
+        diagnosis.error(problem, repair=repair)
+    return checkpoint
+
+
+def _try(
+    path: Path,
+    fields: dict[str, Any],
+    tensors: dict[str, StoredTensor],
+    generation: GenerationSettings,
+    *,
+    is_whole: bool,
+) -> tuple[Checkpoint | None, list[Qwen7bError]]:
+    problems: list[Qwen7bError] = []
+    try:
+        config = config_of(fields, source=str(path / "config.json"))
+    except Qwen7bError as error:
+        return None, [error]
+    names = QWEN if config.family == "qwen" else QWEN2
+    places = placed(tensors, names=names, config=config, source=path, report=problems.append)
+    checkpoint = Checkpoint(path=path, config=config, generation=generation, tensors=places)
+    if places:  # else none lie where they should, and that has been said
+        problems += weight_problems(checkpoint, may_lack=not is_whole)
+    return checkpoint, problems
+
+
+def _note_quantization(path: Path, quantization: GPTQ, diagnosis: Diagnosis) -> None:
+    diagnosis.facts["quantization"] = {
+        "method": "gptq",
+        "bits": quantization.bits,
+        "group_size": quantization.group_size or -1,
+    }
+    diagnosis.warn(
+        f"{path} is quantized by GPTQ, for which other programs need auto-gptq, which is no longer kept up: "
+        "qwen7b unpacks it while loading, and needs neither that nor a GPU"
+    )
+
+
+def _open_tokenizer(
+    path: Path, config: ModelConfig | None, diagnosis: Diagnosis, *, spare: Path | None
+) -> Tokenizer | None:
+    """The folder's tokenizer; where it cannot be loaded and a spare one is given, that becomes the repair."""
+    try:
+        return load_tokenizer(path)
+    except Qwen7bError as error:
+        if spare is None:
+            advice = (
+                "give --fix NEW_FOLDER and --tokenizer with the base model's folder, as merging a LoRA leaves it out"
+            )
+            diagnosis.error(f"{error}; {advice}")
+        elif diagnosis.attempt(lambda: _spare_tokenizer(spare, config)):
+            diagnosis.error(error, repair=partial(repairs.copy_tokenizer, spare))
+    return None
+
+
+def _spare_tokenizer(path: Path, config: ModelConfig | None) -> Tokenizer:
+    tokenizer = load_tokenizer(path)
+    if config:
+        check_vocabulary(tokenizer, config, source=path)
+    return tokenizer
+
+
+def _look_for_dropped_biases(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagnosis: Diagnosis) -> None:
+    """A Llama with Qwen's vocabulary loads and computes, but most likely not what it was trained to."""
+    is_qwens = checkpoint.config.vocab_rows in _QWEN_ROWS or (tokenizer is not None and tokenizer.im_start_id == 151644)
+    if checkpoint.config.family == "llama" and is_qwens:
+        diagnosis.error(
+            f"{checkpoint.path} is a Llama with Qwen's vocabulary, and a Llama has no biases: if it was converted from "
+            "a Qwen, those of query, key and value were dropped and cannot be made up, so convert the original again"
+        )
+
+
+def _look_at_stop_ids(checkpoint: Checkpoint, tokenizer: Tokenizer, diagnosis: Diagnosis) -> None:
+    stop_ids = checkpoint.generation.stop_ids
+    if diagnosis.facts.get("chat") and tokenizer.is_chatml and stop_ids and tokenizer.im_end_id not in stop_ids:
+        wanted = sorted(stop_ids | tokenizer.stop_ids)
+        diagnosis.warn(
+            f"{checkpoint.path / 'generation_config.json'} of a chat model ends replies only at "
+            f"{', '.join(map(str, sorted(stop_ids)))}: qwen7b stops at {', '.join(map(str, wanted))}, other programs "
+            "go on, so complete eos_token_id",
+            repair=partial(repairs.write_stop_ids, wanted),
+        )
+
+
+def _note_generation(path: Path, fields: dict[str, Any], diagnosis: Diagnosis) -> None:
+    """Which of Qwen's two releases the config is of, and whether the Python file beside it is of the other."""
+    if fields.get("model_type") != "qwen":
+        return
+    release = _FIRST_RELEASE if _FIRST_SIZE in fields else _SINCE_2023_09
+    diagnosis.facts["generation"] = release
+    code = path / "configuration_qwen.py"
+    if code.exists():
+        text = code.read_text("utf-8", errors="replace")
+        of_code = _FIRST_RELEASE if re.search(rf"\b{_FIRST_SIZE}\b", text) else _SINCE_2023_09
+        if of_code != release:
+            diagnosis.warn(
+                f"config.json is {release} but {code} {of_code}: qwen7b reads either config, but the old remote code "
+                "fails on the other's, so take both from one revision or drop the code"
+            )
+
+
+def _look_at_other_files(path: Path, diagnosis: Diagnosis) -> None:
+    code = repairs.remote_code(path)
+    if code:
+        diagnosis.warn(
+            f"{path} brings code that qwen7b never runs ({', '.join(code)}): nothing is lost, as qwen7b has its own",
+            repair=repairs.drop_remote_code,
+        )
+    leftovers = sorted(file.name for file in path.iterdir() if file.name.endswith(_LEFTOVERS))
+    if leftovers:
+        diagnosis.warn(f"{path} holds unfinished downloads ({', '.join(leftovers)}): finish or delete them")

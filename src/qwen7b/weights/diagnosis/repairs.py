@@ -1,0 +1,109 @@
+"""What can be mended in a folder that is a copy of its own: every function here edits it and says what it did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qwen7b.errors import Qwen7bError
+from qwen7b.json_file import read_json
+from qwen7b.weights.diagnosis.findings import Repair
+from qwen7b.weights.shards import numbered_shards, open_weight_file
+from qwen7b.weights.stored import StoredTensor
+
+_SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+_CODE_SUFFIXES = (".py", ".cpp", ".cu", ".cuh")
+_TOKENIZER_FILES = (
+    *("qwen.tiktoken", "tokenizer.json", "vocab.json", "merges.txt"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+)
+
+
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Replace a file: writing into it might reach the original through a hard link."""
+    path.unlink(missing_ok=True)
+    path.write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def write_config(fields: dict[str, Any], folder: Path) -> str:
+    write_json(folder / "config.json", fields)
+    return "rewrote config.json's sizes and names from the shapes of the tensors"
+
+
+def write_stop_ids(stop_ids: Sequence[int], folder: Path) -> str:
+    path = folder / "generation_config.json"
+    write_json(path, {**read_json(path), "eos_token_id": list(stop_ids)})
+    return f"completed eos_token_id in generation_config.json to {', '.join(map(str, stop_ids))}"
+
+
+def scanned_index(folder: Path) -> tuple[dict[str, StoredTensor], Repair | None]:
+    """The tensors of all numbered shards, and the repair that writes their index.
+
+    None instead of the repair where a shard is missing or damaged.
+    """
+    shards = numbered_shards(folder)
+    tensors: dict[str, StoredTensor] = {}
+    weight_map: dict[str, str] = {}
+    if not shards or len(shards) != int(shards[0].stem.rpartition("-")[2]):
+        return {}, None
+    for shard in shards:
+        try:
+            found = open_weight_file(shard)
+        except Qwen7bError:
+            return {}, None
+        tensors |= found
+        weight_map |= dict.fromkeys(found, shard.name)
+    stem = shards[0].name.rsplit("-", 3)[0]
+
+    def write_index(folder: Path) -> str:
+        index = folder / f"{stem}{shards[0].suffix}.index.json"
+        write_json(index, {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))})
+        return f"wrote {index.name} from {len(shards)} shards"
+
+    return tensors, write_index
+
+
+def copy_tokenizer(source: Path, folder: Path) -> str:
+    """In place of whatever tokenizer the folder has."""
+    files = [source] if source.is_file() else [source / name for name in _TOKENIZER_FILES]
+    files = [file for file in files if file.exists()]
+    for name in _TOKENIZER_FILES:
+        (folder / name).unlink(missing_ok=True)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
+    _drop_auto_map(folder)
+    return f"took {', '.join(file.name for file in files)} from {source}"
+
+
+def remote_code(folder: Path) -> list[str]:
+    """Files with code, and settings that would have them run."""
+    files = sorted(file.name for file in folder.iterdir() if file.suffix in _CODE_SUFFIXES)
+    return files + [f"auto_map in {name}" for name in _with_auto_map(folder)]
+
+
+def drop_remote_code(folder: Path) -> str:
+    dropped = remote_code(folder)
+    for file in folder.iterdir():
+        if file.suffix in _CODE_SUFFIXES:
+            file.unlink()
+    _drop_auto_map(folder)
+    return f"left out {', '.join(dropped)}"
+
+
+def _drop_auto_map(folder: Path) -> None:
+    for name in _with_auto_map(folder):
+        write_json(folder / name, {key: value for key, value in read_json(folder / name).items() if key != "auto_map"})
+
+
+def _with_auto_map(folder: Path) -> list[str]:
+    found = []
+    for name in _SETTINGS:
+        try:
+            if "auto_map" in read_json(folder / name):
+                found.append(name)
+        except Qwen7bError:  # missing or damaged, which is said elsewhere
+            continue
+    return found

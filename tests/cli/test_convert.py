@@ -1,0 +1,70 @@
+"""`convert`: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from weights.converting import write_source
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_source(tmp_path / "source", "qwen")
+
+
+def test_it_says_what_it_did_and_what_is_lost(run: Run, source: Path, tmp_path: Path) -> None:
+    result = run("convert", str(source), str(tmp_path / "model.gguf"), "--to", "gguf", "--quantize", "q8_0")
+    assert result.exit_code == 0
+    size, logits, *losses = result.stdout.splitlines()
+    assert "model.gguf: 0." in size and size.endswith("27 tensors checked against the source.")
+    assert logits.startswith("Logits differ by at most ") and "over 64 tokens" in logits
+    assert any("dynamic NTK and LogN" in line for line in losses)
+    assert all(line.startswith("Lost: ") for line in losses)
+    assert "Writing" in result.stderr
+
+
+def test_json_is_the_report_and_nothing_else(run: Run, source: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the hell 你好", encoding="utf-8")
+    target = tmp_path / "target"
+    result = run("convert", str(source), str(target), "--to", "qwen", "--check-text", str(text), "--json")
+    assert json.loads(result.stdout) == json.loads((target / "conversion.json").read_text("utf-8"))
+    assert json.loads(result.stdout)["logits"]["tokens"] == 8
+    assert json.loads(result.stdout)["lost"] == []
+
+
+def test_nothing_lost_is_said(run: Run, source: Path, tmp_path: Path) -> None:
+    assert run("convert", str(source), str(tmp_path / "target"), "--to", "qwen").stdout.endswith("\nLost: nothing.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["source", "source", "--to", "qwen2"], "exists already"),
+        (["nowhere/at-all.gguf", "target", "--to", "qwen2"], "there is no file or folder"),
+        (["source", "target", "--to", "qwen2", "--quantize", "q8_0"], "only GGUF files are quantized"),
+        (
+            ["source", "target", "--to", "qwen2", "--check-text", "nowhere.txt"],
+            "--check-text nowhere.txt cannot be read",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(source.parent)
+    result = run("convert", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_unknown_format_names_the_known_ones(run: Run, source: Path) -> None:
+    result = run("convert", str(source), "target", "--to", "onnx")
+    assert result.exit_code == 1 and "qwen2" in result.stderr and "gguf" in result.stderr

@@ -1,0 +1,217 @@
+"""The exact tokenizer: the original's results and words, Transformers' interface, and no control tokens by accident."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="needs the extra hf")
+
+from transformers import AutoTokenizer
+
+import qwen7b.hf
+from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError
+from qwen7b.text import chat_prompt
+
+MARKUP = "a<|im_start|>b<|endoftext|>"
+PLAIN = [64, 27, 91, 318, 4906, 91, 29, 65, 27, 91, 8691, 723, 427, 91, 29]
+PARSED = [64, 151644, 65, 151643]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(qwen_chat_folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(qwen_chat_folder, trust_remote_code=True)
+
+
+@pytest.fixture(scope="module")
+def cases(shared: Path) -> list[dict[str, Any]]:
+    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_encoding_and_decoding_equal_the_original(tokenizer: Any, cases: list[dict[str, Any]]) -> None:
+    texts = [case for case in cases if case["kind"] == "encode"]
+    assert len(texts) > 100
+    for case in texts:
+        assert tokenizer(case["text"], allowed_special=set()).input_ids == case["ids_plain"]
+        assert tokenizer.encode(case["text"], allowed_special="all") == case["ids_special_parsed"]
+        assert tokenizer.decode(case["ids_plain"]) == case["decoded_plain"]
+        assert tokenizer.decode(case["ids_special_parsed"]) == case["decoded"]
+        tokens = tokenizer.tokenize(case["text"], allowed_special="all")
+        assert tokenizer.convert_tokens_to_ids(tokens) == case["ids_special_parsed"]
+        assert tokenizer.convert_ids_to_tokens(case["ids_special_parsed"]) == tokens
+        assert tokenizer.convert_tokens_to_string(tokens) == case["decoded"]
+
+
+def test_chat_templates_equal_the_original(tokenizer: Any, cases: list[dict[str, Any]]) -> None:
+    conversations = [case for case in cases if case["kind"] == "chat" and not case["history"]]
+    assert conversations
+    for case in conversations:
+        messages = [{"role": "system", "content": case["system"]}, {"role": "user", "content": case["query"]}]
+        made = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        assert made["input_ids"] == case["ids"]
+
+
+def test_the_words_of_the_original(tokenizer: Any) -> None:
+    assert (tokenizer.eod_id, tokenizer.im_start_id, tokenizer.im_end_id) == (151643, 151644, 151645)
+    assert tokenizer.special_tokens["<|extra_204|>"] == 151850 and len(tokenizer) == tokenizer.vocab_size == 151851
+    assert tokenizer.tokenize("hi <|im_end|>", allowed_special="all") == [b"hi", b" ", "<|im_end|>"]
+    assert tokenizer.get_vocab()[b"hello"] == tokenizer.convert_tokens_to_ids("hello") == 14990
+    assert tokenizer.errors == "replace" and not tokenizer.is_fast and tokenizer.model_max_length == 8192
+
+
+def test_names_of_control_tokens_stay_text_unless_asked(tokenizer: Any, qwen_chat_folder: Path) -> None:
+    with pytest.warns(UserWarning, match="allowed_special"):
+        assert tokenizer(MARKUP).input_ids == PLAIN
+    assert tokenizer(MARKUP, allowed_special=()).input_ids == PLAIN
+    assert tokenizer(MARKUP, allowed_special="all").input_ids == PARSED
+    assert tokenizer(MARKUP, split_special_tokens=False).input_ids == PARSED
+    assert tokenizer(MARKUP, allowed_special={"<|im_start|>"}).input_ids == [64, 151644, *PLAIN[7:]]
+    with pytest.raises(PromptError, match="im_start"):
+        tokenizer(MARKUP, disallowed_special="all")
+    as_before = AutoTokenizer.from_pretrained(qwen_chat_folder, allowed_special="all")
+    assert as_before(MARKUP).input_ids == PARSED
+
+
+def test_decoding(tokenizer: Any) -> None:
+    assert tokenizer.decode(PARSED) == MARKUP
+    assert tokenizer.decode(torch.tensor(PARSED), skip_special_tokens=True) == "ab"
+    assert tokenizer.batch_decode([PARSED, [64]], skip_special_tokens=True) == ["ab", "a"]
+    assert tokenizer.decode(14990) == "hello"
+    cut = tokenizer("🂡").input_ids[:1]
+    assert tokenizer.decode(cut) == "\ufffd" and tokenizer.decode(cut, errors="ignore") == ""
+    assert tokenizer.decode([64, 151900], skip_special_tokens=True) == "a"
+    with pytest.raises(SettingError, match="151900"):
+        tokenizer.decode([151900])
+
+
+def test_batches_are_padded_on_the_left(tokenizer: Any) -> None:
+    batch = tokenizer(["hello", "hello world 1"], return_tensors="pt", padding=True)
+    assert batch.input_ids.tolist() == [[151643] * 3 + [14990], [14990, 1879, 220, 16]]
+    assert batch.attention_mask.tolist() == [[0, 0, 0, 1], [1, 1, 1, 1]]
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id) == (151643, 151643, None)
+    short = tokenizer("hello world 1", truncation=True, max_length=2)
+    assert short.input_ids == [14990, 1879] and "token_type_ids" not in short
+
+
+def test_settings_of_the_user_go_first(qwen_chat_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(
+        qwen_chat_folder, pad_token="<|extra_0|>", eos_token="<|im_end|>", padding_side="right", model_max_length=100
+    )
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (151646, 151645)
+    assert tokenizer(["a", "a b"], padding=True).input_ids[0] == [64, 151646]
+    tokenizer.pad_token_id = tokenizer.eod_id
+    assert tokenizer.pad_token == "<|endoftext|>" and tokenizer.model_max_length == 100
+
+
+def test_tokens_that_the_vocabulary_lacks_are_not_added(tokenizer: Any) -> None:
+    assert tokenizer.add_special_tokens({"sep_token": "<|extra_1|>"}) == 0
+    with pytest.raises(SettingError, match="extra_vocab_file"):
+        tokenizer.add_tokens(["<new>"])
+
+
+CONVERSATION = [
+    {"role": "user", "content": "<|im_end|>"},
+    {"role": "assistant", "content": "b"},
+    {"role": "user", "content": "c"},
+]
+
+
+def test_a_chat_template_is_assembled_as_ids(tokenizer: Any) -> None:
+    asking = tokenizer.apply_chat_template(CONVERSATION, add_generation_prompt=True, return_dict=False)
+    assert asking == chat_prompt(tokenizer.plain_tokenizer, CONVERSATION)
+    told = tokenizer.apply_chat_template(CONVERSATION, return_dict=False)
+    assert asking == [*told, 151644, *tokenizer.encode("assistant\n")]
+    assert told[-2:] == [151645, 198] and told.count(151645) == 4
+    text = tokenizer.apply_chat_template(CONVERSATION, tokenize=False)
+    assert text == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|im_end|><|im_end|>\n"
+        "<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n"
+    )
+    answered = [*CONVERSATION[:2]]
+    longer = tokenizer.apply_chat_template(answered, return_dict=False)
+    assert told[: len(longer)] == longer
+    open_ended = tokenizer.apply_chat_template(answered, continue_final_message=True, return_dict=False)
+    assert longer == [*open_ended, 151645, 198]
+    asking_again = tokenizer.apply_chat_template(answered, add_generation_prompt=True, return_dict=False)
+    assert asking_again == [*longer, 151644, *tokenizer.encode("assistant\n")]
+
+
+def test_chat_templates_in_batches(tokenizer: Any) -> None:
+    batch = tokenizer.apply_chat_template(
+        [CONVERSATION, CONVERSATION[:1]], add_generation_prompt=True, padding=True, return_tensors="pt"
+    )
+    single = tokenizer.apply_chat_template(CONVERSATION[:1], add_generation_prompt=True, return_tensors="pt")
+    length = single["input_ids"].shape[1]
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert batch["input_ids"][1, -length:].tolist() == single["input_ids"][0].tolist()
+    assert batch["attention_mask"][1].sum() == length == single["attention_mask"].sum()
+    cut = tokenizer.apply_chat_template(CONVERSATION, truncation=True, max_length=5)
+    assert len(cut["input_ids"]) == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"conversation": []},
+        {"conversation": CONVERSATION, "chat_template": "{{ messages }}"},
+        {"conversation": CONVERSATION, "tools": [{}]},
+        {"conversation": CONVERSATION, "return_assistant_tokens_mask": True},
+    ],
+)
+def test_what_the_template_cannot_do_is_refused(tokenizer: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingError):
+        tokenizer.apply_chat_template(**wrong)
+
+
+def test_saving_and_loading(tokenizer: Any, qwen_vocabulary: Path, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    assert (tmp_path / "qwen.tiktoken").read_bytes().split() == qwen_vocabulary.read_bytes().split()
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["tokenizer_class"] == "QWenTokenizer" and "auto_map" not in config
+    (tmp_path / "config.json").write_text('{"model_type": "qwen", "hidden_size": 64}')
+    again = qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path)
+    for other in (again, pickle.loads(pickle.dumps(tokenizer))):
+        assert other(MARKUP, allowed_special="all").input_ids == PARSED
+        assert other.init_kwargs.get("model_max_length") == 8192 and other.padding_side == "left"
+
+
+def test_a_vocabulary_without_ranks_is_saved_as_json(tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_chat_checkpoint)
+    tokenizer.save_pretrained(tmp_path)
+    assert not (tmp_path / "qwen.tiktoken").exists()
+    again = qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path)
+    assert again("hello there 你好").input_ids == tokenizer("hello there 你好").input_ids
+    assert again.special_tokens == tokenizer.special_tokens
+
+
+def test_extra_tokens(qwen_vocabulary: Path, tmp_path: Path) -> None:
+    shutil.copyfile(qwen_vocabulary, tmp_path / "qwen.tiktoken")
+    (tmp_path / "extra.tiktoken").write_text("5LiA5Y+q54yrCg== 151851\n")  # "一只猫\n"
+    tokenizer = qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path, extra_vocab_file="extra.tiktoken")
+    assert tokenizer.decode([151851]) == "一只猫\n" and len(tokenizer) == 151852
+    tokenizer.save_pretrained(tmp_path / "saved")
+    saved = qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path / "saved")
+    assert saved.decode([151851, 151644]) == "一只猫\n<|im_start|>"
+
+
+def test_a_folder_without_a_vocabulary_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "QWenTokenizer"}')
+    with pytest.raises((CheckpointError, OSError), match="tokenizer"):
+        qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_tokenizer_that_is_only_code_is_refused(qwen_chat_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(qwen_chat_folder, tmp_path / "copy")
+    for fields in ({"tokenizer_class": "EvilTokenizer"}, {}):
+        fields = {**fields, "auto_map": {"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]}}
+        (folder / "tokenizer_config.json").write_text(json.dumps(fields))
+        with pytest.raises(UnsupportedError, match="never run"):
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=True)

@@ -1,0 +1,145 @@
+"""The fast tokenizer equals the exact one, and its tokenizer.json says the same to every reader."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("transformers", reason="needs the extra hf")
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+import qwen7b.hf
+from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
+from qwen7b.hf.backend import build_backend, find_merges
+from qwen7b.text import Tokenizer, load_tokenizer
+
+CONVERSATION = [{"role": "user", "content": "你好 <|im_end|>"}, {"role": "assistant", "content": "e\u0301"}]
+
+
+@pytest.fixture(scope="module")
+def fast(qwen_chat_folder: Path) -> Any:
+    return qwen7b.hf.QWenTokenizerFast.from_pretrained(qwen_chat_folder)
+
+
+@pytest.fixture(scope="module")
+def slow(qwen_chat_folder: Path) -> Any:
+    return qwen7b.hf.QWenTokenizer.from_pretrained(qwen_chat_folder)
+
+
+@pytest.fixture(scope="module")
+def saved(fast: Any, qwen_chat_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fast")
+    fast.save_pretrained(folder)
+    shutil.copyfile(qwen_chat_folder / "config.json", folder / "config.json")
+    return folder
+
+
+def same(fast: Any, slow: Any, text: str) -> None:
+    for allowed in ((), "all"):
+        ids = slow(text, allowed_special=allowed).input_ids
+        assert fast(text, allowed_special=allowed).input_ids == ids
+        for skip in (False, True):
+            assert fast.decode(ids, skip_special_tokens=skip) == slow.decode(ids, skip_special_tokens=skip)
+
+
+def test_golden_texts(fast: Any, slow: Any, shared: Path) -> None:
+    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [case["text"] for line in lines if (case := json.loads(line))["kind"] == "encode"]
+    assert len(texts) > 100
+    for text in texts:
+        same(fast, slow, text)
+
+
+PIECES = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet="aeiou \n\r\t123'.,sStT-_=<|>", max_size=16),
+    st.text(alphabet="的一是不了人我在有他这中大来上国", max_size=8),
+    st.sampled_from(
+        ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|extra_7|>", "<|extra_", "'LL", "  \n", "\u0301"]
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=st.lists(PIECES, max_size=6).map("".join))
+def test_any_text(fast: Any, slow: Any, text: str) -> None:
+    same(fast, slow, text)
+
+
+def test_names_of_control_tokens_stay_text_unless_asked(fast: Any, slow: Any, qwen_chat_folder: Path) -> None:
+    text, parsed = "a<|im_end|>", [64, 151645]
+    plain = slow(text, allowed_special=()).input_ids
+    assert fast(text).input_ids == fast.encode(text) == plain and fast([text]).input_ids == [plain]
+    assert fast(text, allowed_special="all").input_ids == fast(text, split_special_tokens=False).input_ids == parsed
+    assert fast(text).input_ids == plain
+    with pytest.raises(SettingError, match="QWenTokenizer"):
+        fast(text, allowed_special={"<|im_end|>"})
+    with pytest.raises(SettingError, match="QWenTokenizer"):
+        fast(text, disallowed_special="all")
+
+
+def test_both_have_the_same_face(fast: Any, slow: Any) -> None:
+    for name in ("eod_id", "im_start_id", "im_end_id", "special_tokens", "pad_token_id", "eos_token_id"):
+        assert getattr(fast, name) == getattr(slow, name)
+    assert len(fast) == len(slow) == 151851 and fast.padding_side == "left" and fast.is_fast
+    assert fast.apply_chat_template(CONVERSATION).data == slow.apply_chat_template(CONVERSATION).data
+    texts = ["hello", "hello world 1"]
+    assert fast(texts, padding=True).data == slow(texts, padding=True).data
+    assert fast("hi 你", return_offsets_mapping=True).offset_mapping == [(0, 2), (2, 3), (3, 4)]
+
+
+def test_what_was_saved_as_fast_comes_back_as_fast(fast: Any, saved: Path) -> None:
+    config = json.loads((saved / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["tokenizer_class"] == "QWenTokenizerFast" and "auto_map" not in config
+    text = "don't 你好 <|im_end|> e\u0301\n\n 3.14"
+    for again in (AutoTokenizer.from_pretrained(saved), pickle.loads(pickle.dumps(fast))):
+        assert type(again) is qwen7b.hf.QWenTokenizerFast
+        assert again(text).input_ids == fast(text).input_ids
+        assert again.apply_chat_template(CONVERSATION).data == fast.apply_chat_template(CONVERSATION).data
+        assert again.model_max_length == 8192
+
+
+def test_tokenizer_json_says_the_same_to_other_readers(slow: Any, saved: Path) -> None:
+    ours = load_tokenizer(saved / "tokenizer.json")
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(saved / "tokenizer.json"))
+    exact = qwen7b.hf.QWenTokenizer.from_pretrained(saved)
+    for text in ("don't 你好 <|im_end|> e\u0301", "\u00a0\n\n\n x  12345"):
+        parsed = slow(text, allowed_special="all").input_ids
+        assert ours.encode(text, allowed_special="all") == theirs(text).input_ids == parsed
+        assert exact(text, allowed_special="all").input_ids == parsed
+    assert ours.vocab_size == 151851 and ours.control_tokens == slow.special_tokens
+
+
+def test_merges_are_those_of_the_ranks(chatty: Tokenizer) -> None:
+    """On a small vocabulary that was trained as merges: they come back, in order."""
+    merges = find_merges(chatty.vocabulary.ranks)
+    assert [left + right for left, right in merges] == [
+        token for token in sorted(chatty.vocabulary.ranks, key=chatty.vocabulary.ranks.__getitem__) if len(token) > 1
+    ]
+    backend = build_backend(chatty.vocabulary)
+    for text in ("the quick brown fox", "hello  there\n", "<|im_end|>"):
+        backend.encode_special_tokens = True
+        assert backend.encode(text).ids == chatty.encode(text)
+
+
+@pytest.mark.parametrize("extra", [{b"xyz": 300}, {b"ab": 300, b"bc": 301, b"abc": 302, b"dabc": 303, b"da": 304}])
+def test_tokens_that_no_merge_makes_are_refused(extra: dict[bytes, int]) -> None:
+    ranks = {bytes([byte]): byte for byte in range(256)} | extra
+    if b"xyz" in extra:
+        with pytest.raises(UnsupportedError, match="no merge makes"):
+            find_merges(ranks)
+    else:
+        assert (b"ab", b"c") in find_merges(ranks)
+
+
+def test_a_folder_without_a_vocabulary_says_so() -> None:
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        qwen7b.hf.QWenTokenizerFast()
