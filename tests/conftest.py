@@ -28,6 +28,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden() -> Path:
+    """The original's reference vectors: all of them where the repository is developed, else the few it holds itself."""
+    here = Path(__file__).resolve().parent
+    everything = here.parents[1] / "shared" / "golden"
+    return everything if everything.is_dir() else here / "golden"
+
+
+@pytest.fixture(scope="session")
 def demo_gguf() -> Path:
     """The demo model's file, fetched on first use."""
     from qwen7b.errors import DownloadError, ResourceError

@@ -109,8 +109,8 @@ def test_base_model_is_to_complete(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["v11-long", "v11-plain", "v10-long"])
-def test_golden_folders_lack_nothing_but_a_tokenizer(shared: Path, name: str) -> None:
-    assert "has no tokenizer" in only_error(shared / "golden" / name)
+def test_golden_folders_lack_nothing_but_a_tokenizer(golden: Path, name: str) -> None:
+    assert "has no tokenizer" in only_error(golden / name)
 
 
 @pytest.mark.demo
