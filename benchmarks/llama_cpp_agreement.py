@@ -29,15 +29,16 @@ REQUIREMENT = "xllamacpp==2026.10.11549"
 NUM_LIKELIEST = 200
 
 
-def answer(file: Path, prompts: list[list[int]], max_new_tokens: int) -> list[list[dict[str, Any]]]:
+def answer(file: str, prompts: list[list[int]], max_new_tokens: int, threads: int) -> list[list[dict[str, Any]]]:
     """Run in the environment of xllamacpp: its greedy tokens and their likeliest rivals."""
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(file)
+    parameters.model.path = file
     parameters.n_ctx = 2048
     parameters.n_parallel = 1
     parameters.warmup = False
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     server = xllamacpp.Server(parameters)
     replies = []
     for ids in prompts:
@@ -59,15 +60,15 @@ def answer(file: Path, prompts: list[list[int]], max_new_tokens: int) -> list[li
     return replies
 
 
-def ask_llama_cpp(python: Path, file: Path, prompts: list[list[int]], max_new_tokens: int) -> Any:
+def ask_llama_cpp(python: Path, **question: Any) -> Any:
     """The replies as `answer` gives them, from a process in the other environment."""
     with TemporaryDirectory() as folder:
-        question, reply = Path(folder) / "question.json", Path(folder) / "reply.json"
-        question.write_text(json.dumps({"file": str(file), "prompts": prompts, "max_new_tokens": max_new_tokens}))
-        subprocess.run(
-            [python, __file__, "--worker", question, reply], check=True, stdout=subprocess.DEVNULL, stderr=None
-        )
-        return json.loads(reply.read_text())
+        asked, replied = Path(folder) / "question.json", Path(folder) / "reply.json"
+        asked.write_text(json.dumps(question))
+        process = subprocess.run([python, __file__, "--worker", asked, replied], capture_output=True, text=True)
+        if process.returncode:
+            sys.exit(process.stderr)
+        return json.loads(replied.read_text())
 
 
 def make_environment(folder: Path) -> Path:
@@ -129,7 +130,13 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         file = work / f"{Path(arguments.model).stem}-{name}.gguf"
         if not file.exists():
             convert(arguments.model, file, to="gguf", quantize=name)
-        replies = ask_llama_cpp(python, file, prompts, arguments.max_new_tokens)
+        replies = ask_llama_cpp(
+            python,
+            file=str(file),
+            prompts=prompts,
+            max_new_tokens=arguments.max_new_tokens,
+            threads=arguments.threads,
+        )
         results[name] = compare(qwen, prompts, replies)
         results[f"{name}, qwen7b on the same file"] = compare(qwen7b.load(file, dtype=torch.float32), prompts, replies)
     return results
@@ -138,8 +145,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         question = json.loads(Path(sys.argv[2]).read_text())
-        replies = answer(Path(question["file"]), question["prompts"], question["max_new_tokens"])
-        Path(sys.argv[3]).write_text(json.dumps(replies))
+        Path(sys.argv[3]).write_text(json.dumps(answer(**question)))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo")
@@ -147,6 +153,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where files and environment stay; by default they are removed")
     parser.add_argument("--venv", type=Path, help="an environment that has xllamacpp, or where to make one")
     parser.add_argument("--max-new-tokens", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1, help="of llama.cpp; more than the free cores crawl")
     arguments = parser.parse_args()
     with TemporaryDirectory() as temporary:
         print(json.dumps(run(arguments, arguments.work or Path(temporary)), indent=2))

@@ -3,8 +3,8 @@
     python tests/hf/matrix.py                    # the newest patch of each minor from 5.5 on that the registry offers
     python tests/hf/matrix.py 5.5.0 5.23.0       # these releases
 
-Each release, with the huggingface_hub and tokenizers that it asks for and what these need, goes into a folder of its own
-that is put before the libraries of the running Python: all others are those.
+Each release, with the huggingface_hub and tokenizers that it asks for and what these need, goes into a folder of its
+own that is put before the libraries of the running Python: all others are those.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ def install(release: str, folder: Path) -> None:
     subprocess.run([*command, "--no-deps", f"transformers=={release}"], check=True)
     [transformers] = [found for found in distributions(path=[str(folder)]) if found.name == "transformers"]
     wanted = [line for line in transformers.requires or () if line.startswith(COMPANIONS) and "extra" not in line]
-    subprocess.run([*command, *wanted], check=True)
+    # Its complaints are of the libraries that the folder goes before.
+    subprocess.run([*command, *wanted], check=True, stderr=subprocess.DEVNULL)
 
 
 def run_tests(folder: Path) -> tuple[str, list[str]]:
     """pytest's last line, and the tests that failed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "src")])}
-    imported = subprocess.run([sys.executable, "-c", "import qwen7b.hf"], env=environment, capture_output=True, text=True)
+    imported = subprocess.run(
+        [sys.executable, "-c", "import qwen7b.hf"], env=environment, capture_output=True, text=True
+    )
     if imported.returncode:
         return imported.stderr.strip().splitlines()[-1], []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/hf"]

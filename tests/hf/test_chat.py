@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 import qwen7b
 import qwen7b.hf
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.hf.chat import ChatMixin
 
 Chatty = tuple[Any, Any]
 
@@ -58,6 +60,30 @@ def test_the_stream_grows_into_the_response(chatty: Chatty, query: str) -> None:
     assert texts and texts[-1].strip() == model.chat(tokenizer, query, history=[["a", "b"]])[0]
     for shorter, longer in zip(texts, texts[1:], strict=False):
         assert longer.startswith(shorter) and longer != shorter
+
+
+class Recorder(ChatMixin):
+    """A model that says nothing, and keeps the prompt."""
+
+    device = torch.device("cpu")
+    generation_config = GenerationConfig(chat_format="chatml")
+    name_or_path = "recorder"
+
+    def generate(self, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+        self.prompt = input_ids[0].tolist()
+        return input_ids
+
+
+def test_prompts_equal_the_original(qwen_chat_folder: Path, shared: Path) -> None:
+    tokenizer, model = AutoTokenizer.from_pretrained(qwen_chat_folder), Recorder()
+    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    cases = [case for line in lines if (case := json.loads(line))["kind"] == "chat"]
+    assert len(cases) >= 40
+    for case in cases:
+        settings = {"system": case["system"], "max_window_size": case["history_token_limit"]}
+        _, history = model.chat(tokenizer, case["query"], case["history"], **settings)
+        assert model.prompt == case["ids"]
+        assert history == [*map(tuple, case["history"]), (case["query"], "")]
 
 
 def test_both_tokenizers_chat_alike(chatty: Chatty, tiny_chat_checkpoint: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 pytest.importorskip("transformers", reason="needs the extra hf")
 
@@ -136,8 +137,8 @@ def test_a_prompt_in_a_cache_is_continued_as_if_given_whole(model: Any) -> None:
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_prompt_lookup_decoding_changes_nothing(model: Any, length: int) -> None:
-    free = made(model, length, max_new_tokens=16, eos_token_id=None)
-    assert torch.equal(made(model, length, max_new_tokens=16, eos_token_id=None, prompt_lookup_num_tokens=3), free)
+    free = made(model, length, max_new_tokens=16)
+    assert torch.equal(made(model, length, max_new_tokens=16, prompt_lookup_num_tokens=3), free)
 
 
 def test_without_a_cache_each_step_is_a_full_pass(model: Any) -> None:
@@ -161,8 +162,11 @@ def test_a_static_cache_changes_nothing(model: Any, compiled: bool) -> None:
         # Python code as the graph's back end: that the whole pass is one graph is what is tested.
         settings["compile_config"] = CompileConfig(fullgraph=True, backend="eager", mode=None)
         settings["compile_config"]._compile_all_devices = True
+        torch.compiler.reset()
+        counters.clear()
     out = model.generate(**padded(), **settings, cache_implementation="static")
     assert torch.equal(out, expected)
+    assert counters["stats"]["unique_graphs"] == int(compiled)
 
 
 def test_chunked_prefill_is_refused_where_its_alpha_would_be_wrong(model: Any) -> None:

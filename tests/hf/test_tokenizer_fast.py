@@ -17,8 +17,8 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import qwen7b.hf
-from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
-from qwen7b.hf.backend import build_backend, find_merges
+from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.hf.backend import build_backend
 from qwen7b.text import Tokenizer, load_tokenizer
 
 CONVERSATION = [{"role": "user", "content": "你好 <|im_end|>"}, {"role": "assistant", "content": "e\u0301"}]
@@ -118,28 +118,13 @@ def test_tokenizer_json_says_the_same_to_other_readers(slow: Any, saved: Path) -
     assert ours.vocab_size == 151851 and ours.control_tokens == slow.special_tokens
 
 
-def test_merges_are_those_of_the_ranks(chatty: Tokenizer) -> None:
-    """On a small vocabulary that was trained as merges: they come back, in order."""
-    merges = find_merges(chatty.vocabulary.ranks)
-    assert [left + right for left, right in merges] == [
-        token for token in sorted(chatty.vocabulary.ranks, key=chatty.vocabulary.ranks.__getitem__) if len(token) > 1
-    ]
+def test_backend_gives_the_same_ids_and_no_control_tokens(chatty: Tokenizer) -> None:
     backend = build_backend(chatty.vocabulary)
+    backend.encode_special_tokens = True
     for text in ("the quick brown fox", "hello  there\n", "<|im_end|>"):
-        backend.encode_special_tokens = True
         assert backend.encode(text).ids == chatty.encode(text)
 
 
-@pytest.mark.parametrize("extra", [{b"xyz": 300}, {b"ab": 300, b"bc": 301, b"abc": 302, b"dabc": 303, b"da": 304}])
-def test_tokens_that_no_merge_makes_are_refused(extra: dict[bytes, int]) -> None:
-    ranks = {bytes([byte]): byte for byte in range(256)} | extra
-    if b"xyz" in extra:
-        with pytest.raises(UnsupportedError, match="no merge makes"):
-            find_merges(ranks)
-    else:
-        assert (b"ab", b"c") in find_merges(ranks)
-
-
-def test_a_folder_without_a_vocabulary_says_so() -> None:
+def test_without_a_vocabulary_it_says_so() -> None:
     with pytest.raises(CheckpointError, match="tokenizer"):
         qwen7b.hf.QWenTokenizerFast()

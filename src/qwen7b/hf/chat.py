@@ -15,13 +15,11 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.hf.chat_tokenizer import ChatTokenizer
 from qwen7b.hf.stopping import OnlyTokens
 from qwen7b.hf.streaming import stream_tokens
-from qwen7b.text import Detokenizer, Message, chat_prompt
+from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT, Detokenizer, Message, chat_prompt
 from qwen7b.text.chatml import DEFAULT_SYSTEM_PROMPT
 
 History = Sequence[Sequence[str]]
 """Pairs of a query and its response, oldest first."""
-
-_DEFAULT_MAX_WINDOW_SIZE = 6144
 
 
 class ChatMixin:
@@ -99,10 +97,10 @@ class ChatMixin:
                 "chat version"
             )
         plain = tokenizer.plain_tokenizer
-        window = kwargs.pop("max_window_size", None) or getattr(config, "max_window_size", None)
-        prompt = chat_prompt(
-            plain, _messages(query, history, system), history_token_limit=window or _DEFAULT_MAX_WINDOW_SIZE
-        )
+        window = kwargs.pop("max_window_size", getattr(config, "max_window_size", None))
+        if window is None:
+            window = DEFAULT_HISTORY_TOKEN_LIMIT
+        prompt = chat_prompt(plain, _messages(query, history, system), history_token_limit=window)
         processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or ())
         processors.append(OnlyTokens(plain.vocab_size))
         # One configuration: Transformers wants settings either in it or as keywords, not both.

@@ -9,15 +9,15 @@ from typing import Any
 
 from qwen7b.errors import UnsupportedError
 from qwen7b.text import patterns
-from qwen7b.text.gguf_vocabulary import _CONTROL, _NORMAL, _PRE_TOKENIZERS, _USER_DEFINED
+from qwen7b.text.gguf_vocabulary import CONTROL, NORMAL, PRE_TOKENIZERS, USER_DEFINED
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
-from qwen7b.text.vocabulary import _BYTE_OF, Vocabulary
+from qwen7b.text.vocabulary import BYTE_OF, Vocabulary
 
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 """Of the original `qwen.tiktoken`."""
 
 _UNUSED = 5  # GGUF's type of a token that only fills a row
-_CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
+_CHARACTER_OF = {byte: character for character, byte in BYTE_OF.items()}
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 _PRE_TOKENIZER = {
     patterns.QWEN: {
@@ -56,15 +56,20 @@ def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     A token's merge is of the two parts that are left when only lower ranks may merge its bytes. Raises
     UnsupportedError for a token that no merge makes.
     """
-    for token, rank in sorted(vocabulary.ranks.items(), key=lambda item: item[1]):
-        if len(token) > 1:
-            parts = _merge_below(token, rank, vocabulary.ranks)
-            if len(parts) != 2:
-                raise UnsupportedError(
-                    f"{vocabulary.source} has the token {token!r} of {len(parts)} parts, which merges of pairs never "
-                    "make: take it out of the vocabulary"
-                )
-            yield spell(parts[0]), spell(parts[1])
+    ranks = vocabulary.ranks
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        if len(token) == 1:
+            continue
+        splits = [(token[:at], token[at:]) for at in range(1, len(token))]
+        splits = [pair for pair in splits if all(ranks.get(part, rank) < rank for part in pair)]
+        # Most tokens have but one split into lower tokens; only where there are more does the order of merges decide.
+        parts = splits[0] if len(splits) == 1 else tuple(_merge_below(token, rank, ranks))
+        if len(parts) != 2:
+            raise UnsupportedError(
+                f"{vocabulary.source} has the token {token!r} of {len(parts)} parts, which merges of pairs never "
+                "make: take it out of the vocabulary"
+            )
+        yield spell(parts[0]), spell(parts[1])
 
 
 def _merge_below(token: bytes, limit: int, ranks: Mapping[bytes, int]) -> list[bytes]:
@@ -144,13 +149,13 @@ def gguf_tokenizer(
     tokens = [f"[PAD{id}]" for id in range(vocab_rows)]
     types = [_UNUSED] * vocab_rows
     for token, id in vocabulary.ids.items():
-        tokens[id], types[id] = spell(token), _NORMAL
+        tokens[id], types[id] = spell(token), NORMAL
     for name, id in vocabulary.control_tokens.items():
-        tokens[id], types[id] = name, _USER_DEFINED if name in visible else _CONTROL
+        tokens[id], types[id] = name, USER_DEFINED if name in visible else CONTROL
     cut = (vocabulary.pattern, vocabulary.nfc)
     return {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": next(name for name, known in _PRE_TOKENIZERS.items() if known == cut),
+        "tokenizer.ggml.pre": next(name for name, known in PRE_TOKENIZERS.items() if known == cut),
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": types,
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],

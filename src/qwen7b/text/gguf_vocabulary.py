@@ -12,14 +12,14 @@ from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 T = TypeVar("T")
 
 # tokenizer.ggml.pre: how text is cut, and whether it is NFC-normalized, which GGUF has no other word for.
-_PRE_TOKENIZERS = {
+PRE_TOKENIZERS = {
     "qwen2": (patterns.QWEN, True),
     "gpt-2": (patterns.GPT2, False),
     "smollm": (patterns.SMOLLM, False),
 }
 
 # Token types of the format. Unused ones pad the vocabulary to the embedding's rows: they are no tokens.
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+NORMAL, _UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 
 
 def read_gguf_vocabulary(path: Path) -> Vocabulary:
@@ -41,12 +41,12 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         )
     return merged_vocabulary(
         str(path),
-        tokens={token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type == _NORMAL},
+        tokens={token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type == NORMAL},
         merges=_list(path, metadata, "tokenizer.ggml.merges", str),
         control_tokens={
             token: id
             for id, (token, type) in enumerate(zip(tokens, types, strict=True))
-            if type in (_UNKNOWN, _CONTROL, _USER_DEFINED)
+            if type in (_UNKNOWN, CONTROL, USER_DEFINED)
         },
         pattern=pattern,
         nfc=nfc,
@@ -57,9 +57,9 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any]) -> tuple[str, bool]:
     # Files of first-generation Qwen are older than the key.
     default = "qwen2" if metadata.get("general.architecture") in ("qwen", "qwen2") else None
     name = metadata.get("tokenizer.ggml.pre", default)
-    if not isinstance(name, str) or name not in _PRE_TOKENIZERS:
-        raise UnsupportedError(f"{path} has the pre-tokenizer {name!r}: qwen7b knows {', '.join(_PRE_TOKENIZERS)}")
-    return _PRE_TOKENIZERS[name]
+    if not isinstance(name, str) or name not in PRE_TOKENIZERS:
+        raise UnsupportedError(f"{path} has the pre-tokenizer {name!r}: qwen7b knows {', '.join(PRE_TOKENIZERS)}")
+    return PRE_TOKENIZERS[name]
 
 
 def _list(path: Path, metadata: dict[str, Any], key: str, type: type[T]) -> list[T]:

@@ -66,7 +66,7 @@ def merged_vocabulary(
     A merge is two tokens, as a pair or with a space between.
     """
     try:
-        bytes_of = {token: bytes(map(_BYTE_OF.__getitem__, token)) for token in tokens}
+        bytes_of = {token: bytes(map(BYTE_OF.__getitem__, token)) for token in tokens}
     except KeyError as error:
         raise CheckpointError(f"{source} is damaged: {error.args[0]!r} in a token stands for no byte") from None
     ranks = {bytes([byte]): byte for byte in range(256)}
@@ -100,4 +100,4 @@ def _byte_of_character() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(moved)}
 
 
-_BYTE_OF = _byte_of_character()
+BYTE_OF = _byte_of_character()
