@@ -74,9 +74,9 @@ class Recorder(ChatMixin):
         return input_ids
 
 
-def test_prompts_equal_the_original(qwen_chat_folder: Path, shared: Path) -> None:
+def test_prompts_equal_the_original(qwen_chat_folder: Path, golden: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(qwen_chat_folder), Recorder()
-    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (golden / "text.jsonl").read_text(encoding="utf-8").splitlines()
     cases = [case for line in lines if (case := json.loads(line))["kind"] == "chat"]
     assert len(cases) >= 40
     for case in cases:

@@ -20,8 +20,8 @@ LENGTHS = (5, 40, 70)  # the longest is past the trained length of 64
 
 
 @pytest.fixture(scope="module")
-def model(shared: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(shared / "golden" / "v11-long", dtype=torch.float32)
+def model(golden: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(golden / "v11-long", dtype=torch.float32)
 
 
 def prompt(length: int) -> torch.Tensor:
@@ -163,7 +163,7 @@ def test_a_static_cache_changes_nothing(model: Any, compiled: bool) -> None:
         settings["compile_config"] = CompileConfig(fullgraph=True, backend="eager", mode=None)
         settings["compile_config"]._compile_all_devices = True
         torch.compiler.reset()
-        counters.clear()
+    counters.clear()
     out = model.generate(**padded(), **settings, cache_implementation="static")
     assert torch.equal(out, expected)
     assert counters["stats"]["unique_graphs"] == int(compiled)

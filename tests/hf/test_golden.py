@@ -21,8 +21,8 @@ MODELS = ["v11-long", "v11-plain", "v10-long"]
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def folder(request: pytest.FixtureRequest, shared: Path) -> Path:
-    return shared / "golden" / str(request.param)
+def folder(request: pytest.FixtureRequest, golden: Path) -> Path:
+    return golden / str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -83,9 +83,9 @@ def test_both_generations_load_and_are_saved_with_their_names(
     assert model.config.n_embd == model.config.hidden_size == tiny.HIDDEN
 
 
-def test_shards_load_and_are_saved(shared: Path, tmp_path: Path) -> None:
+def test_shards_load_and_are_saved(golden: Path, tmp_path: Path) -> None:
     for name in ("v11-long", "v10-long"):
-        model = AutoModelForCausalLM.from_pretrained(shared / "golden" / name)
+        model = AutoModelForCausalLM.from_pretrained(golden / name)
         model.save_pretrained(tmp_path / name, max_shard_size="200KB")
         assert len(list((tmp_path / name).glob("*.safetensors"))) > 1
         assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / name)), logits(model))
@@ -138,9 +138,9 @@ def test_a_dtype_that_the_file_names(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_pretrained(folder, bf16=True, fp32=True)
 
 
-def test_settings_of_the_config_as_keywords(shared: Path) -> None:
+def test_settings_of_the_config_as_keywords(golden: Path) -> None:
     """As in the original: the long-context rules can be turned off, and unused switches are accepted."""
-    folder = shared / "golden" / "v11-long"
+    folder = golden / "v11-long"
     ids = load_file(folder / "cases.safetensors")["ids"][None, :200]
     off = AutoModelForCausalLM.from_pretrained(folder, use_dynamic_ntk=False, use_logn_attn=False, use_flash_attn=False)
     assert not torch.allclose(logits(off, ids), logits(AutoModelForCausalLM.from_pretrained(folder), ids), atol=1e-2)

@@ -30,8 +30,8 @@ def tokenizer(qwen_chat_folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cases(shared: Path) -> list[dict[str, Any]]:
-    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+def cases(golden: Path) -> list[dict[str, Any]]:
+    lines = (golden / "text.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 

@@ -50,8 +50,8 @@ def same(fast: Any, slow: Any, text: str) -> None:
             assert fast.decode(ids, skip_special_tokens=skip) == slow.decode(ids, skip_special_tokens=skip)
 
 
-def test_golden_texts(fast: Any, slow: Any, shared: Path) -> None:
-    lines = (shared / "golden" / "text.jsonl").read_text(encoding="utf-8").splitlines()
+def test_golden_texts(fast: Any, slow: Any, golden: Path) -> None:
+    lines = (golden / "text.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [case["text"] for line in lines if (case := json.loads(line))["kind"] == "encode"]
     assert len(texts) > 100
     for text in texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ def test_a_token_that_no_merge_makes() -> None:
     odd = Vocabulary(source="odd", ids=ids, ranks=ids, control_tokens={}, pattern="", nfc=True)
     with pytest.raises(UnsupportedError, match="odd has the token b'abc' of 3 parts"):
         list(merges_of(odd))
+
+
+def test_cutting_that_gguf_has_no_name_for(ours: Tokenizer) -> None:
+    odd = replace(ours.vocabulary, nfc=not ours.vocabulary.nfc)
+    with pytest.raises(UnsupportedError, match="which GGUF cannot say"):
+        gguf_tokenizer(odd, vocab_rows=1000, merges=[])
 
 
 def test_other_vocabularies_are_not_the_original(ours: Tokenizer) -> None:

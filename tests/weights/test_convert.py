@@ -254,3 +254,14 @@ def test_numbers_that_the_type_cannot_hold(tmp_path: Path, value: float, message
     with pytest.raises(UnsupportedError, match=rf"transformer\.h\.1\.mlp\.w1\.weight.*{message}"):
         convert(source, tmp_path / "target", to="qwen", dtype="float16")
     assert not (tmp_path / "target").exists()
+
+
+def test_gptq_becomes_ordinary_weights(tmp_path: Path) -> None:
+    from weights.test_gptq import gptq_config, quantize
+
+    packed, plain = quantize(tiny.qwen_tensors(), bits=4, group_size=16, act_order=True)
+    config = {**tiny.V11_CONFIG, "quantization_config": gptq_config(4, 16)}
+    convert(write_source(tmp_path / "gptq", "qwen", config=config, tensors=packed), tmp_path / "target", to="qwen")
+    written = tensors_of(tmp_path / "target")
+    assert written.keys() == plain.keys() and all(torch.equal(plain[name], written[name]) for name in plain)
+    assert "quantization_config" not in read(tmp_path / "target", "config.json")

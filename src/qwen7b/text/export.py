@@ -145,17 +145,26 @@ def tokenizer_json(
 def gguf_tokenizer(
     vocabulary: Vocabulary, *, vocab_rows: int, merges: Collection[tuple[str, str]], visible: Collection[str] = ()
 ) -> dict[str, Any]:
-    """GGUF's metadata of a vocabulary, padded with unused tokens to the rows of the embedding."""
+    """GGUF's metadata of a vocabulary, padded with unused tokens to the rows of the embedding.
+
+    Raises UnsupportedError where GGUF has no name for how the text is cut and normalized.
+    """
+    cut = (vocabulary.pattern, vocabulary.nfc)
+    pre_tokenizer = next((name for name, known in PRE_TOKENIZERS.items() if known == cut), None)
+    if pre_tokenizer is None:
+        raise UnsupportedError(
+            f"{vocabulary.source} {'normalizes' if vocabulary.nfc else 'does not normalize'} text to NFC, which GGUF "
+            "cannot say of its way of cutting text: convert to another format"
+        )
     tokens = [f"[PAD{id}]" for id in range(vocab_rows)]
     types = [_UNUSED] * vocab_rows
     for token, id in vocabulary.ids.items():
         tokens[id], types[id] = spell(token), NORMAL
     for name, id in vocabulary.control_tokens.items():
         tokens[id], types[id] = name, USER_DEFINED if name in visible else CONTROL
-    cut = (vocabulary.pattern, vocabulary.nfc)
     return {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": next(name for name, known in PRE_TOKENIZERS.items() if known == cut),
+        "tokenizer.ggml.pre": pre_tokenizer,
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": types,
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],

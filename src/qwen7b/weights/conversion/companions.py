@@ -11,10 +11,9 @@ from qwen7b.gguf_header import read_gguf_header
 from qwen7b.json_file import read_json
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.chat_template import CHAT_TEMPLATE
+from qwen7b.text.gguf_vocabulary import USER_DEFINED
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.settings import GenerationSettings
-
-_USER_DEFINED = 4  # GGUF's type of a control token that is part of the text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +85,7 @@ def _folder_visible(folder: Path) -> frozenset[str]:
 
 def _gguf_visible(metadata: Mapping[str, Any]) -> frozenset[str]:
     pairs = zip(metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"], strict=True)
-    return frozenset(token for token, type in pairs if type == _USER_DEFINED)
+    return frozenset(token for token, type in pairs if type == USER_DEFINED)
 
 
 def _tokenizer_config(folder: Path) -> dict[str, Any]:

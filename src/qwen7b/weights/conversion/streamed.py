@@ -36,7 +36,10 @@ class StreamedLinear(nn.Module):
         self.weight, self.bias = weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.cat([F.linear(x, rows.float()) for _, rows in row_blocks(self.weight)], dim=-1)
+        # One tensor for all: small ones kept between large blocks would leave holes in the heap that add up.
+        y = x.new_empty(*x.shape[:-1], self.weight.shape[0])
+        for start, rows in row_blocks(self.weight):
+            y[..., start : start + len(rows)] = F.linear(x, rows.float())
         return y if self.bias is None else y + self.bias
 
 
