@@ -1,6 +1,6 @@
 """Writes docs/code.md: every source file with the first line of its docstring. A test keeps the page in step.
 
-    .venv/bin/python docs/code.py > docs/code.md
+.venv/bin/python docs/code.py > docs/code.md
 """
 
 from __future__ import annotations
