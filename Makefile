@@ -3,12 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench wheel clean
 
 help:
 	@echo "make demo    install, fetch the demo model, hold two short conversations, then chat"
 	@echo "make test    run the tests"
 	@echo "make check   formatting, lint, types and the order of imports"
+	@echo "make bench   time the demo model and the shape of Qwen-7B, and what this machine could do at most"
+	@echo "make wheel   build an installable file for machines like this one, into dist"
 	@echo "make clean   remove .venv and all caches of this folder (not the downloaded models)"
 
 demo: .venv/installed
@@ -25,12 +27,21 @@ check: .venv/installed-dev
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/test_imports.py
 
+bench: .venv/installed
+	@for which in "--model demo" "--shape 7b"; do for format in q4 q8; do \
+		echo "$$which --quantize $$format"; .venv/bin/qwen7b bench $$which --quantize $$format || exit 1; echo; \
+	done; done
+
+wheel: .venv/installed
+	@.venv/bin/pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/qwen7b/kernels/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned: another package's looser wish must not bring a second build of it.
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt $(wildcard kernels/* kernels/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "qwen7b needs Python 3.10 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \

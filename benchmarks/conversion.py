@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,17 +78,18 @@ def run(model: str, work: Path, max_new_tokens: int) -> dict[str, Any]:
         "qwen7b.hf, folder qwen": lambda: ask_transformers(work / "qwen", max_new_tokens, **auto),
         "Qwen2ForCausalLM, folder qwen2": lambda: ask_transformers(work / "qwen2", max_new_tokens, **own),
     }
-    replies: dict[str, Replies] = {}
+    expected: Replies = []
+    identical: dict[str, int] = {}
     for name, ask in contestants.items():
-        replies[name] = ask()
+        replies = ask()
+        expected = expected or replies
+        identical[name] = sum(map(list.__eq__, replies, expected))
+        print(f"{name}: {identical[name]} of {len(replies)}", file=sys.stderr, flush=True)
         gc.collect()
-    expected = next(iter(replies.values()))
     return {
         "prompts": len(PROMPTS),
         "tokens": sum(map(len, expected)),
-        "identical": {
-            name: sum(a == b for a, b in zip(given, expected, strict=True)) for name, given in replies.items()
-        },
+        "identical": identical,
         "versions": {"transformers": transformers.__version__, "torch": torch.__version__},
     }
 

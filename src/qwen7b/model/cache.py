@@ -41,21 +41,28 @@ class Cache:
         whole_number("max_length", max_length, least=1)
         if ntk not in get_args(NtkMode):
             raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {ntk!r}")
-        shape = (config.num_layers, batch_size, config.num_kv_heads, max_length, config.head_size)
+        shapes = self._shapes(config, batch_size=batch_size, max_length=max_length, dtype=dtype)
         require_memory(
-            2 * math.prod(shape) * dtype.itemsize,
+            sum(math.prod(shape) * kind.itemsize for shape, kind in shapes.values()),
             device=torch.device(device),
             what=f"a cache of {batch_size} x {max_length} tokens",
             remedy="lower max_new_tokens, context_length or the number of sequences",
         )
         self.config = config
         self.ntk = ntk
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (layer, B, K, S, D)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.tensors = {name: torch.zeros(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
         self.ids = torch.zeros((batch_size, max_length), dtype=torch.long)  # what a recompute starts from
         self.lengths = [0] * batch_size
         self.alphas = [1.0] * batch_size
         self.planned_lengths = [0] * batch_size
+
+    @staticmethod
+    def _shapes(
+        config: ModelConfig, *, batch_size: int, max_length: int, dtype: torch.dtype
+    ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Of each tensor; the axes start with layer and B."""
+        shape = (config.num_layers, batch_size, config.num_kv_heads, max_length, config.head_size)
+        return {"keys": (shape, dtype), "values": (shape, dtype)}
 
     @property
     def max_length(self) -> int:
@@ -90,15 +97,21 @@ class Cache:
         """Store a layer's new keys and values behind the old; returns all of them up to the longest, (B, K, S, D)."""
         new = key_BTKD.shape[1]
         longest = min(max(self.lengths) + new, self.max_length)
-        for store, fresh_BTKD in ((self.keys[layer], key_BTKD), (self.values[layer], value_BTKD)):
+        for name, fresh_BTKD in (("keys", key_BTKD), ("values", value_BTKD)):
             fresh_BKTD = fresh_BTKD.transpose(1, 2)
             if len(set(self.lengths)) == 1:
-                store[:, :, self.lengths[0] : longest] = fresh_BKTD[:, :, : longest - self.lengths[0]]
+                self._store(name, layer, slice(None), self.lengths[0], fresh_BKTD[:, :, : longest - self.lengths[0]])
             else:
                 for row, start in enumerate(self.lengths):
                     fits = min(new, self.max_length - start)  # what is cut off is padding
-                    store[row, :, start : start + fits] = fresh_BKTD[row, :, :fits]
-        return self.keys[layer, :, :, :longest], self.values[layer, :, :, :longest]
+                    self._store(name, layer, slice(row, row + 1), start, fresh_BKTD[row : row + 1, :, :fits])
+        return self._read("keys", layer, longest), self._read("values", layer, longest)
+
+    def _store(self, name: str, layer: int, rows: slice, start: int, fresh_BKTD: Tensor) -> None:
+        self.tensors[name][layer, rows, :, start : start + fresh_BKTD.shape[2]] = fresh_BKTD
+
+    def _read(self, name: str, layer: int, end: int) -> Tensor:
+        return self.tensors[name][layer, :, :, :end]
 
     def advance(self, ids_BT: Tensor, counts: Sequence[int], alphas: Sequence[float]) -> None:
         """Count the tokens of a finished pass as held."""
@@ -119,9 +132,9 @@ class Cache:
         return chosen
 
     def _with_rows(self, rows: slice | list[int]) -> Cache:
-        view = object.__new__(Cache)
-        view.config, view.ntk = self.config, self.ntk
-        view.keys, view.values, view.ids = self.keys[:, rows], self.values[:, rows], self.ids[rows]
+        view = object.__new__(type(self))
+        view.config, view.ntk, view.ids = self.config, self.ntk, self.ids[rows]
+        view.tensors = {name: tensor[:, rows] for name, tensor in self.tensors.items()}
         batch_size = view.ids.shape[0]
         view.lengths, view.alphas, view.planned_lengths = [0] * batch_size, [1.0] * batch_size, [0] * batch_size
         return view

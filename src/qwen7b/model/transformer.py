@@ -11,7 +11,10 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError
 from qwen7b.model.cache import Cache, NtkMode
 from qwen7b.model.layers import Layer, Positions, RMSNorm
+from qwen7b.model.native import native_layers
+from qwen7b.model.packed_cache import PackedCache, can_pack
 from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
+from qwen7b.quant import PackedLinear
 
 _ID_DTYPES = (torch.int64, torch.int32)
 
@@ -31,6 +34,8 @@ class Transformer(nn.Module):
         self.head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
         if config.tied_head:
             self.head.weight = self.embedding.weight
+        self.cache_dtype: torch.dtype | None = None
+        """What new caches hold, float16 or int8; None for int8 where the weights are packed, else the model's dtype."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,10 +46,11 @@ class Transformer(nn.Module):
         return self.norm.weight.device
 
     def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
-        """An empty cache for `batch_size` sequences of up to `max_length` tokens, in the model's dtype and place."""
-        return Cache(
-            self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=self.dtype, device=self.device
-        )
+        """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
+        dtype, kind = self.cache_dtype or self.dtype, Cache
+        if isinstance(self.head, PackedLinear) and can_pack(self.config):
+            dtype, kind = self.cache_dtype or torch.int8, PackedCache
+        return kind(self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device)
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `ids_BT` (B, T), in the model's dtype.
@@ -74,8 +80,11 @@ class Transformer(nn.Module):
             end = min(end, cache.max_length)  # what lies past it is padding
         positions = self._positions(ids_BT, starts=starts, end=end, alphas=alphas)
         x = self.embedding(ids_BT.to(self.device))
-        for index, layer in enumerate(self.layers):
-            x = layer(x, positions, layer=index, cache=cache)
+        if isinstance(cache, PackedCache) and (native := native_layers(self)) is not None:
+            x = native.run(x, positions, cache=cache, starts=cache.lengths, counts=counts)
+        else:
+            for index, layer in enumerate(self.layers):
+                x = layer(x, positions, layer=index, cache=cache)
         if cache is not None:
             cache.advance(ids_BT, counts, alphas)
         return self.norm(x)  # type: ignore[no-any-return]

@@ -1,0 +1,77 @@
+/* The C interface of the kernels. Plain pointers and numbers; everything is row-major and float is 32 bits.
+ *
+ * A matrix's codes and scales are laid out as `PackedMatrix` in src/qwen7b/kernels/matrix.py says; the structs are
+ * mirrored in src/qwen7b/kernels/native.py. Calls may come from any thread; one works at a time. */
+#pragma once
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define QWEN7B_API __declspec(dllexport)
+#else
+#define QWEN7B_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int64_t rows, columns;
+    int64_t bits; /* 8 or 4 */
+    const uint8_t *codes;
+    const uint16_t *scales;
+    const int8_t *codebook; /* 16 values with 4 bits, else null */
+    const float *bias;      /* `rows` values, or null */
+} qwen7b_matrix;
+
+typedef struct {
+    const float *attention_norm, *feed_forward_norm;
+    qwen7b_matrix qkv, output, gate, up, down;
+    int64_t window; /* a query sees only so many last positions, itself included; 0 for all */
+} qwen7b_layer;
+
+typedef struct {
+    int64_t num_layers, hidden_size, feed_forward_size, num_heads, num_kv_heads, head_size;
+    float norm_epsilon;
+    const qwen7b_layer *layers;
+} qwen7b_model;
+
+/* Keys and values of sequences: blocks of 16 positions, keys (.., block, D, 16), values (.., block, 16, D). int8 codes
+ * with a float16 scale per 32 of D (16 where 32 does not divide it), (.., block, D/32, 16) of both. With 16 bits the
+ * elements are float16 and there are no scales. Strides count elements. */
+typedef struct {
+    int64_t bits; /* 8 or 16 */
+    void *keys, *values;
+    uint16_t *key_scales, *value_scales;
+    int64_t layer_stride, sequence_stride, head_stride;
+    int64_t scale_layer_stride, scale_sequence_stride, scale_head_stride;
+} qwen7b_cache;
+
+/* The tokens of one pass. Rows of a sequence are consecutive and so are their positions. */
+typedef struct {
+    int64_t num_rows;
+    const int32_t *sequences, *positions; /* of each row */
+    const float *cosines, *sines;         /* (num_rows, head_size / 2) */
+    const float *query_scales;            /* LogN factor of each row, or null */
+} qwen7b_rows;
+
+/* Name of the instruction set in use. */
+QWEN7B_API const char *qwen7b_instruction_set(void);
+/* Use another: "avx512vnni", "avxvnni", "avx2", "neon" or "scalar". Returns 0, or -1 if this processor has it not. */
+QWEN7B_API int qwen7b_use_instruction_set(const char *name);
+QWEN7B_API int qwen7b_num_threads(void);
+QWEN7B_API void qwen7b_set_num_threads(int count);
+
+/* y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
+QWEN7B_API void qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
+/* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to the cache. */
+QWEN7B_API void qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows,
+                                  int64_t first, int64_t last, float *x);
+
+/* The machine's limits, with the threads and the instruction set in use: bytes/s read from memory, int8 op/s. */
+QWEN7B_API double qwen7b_measure_read(const void *data, int64_t num_bytes);
+QWEN7B_API double qwen7b_measure_int8(int64_t iterations);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,56 @@
+"""Products with a packed matrix: the native kernel, and its readable twin where there is none."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qwen7b.kernels.matrix import GROUP, PackedMatrix
+from qwen7b.kernels.native import Matrix, library
+
+
+def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x (..., K), K a multiple of GROUP, as codes from -127 to 127, held in float32, and scales (..., K/GROUP)."""
+    groups = x.float().reshape(*x.shape[:-1], -1, GROUP)
+    scales = groups.abs().amax(dim=-1) / 127
+    inverse = torch.where(scales > 0, 1 / scales, 0.0)
+    return (groups * inverse[..., None]).round().flatten(-2), scales
+
+
+def linear_reference(x: Tensor, matrix: PackedMatrix) -> Tensor:
+    """x (..., K) times the matrix, transposed: float32 (..., N), of activations rounded to int8, one scale a group."""
+    codes, scales = quantize_activations(F.pad(x, (0, -x.shape[-1] % GROUP)))
+    rounded = (codes * scales.repeat_interleave(GROUP, dim=-1))[..., : x.shape[-1]]
+    return F.linear(rounded, matrix.dequantize())
+
+
+@torch.library.custom_op("qwen7b::linear", mutates_args=())
+def _linear(
+    x: Tensor, num_rows: int, codes: Tensor, scales: Tensor, codebook: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    matrix = PackedMatrix(num_rows=num_rows, num_columns=x.shape[-1], codes=codes, scales=scales, codebook=codebook)
+    loaded = library() if x.device.type == "cpu" else None
+    if loaded is None:
+        product = linear_reference(x, matrix)
+        return product if bias is None else product + bias
+    x = x.float().contiguous()
+    y = torch.empty(*x.shape[:-1], num_rows)
+    loaded.qwen7b_linear(ctypes.byref(Matrix.of(matrix, bias)), x.data_ptr(), x.numel() // x.shape[-1], y.data_ptr())
+    return y
+
+
+@_linear.register_fake
+def _(x: Tensor, num_rows: int, codes: Tensor, scales: Tensor, codebook: Tensor | None, bias: Tensor | None) -> Tensor:
+    return x.new_empty((*x.shape[:-1], num_rows), dtype=torch.float32)
+
+
+def linear(x: Tensor, matrix: PackedMatrix, bias: Tensor | None = None) -> Tensor:
+    """x (..., K) times the matrix, transposed, plus a float32 bias (N): float32 (..., N).
+
+    Each row of the result is the same whatever the number of rows and of threads.
+    """
+    product: Tensor = _linear(x, matrix.num_rows, matrix.codes, matrix.scales, matrix.codebook, bias)
+    return product

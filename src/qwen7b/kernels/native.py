@@ -1,0 +1,168 @@
+"""The native library: found, loaded once, and its C interface (kernels/qwen7b.h) in ctypes.
+
+Nothing is loaded before the first use. Where the library is missing or its interface is of another version, everything
+runs on the PyTorch reference, which is said once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from qwen7b.checked import whole_number
+from qwen7b.errors import SettingError
+from qwen7b.kernels.matrix import PackedMatrix
+
+INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
+MOST_THREADS = 256
+_FILE = "qwen7b_kernels.so"
+_long, _pointer = ctypes.c_int64, ctypes.c_void_p
+
+
+class Matrix(ctypes.Structure):
+    _fields_ = [
+        ("rows", _long),
+        ("columns", _long),
+        ("bits", _long),
+        ("codes", _pointer),
+        ("scales", _pointer),
+        ("codebook", _pointer),
+        ("bias", _pointer),
+    ]
+
+    @classmethod
+    def of(cls, matrix: PackedMatrix, bias: Tensor | None = None) -> Matrix:
+        """A view: the tensors must outlive it."""
+        return cls(
+            matrix.num_rows,
+            matrix.num_columns,
+            matrix.bits,
+            matrix.codes.data_ptr(),
+            matrix.scales.data_ptr(),
+            None if matrix.codebook is None else matrix.codebook.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+        )
+
+
+class Layer(ctypes.Structure):
+    _fields_ = [
+        ("attention_norm", _pointer),
+        ("feed_forward_norm", _pointer),
+        ("qkv", Matrix),
+        ("output", Matrix),
+        ("gate", Matrix),
+        ("up", Matrix),
+        ("down", Matrix),
+        ("window", _long),
+    ]
+
+
+class Model(ctypes.Structure):
+    _fields_ = [
+        ("num_layers", _long),
+        ("hidden_size", _long),
+        ("feed_forward_size", _long),
+        ("num_heads", _long),
+        ("num_kv_heads", _long),
+        ("head_size", _long),
+        ("norm_epsilon", ctypes.c_float),
+        ("layers", ctypes.POINTER(Layer)),
+    ]
+
+
+class Cache(ctypes.Structure):
+    _fields_ = [
+        ("bits", _long),
+        ("keys", _pointer),
+        ("values", _pointer),
+        ("key_scales", _pointer),
+        ("value_scales", _pointer),
+        ("layer_stride", _long),
+        ("sequence_stride", _long),
+        ("head_stride", _long),
+        ("scale_layer_stride", _long),
+        ("scale_sequence_stride", _long),
+        ("scale_head_stride", _long),
+    ]
+
+
+class Rows(ctypes.Structure):
+    _fields_ = [
+        ("num_rows", _long),
+        ("sequences", _pointer),
+        ("positions", _pointer),
+        ("cosines", _pointer),
+        ("sines", _pointer),
+        ("query_scales", _pointer),
+    ]
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library, or None, with a warning, where there is none. QWEN7B_KERNELS names another file, or "none"."""
+    wanted = os.environ.get("QWEN7B_KERNELS")
+    path = Path(wanted) if wanted else Path(__file__).with_name(_FILE)
+    if wanted == "none":
+        return None
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        why = str(error) if path.exists() else "it was installed where there was no C++ compiler"
+        warnings.warn(
+            f"qwen7b runs without its native kernels, many times slower ({why}): install a C++ compiler, then qwen7b "
+            "again",
+            stacklevel=3,
+        )
+        return None
+    loaded.qwen7b_instruction_set.restype = ctypes.c_char_p
+    loaded.qwen7b_use_instruction_set.argtypes = [ctypes.c_char_p]
+    loaded.qwen7b_linear.argtypes = [ctypes.POINTER(Matrix), _pointer, _long, _pointer]
+    loaded.qwen7b_linear.restype = None
+    loaded.qwen7b_run_layers.argtypes = [
+        ctypes.POINTER(Model),
+        ctypes.POINTER(Cache),
+        ctypes.POINTER(Rows),
+        _long,
+        _long,
+        _pointer,
+    ]
+    loaded.qwen7b_run_layers.restype = None
+    loaded.qwen7b_set_num_threads.restype = None
+    loaded.qwen7b_measure_read.argtypes = [_pointer, _long]
+    loaded.qwen7b_measure_read.restype = ctypes.c_double
+    loaded.qwen7b_measure_int8.argtypes = [_long]
+    loaded.qwen7b_measure_int8.restype = ctypes.c_double
+    return loaded
+
+
+def instruction_set() -> str | None:
+    """The one in use: the best that the processor has; None without the library."""
+    loaded = library()
+    return None if loaded is None else loaded.qwen7b_instruction_set().decode()
+
+
+def use_instruction_set(name: str) -> None:
+    """Use another one. Raises SettingError where this processor has it not."""
+    loaded = library()
+    if name not in INSTRUCTION_SETS:
+        raise SettingError(f"instruction set must be one of {', '.join(INSTRUCTION_SETS)}, found {name!r}")
+    if loaded is None or loaded.qwen7b_use_instruction_set(name.encode()):
+        raise SettingError(f"this processor has no {name}, it runs {instruction_set()}: leave the choice to qwen7b")
+
+
+def num_threads() -> int | None:
+    """Threads that the kernels run on: all cores unless set; None without the library."""
+    loaded = library()
+    return None if loaded is None else loaded.qwen7b_num_threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Raises SettingError for a number out of range. Answers do not depend on it."""
+    whole_number("threads", count, least=1, most=MOST_THREADS)
+    if (loaded := library()) is not None:
+        loaded.qwen7b_set_num_threads(count)

@@ -1,0 +1,128 @@
+"""All layers of a packed model by one native call; `Layer`, over the same weights, is its readable twin."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from qwen7b.kernels import native
+from qwen7b.model.layers import Layer, Positions
+from qwen7b.model.packed_cache import PackedCache
+from qwen7b.quant import PackedLinear
+
+if TYPE_CHECKING:
+    from qwen7b.model.transformer import Transformer
+
+_MANY_ROWS = 32
+"""From so many on, a call runs one layer, so that a keyboard interrupt need not wait for all."""
+
+
+class NativeLayers:
+    """The layers' addresses, in the structures that the library reads. The tensors belong to the model."""
+
+    def __init__(self, model: Transformer, tensors: list[Tensor]) -> None:
+        config = model.config
+        self.tensors = tensors
+        layers = [_layer(cast(Layer, layer)) for layer in model.layers]
+        self.model = native.Model(
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            feed_forward_size=config.feed_forward_size,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_size=config.head_size,
+            norm_epsilon=config.norm_epsilon,
+            layers=(native.Layer * config.num_layers)(*layers),
+        )
+
+    def run(
+        self, x: Tensor, positions: Positions, *, cache: PackedCache, starts: list[int], counts: list[int]
+    ) -> Tensor:
+        """x (B, T, C) through all layers, in float32; new keys and values go into the cache."""
+        library = native.library()
+        assert library is not None
+        num_new = x.shape[1]
+        real_BT = torch.arange(num_new) < torch.tensor(counts)[:, None]
+        rows = x.float()[real_BT]
+        half = cache.config.head_size // 2
+        places_BT = torch.tensor(starts)[:, None] + torch.arange(num_new)
+        sequences = torch.arange(len(counts), dtype=torch.int32)[:, None].expand(-1, num_new)[real_BT]
+        places = places_BT[real_BT].int()
+        cosines, sines = (
+            table[:, :, 0, :half].expand(len(counts), -1, -1)[real_BT].contiguous()
+            for table in (positions.cos, positions.sin)
+        )
+        scales = positions.query_scale
+        scales = None if scales is None else scales.flatten(1).expand(len(counts), -1)[real_BT].contiguous()
+        step = native.Rows(
+            num_rows=len(rows),
+            sequences=sequences.data_ptr(),
+            positions=places.data_ptr(),
+            cosines=cosines.data_ptr(),
+            sines=sines.data_ptr(),
+            query_scales=None if scales is None else scales.data_ptr(),
+        )
+        num_layers = self.model.num_layers
+        stride = 1 if len(rows) >= _MANY_ROWS else num_layers
+        pointers = ctypes.byref(self.model), ctypes.byref(_cache(cache)), ctypes.byref(step)
+        for first in range(0, num_layers, stride):
+            library.qwen7b_run_layers(*pointers, first, first + stride, rows.data_ptr())
+        result = torch.zeros(x.shape)
+        result[real_BT] = rows
+        return result
+
+
+_KNOWN: WeakKeyDictionary[Transformer, NativeLayers] = WeakKeyDictionary()
+
+
+def native_layers(model: Transformer) -> NativeLayers | None:
+    """How to run a packed model natively; None where there is no library or the model is elsewhere."""
+    if model.device.type != "cpu" or native.library() is None:
+        return None
+    known = _KNOWN.get(model)
+    tensors = _tensors(model)
+    if known is None or list(map(id, known.tensors)) != list(map(id, tensors)):
+        known = _KNOWN[model] = NativeLayers(model, tensors)
+    return known
+
+
+def _linears(layer: Layer) -> list[PackedLinear]:
+    attention, forward = layer.attention, layer.feed_forward
+    return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
+
+
+def _tensors(model: Transformer) -> list[Tensor]:
+    """All that the structures point to."""
+    return [tensor for layer in model.layers for tensor in (*layer.parameters(), *layer.buffers())]
+
+
+def _layer(layer: Layer) -> native.Layer:
+    qkv, output, gate, up, down = (native.Matrix.of(linear.matrix, linear.bias) for linear in _linears(layer))
+    return native.Layer(
+        attention_norm=layer.attention_norm.weight.data_ptr(),
+        feed_forward_norm=layer.feed_forward_norm.weight.data_ptr(),
+        qkv=qkv,
+        output=output,
+        gate=gate,
+        up=up,
+        down=down,
+        window=0,
+    )
+
+
+def _cache(cache: PackedCache) -> native.Cache:
+    keys, scales = cache.tensors["keys"], cache.tensors.get("key_scales")
+    strides = (0, 0, 0) if scales is None else scales.stride()[:3]
+    return native.Cache(
+        cache.bits,
+        keys.data_ptr(),
+        cache.tensors["values"].data_ptr(),
+        None if scales is None else scales.data_ptr(),
+        None if scales is None else cache.tensors["value_scales"].data_ptr(),
+        *keys.stride()[:3],
+        *strides,
+    )

@@ -1,0 +1,106 @@
+"""Native products agree with their readable twin, on every instruction set that this processor has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from packed import random_matrix
+from qwen7b import kernels
+from qwen7b.errors import SettingError
+from qwen7b.kernels.native import INSTRUCTION_SETS
+
+if kernels.instruction_set() is None:
+    pytest.skip("needs the native library, which needs a C++ compiler to be built", allow_module_level=True)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    best = kernels.instruction_set()
+    assert best is not None
+    try:
+        kernels.use_instruction_set(request.param)
+    except SettingError:
+        pytest.skip(f"this processor has no {request.param}")
+    yield request.param
+    kernels.use_instruction_set(best)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("shape", [(16, 64), (40, 100), (176, 896)], ids=str)
+def test_native_equals_reference(instruction_set: str, shape: tuple[int, int], bits: int) -> None:
+    matrix, bias = random_matrix(*shape, bits=bits), torch.randn(shape[0])
+    x = torch.randn(40, shape[1])
+    expected = kernels.linear_reference(x, matrix) + bias
+    assert torch.allclose(kernels.linear(x, matrix, bias), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_row_does_not_depend_on_the_others(instruction_set: str, bits: int) -> None:
+    matrix, x = random_matrix(72, 200, bits=bits), torch.randn(61, 200)
+    together = kernels.linear(x, matrix)
+    for count in (1, 2, 7, 8, 9, 23, 24, 25, 36, 60):
+        assert torch.equal(kernels.linear(x[:count], matrix), together[:count])
+
+
+def test_threads_change_nothing() -> None:
+    matrix, x = random_matrix(1000, 320, bits=4), torch.randn(3, 320)
+    before = kernels.num_threads()
+    assert before is not None
+    results = []
+    for count in (1, 2, 7):
+        kernels.set_num_threads(count)
+        results.append(kernels.linear(x, matrix))
+    kernels.set_num_threads(before)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+@given(st.integers(1, 70), st.integers(1, 200), st.integers(1, 30), st.sampled_from([4, 8]), st.floats(-6, 6))
+@settings(max_examples=30, deadline=None)
+def test_any_shape_and_size_of_numbers(num_rows: int, num_columns: int, count: int, bits: int, exponent: float) -> None:
+    matrix = random_matrix(num_rows, num_columns, bits=bits)
+    x = torch.randn(count, num_columns) * 10**exponent
+    found, expected = kernels.linear(x, matrix), kernels.linear_reference(x, matrix)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
+
+
+def test_zeros_and_outliers() -> None:
+    matrix = random_matrix(32, 128, bits=4)
+    assert not kernels.linear(torch.zeros(2, 128), matrix).any()
+    x = torch.randn(1, 128)
+    x[0, 7] = 1e4  # costs its own group of 64 its precision, and no other
+    weights = matrix.dequantize()
+    error = kernels.linear(x, matrix) - x @ weights.T
+    assert error.abs().max() < 1e4 / 127 * weights[:, :64].abs().sum(dim=1).max()
+
+
+def test_the_operator_is_registered_with_torch() -> None:
+    matrix = random_matrix(32, 128, bits=4)
+    arguments = (torch.randn(2, 128), 32, matrix.codes, matrix.scales, matrix.codebook, None)
+    torch.library.opcheck(torch.ops.qwen7b.linear.default, arguments)
+
+
+@pytest.mark.parametrize("count", [0, -1, 257, 2.5, True])
+def test_threads_out_of_range(count: object) -> None:
+    with pytest.raises(SettingError, match="threads"):
+        kernels.set_num_threads(count)  # type: ignore[arg-type]
+
+
+def test_instruction_sets_that_are_not_there() -> None:
+    with pytest.raises(SettingError, match="must be one of"):
+        kernels.use_instruction_set("mmx")
+    missing = "avx2" if kernels.instruction_set() == "neon" else "neon"
+    with pytest.raises(SettingError, match=f"no {missing}"):
+        kernels.use_instruction_set(missing)
+    assert kernels.instruction_set() != missing
+
+
+def test_limits_are_of_this_world() -> None:
+    limits = kernels.measure_limits()
+    assert limits is not None
+    assert 1e8 < limits.read_bytes_per_second < 1e13
+    assert 1e8 < limits.int8_ops_per_second < 1e15

@@ -1,0 +1,79 @@
+"""The library in a process of its own: missing, damaged, after a fork, and on other processors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qwen7b import kernels
+
+KERNELS = Path(__file__).parents[2] / "kernels"
+PRODUCT = """
+import sys, warnings, torch
+sys.path.insert(0, {tests!r})
+from packed import random_matrix
+from qwen7b import kernels
+torch.manual_seed(0)
+matrix, x = random_matrix(32, 128, bits=4), torch.randn(3, 128)
+"""
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PRODUCT.format(tests=str(Path(__file__).parents[1])) + program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("content", [None, b"no library"])
+def test_without_the_library_the_reference_runs_with_one_warning(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "kernels.so"
+    if content is not None:
+        path.write_bytes(content)
+    program = "for _ in range(2): print(torch.equal(kernels.linear(x, matrix), kernels.linear_reference(x, matrix)))"
+    result = run(program, QWEN7B_KERNELS=str(path))
+    assert result.stdout.split() == ["True", "True"]
+    assert result.stderr.count("without its native kernels") == 1
+
+
+def test_the_library_can_be_left_out() -> None:
+    result = run(
+        "print(kernels.instruction_set(), kernels.num_threads(), kernels.measure_limits())", QWEN7B_KERNELS="none"
+    )
+    assert (result.stdout, result.stderr) == ("None None None\n", "")
+
+
+@pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    program = """
+import os
+kernels.set_num_threads(3)
+before = kernels.linear(x, matrix)
+warnings.simplefilter("ignore")
+if (child := os.fork()) == 0:
+    os._exit(0 if torch.equal(kernels.linear(x, matrix), before) else 1)
+print(os.waitpid(child, 0)[1], torch.equal(kernels.linear(x, matrix), before))
+"""
+    assert run(program).stdout == "0 True\n"
+
+
+def test_neon_in_an_emulator(tmp_path: Path) -> None:
+    compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+    if compiler is None or emulator is None:
+        pytest.skip("needs aarch64-linux-gnu-g++ and qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)")
+    sources = [KERNELS / f"{name}.cpp" for name in ("self_test", "library", "pool", "set_scalar", "set_neon")]
+    program = tmp_path / "self_test"
+    flags = ["-std=c++17", "-O1", "-static", "-DQWEN7B_ARM", "-march=armv8.2-a+dotprod+fp16"]
+    subprocess.run([compiler, *flags, *map(str, sources), "-o", str(program), "-lpthread"], check=True, timeout=300)
+    result = subprocess.run([emulator, "-cpu", "max", str(program)], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout
+    assert "neon layers" in result.stdout

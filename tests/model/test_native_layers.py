@@ -1,0 +1,126 @@
+"""Packed models: the native layers and the cache against their readable twins, and what must not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from packed import random_model
+from qwen7b import kernels
+from qwen7b.model import Cache, Transformer, transformer
+from qwen7b.model.packed_cache import PackedCache
+
+needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+Hidden = Callable[..., torch.Tensor]
+
+
+@pytest.fixture
+def by_reference(monkeypatch: pytest.MonkeyPatch) -> Callable[[Transformer, Hidden], torch.Tensor]:
+    def run(model: Transformer, compute: Hidden) -> torch.Tensor:
+        with monkeypatch.context() as patch:
+            patch.setattr(transformer, "native_layers", lambda _: None)
+            return compute(model)
+
+    return run
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "changes", [{}, {"head_size": 48}, {"head_size": 64, "num_heads": 3, "num_kv_heads": 3}], ids=str
+)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_native_layers_equal_the_reference(
+    by_reference, changes: dict[str, int], dtype: torch.dtype, bits: int
+) -> None:  # type: ignore[no-untyped-def]
+    model = random_model(bits=bits, **changes)
+    model.cache_dtype = dtype
+    ids = torch.randint(0, 320, (2, 30))
+
+    def compute(model: Transformer) -> torch.Tensor:  # ragged, across the trained length of 24, then a step
+        cache = model.new_cache(batch_size=2, max_length=40)
+        first = model.hidden(ids, cache=cache, lengths=[30, 11])
+        second = model.hidden(ids[:, :1], cache=cache)
+        return torch.cat((first[0], first[1, :11], second[:, 0]))
+
+    found, expected = compute(model), by_reference(model, compute)
+    errors = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    # Where noise of the last bit decides how a number is rounded to int8, all later roundings may go another way.
+    assert errors.max() < 0.03
+    assert errors.quantile(0.2) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
+@torch.inference_mode()
+def test_a_packed_cache_is_close_to_none(dtype: torch.dtype) -> None:
+    model = random_model()
+    model.cache_dtype = dtype
+    ids = torch.randint(0, 320, (1, 60))
+    found = model.hidden(ids, cache=model.new_cache(max_length=64))
+    assert error(found, model.hidden(ids)) < (0.03 if dtype == torch.int8 else 0.01)
+
+
+@needs_library
+@torch.inference_mode()
+def test_neither_threads_nor_neighbours_nor_chunks_matter() -> None:
+    model = random_model(trained_length=512)
+    ids = torch.randint(0, 320, (3, 300))
+    alone = model.hidden(ids[:1], cache=model.new_cache(max_length=300))
+    before = kernels.num_threads()
+    assert before is not None
+    for count in (1, 3, 16):
+        kernels.set_num_threads(count)
+        assert torch.equal(model.hidden(ids[:1], cache=model.new_cache(max_length=300)), alone)
+        assert torch.equal(model.hidden(ids, cache=model.new_cache(batch_size=3, max_length=333))[:1], alone)
+        cache = model.new_cache(max_length=320)
+        chunks = [model.hidden(chunk, cache=cache) for chunk in ids[:1].split([1, 2, 140, 1, 33, 122, 1], dim=1)]
+        assert torch.equal(torch.cat(chunks, dim=1), alone)
+    kernels.set_num_threads(before)
+
+
+@torch.inference_mode()
+def test_steps_across_the_trained_length_equal_one_pass() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 60))
+    cache = model.new_cache(max_length=60)
+    for step in ids.split(1, dim=1):
+        last = model.hidden(step, cache=cache)
+    assert error(last[:, -1], model.hidden(ids, cache=model.new_cache(max_length=60))[:, -1]) < 1e-5
+
+
+@torch.inference_mode()
+def test_selecting_rows_takes_scales_along() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (3, 20))
+    cache = model.new_cache(batch_size=3, max_length=30)
+    model.hidden(ids, cache=cache)
+    chosen = cache.select([2, 0])
+    assert isinstance(chosen, PackedCache)
+    expected = model.hidden(ids[:, :1], cache=cache)
+    assert torch.equal(model.hidden(ids[[2, 0], :1], cache=chosen), expected[[2, 0]])
+
+
+def test_heads_that_do_not_fit_the_blocks_have_an_ordinary_cache() -> None:
+    model = random_model(head_size=24)
+    cache = model.new_cache(max_length=8)
+    assert type(cache) is Cache and cache.tensors["keys"].dtype == torch.float32
+    with torch.inference_mode():
+        assert model(torch.tensor([[1, 2]]), cache=cache).isfinite().all()
+
+
+@needs_library
+@torch.inference_mode()
+def test_replaced_weights_are_noticed() -> None:
+    model, other = random_model(), random_model()
+    ids = torch.randint(0, 320, (1, 9))
+    model.hidden(ids, cache=model.new_cache(max_length=9))
+    model.load_state_dict(other.state_dict(), assign=True)
+    expected = other.hidden(ids, cache=other.new_cache(max_length=9))
+    assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=9)), expected)
