@@ -95,10 +95,73 @@ struct Query {
     int64_t first, last;
 };
 
+// Several sums go on side by side, or each would wait for the one before it; fewer where there are many queries.
+template <int count> constexpr int abreast = count == 1 ? 4 : count < 4 ? 2 : 1;
+
+// scores[q] of the positions in `blocks` blocks.
+template <int bits, int count, int blocks>
+static void score(const Head &head, int64_t block, const float *const *vectors, float *const *scores) {
+    const int64_t size = head.head_size, span = scale_span(size), spans = size / span;
+    Floats totals[count][blocks];
+    each<count>([&](auto q) { each<blocks>([&](auto b) { totals[q][b] = zeros(); }); });
+    for (int64_t s = 0; s < spans; s++) {
+        Floats sums[count][blocks];
+        each<count>([&](auto q) { each<blocks>([&](auto b) { sums[q][b] = zeros(); }); });
+        for (int64_t d = s * span; d < (s + 1) * span; d++) {
+            Floats keys[blocks];
+            each<blocks>([&](auto b) {
+                const int64_t at = ((block + b) * size + d) * lanes;
+                if constexpr (bits == 8) keys[b] = load_int8(head.keys8 + at);
+                else keys[b] = load_half(head.keys16 + at);
+            });
+            each<count>([&](auto q) {
+                const Floats number = all(vectors[q][d]);
+                each<blocks>([&](auto b) { sums[q][b] = fma(keys[b], number, sums[q][b]); });
+            });
+        }
+        each<blocks>([&](auto b) {  // the values of these positions come next
+            const int64_t at = ((block + b) * size + s * span) * lanes;
+            if constexpr (bits == 8) prefetch(head.values8 + at, span * lanes);
+            else prefetch(head.values16 + at, 2 * span * lanes);
+            const Floats scale = bits == 8 ? load_half(head.key_scales + ((block + b) * spans + s) * lanes) : all(1);
+            each<count>([&](auto q) { totals[q][b] = fma(sums[q][b], scale, totals[q][b]); });
+        });
+    }
+    each<count>([&](auto q) { each<blocks>([&](auto b) { store(scores[q] + b * lanes, totals[q][b]); }); });
+}
+
+// parts[q].mixed from axis d on, `vectors` times 16 axes: the positions' values, weighted.
+template <int bits, int count, int vectors>
+static void mix(const Head &head, int64_t d, int64_t from, int64_t to, const float (*weights)[max_head_size / 16][chunk], Partial *parts) {
+    const int64_t size = head.head_size, span = scale_span(size), start = from / chunk * chunk;
+    Floats mixed[count][vectors];
+    each<count>([&](auto q) { each<vectors>([&](auto v) { mixed[q][v] = zeros(); }); });
+    for (int64_t position = from; position < to; position++) {
+        if (d == 0) {  // and then the keys of the next chunk
+            const int64_t ahead = (position + chunk) * size;
+            if constexpr (bits == 8) prefetch(head.keys8 + ahead, size);
+            else prefetch(head.keys16 + ahead, 2 * size);
+        }
+        Floats values[vectors];
+        each<vectors>([&](auto v) {
+            const int64_t at = position * size + d + v * lanes;
+            if constexpr (bits == 8) values[v] = load_int8(head.values8 + at);
+            else values[v] = load_half(head.values16 + at);
+        });
+        each<count>([&](auto q) {
+            each<vectors>([&](auto v) {
+                const int64_t s = bits == 8 ? (d + v * lanes) / span : 0;
+                mixed[q][v] = fma(values[v], all(weights[q][s][position - start]), mixed[q][v]);
+            });
+        });
+    }
+    each<count>([&](auto q) { each<vectors>([&](auto v) { store(parts[q].mixed + d + v * lanes, mixed[q][v]); }); });
+}
+
 // Of `count` queries, the parts that positions start..start+chunk give.
 template <int bits, int count>
 static void attend(const Head &head, int64_t start, const Query *queries, Partial *parts) {
-    const int64_t size = head.head_size, span = scale_span(size), spans = size / span;
+    const int64_t size = head.head_size, spans = size / scale_span(size);
     int64_t from = start + chunk, to = start;
     for (int q = 0; q < count; q++) {
         from = queries[q].first < from ? queries[q].first : from;
@@ -106,64 +169,47 @@ static void attend(const Head &head, int64_t start, const Query *queries, Partia
     }
     from = from > start ? from / lanes * lanes : start;
     to = to < start + chunk ? to : start + chunk;
-    alignas(64) float scores[count][chunk], weights[count][chunk];
-    Floats most[count];
+
+    alignas(64) float weights[count][max_head_size / 16][chunk];  // one copy for each span of scales
     const float *vectors[count];
-    each<count>([&](auto q) { most[q] = all(-INFINITY), vectors[q] = queries[q].vector; });
-    for (int64_t position = from; position < to; position += lanes) {
-        const int64_t block = position / lanes;
-        Floats dots[count];
-        each<count>([&](auto q) { dots[q] = zeros(); });
-        for (int64_t s = 0; s < spans; s++) {
-            const Floats scale = bits == 8 ? load_half(head.key_scales + (block * spans + s) * lanes) : zeros();
-            for (int64_t d = s * span; d < (s + 1) * span; d++) {
-                Floats key;
-                if constexpr (bits == 8) key = mul(load_int8(head.keys8 + (block * size + d) * lanes), scale);
-                else key = load_half(head.keys16 + (block * size + d) * lanes);
-                each<count>([&](auto q) { dots[q] = fma(key, all(vectors[q][d]), dots[q]); });
-            }
+    for (int q = 0; q < count; q++) vectors[q] = queries[q].vector;
+    constexpr int blocks = abreast<count>;
+    for (int64_t position = from; position < to;) {
+        float *scores[count];
+        for (int q = 0; q < count; q++) scores[q] = weights[q][0] + (position - start);
+        if (position + blocks * lanes <= to) {
+            score<bits, count, blocks>(head, position / lanes, vectors, scores);
+            position += blocks * lanes;
+        } else {
+            score<bits, count, 1>(head, position / lanes, vectors, scores);
+            position += lanes;
         }
-        each<count>([&](auto q) {
-            float *row = scores[q] + (position - start);
-            store(row, dots[q]);
-            if (position < queries[q].first || position + lanes > queries[q].last)
-                for (int64_t i = 0; i < lanes; i++)
-                    if (position + i < queries[q].first || position + i >= queries[q].last) row[i] = -INFINITY;
-            most[q] = max(most[q], load(row));
-        });
     }
+    const int64_t end = round_up(to, lanes);
     for (int q = 0; q < count; q++) {
-        parts[q].most = max(most[q]);
+        float *scores = weights[q][0] - start;
+        for (int64_t position = from; position < queries[q].first && position < end; position++) scores[position] = -INFINITY;
+        for (int64_t position = queries[q].last > from ? queries[q].last : from; position < end; position++) scores[position] = -INFINITY;
+        Floats most = all(-INFINITY), total = zeros();
+        for (int64_t position = from; position < end; position += lanes) most = max(most, load(scores + position));
+        parts[q].most = max(most);
         const Floats highest = all(parts[q].most == -INFINITY ? 0 : parts[q].most);
-        Floats total = zeros();
-        for (int64_t i = from - start; i < to - start; i += lanes) {
-            const Floats weight = exponential(sub(load(scores[q] + i), highest));
-            store(scores[q] + i, weight);
+        for (int64_t position = from; position < end; position += lanes) {
+            const Floats weight = exponential(sub(load(scores + position), highest));
+            store(scores + position, weight);
             total = add(total, weight);
         }
         parts[q].total = sum(total);
-    }
-    for (int64_t s = 0; s < spans; s++) {
-        float(*used)[chunk] = scores;
-        if constexpr (bits == 8) {
-            for (int64_t i = from - start; i < to - start; i += lanes) {
-                const Floats scale = load_half(head.value_scales + ((start + i) / lanes * spans + s) * lanes);
-                for (int q = 0; q < count; q++) store(weights[q] + i, mul(load(scores[q] + i), scale));
-            }
-            used = weights;
-        }
-        for (int64_t d = s * span; d < (s + 1) * span; d += lanes) {
-            Floats mixed[count];
-            each<count>([&](auto q) { mixed[q] = zeros(); });
-            for (int64_t position = from; position < to; position++) {
-                Floats value;
-                if constexpr (bits == 8) value = load_int8(head.values8 + position * size + d);
-                else value = load_half(head.values16 + position * size + d);
-                each<count>([&](auto q) { mixed[q] = fma(value, all(used[q][position - start]), mixed[q]); });
-            }
-            each<count>([&](auto q) { store(parts[q].mixed + d, mixed[q]); });
+        if (bits == 16) continue;
+        for (int64_t position = from; position < end; position += lanes) {
+            const Floats weight = load(scores + position);
+            for (int64_t s = spans; s-- > 0;)
+                store(weights[q][s] + (position - start), mul(weight, load_half(head.value_scales + (position / lanes * spans + s) * lanes)));
         }
     }
+    int64_t d = 0;
+    for (; d + blocks * lanes <= size; d += blocks * lanes) mix<bits, count, blocks>(head, d, from, to, weights, parts);
+    for (; d < size; d += lanes) mix<bits, count, 1>(head, d, from, to, weights, parts);
 }
 
 template <int bits> static void attend(const Head &head, int64_t start, const Query *queries, int count, Partial *parts) {

@@ -4,7 +4,7 @@
 
 constexpr int64_t group = 64, lanes = 16;
 // Rows of x from which a panel of weights is unpacked once for all of them; below, weights are unpacked in registers.
-constexpr int64_t panel_from = 24;
+constexpr int64_t panel_from = 64;
 constexpr int direct_rows = 8;
 constexpr int64_t prefetch_distance = 4096;
 
@@ -14,9 +14,9 @@ constexpr int64_t prefetch_distance = 4096;
 #define NOT_INLINED
 #endif
 
-inline void prefetch(const uint8_t *from, int64_t num_bytes) {
+inline void prefetch(const void *from, int64_t num_bytes) {
 #if defined(__GNUC__)
-    for (int64_t ahead = 0; ahead < num_bytes; ahead += 64) __builtin_prefetch(from + ahead);
+    for (int64_t ahead = 0; ahead < num_bytes; ahead += 64) __builtin_prefetch((const char *)from + ahead);
 #else
     (void)from, (void)num_bytes;
 #endif
@@ -68,59 +68,60 @@ template <int64_t bits> inline const uint8_t *block_codes(const qwen7b_matrix &m
     return m.codes + block * num_groups * (lanes * group * bits / 8);
 }
 
-// sums[row] += one block of 16 outputs, for `count` rows of x.
-template <int64_t bits, int count>
-static void multiply_block(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, Floats *sums) {
-    constexpr int64_t stride = lanes * group * bits / 8;
-    const int64_t num_groups = x.num_groups;
+// A few blocks of 16 outputs for `count` rows of x: sums[row][block]. Weights are unpacked in registers.
+template <int64_t bits, int blocks, int count>
+static void multiply_directly(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, Floats (*sums)[blocks]) {
+    constexpr int64_t step = lanes * group * bits / 8;
+    const int64_t num_groups = x.num_groups, stride = num_groups * group;
     const uint8_t *codes = block_codes<bits>(m, block, num_groups);
     const uint16_t *scales = m.scales + block * num_groups * lanes;
     const Table table = bits == 4 ? load_table(m.codebook) : Table{};
-    const int8_t *x_codes = x.codes + row * num_groups * group;
+    const int8_t *x_codes = x.codes + row * stride;
     const float *x_scales = x.scales + row * num_groups;
     const int32_t *x_sums = x.sums + row * num_groups;
-    Floats totals[count];
-    each<count>([&](auto r) { totals[r] = zeros(); });
-    for (int64_t g = 0; g < num_groups; g++, codes += stride, scales += lanes) {
-        Ints dots[count];
-        each<count>([&](auto r) { dots[r] = start(x_sums[r * num_groups + g]); });
-        prefetch(codes + prefetch_distance, stride);
+    Floats totals[count][blocks];
+    each<count>([&](auto r) { each<blocks>([&](auto b) { totals[r][b] = zeros(); }); });
+    for (int64_t g = 0; g < num_groups; g++, codes += step, scales += lanes) {
+        Ints dots[count][blocks];
+        each<count>([&](auto r) { each<blocks>([&](auto b) { dots[r][b] = start(x_sums[r * num_groups + g]); }); });
+        each<blocks>([&](auto b) { prefetch(codes + b * num_groups * step + prefetch_distance, step); });
         const int8_t *inputs = x_codes + g * group;
-        if constexpr (bits == 4) {
-            for (int64_t quad = 0; quad < group; quad += 8) {
-                Codes low, high;
-                load_codes(codes + quad * 8, table, low, high);
-                each<count>([&](auto r) {
-                    dots[r] = dot(dots[r], low, inputs + r * num_groups * group + quad);
-                    dots[r] = dot(dots[r], high, inputs + r * num_groups * group + quad + 4);
-                });
-            }
-        } else {
-            for (int64_t quad = 0; quad < group; quad += 4) {
-                const Codes low = load_codes(codes + quad * 16);
-                each<count>([&](auto r) { dots[r] = dot(dots[r], low, inputs + r * num_groups * group + quad); });
-            }
+        for (int64_t quad = 0; quad < group; quad += 32 / bits) {
+            Codes low[blocks], high[blocks];
+            each<blocks>([&](auto b) {
+                const uint8_t *from = codes + b * num_groups * step + quad * lanes * bits / 8;
+                if constexpr (bits == 4) load_codes(from, table, low[b], high[b]);
+                else low[b] = load_codes(from);
+            });
+            each<count>([&](auto r) {
+                each<blocks>([&](auto b) { dots[r][b] = dot(dots[r][b], low[b], inputs + r * stride + quad); });
+                if constexpr (bits == 4)
+                    each<blocks>([&](auto b) { dots[r][b] = dot(dots[r][b], high[b], inputs + r * stride + quad + 4); });
+            });
         }
-        const Floats weight_scales = load_half(scales);
-        each<count>([&](auto r) {
-            totals[r] = fma(to_floats(dots[r]), mul(weight_scales, all(x_scales[r * num_groups + g])), totals[r]);
+        each<blocks>([&](auto b) {
+            const Floats weight_scales = load_half(scales + b * num_groups * lanes);
+            each<count>([&](auto r) {
+                totals[r][b] = fma(to_floats(dots[r][b]), mul(weight_scales, all(x_scales[r * num_groups + g])), totals[r][b]);
+            });
         });
     }
-    each<count>([&](auto r) { sums[r] = totals[r]; });
+    each<count>([&](auto r) { each<blocks>([&](auto b) { sums[r][b] = totals[r][b]; }); });
 }
 
 // The same for any number of rows up to direct_rows.
-template <int64_t bits>
-static void multiply_block(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, int count, Floats *sums) {
+template <int64_t bits, int blocks>
+static void multiply_directly(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, int count,
+                              Floats (*sums)[blocks]) {
     switch (count) {
-    case 1: return multiply_block<bits, 1>(m, block, x, row, sums);
-    case 2: return multiply_block<bits, 2>(m, block, x, row, sums);
-    case 3: return multiply_block<bits, 3>(m, block, x, row, sums);
-    case 4: return multiply_block<bits, 4>(m, block, x, row, sums);
-    case 5: return multiply_block<bits, 5>(m, block, x, row, sums);
-    case 6: return multiply_block<bits, 6>(m, block, x, row, sums);
-    case 7: return multiply_block<bits, 7>(m, block, x, row, sums);
-    default: return multiply_block<bits, 8>(m, block, x, row, sums);
+    case 1: return multiply_directly<bits, blocks, 1>(m, block, x, row, sums);
+    case 2: return multiply_directly<bits, blocks, 2>(m, block, x, row, sums);
+    case 3: return multiply_directly<bits, blocks, 3>(m, block, x, row, sums);
+    case 4: return multiply_directly<bits, blocks, 4>(m, block, x, row, sums);
+    case 5: return multiply_directly<bits, blocks, 5>(m, block, x, row, sums);
+    case 6: return multiply_directly<bits, blocks, 6>(m, block, x, row, sums);
+    case 7: return multiply_directly<bits, blocks, 7>(m, block, x, row, sums);
+    default: return multiply_directly<bits, blocks, 8>(m, block, x, row, sums);
     }
 }
 
@@ -144,41 +145,34 @@ static void unpack_panel(const qwen7b_matrix &m, int64_t block, int64_t num_grou
     }
 }
 
-// dots[row][block] of one group. A function of its own, or the compiler runs out of registers for what follows it.
 template <int blocks, int count>
-NOT_INLINED static void multiply_group(const uint8_t *panel, const int8_t *inputs, int64_t stride, Ints (*dots)[blocks]) {
-    Ints held[count][blocks];
-    each<count>([&](auto r) { each<blocks>([&](auto b) { held[r][b] = dots[r][b]; }); });
-    for (int64_t quad = 0; quad < group; quad += 4, panel += blocks * 64) {
-        Codes codes[blocks];
-        each<blocks>([&](auto b) { codes[b] = load_panel(panel + b * 64); });
-        each<count>([&](auto r) {
-            each<blocks>([&](auto b) { held[r][b] = dot(held[r][b], codes[b], inputs + r * stride + quad); });
-        });
-    }
-    each<count>([&](auto r) { each<blocks>([&](auto b) { dots[r][b] = held[r][b]; }); });
-}
-
-template <int blocks, int count>
-static void multiply_panel(const qwen7b_matrix &m, int64_t block, const uint8_t *panel, const Activations &x, int64_t row,
-                           Floats (*sums)[blocks]) {
-    const int64_t num_groups = x.num_groups;
-    const int8_t *x_codes = x.codes + row * num_groups * group;
+NOT_INLINED static void multiply_panel(const qwen7b_matrix &m, int64_t block, const uint8_t *panel, const Activations &x,
+                                       int64_t row, Floats (*sums)[blocks]) {
+    const int64_t num_groups = x.num_groups, stride = num_groups * group;
+    const int8_t *x_codes = x.codes + row * stride;
     const float *x_scales = x.scales + row * num_groups;
     const int32_t *x_sums = x.sums + row * num_groups;
-    for (int r = 0; r < count; r++)
-        for (int b = 0; b < blocks; b++) sums[r][b] = zeros();
-    for (int64_t g = 0; g < num_groups; g++, panel += blocks * group * lanes) {
+    const uint16_t *scales = m.scales + block * num_groups * lanes;
+    Floats totals[count][blocks];
+    each<count>([&](auto r) { each<blocks>([&](auto b) { totals[r][b] = zeros(); }); });
+    for (int64_t g = 0; g < num_groups; g++) {
         Ints dots[count][blocks];
-        for (int r = 0; r < count; r++)
-            for (int b = 0; b < blocks; b++) dots[r][b] = start(x_sums[r * num_groups + g]);
-        multiply_group<blocks, count>(panel, x_codes + g * group, num_groups * group, dots);
-        for (int b = 0; b < blocks; b++) {
-            const Floats weight_scales = load_half(m.scales + ((block + b) * num_groups + g) * lanes);
-            for (int r = 0; r < count; r++)
-                sums[r][b] = fma(to_floats(dots[r][b]), mul(weight_scales, all(x_scales[r * num_groups + g])), sums[r][b]);
+        each<count>([&](auto r) { each<blocks>([&](auto b) { dots[r][b] = start(x_sums[r * num_groups + g]); }); });
+        for (int64_t quad = 0; quad < group; quad += 4, panel += blocks * 64) {
+            Codes codes[blocks];
+            each<blocks>([&](auto b) { codes[b] = load_panel(panel + b * 64); });
+            each<count>([&](auto r) {
+                each<blocks>([&](auto b) { dots[r][b] = dot(dots[r][b], codes[b], x_codes + r * stride + g * group + quad); });
+            });
         }
+        each<blocks>([&](auto b) {
+            const Floats weight_scales = load_half(scales + (b * num_groups + g) * lanes);
+            each<count>([&](auto r) {
+                totals[r][b] = fma(to_floats(dots[r][b]), mul(weight_scales, all(x_scales[r * num_groups + g])), totals[r][b]);
+            });
+        });
     }
+    each<count>([&](auto r) { each<blocks>([&](auto b) { sums[r][b] = totals[r][b]; }); });
 }
 
 // Blocks first..first+blocks of the outputs of all rows of x: emit(row, block, sums) for each.
@@ -200,6 +194,17 @@ static void multiply_through_panel(const qwen7b_matrix &m, int64_t block, const 
     }
 }
 
+template <int64_t bits, int blocks, class Emit>
+static void multiply_few(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t num_rows, Emit emit) {
+    for (int64_t row = 0; row < num_rows; row += direct_rows) {
+        Floats sums[direct_rows][blocks];
+        const int count = (int)(num_rows - row < direct_rows ? num_rows - row : direct_rows);
+        multiply_directly<bits, blocks>(m, block, x, row, count, sums);
+        for (int r = 0; r < count; r++)
+            for (int b = 0; b < blocks; b++) emit(row + r, block + b, sums[r][b]);
+    }
+}
+
 template <int64_t bits, class Emit>
 static void multiply_blocks(const qwen7b_matrix &m, int64_t first, int64_t last, const Activations &x, int64_t num_rows,
                             uint8_t *panel, Emit emit) {
@@ -210,13 +215,11 @@ static void multiply_blocks(const qwen7b_matrix &m, int64_t first, int64_t last,
         for (; block < last; block++) multiply_through_panel<bits, 1>(m, block, x, num_rows, panel, emit);
         return;
     }
-    for (int64_t block = first; block < last; block++)
-        for (int64_t row = 0; row < num_rows; row += direct_rows) {
-            Floats sums[direct_rows];
-            const int count = (int)(num_rows - row < direct_rows ? num_rows - row : direct_rows);
-            multiply_block<bits>(m, block, x, row, count, sums);
-            for (int r = 0; r < count; r++) emit(row + r, block, sums[r]);
-        }
+    int64_t block = first;
+    if (num_rows > 2)  // several blocks share what is read of x
+        for (; block + direct_blocks <= last; block += direct_blocks)
+            multiply_few<bits, direct_blocks>(m, block, x, num_rows, emit);
+    for (; block < last; block++) multiply_few<bits, 1>(m, block, x, num_rows, emit);
 }
 
 // emit(row, block, sums) for blocks first..last of the matrix and all rows of x.

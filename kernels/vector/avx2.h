@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 1, panel_rows = 4;
+constexpr int panel_blocks = 1, panel_rows = 4, direct_blocks = 1;
 
 struct Floats { __m256 a, b; };
 struct Ints { __m256i a, b; };

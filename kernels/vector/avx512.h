@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 2, panel_rows = 12;  // 24 accumulators of 32 registers
+constexpr int panel_blocks = 2, panel_rows = 6, direct_blocks = 2;  // 24 of 32 registers hold sums
 
 struct Floats { __m512 v; };
 struct Ints { __m512i v; };

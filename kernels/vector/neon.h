@@ -3,7 +3,7 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 1, panel_rows = 5;
+constexpr int panel_blocks = 1, panel_rows = 5, direct_blocks = 1;
 
 struct Floats { float32x4_t v[4]; };
 struct Ints { int32x4_t v[4]; };

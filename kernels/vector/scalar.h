@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-constexpr int panel_blocks = 1, panel_rows = 4;
+constexpr int panel_blocks = 1, panel_rows = 4, direct_blocks = 1;
 
 struct Floats { float v[16]; };
 struct Ints { int32_t v[16]; };

@@ -24,9 +24,8 @@ _MANY_ROWS = 32
 class NativeLayers:
     """The layers' addresses, in the structures that the library reads. The tensors belong to the model."""
 
-    def __init__(self, model: Transformer, tensors: list[Tensor]) -> None:
+    def __init__(self, model: Transformer) -> None:
         config = model.config
-        self.tensors = tensors
         layers = [_layer(cast(Layer, layer)) for layer in model.layers]
         self.model = native.Model(
             num_layers=config.num_layers,
@@ -84,20 +83,19 @@ def native_layers(model: Transformer) -> NativeLayers | None:
     if model.device.type != "cpu" or native.library() is None:
         return None
     known = _KNOWN.get(model)
-    tensors = _tensors(model)
-    if known is None or list(map(id, known.tensors)) != list(map(id, tensors)):
-        known = _KNOWN[model] = NativeLayers(model, tensors)
+    if known is None:
+        known = _KNOWN[model] = NativeLayers(model)
     return known
+
+
+def forget(model: Transformer) -> None:
+    """The model has other tensors than before."""
+    _KNOWN.pop(model, None)
 
 
 def _linears(layer: Layer) -> list[PackedLinear]:
     attention, forward = layer.attention, layer.feed_forward
     return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
-
-
-def _tensors(model: Transformer) -> list[Tensor]:
-    """All that the structures point to."""
-    return [tensor for layer in model.layers for tensor in (*layer.parameters(), *layer.buffers())]
 
 
 def _layer(layer: Layer) -> native.Layer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError
 from qwen7b.model.cache import Cache, NtkMode
 from qwen7b.model.layers import Layer, Positions, RMSNorm
-from qwen7b.model.native import native_layers
+from qwen7b.model.native import forget, native_layers
 from qwen7b.model.packed_cache import PackedCache, can_pack
 from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
 from qwen7b.quant import PackedLinear
@@ -44,6 +45,14 @@ class Transformer(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.norm.weight.device
+
+    def _apply(self, *args: Any, **options: Any) -> Any:
+        forget(self)
+        return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        forget(self)
+        return super().load_state_dict(*args, **options)
 
     def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
