@@ -18,11 +18,11 @@ import argparse
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from environments import make_environment
 from prompts import PROMPTS
 
 REQUIREMENT = "xllamacpp==2026.10.11549"
@@ -71,15 +71,6 @@ def ask_llama_cpp(python: Path, **question: Any) -> Any:
         return json.loads(replied.read_text())
 
 
-def make_environment(folder: Path) -> Path:
-    """The python of a virtual environment with llama.cpp in it."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", REQUIREMENT], check=True)
-    return python
-
-
 def compare(qwen: Any, prompts: list[list[int]], replies: list[list[dict[str, Any]]]) -> dict[str, Any]:
     """qwen7b over llama.cpp's own tokens, so that every position has the same past."""
     import torch
@@ -122,7 +113,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     import qwen7b
     from qwen7b.weights import convert
 
-    python = make_environment(arguments.venv or work / "xllamacpp")
+    python = make_environment(arguments.venv or work / "xllamacpp", REQUIREMENT)
     qwen = qwen7b.load(arguments.model, dtype=torch.float32)
     prompts = [qwen7b.chat_prompt(qwen.tokenizer, [{"role": "user", "content": prompt}]) for prompt in PROMPTS]
     results: dict[str, Any] = {"llama.cpp": REQUIREMENT, "model": arguments.model}

@@ -55,12 +55,26 @@ def test_loading_options_arrive(run: Run, fake) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
-    assert fake.loaded == {"model": "m.gguf", "device": "cuda:1", "dtype": torch.bfloat16, "offline": True}
+    assert fake.loaded == {
+        "model": "m.gguf",
+        "device": "cuda:1",
+        "dtype": torch.bfloat16,
+        "offline": True,
+        "quantize": None,
+    }
 
 
 def test_without_the_offline_option_the_environment_decides(run: Run, fake) -> None:
     run("complete", "x")
-    assert fake.loaded == {"model": "demo", "device": "cpu", "dtype": None, "offline": None}
+    assert fake.loaded == {"model": "demo", "device": "cpu", "dtype": None, "offline": None, "quantize": None}
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_weights_are_packed_when_asked_for(run: Run, fake, verb: str) -> None:
+    run(verb, "x", "--quantize", "auto")
+    assert fake.loaded["quantize"] == "auto"
+    result = run(verb, "x", "--quantize", "q5")
+    assert result.exit_code == 1 and "'q5' is not one of 'q8', 'q4', 'nf4', 'auto'" in result.stderr
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])

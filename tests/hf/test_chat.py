@@ -53,6 +53,14 @@ def test_chat_equals_our_engine(chatty: Chatty, ours: qwen7b.Qwen, query: str) -
     assert longer == [*history, ("er", second)] and len(history) == 1
 
 
+def test_a_turn_is_kept_out_of_the_history_if_so_asked(chatty: Chatty) -> None:
+    model, tokenizer = chatty
+    response, history = model.chat(tokenizer, "hello", [["a", "b"]], append_history=True, stream=False)
+    assert history == [("a", "b"), ("hello", response)]
+    assert model.chat(tokenizer, "hello", [["a", "b"]], append_history=False) == (response, [("a", "b")])
+    assert model.chat(tokenizer, "hello", None, append_history=False)[1] == []
+
+
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_stream_grows_into_the_response(chatty: Chatty, query: str) -> None:
     model, tokenizer = chatty
@@ -154,8 +162,11 @@ def test_a_base_model_does_not_chat(chatty: Chatty) -> None:
 
 def test_wrong_arguments_are_named(chatty: Chatty) -> None:
     model, tokenizer = chatty
-    with pytest.raises(SettingError, match="chat_stream"):
+    with pytest.raises(SettingError, match="call chat_stream"):
         model.chat(tokenizer, "hello", history=None, stream=True)
+    for history in ([{"role": "user", "content": "hello"}], ["hello", "hi"], [["hello", "hi", "you"]], "ab"):
+        with pytest.raises(PromptError, match="pairs"):
+            model.chat(tokenizer, "hello", history=history)
     with pytest.raises(SettingError, match="QWenTokenizer"):
         model.chat(object(), "hello", history=None)
 

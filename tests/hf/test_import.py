@@ -31,7 +31,7 @@ def test_without_transformers_the_extra_is_named() -> None:
     assert said == "MissingExtraError transformers is not installed: run pip install 'qwen7b[hf]'"
 
 
-@pytest.mark.parametrize("version", ["4.32.0", "5.4.0"])
+@pytest.mark.parametrize("version", ["4.32.0", "5.5.4"])
 def test_a_transformers_of_before_is_named(version: str) -> None:
     said = imported_after(
         f"old = types.ModuleType('transformers'); old.__version__ = {version!r}; sys.modules['transformers'] = old"

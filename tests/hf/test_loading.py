@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,33 @@ def test_a_tied_head(tmp_path: Path) -> None:
     assert torch.allclose(logits(model), load_model(folder)(IDS), atol=1e-5)
 
 
+def test_the_keywords_of_old_scripts(qwen_chat_folder: Path) -> None:
+    """Of cli_demo.py, of the batch example, and of the one with an int8 cache."""
+    pytest.importorskip("accelerate", reason="needs the extra hf")
+    demo = {"trust_remote_code": True, "resume_download": True}
+    tokenizer = AutoTokenizer.from_pretrained(
+        qwen_chat_folder, pad_token="<|extra_0|>", eos_token="<|endoftext|>", padding_side="left", **demo
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        qwen_chat_folder, pad_token_id=tokenizer.pad_token_id, device_map="auto", **demo
+    ).eval()
+    model.generation_config = GenerationConfig.from_pretrained(
+        qwen_chat_folder, pad_token_id=tokenizer.pad_token_id, **demo, do_sample=False, top_p=None, top_k=None
+    )
+    assert model.config.pad_token_id == model.generation_config.pad_token_id == 151646
+    texts = ["hello there, world", "你好"]
+    together = model.generate(torch.LongTensor(tokenizer(texts, padding="longest")["input_ids"]))
+    width = len(tokenizer(texts[0])["input_ids"])
+    for text, row in zip(texts, together, strict=True):
+        ids = torch.LongTensor([tokenizer(text)["input_ids"]])
+        alone = model.generate(ids)[0, ids.shape[1] :]
+        assert torch.equal(row[width:][: len(alone)], alone)
+    with pytest.warns(UserWarning, match="use_cache_quantization is ignored"):
+        AutoModelForCausalLM.from_pretrained(
+            qwen_chat_folder, use_cache_quantization=True, use_cache_kernel=True, use_flash_attn=False
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -136,6 +164,15 @@ def test_a_dtype_that_the_file_names(tmp_path: Path) -> None:
     assert AutoModelForCausalLM.from_pretrained(folder, fp16=False).dtype == torch.float32
     with pytest.raises(SettingError, match="fp16 and fp32|bf16 and fp32"):
         AutoModelForCausalLM.from_pretrained(folder, bf16=True, fp32=True)
+
+
+def test_gptq_is_told_where_to_go(tmp_path: Path) -> None:
+    if find_spec("optimum"):
+        pytest.skip("optimum is installed, so Transformers tries by itself")
+    quantization = {"quant_method": "gptq", "bits": 4, "group_size": 32}
+    folder = tiny.write_folder(tmp_path, {**tiny.V11_CONFIG, "quantization_config": quantization}, tiny.qwen_tensors())
+    with pytest.raises(UnsupportedError, match="use qwen7b.load"):
+        AutoModelForCausalLM.from_pretrained(folder)
 
 
 def test_settings_of_the_config_as_keywords(golden: Path) -> None:
@@ -184,6 +221,7 @@ def test_a_new_model_from_a_config() -> None:
 
 def test_the_text_generation_pipeline(qwen_chat_folder: Path) -> None:
     pipe = pipeline("text-generation", model=str(qwen_chat_folder), dtype=torch.float32, trust_remote_code=True)
+    assert type(pipe.tokenizer) is qwen7b.hf.QWenTokenizer
     settings: dict[str, Any] = {"do_sample": False, "suppress_tokens": list(range(151643, 151936))}
     text = pipe("蒙古国的首都是", **settings)[0]["generated_text"]
     assert text.startswith("蒙古国的首都是") and len(text) > 7

@@ -15,6 +15,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 import qwen7b.hf
+from qwen7b.errors import SettingError
 
 # PEFT, and scripts of before, use the names of before.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
@@ -135,3 +136,15 @@ def test_bitsandbytes_on_a_cpu(wide_folder: Path, quantization: dict[str, Any], 
     rough = logits(model).float()
     assert float((rough - exact).norm() / exact.norm()) < tolerance
     assert model.generate(IDS, attention_mask=torch.ones_like(IDS), max_new_tokens=4, do_sample=False).shape == (2, 24)
+
+
+def test_bits_as_keywords(wide_folder: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra hf")
+    for name, layer in (("load_in_4bit", "Linear4bit"), ("load_in_8bit", "Linear8bitLt")):
+        model = AutoModelForCausalLM.from_pretrained(wide_folder, device_map="cpu", **{name: True})
+        assert type(model.transformer.h[0].attn.c_attn).__name__ == layer
+        with pytest.raises(SettingError, match="contradict"):
+            AutoModelForCausalLM.from_pretrained(
+                wide_folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True), **{name: True}
+            )
+    assert AutoModelForCausalLM.from_pretrained(wide_folder, load_in_8bit=False).dtype == torch.float32

@@ -144,10 +144,17 @@ def test_what_is_nothing(tmp_path: Path) -> None:
         diagnose(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("x")
     assert "neither a checkpoint nor an adapter nor a tokenizer" in only_error(tmp_path)
+    assert "is not a GGUF file" in only_error(tmp_path / "notes.txt")
+    assert diagnose(tmp_path / "notes.txt").kind == "unknown"
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
-    assert "damaged or incomplete" in only_error(tmp_path)
+    assert "damaged or incomplete" in only_error(tmp_path) and diagnose(tmp_path).kind == "GGUF file"
     (tmp_path / "b.gguf").write_bytes(b"GGUF")
     assert "holds several models (a.gguf, b.gguf)" in only_error(tmp_path)
+
+
+def test_a_base_is_for_adapters(folder: Path) -> None:
+    found = diagnose(folder, base=folder)
+    assert any("is no adapter" in warning for warning in warnings_of(found)) and found.is_healthy
 
 
 # --- findings ------------------------------------------------------------------------------------------------------

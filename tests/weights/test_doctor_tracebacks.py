@@ -137,6 +137,47 @@ LINES = [
     ),
     ("code and weights of different dates", "AttributeError: 'QWenConfig' object has no attribute 'n_embd'"),
     ("chat() is gone", "AttributeError: 'Qwen2ForCausalLM' object has no attribute 'chat'"),
+    (
+        "a base model asked to chat",
+        "AssertionError: We detect you are probably using the pretrained model (rather than chat model) for chatting, "
+        'since the chat_format in generation_config is not "chatml".',
+    ),
+    (
+        "chat(stream=True)",
+        "AssertionError: Pass argument `stream` to model.chat() is buggy, deprecated, and marked for removal. Please "
+        "use model.chat_stream(...) instead of model.chat(..., stream=True).",
+    ),
+    ("trust_remote_code", "ModuleNotFoundError: No module named 'transformers_modules.Qwen-7B-Chat'"),
+    (
+        "ModelScope refuses the pipeline",
+        "RuntimeError: Detected plugins or allow_remote field in the model configuration file, but "
+        "trust_remote_code=True was not explicitly set.",
+    ),
+    (
+        "ModelScope refuses the pipeline",
+        "KeyError: 'qwen-chat is not in the pipelines registry group chat. Please make sure the correct version of "
+        "ModelScope library is used.'",
+    ),
+    ("ModelScope refuses the pipeline", "ModuleNotFoundError: No module named 'swift'"),
+    ("ModelScope lacks libraries", "ModuleNotFoundError: No module named 'addict'"),
+    (
+        "ModelScope has no such model",
+        "requests.exceptions.HTTPError: The request resource(model or dataset) does not exist!,",
+    ),
+    (
+        "ModelScope has no such model",
+        "modelscope.hub.errors.NotExistError: The model: qwen/Qwen-7B-Chat has no revision: v1.0.9 (valid tags: [])",
+    ),
+    (
+        "ModelScope's download is damaged",
+        "modelscope.hub.errors.FileIntegrityError: File /home/a/.cache/modelscope/hub/._____temp/qwen/Qwen-7B-Chat/"
+        "model-00002-of-00008.safetensors integrity check failed, the download may be incomplete, please try again.",
+    ),
+    (
+        "ModelScope unreachable",
+        "requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='www.modelscope.cn', port=443): Read timed out. "
+        "(read timeout=60)",
+    ),
     ("BFloat16 on MPS", "TypeError: BFloat16 is not supported on MPS"),
     ("gradio too new", "AttributeError: module 'gradio' has no attribute 'Box'"),
 ]
@@ -163,6 +204,15 @@ def test_a_cause_above_the_last_line_is_found() -> None:
     explained = explain_traceback(traceback("AttributeError: 'NoneType' object has no attribute 'size'", *frames))
     assert explained.line == "AttributeError: 'NoneType' object has no attribute 'size'"
     assert [known.name for known in explained.causes] == ["tuple caches"]
+
+
+def test_what_modelscope_logs_above_a_bare_404_is_found() -> None:
+    log = (
+        "2023-09-20 19:59:22,024 - modelscope - ERROR - Authentication token does not exist, failed to access model "
+        "qwen/Qwen-7B-Chat which may not exist or may be                 private. Please login first.\n"
+    )
+    explained = explain_traceback(log + traceback("requests.exceptions.HTTPError: None"))
+    assert [known.name for known in explained.causes] == ["ModelScope has no such model"]
 
 
 def test_the_last_line_goes_before_harmless_warnings() -> None:

@@ -14,11 +14,14 @@ import typer
 from typer.core import TyperGroup
 
 from qwen7b import __version__
+from qwen7b.cli.bench import bench
 from qwen7b.cli.chat import chat
 from qwen7b.cli.complete import complete
 from qwen7b.cli.convert import convert
 from qwen7b.cli.doctor import doctor
 from qwen7b.cli.models import models, pull
+from qwen7b.cli.perplexity import perplexity
+from qwen7b.cli.quantize import quantize
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.errors import Qwen7bError
 
@@ -50,7 +53,8 @@ def _one_line_errors() -> Iterator[None]:
     except _UsageError as error:
         if error.format_message():  # there is none where a bare command shows its help
             usage = error.ctx.command_path if error.ctx else "qwen7b"
-            typer.echo(f"error: {error.format_message().rstrip('.')}: see {usage} --help", err=True)
+            message = " ".join(error.format_message().split()).rstrip(".")  # choices come a line each
+            typer.echo(f"error: {message}: see {usage} --help", err=True)
             raise typer.Exit(1) from error
         raise
     except OSError as error:
@@ -71,7 +75,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (chat, complete, pull, models, tokenize, convert, doctor):
+for verb in (chat, complete, pull, models, tokenize, convert, quantize, doctor, perplexity, bench):
     app.command()(verb)
 
 

@@ -33,6 +33,7 @@ def chat(
     seed: options.Seed = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -44,7 +45,14 @@ def chat(
     if converse and as_json:
         raise SettingError("--json prints one reply: give a prompt as an argument or on standard input")
     question = "" if converse else read_prompt(prompt)
-    loading = options.Loading(model=model, device=device, dtype=dtype, threads=threads, offline=offline)
+    loading = options.Loading(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        quantize=None if quantize is None else quantize.value,
+    )
     sampling = options.SamplingOptions(
         greedy=greedy,
         temperature=temperature,

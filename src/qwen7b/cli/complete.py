@@ -26,13 +26,21 @@ def complete(
     seed: options.Seed = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Continue a text as it stands; prints only the continuation."""
     text = read_prompt(prompt)
-    loading = options.Loading(model=model, device=device, dtype=dtype, threads=threads, offline=offline)
+    loading = options.Loading(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        quantize=None if quantize is None else quantize.value,
+    )
     sampling = options.SamplingOptions(
         greedy=greedy,
         temperature=temperature,

@@ -23,9 +23,22 @@ class Precision(str, Enum):
     float16 = "float16"
 
 
+class WeightFormat(str, Enum):
+    """Formats that weights can be packed in while loading."""
+
+    q8 = "q8"
+    q4 = "q4"
+    nf4 = "nf4"
+    auto = "auto"
+
+
 Model = Annotated[str, typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[Precision | None, typer.Option("--dtype", help="Number format; by default the device's best.")]
+Quantize = Annotated[
+    WeightFormat | None,
+    typer.Option("--quantize", help="Pack the weights: faster and smaller; auto: as memory allows."),
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -64,22 +77,38 @@ class Loading:
     dtype: Precision | None
     threads: int | None
     offline: bool
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         cores = os.cpu_count() or 1
         if self.threads is not None and not 1 <= self.threads <= cores:
             raise SettingError(f"--threads must lie between 1 and this machine's {cores} cores, found {self.threads}")
 
+    def set_threads(self) -> None:
+        if self.threads is None:
+            return
+        import torch
+
+        from qwen7b import kernels
+
+        torch.set_num_threads(self.threads)
+        kernels.set_num_threads(self.threads)
+
     def load(self) -> Qwen:
         import torch
 
         import qwen7b
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        self.set_threads()
         dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
         # None leaves the environment's own offline switch in force.
-        return qwen7b.load(self.model, device=self.device, dtype=dtype, offline=self.offline or None)
+        return qwen7b.load(
+            self.model,
+            device=self.device,
+            dtype=dtype,
+            offline=self.offline or None,
+            quantize=self.quantize,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,12 +32,13 @@ def load(
     dtype: torch.dtype | str | None = None,
     context_length: int | None = None,
     offline: bool | None = None,
+    quantize: str | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), a checkpoint folder, a .gguf file or a hub id ("Qwen/Qwen-7B-Chat").
 
-    `context_length` replaces the checkpoint's own limit of tokens a sequence. `dtype` as for `load_model`. With
-    `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
-    see `errors.py`.
+    `context_length` replaces the checkpoint's own limit of tokens a sequence. `dtype` and `quantize` as for
+    `load_model`; packed weights are kept in the cache for the next start. With `offline` nothing is fetched (default:
+    the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -48,7 +49,7 @@ def load(
     tokenizer = load_tokenizer(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     return Qwen(
-        load_model(checkpoint, dtype=dtype, device=device),
+        load_model(checkpoint, dtype=dtype, device=device, quantize=quantize, keep=True),
         tokenizer,
         generation=checkpoint.generation,
         context_length=context_length,

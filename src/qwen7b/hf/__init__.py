@@ -20,10 +20,11 @@ try:
 except ImportError as error:
     raise MissingExtraError("transformers", extra="hf") from error
 
-# The first release in which a class of ours goes before the checkpoint's own code.
-if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 5):
+# Up to 5.4 the checkpoint's own code goes before a class of ours where the user trusts it; 5.5 loads the folder of an
+# adapter without the adapter, unless the decoder within the model is called "model".
+if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 6):
     raise UnsupportedError(
-        f"qwen7b.hf needs transformers 5.5 or newer, found {transformers.__version__}: run pip install -U 'qwen7b[hf]'"
+        f"qwen7b.hf needs transformers 5.6 or newer, found {transformers.__version__}: run pip install -U 'qwen7b[hf]'"
     )
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig

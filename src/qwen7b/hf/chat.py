@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -35,11 +35,13 @@ class ChatMixin:
         query: str,
         history: History | None = None,
         system: str = DEFAULT_SYSTEM_PROMPT,
+        append_history: bool = True,
+        stream: bool = False,
         stop_words_ids: Sequence[Sequence[int]] | None = None,
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> tuple[str, list[tuple[str, str]]]:
-        """The response to `query`, and a new history that ends with the two.
+        """The response to `query`, and a new history that ends with the two, unless `append_history` is false.
 
         The oldest turns are dropped whole once the history has `max_window_size` tokens (of `kwargs`, else of the
         generation config). A response ends at a control token of ChatML, at <|endoftext|>, or after one of
@@ -48,12 +50,15 @@ class ChatMixin:
 
         >>> response, history = model.chat(tokenizer, "你好", history=None)  # doctest: +SKIP
         """
+        if stream:
+            raise SettingError("chat does not stream: call chat_stream(tokenizer, query, history) instead")
         call, prompt = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
         made = call()[0, len(prompt) :].tolist()
         plain = tokenizer.plain_tokenizer
         reply = takewhile(lambda token_id: token_id not in plain.stop_ids, made)
         response = plain.decode(reply, skip_control=True).strip()
-        return response, [*((asked, answered) for asked, answered in history or ()), (query, response)]
+        turns = [(asked, answered) for asked, answered in history or ()]
+        return response, [*turns, (query, response)] if append_history else turns
 
     def chat_stream(
         self,
@@ -62,6 +67,7 @@ class ChatMixin:
         history: History | None = None,
         system: str = DEFAULT_SYSTEM_PROMPT,
         stop_words_ids: Sequence[Sequence[int]] | None = None,
+        logits_processor: LogitsProcessorList | None = None,
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> Generator[str, None, None]:
@@ -69,6 +75,7 @@ class ChatMixin:
 
         >>> for response in model.chat_stream(tokenizer, "你好", history=None): print(response)  # doctest: +SKIP
         """
+        kwargs["logits_processor"] = logits_processor
         call, _ = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
         return _growing_text(stream_tokens(call), tokenizer)
 
@@ -88,8 +95,6 @@ class ChatMixin:
                 f"chat needs a QWenTokenizer or QWenTokenizerFast, found {type(tokenizer).__name__}: load it by "
                 "AutoTokenizer.from_pretrained after import qwen7b.hf"
             )
-        if "stream" in kwargs:
-            raise SettingError("chat has no argument stream: call chat_stream instead")
         config = copy.deepcopy(generation_config or self.generation_config)
         if getattr(config, "chat_format", "chatml") != "chatml":
             raise PromptError(
@@ -123,6 +128,11 @@ class ChatMixin:
 
 
 def _messages(query: str, history: History | None, system: str) -> list[Message]:
+    if any(isinstance(turn, (str, Mapping)) or len(turn) != 2 for turn in history or ()):
+        raise PromptError(
+            f"history must be pairs of a query and its response, found {history!r:.100}: give what an earlier chat "
+            "gave back, or messages with roles to tokenizer.apply_chat_template"
+        )
     messages = [{"role": "system", "content": system}]
     for asked, answered in history or ():
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,9 @@ from qwen7b.json_file import read_json
 from qwen7b.weights.settings import config_of
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+# How the original could be told to compute; here none of them changes anything.
+_SWITCHES = ("softmax_in_fp32", "use_cache_kernel", "use_cache_quantization", "use_flash_attn")
 
 # By these a checkpoint asks Transformers to run Python files of its own.
 _REMOTE_CODE = ("auto_map", "custom_pipelines")
@@ -57,6 +61,9 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     use_logn_attn: bool = True
     use_cache: bool = True
     tie_word_embeddings: bool = False
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
     tokenizer_class: str | None = "QWenTokenizer"
 
     def __post_init__(self, **others: Any) -> None:
@@ -79,6 +86,10 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         if not any(asked.values()):
             asked = {name: config_dict.get(name) for name in _PRECISIONS} | asked
         chosen = [name for name in _PRECISIONS if asked.get(name)]
+        if kwargs.get("use_cache_quantization"):
+            warnings.warn("use_cache_quantization is ignored: keys and values are kept as they are", stacklevel=2)
+        for name in _SWITCHES:
+            kwargs.pop(name, None)
         if len(chosen) > 1:
             raise SettingError(f"only one of bf16, fp16 and fp32 can be true, found {' and '.join(chosen)}")
         if chosen:

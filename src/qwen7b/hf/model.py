@@ -7,14 +7,14 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import BitsAndBytesConfig, Cache, DynamicCache, PreTrainedModel
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.positions import sequence_alphas, token_positions
 from qwen7b.model.layers import RMSNorm
@@ -117,8 +117,25 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class, except that code in the checkpoint never runs, whatever `trust_remote_code` says."""
-        return super().from_pretrained(*args, **{**kwargs, "trust_remote_code": False})
+        """As in the base class, except that code in the checkpoint never runs, whatever `trust_remote_code` says.
+
+        Old scripts' load_in_4bit=True and load_in_8bit=True are BitsAndBytesConfigs still.
+        """
+        kwargs.pop("resume_download", None)  # Transformers 5 always resumes
+        bits = {name: True for name in ("load_in_4bit", "load_in_8bit") if kwargs.pop(name, False)}
+        if bits and kwargs.get("quantization_config") is not None:
+            raise SettingError(f"{next(iter(bits))} and quantization_config contradict each other: give one of them")
+        if bits:
+            kwargs["quantization_config"] = BitsAndBytesConfig(**bits)  # type: ignore[no-untyped-call]
+        try:
+            return super().from_pretrained(*args, **{**kwargs, "trust_remote_code": False})
+        except ImportError as error:
+            if "GPTQ" not in str(error):
+                raise
+            raise UnsupportedError(
+                "for a checkpoint quantized by GPTQ Transformers needs packages that are not kept up for it: use "
+                "qwen7b.load, which unpacks it by itself, or qwen7b convert FOLDER NEW_FOLDER --to qwen for a plain one"
+            ) from error
 
 
 class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]

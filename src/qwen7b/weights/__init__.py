@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
     from qwen7b.weights.conversion import convert
     from qwen7b.weights.loading import load_model
+    from qwen7b.weights.packed.quantizing import quantize
     from qwen7b.weights.settings import GenerationSettings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "load_model",
     "locate",
     "open_checkpoint",
+    "quantize",
 ]
 
 _MODULES = {
@@ -38,6 +40,7 @@ _MODULES = {
     "convert": "conversion",
     "load_model": "loading",
     "open_checkpoint": "checkpoint",
+    "quantize": "packed.quantizing",
 }
 
 

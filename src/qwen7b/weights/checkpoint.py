@@ -11,6 +11,7 @@ from qwen7b.errors import CheckpointError, ModelNotFoundError
 from qwen7b.weights.gguf_file import open_gguf
 from qwen7b.weights.gptq import dequantized, folder_quantization
 from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, is_extra_bias, naming_of, place_of
+from qwen7b.weights.packed.folder import Packed, is_packed, open_packed, unpacked
 from qwen7b.weights.problems import Report, and_more, fail
 from qwen7b.weights.settings import (
     GenerationSettings,
@@ -32,15 +33,26 @@ class Checkpoint:
     generation: GenerationSettings
     tensors: Mapping[str, tuple[Place, StoredTensor]]
     """By the file's own names."""
+    packed: Packed | None = None
+    """The weights as they are stored, where that is packed; `tensors` then unpack them."""
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint folder of either Qwen generation, Qwen2 or Llama, or a GGUF file of one of these.
+    """Open a checkpoint folder of either Qwen generation, Qwen2 or Llama, packed or not, or a GGUF file of these.
 
     Raises ModelNotFoundError where nothing is there, CheckpointError where it is damaged, incomplete or contradicts
     itself, UnsupportedError where it is sound but of another kind.
     """
     path = Path(path)
+    if path.is_dir() and is_packed(path):
+        config, packed = open_packed(path)
+        return Checkpoint(
+            path=path,
+            config=config,
+            generation=folder_generation(path),
+            tensors=unpacked(config, packed),
+            packed=packed,
+        )
     if path.is_dir():
         config = folder_config(path)
         names = QWEN if config.family == "qwen" else QWEN2

@@ -9,16 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qwen7b.config import ModelConfig
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes
-from qwen7b.weights.names import Place
-from qwen7b.weights.stored import StoredTensor, row_blocks
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from qwen7b.weights.packed.loading import load_packed
+from qwen7b.weights.parameters import empty_model, parameters_of
+from qwen7b.weights.stored import DTYPES, StoredTensor, row_blocks
 
 
 def load_model(
@@ -26,6 +24,8 @@ def load_model(
     *,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
+    quantize: str | None = None,
+    keep: bool = False,
 ) -> Transformer:
     """The model of a checkpoint folder or GGUF file, in eval mode.
 
@@ -33,8 +33,12 @@ def load_model(
     warning, where only that fits), bfloat16 on CUDA and float16 on MPS. Loading needs a few dozen megabytes beside
     the model's own size.
 
+    `quantize` packs the weights on the way: "q8", "q4", "nf4", or "auto" for q8 where it fits with room to spare and
+    q4 where not. Such a model runs on a CPU and computes in float32. With `keep` the packed weights stay in the cache
+    for the next start. A checkpoint that is packed already loads as it is.
+
     Raises CheckpointError where tensors are missing or of other shapes than the config says, ResourceError where the
-    model does not fit, SettingError for another dtype or a device that is not there.
+    model does not fit, SettingError for another dtype or format or a device that is not there.
 
     >>> model = load_model("Qwen-7B-Chat", dtype=torch.bfloat16)  # doctest: +SKIP
     """
@@ -45,13 +49,13 @@ def load_model(
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     check_shapes(checkpoint, shapes)
     check_complete(checkpoint, shapes)
+    if quantize is not None or checkpoint.packed is not None:
+        return load_packed(checkpoint, quantize, keep=keep, dtype=dtype, device=device)
     dtype = _choose_dtype(dtype, device=device, num_weights=sum(shape.numel() for shape in shapes.values()))
     with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
         state = {name: torch.empty(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        fills = [
-            pool.submit(_fill, state[place.parameter], place, stored) for place, stored in checkpoint.tensors.values()
-        ]
+        fills = [pool.submit(_fill, state[name], stored) for name, stored in parameters_of(checkpoint).items()]
         for fill in fills:
             fill.result()
     # With a tied head the state has no entry for it; it is tied again below.
@@ -61,21 +65,9 @@ def load_model(
     return model.eval()
 
 
-def empty_model(config: ModelConfig) -> Transformer:
-    """The model without memory for its parameters: only their names and shapes."""
-    with torch.device("meta"):
-        return Transformer(config)
-
-
-def _fill(parameter: Tensor, place: Place, stored: StoredTensor) -> None:
-    target = parameter[place.first_row :]
-    if heads := place.interleaved_heads:
-        rows = stored.read_rows(0, stored.shape[0])  # (heads, D/2 pairs, 2) to (heads, 2 halves, D/2)
-        rows = rows.view(heads, -1, 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
-        target[: len(rows)].copy_(rows)
-        return
+def _fill(parameter: Tensor, stored: StoredTensor) -> None:
     for start, rows in row_blocks(stored):
-        target[start : start + len(rows)].copy_(rows)
+        parameter[start : start + len(rows)].copy_(rows)
 
 
 def _check_device(device: torch.device | str) -> torch.device:

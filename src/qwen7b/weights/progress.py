@@ -1,4 +1,4 @@
-"""What a user sees of a download, on standard error: a bar on a terminal, else one line before and one after."""
+"""What a user sees of a download or other long work, on standard error: a bar on a terminal, else a line or two."""
 
 from __future__ import annotations
 
@@ -38,3 +38,13 @@ def progress_bar(what: str, *, total: int, done: int) -> Iterator[Callable[[int]
             bar.update(position - bar.n)
 
         yield report
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with what is done since its last call; `unit` is "B" for bytes."""
+    from tqdm import tqdm
+
+    say(f"{what} ({megabytes(total)})." if unit == "B" else f"{what}.")
+    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
+        yield lambda count: None if bar.update(count) else None

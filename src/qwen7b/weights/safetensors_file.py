@@ -30,6 +30,11 @@ _MAX_HEADER = 100 << 20  # the format's own bound
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Tensors of one safetensors file by name. Raises CheckpointError where it is damaged or truncated."""
+    return dict(read_safetensors(path)[0])
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
+    """Like `open_safetensors`, and what the header says of the file as a whole."""
 
     def damaged(reason: str) -> CheckpointError:
         return CheckpointError(f"{path} is damaged or incomplete: {reason}; download it again")
@@ -42,6 +47,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
         raise damaged(f"its header claims {header_size} bytes of a file of {size}")
     try:
         header = json.loads(read_bytes(path, offset=8, num_bytes=header_size).decode())
+        metadata = {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
         fields: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
         for name, entry in header.items():
             if name != "__metadata__":
@@ -49,7 +55,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
                 fields[name] = (str(entry["dtype"]), tuple(map(int, entry["shape"])), begin, end)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise damaged("its header is not a table of tensors") from error
-    tensors: dict[str, StoredTensor] = {}
+    tensors: dict[str, RawTensor] = {}
     for name, (dtype_name, shape, begin, end) in fields.items():
         if dtype_name not in _DTYPES:
             raise UnsupportedError(f"{path}: tensor {name!r} has dtype {dtype_name}, which qwen7b does not read")
@@ -59,4 +65,4 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
         if 8 + header_size + end > size:
             raise damaged(f"tensor {name!r} ends at byte {8 + header_size + end} of a file of {size}")
         tensors[name] = RawTensor(path, dtype, shape or (1,), 8 + header_size + begin)
-    return tensors
+    return tensors, metadata

@@ -62,7 +62,7 @@ def set_aside(path: Path) -> None:
 
 
 @contextmanager
-def only_one_process(folder: Path, *, what: str) -> Iterator[None]:
+def only_one_process(folder: Path, *, what: str, doing: str = "fetching") -> Iterator[None]:
     """Wait until no other process holds the folder, saying so, and hold it."""
     from filelock import FileLock, Timeout
 
@@ -70,7 +70,7 @@ def only_one_process(folder: Path, *, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"Another process is fetching {what}: waiting for it.")
+        say(f"Another process is {doing} {what}: waiting for it.")
         lock.acquire()
     try:
         yield

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from qwen7b.errors import CheckpointError
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a model can compute in."""
 BLOCK_BYTES = 4 << 20
 """Aimed size of a block in float32; what a load needs beside the model is a few of these."""
 
@@ -31,12 +33,18 @@ class StoredTensor(Protocol):
         """Rows start to stop of the first axis."""
 
 
-def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, rows) of consecutive blocks of about BLOCK_BYTES."""
+def row_ranges(stored: StoredTensor) -> Iterator[tuple[int, int]]:
+    """(first row, row after the last) of consecutive blocks of about BLOCK_BYTES."""
     num_rows, row_size = stored.shape[0], math.prod(stored.shape[1:])
     step = max(1, BLOCK_BYTES // (4 * max(row_size, 1)))
     for start in range(0, num_rows, step):
-        yield start, stored.read_rows(start, min(start + step, num_rows))
+        yield start, min(start + step, num_rows)
+
+
+def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, rows) of these blocks."""
+    for start, stop in row_ranges(stored):
+        yield start, stored.read_rows(start, stop)
 
 
 def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:

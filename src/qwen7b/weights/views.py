@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qwen7b.weights.loading import DTYPES
-from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.stored import DTYPES, StoredTensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
 from gguf import GGMLQuantizationType
-from tqdm import tqdm
 
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.weights.checkpoint import open_checkpoint
+from qwen7b.weights.conversion.blocks import dealt_out
 from qwen7b.weights.conversion.metadata import as_json, original_vocabulary
 from qwen7b.weights.conversion.parameters import Format
 from qwen7b.weights.conversion.planning import Plan, make_plan, number_type
@@ -24,9 +22,10 @@ from qwen7b.weights.conversion.remarks import changes, losses, rounding
 from qwen7b.weights.conversion.verification import CHECK_TEXT, compare_logits, compare_tensors, same_tokens
 from qwen7b.weights.conversion.workplace import Workplace
 from qwen7b.weights.locate import locate
-from qwen7b.weights.progress import megabytes, say
+from qwen7b.weights.progress import progress
 
 
+@dealt_out()
 def convert(
     source: str | Path,
     target: str | Path,
@@ -111,7 +110,7 @@ def _job(plan: Plan, *, to: Format, type: GGMLQuantizationType | None) -> dict[s
 def _write(plan: Plan, workplace: Workplace) -> dict[str, dict[str, Any]]:
     """Size and sha256 of the files, by name."""
     files = {}
-    with _progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:
+    with progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:
         for file in plan.weight_files:
             files[file.name] = {"bytes": file.num_bytes, "sha256": workplace.write(file, report=report)}
     for name, content in plan.other_files.items():
@@ -127,7 +126,7 @@ def _check(plan: Plan, workplace: Workplace, *, to: Format, text: str) -> dict[s
     if not same_tokens(tokenizer, path, text=text):
         raise ResourceError(f"{path} reads back with another vocabulary: the disk or memory is faulty, convert again")
     numbers = sum(tensor.num_weights for tensor in plan.tensors)
-    with _progress("Checking every number against the source", numbers, " numbers") as report:
+    with progress("Checking every number against the source", numbers, " numbers") as report:
         tensors = compare_tensors(plan.tensors, plan.parameters, written, report=report)
     is_original = to == "qwen" and original_vocabulary(plan.config, plan.companions) is not None
     source = plan.source.config
@@ -138,14 +137,6 @@ def _check(plan: Plan, workplace: Workplace, *, to: Format, text: str) -> dict[s
         "lost": rounding(tensors)
         + losses(source, plan.config, plan.companions, to=to, is_original_vocabulary=is_original),
     }
-
-
-@contextmanager
-def _progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A function to call with what is done; shown as a bar on a terminal."""
-    say(f"{what} ({megabytes(total)})." if unit == "B" else f"{what}.")
-    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
-        yield lambda count: None if bar.update(count) else None
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A checkpoint's tensors as our model's parameters, whatever its format; and from there as another format's tensors.
+"""A checkpoint's parameters as another format's tensors.
 
     source's tensors -> parameters -> the target's parameters -> the target's tensors
 
@@ -7,8 +7,7 @@ Each step is a table of views; no number is read before the last one is written.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -16,28 +15,12 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.weights.checkpoint import Checkpoint
-from qwen7b.weights.conversion.views import ChosenRows, Joined, Zeros, dtype_of
-from qwen7b.weights.names import Names, Place, tensors_of
+from qwen7b.weights.names import Names, tensors_of
+from qwen7b.weights.parameters import Parameters
 from qwen7b.weights.stored import StoredTensor, row_blocks
+from qwen7b.weights.views import ChosenRows, Zeros, dtype_of
 
 Format = Literal["qwen", "qwen2", "gguf"]
-Parameters = Mapping[str, StoredTensor]
-
-
-def parameters_of(checkpoint: Checkpoint) -> Parameters:
-    """A checkpoint's tensors by the names of our model's parameters: query, key and value joined, halves apart."""
-    pieces: defaultdict[str, list[tuple[Place, StoredTensor]]] = defaultdict(list)
-    for place, stored in checkpoint.tensors.values():
-        if heads := place.interleaved_heads:
-            pairs = torch.arange(stored.shape[0]).view(heads, -1, 2)  # rotary pairs lie side by side in GGUF's Llama
-            stored = ChosenRows(stored, pairs.transpose(1, 2).flatten())
-        pieces[place.parameter].append((place, stored))
-    parameters: dict[str, StoredTensor] = {}
-    for name, found in pieces.items():
-        parts = [stored for _, stored in sorted(found, key=lambda piece: piece[0].first_row)]
-        parameters[name] = parts[0] if len(parts) == 1 else Joined(parts)
-    return parameters
 
 
 def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) -> ModelConfig:

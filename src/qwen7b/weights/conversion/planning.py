@@ -16,11 +16,11 @@ from qwen7b.weights.conversion import metadata
 from qwen7b.weights.conversion.companions import Companions, read_companions
 from qwen7b.weights.conversion.encoding import FLOATS, QUANTIZED, TORCH_TYPES
 from qwen7b.weights.conversion.layout import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
-from qwen7b.weights.conversion.parameters import Format, Parameters, adapt, parameters_of, target_config, tensors_from
-from qwen7b.weights.conversion.views import dtype_of
-from qwen7b.weights.loading import DTYPES, empty_model
+from qwen7b.weights.conversion.parameters import Format, adapt, target_config, tensors_from
 from qwen7b.weights.names import GGUF, QWEN, QWEN2
-from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
+from qwen7b.weights.stored import DTYPES, StoredTensor
+from qwen7b.weights.views import dtype_of
 
 DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
 QUANTIZE_NAMES = QUANTIZED | {"bf16": DTYPE_NAMES["bfloat16"], "f16": DTYPE_NAMES["float16"]}

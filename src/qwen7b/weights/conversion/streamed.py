@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint
-from qwen7b.weights.conversion.parameters import parameters_of
-from qwen7b.weights.loading import empty_model
-from qwen7b.weights.stored import StoredTensor, row_blocks
+from qwen7b.weights.conversion.blocks import map_blocks
+from qwen7b.weights.parameters import empty_model, parameters_of
+from qwen7b.weights.stored import StoredTensor
 
 
 def streamed_model(checkpoint: Checkpoint) -> Transformer:
@@ -38,8 +38,12 @@ class StreamedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # One tensor for all: small ones kept between large blocks would leave holes in the heap that add up.
         y = x.new_empty(*x.shape[:-1], self.weight.shape[0])
-        for start, rows in row_blocks(self.weight):
-            y[..., start : start + len(rows)] = F.linear(x, rows.float())
+
+        def compute(start: int, stop: int) -> None:
+            y[..., start:stop] = F.linear(x, self.weight.read_rows(start, stop).float())
+
+        for _ in map_blocks(compute, self.weight):
+            pass
         return y if self.bias is None else y + self.bias
 
 

@@ -12,11 +12,12 @@ from gguf import GGMLQuantizationType
 from qwen7b.errors import ResourceError
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.conversion.blocks import map_blocks
 from qwen7b.weights.conversion.encoding import TORCH_TYPES
 from qwen7b.weights.conversion.layout import TargetTensor
-from qwen7b.weights.conversion.parameters import Parameters, parameters_of
 from qwen7b.weights.conversion.streamed import streamed_model
-from qwen7b.weights.stored import StoredTensor, row_blocks
+from qwen7b.weights.parameters import Parameters, parameters_of
+from qwen7b.weights.stored import StoredTensor
 
 CHECK_TEXT = (
     "The quick brown fox jumps over the lazy dog. In 1969, 3 people flew to the moon; it took them about 76 hours.\n"
@@ -55,15 +56,20 @@ def _compare(
     path: Path,
     report: Callable[[int], None],
 ) -> float:
-    largest = 0.0
-    for (_, source_rows), (_, rows) in zip(row_blocks(expected), row_blocks(found), strict=True):
+    def compare(start: int, stop: int) -> tuple[int, float]:
+        source_rows, rows = expected.read_rows(start, stop), found.read_rows(start, stop)
         if type in TORCH_TYPES and not torch.equal(source_rows.to(TORCH_TYPES[type]), rows):
             raise ResourceError(
                 f"{path} holds other numbers for {name} than were written: the disk or memory is faulty, convert again"
             )
-        if source_rows.dtype != rows.dtype or type not in TORCH_TYPES:
-            largest = max(largest, float((source_rows.float() - rows.float()).abs().max()))
-        report(rows.numel())
+        if source_rows.dtype == rows.dtype and type in TORCH_TYPES:
+            return rows.numel(), 0.0
+        return rows.numel(), float((source_rows.float() - rows.float()).abs().max())
+
+    largest = 0.0
+    for count, error in map_blocks(compare, expected):
+        largest = max(largest, error)
+        report(count)
     return largest
 
 

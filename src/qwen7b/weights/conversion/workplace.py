@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.weights.conversion.blocks import map_blocks
 from qwen7b.weights.conversion.encoding import encode
 from qwen7b.weights.conversion.layout import TargetFile, TargetTensor
 from qwen7b.weights.progress import megabytes, say
 from qwen7b.weights.storage import size_of
-from qwen7b.weights.stored import row_blocks
 
 _OWN_NAMES = {".lock", "files", "progress.json", "progress.new"}
 _MARK_BYTES = 256_000_000  # written between two entries in progress.json
@@ -165,6 +165,8 @@ def _stretches(file: TargetFile) -> Iterator[tuple[int, Iterator[bytes]]]:
 
 
 def _blocks(tensor: TargetTensor, *, padding: int) -> Iterator[bytes]:
-    for _, rows in row_blocks(tensor.values):
-        yield encode(rows, tensor.type, name=tensor.name)
+    def encoded(start: int, stop: int) -> bytes:
+        return encode(tensor.values.read_rows(start, stop), tensor.type, name=tensor.name)
+
+    yield from map_blocks(encoded, tensor.values)
     yield bytes(padding)

@@ -14,8 +14,8 @@ from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.diagnosis.findings import Diagnosis
-from qwen7b.weights.loading import empty_model
 from qwen7b.weights.names import QWEN, QWEN2, Place, place_of
+from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.problems import and_more
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.stored import StoredTensor

@@ -36,6 +36,8 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
         _diagnose_file(path, diagnosis)
     else:
         _diagnose_folder(path, diagnosis, base=base, tokenizer=tokenizer)
+    if base and diagnosis.kind != "adapter":
+        diagnosis.warn(f"{path} is no adapter, so the base {base} was not looked at: leave it out")
     return diagnosis
 
 

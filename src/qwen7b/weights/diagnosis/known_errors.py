@@ -1,26 +1,9 @@
-"""Errors that first-generation Qwen's users ran into, as they are printed: what each comes from and what to do today.
-
-`source` names reports of it: a bare #number is one of the original repository, QwenLM/Qwen.
-"""
+"""Errors that first-generation Qwen's users ran into, as printed: what each comes from and what to do today."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class KnownError:
-    name: str
-    pattern: re.Pattern[str]
-    cause: str
-    remedy: str
-    source: str
-
-
-def _known(name: str, *patterns: str, cause: str, remedy: str, source: str) -> KnownError:
-    return KnownError(name, re.compile("|".join(patterns), re.IGNORECASE), cause, remedy, source)
-
+from qwen7b.weights.diagnosis.known_error import known_error
+from qwen7b.weights.diagnosis.modelscope_errors import MODELSCOPE_ERRORS
 
 _HF = "import qwen7b.hf before the Auto classes and leave the rest of the script as it is"
 _LOAD = "or qwen7b.load(path).chat(…) without Transformers"
@@ -28,7 +11,7 @@ _REMOTE_CODE_REPORTS = "LLaMA-Factory #1809, #2582; ms-swift #4324; mteb #3768; 
 _ADAPTER_REPORTS = "#486, #470, #512, #542, #1318; LLaMA-Factory #1545"
 
 KNOWN_ERRORS = (
-    _known(
+    known_error(
         "transformers_stream_generator",
         r"No module named '?transformers_stream_generator",
         r"not found in your environment:.*transformers_stream_generator",
@@ -40,7 +23,7 @@ KNOWN_ERRORS = (
         remedy=f"uninstall it: {_HF}; model.chat_stream works there without it, {_LOAD}",
         source="#100, #109, #72, #87, #273; transformers-stream-generator #15; Transformers PR 40495",
     ),
-    _known(
+    known_error(
         "tokenizer without mergeable_ranks",
         r"QWenTokenizer'?( object)? has no attribute '?(mergeable_ranks|tokenizer|decoder|special_tokens|errors)\b",
         cause="the checkpoint's tokenization_qwen.py calls its base class before it has a vocabulary, which "
@@ -48,7 +31,7 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}, or qwen7b.load_tokenizer(path)",
         source=_REMOTE_CODE_REPORTS,
     ),
-    _known(
+    known_error(
         "GenerationMixin split off",
         r"'?QWenLMHeadModel'? object has no attribute '(generate|_validate_model_class|prepare_inputs_for_generation"
         r"|_extract_past_from_model_output|_update_model_kwargs_for_generation)'",
@@ -58,7 +41,7 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}, {_LOAD}",
         source=_REMOTE_CODE_REPORTS,
     ),
-    _known(
+    known_error(
         "tuple caches",
         r"'(Dynamic|Static|Quantized|EncoderDecoder|Hybrid)?Cache' object (has no attribute|is not subscriptable)",
         r"past_key_values\[0\]\[0\]\.(size|shape)",
@@ -67,7 +50,7 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}; passing use_cache=False to the old code works too, slowly",
         source=_REMOTE_CODE_REPORTS,
     ),
-    _known(
+    known_error(
         "Transformers 5 internals",
         r"has no attribute '_?all_tied_weights_keys'",
         r"has no attribute '_tied_weights_keys'",
@@ -78,7 +61,7 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}, {_LOAD}",
         source=f"{_REMOTE_CODE_REPORTS}; Transformers #44561",
     ),
-    _known(
+    known_error(
         "auto_gptq missing",
         r"No module named '?(auto_gptq|optimum|gptqmodel|exllama\w*)",
         r"requires? (the )?(auto[-_]gptq|optimum|gptqmodel)",
@@ -92,7 +75,7 @@ KNOWN_ERRORS = (
         remedy="qwen7b.load(path) unpacks GPTQ checkpoints by itself, on a CPU too",
         source="#850, #882, #914, #930, #800, #495, #226; AutoGPTQ #507, #499",
     ),
-    _known(
+    known_error(
         "flash-attn",
         r"import flash_attn (rotary|rms_norm )?\s*fail",
         r"please install FlashAttention",
@@ -105,7 +88,7 @@ KNOWN_ERRORS = (
         "no extension",
         source="#522, #535, #1034, #1208, #156, #854; flash-attn #794",
     ),
-    _known(
+    known_error(
         "half precision on a CPU",
         r"not implemented for 'Half'",
         cause="the model is in float16 and this operation has no float16 form on a CPU in that PyTorch",
@@ -113,7 +96,7 @@ KNOWN_ERRORS = (
         "dtype=torch.float32",
         source="#131, #273, #611, #884, #897",
     ),
-    _known(
+    known_error(
         "QWenTokenizer unknown",
         r"Tokenizer class QWenTokenizer does not exist or is not currently imported",
         r"Can't load tokenizer.*qwen",
@@ -122,19 +105,20 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}; where qwen.tiktoken is missing too: qwen7b doctor FOLDER --fix NEW_FOLDER --tokenizer BASE",
         source=_ADAPTER_REPORTS,
     ),
-    _known(
+    known_error(
         "trust_remote_code",
         r"(set the option|pass the argument) `?trust_remote_code=True",
         r"contains custom code which must be executed",
         r"model type `?qwen`? but Transformers does not recognize this architecture",
         r"^KeyError: 'qwen'",
+        r"No module named '?transformers_modules\b",
         r"Unrecognized configuration class.*QWenConfig",
         cause="first-generation Qwen is no model of Transformers' own: it came as Python files in the checkpoint, "
         "which may only run with trust_remote_code=True and no longer do",
         remedy=f"{_HF}: it registers the model, and with or without trust_remote_code no code of the checkpoint runs",
         source=_REMOTE_CODE_REPORTS,
     ),
-    _known(
+    known_error(
         "tiktoken cannot download",
         r"openaipublic\.blob\.core\.windows\.net",
         r"tiktoken[/\\]load\.py[^\0]*?(ConnectionError|Timeout|MaxRetryError|ProxyError|SSLError)",
@@ -143,7 +127,7 @@ KNOWN_ERRORS = (
         remedy="qwen7b.load_tokenizer('qwen.tiktoken') or the checkpoint's folder: it never downloads a vocabulary",
         source="air-gapped sites; modelscope #1271",
     ),
-    _known(
+    known_error(
         "hub unreachable",
         r"couldn't connect to 'https://huggingface\.co'",
         r"host='(huggingface\.co|cdn-lfs\S*)'",
@@ -153,7 +137,7 @@ KNOWN_ERRORS = (
         "contacts no hub for a path",
         source="modelscope #1271; ms-agent #245; Qwen-VL #294",
     ),
-    _known(
+    known_error(
         "einops missing",
         r"No module named '?einops",
         r"not found in your environment:.*einops",
@@ -161,7 +145,7 @@ KNOWN_ERRORS = (
         remedy=f"nothing to install: {_HF}, {_LOAD}",
         source="the original README asks for it",
     ),
-    _known(
+    known_error(
         "tiktoken missing",
         r"No module named '?tiktoken",
         r"not found in your environment:.*tiktoken",
@@ -169,7 +153,7 @@ KNOWN_ERRORS = (
         remedy="pip install qwen7b brings it along: qwen7b.load_tokenizer(path)",
         source="the original README asks for it",
     ),
-    _known(
+    known_error(
         "serving engine dropped QWenLMHeadModel",
         r"architectures? [\[\('\"]*QWenLMHeadModel[^\n]*(not supported|failed to be inspected|not recognized)",
         r"QWenLMHeadModel[^\n]*(is|are) not (currently )?supported",
@@ -180,7 +164,7 @@ KNOWN_ERRORS = (
         "dynamic NTK and LogN",
         source="vLLM PR 45131; LMDeploy PR 4693; #1097, #1057, #1273, #1258",
     ),
-    _known(
+    known_error(
         "out of GPU memory",
         r"CUDA out of memory",
         r"CUDA error: out of memory",
@@ -191,7 +175,7 @@ KNOWN_ERRORS = (
         "convert --to gguf --quantize q4_0; shorten the prompt; when training, use LoRA with gradient checkpointing",
         source="#421, #373, #107",
     ),
-    _known(
+    known_error(
         "inf or nan probabilities",
         r"probability tensor contains either",
         cause="float16 overflowed: some activations of Qwen exceed its range, often after a shaky start across "
@@ -200,7 +184,7 @@ KNOWN_ERRORS = (
         "the norms and damaged shards",
         source="#848, #815, #711",
     ),
-    _known(
+    known_error(
         "LoRA target modules",
         r"Target modules [^\n]* not found in the base model",
         r"Please specify `target_modules` in `peft_config`",
@@ -209,7 +193,7 @@ KNOWN_ERRORS = (
         "checked with qwen7b doctor ADAPTER --base FOLDER",
         source=_ADAPTER_REPORTS,
     ),
-    _known(
+    known_error(
         "ZeRO-3 with trained embeddings",
         r"'weight' must be 2-D",
         r"(wte|lm_head|lora_[AB])[^\n]*torch\.Size\(\[0\]\)",
@@ -220,7 +204,7 @@ KNOWN_ERRORS = (
         "stage3_gather_16bit_weights_on_model_save",
         source="#1104, #1161, #716, #608",
     ),
-    _known(
+    known_error(
         "token id out of range",
         r"index out of range in self",
         r"srcIndex < srcSelectDimSize",
@@ -231,7 +215,7 @@ KNOWN_ERRORS = (
         "model.resize_token_embeddings(len(tokenizer)) and save both",
         source="#419, #553, #482, #1174; vLLM PR 11980",
     ),
-    _known(
+    known_error(
         "no padding token",
         r"Asking to pad but the tokenizer does not have a padding token",
         r"Adding unknown special tokens is not supported",
@@ -240,7 +224,7 @@ KNOWN_ERRORS = (
         remedy=f"{_HF}: its tokenizer pads on the left with <|endoftext|> (151643)",
         source="#145, #159; LLaMA-Factory #1755; PaddleNLP PR 7811",
     ),
-    _known(
+    known_error(
         "code and weights of different dates",
         r"'?QWenConfig'? object has no attribute",
         cause="the checkpoint was renewed on 2023-09-25 with other names in config.json, and its Python files are from "
@@ -249,7 +233,24 @@ KNOWN_ERRORS = (
         "says which is which",
         source="#429; ipex-llm #9283",
     ),
-    _known(
+    known_error(
+        "a base model asked to chat",
+        r"probably using the pretrained model \(rather than chat model\) for chatting",
+        r"is a base model, not trained to chat",
+        cause="model.chat was called on a base model, whose generation_config.json does not say chat_format chatml",
+        remedy="load the chat version, Qwen-7B-Chat, or complete a text: model.generate, or qwen7b complete; if it "
+        'is a fine-tune that chats, put "chat_format": "chatml" into its generation_config.json',
+        source="an assertion of the original's modeling_qwen.py",
+    ),
+    known_error(
+        "chat(stream=True)",
+        r"Pass argument `?stream`? to model\.chat\(\) is buggy",
+        r"chat does not stream: call chat_stream",
+        cause="model.chat gives the whole response at once",
+        remedy="for response in model.chat_stream(tokenizer, query, history): it gives the response as it grows",
+        source="wenda #472; an assertion of the original's modeling_qwen.py",
+    ),
+    known_error(
         "chat() is gone",
         r"object has no attribute 'chat(_stream)?'",
         cause="model.chat was a method of the first generation's own Python files; Qwen1.5 and later, and plain "
@@ -257,7 +258,7 @@ KNOWN_ERRORS = (
         remedy=f"qwen7b.load(path).chat(messages) for any of them; for first-generation checkpoints {_HF}",
         source="#1097, #1057",
     ),
-    _known(
+    known_error(
         "BFloat16 on MPS",
         r"BFloat16 is not supported on MPS",
         r"MPS[^\n]*bfloat16[^\n]*not supported",
@@ -265,7 +266,7 @@ KNOWN_ERRORS = (
         remedy="qwen7b.load(path, device='mps') chooses float16 there; or use device='cpu'",
         source="#28, #497, #1208",
     ),
-    _known(
+    known_error(
         "gradio too new",
         r"(module 'gradio|gradio\.components|from 'gradio)[^\n]*(has no attribute|'?\))",
         r"gradio[/\\][^\0]*?(unexpected keyword argument|has no attribute)",
@@ -273,9 +274,10 @@ KNOWN_ERRORS = (
         remedy="qwen7b chat talks in the terminal and needs no gradio",
         source="#377, #452, #1095",
     ),
+    *MODELSCOPE_ERRORS,
 )
 
-REMOTE_CODE = _known(
+REMOTE_CODE = known_error(
     "the checkpoint's own Python files",
     r"(modeling|tokenization|configuration)_qwen\.py|qwen_generation_utils",
     cause="the error arose within the Python files that came with the checkpoint, which run on Transformers 4.32 only",

@@ -1,4 +1,4 @@
-"""An old traceback in, what it comes from and today's way out; knows only the table in `known_errors.py`."""
+"""An old traceback in, what it comes from and today's way out; knows only the tables of known errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from qwen7b.errors import PromptError
-from qwen7b.weights.diagnosis.known_errors import KNOWN_ERRORS, REMOTE_CODE, KnownError
+from qwen7b.weights.diagnosis.known_error import KnownError
+from qwen7b.weights.diagnosis.known_errors import KNOWN_ERRORS, REMOTE_CODE
 
 # The last line of a traceback: an exception's name, perhaps with its module, and what it says.
 _EXCEPTION = re.compile(

@@ -15,7 +15,7 @@ from qwen7b.weights.checks import check_complete, check_shapes, check_vocabulary
 from qwen7b.weights.diagnosis.findings import Diagnosis
 from qwen7b.weights.gguf_file import GGUFTensor
 from qwen7b.weights.gptq import GPTQTensor
-from qwen7b.weights.loading import empty_model
+from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.problems import and_more
 from qwen7b.weights.stored import RawTensor, StoredTensor
 
@@ -27,8 +27,9 @@ _MODELS = {
 
 
 def diagnose_gguf(path: Path, diagnosis: Diagnosis) -> None:
-    diagnosis.kind = "GGUF file"
     checkpoint = diagnosis.attempt(lambda: open_checkpoint(path))
+    if checkpoint or path.suffix == ".gguf":
+        diagnosis.kind = "GGUF file"
     if checkpoint is None:
         return
     for problem in weight_problems(checkpoint):

@@ -1,0 +1,103 @@
+"""`qwen7b bench`: how fast a model runs here, beside what this machine could do at most."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.errors import SettingError
+
+if TYPE_CHECKING:
+    from qwen7b.evals import Speed
+    from qwen7b.model import Transformer
+
+
+class Quantization(str, Enum):
+    q4 = "q4"
+    q8 = "q8"
+    nf4 = "nf4"
+    none = "none"
+    auto = "auto"
+
+
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id. [default: demo]"),
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option("--shape", help="Instead of a model, random weights shaped as 1.8b, 7b, 14b or demo.")
+    ] = None,
+    quantize: Annotated[
+        Quantization, typer.Option("--quantize", help="Weight format; none: as the checkpoint has it.")
+    ] = Quantization.q4,
+    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", metavar="N", help="Tokens to decode.")] = 64,
+    context: Annotated[
+        int | None, typer.Option("--context", metavar="N", help="Tokens before the new ones; by default the prompt's.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
+    repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Repetitions, of which medians are shown.")] = 3,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Time a model: reading a prompt, decoding, loading, and the memory that takes.
+
+    Random prompts go through the same engine as every reply. Loading includes the tokenizer and, in a first run, the
+    packing of the weights, which are kept; for a shape it is the making of its weights. The first token is that of a
+    16-token prompt, asked of the model as it was just loaded.
+    What the processor and its memory can do at most is measured in between, with the same threads.
+    """
+    if model is not None and shape is not None:
+        raise SettingError(f"--shape {shape} takes the place of a model: drop it or --model {model}")
+    format = None if quantize is Quantization.none else quantize.value
+    loading = options.Loading(
+        model=model or "demo", device="cpu", dtype=dtype, threads=threads, quantize=format, offline=offline
+    )
+    loading.set_threads()
+    import torch
+
+    from qwen7b.evals import Work, measure_speed, random_model
+
+    def load() -> Transformer:
+        if shape is None:
+            return loading.load().model
+        return random_model(shape, quantize=format, dtype=getattr(torch, dtype.value if dtype else "float32"))
+
+    work = Work(
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        context=prompt_tokens if context is None else context,
+        batch=batch,
+        repeat=repeat,
+    )
+    speed = measure_speed(load, work)
+    if as_json:
+        about = {"model": f"shape {shape}" if shape else loading.model, "precision": quantize.value}
+        typer.echo(json.dumps({**about, "threads": torch.get_num_threads(), **asdict(work), **asdict(speed)}))
+        return
+    show(speed)
+
+
+def show(speed: Speed) -> None:
+    from qwen7b.memory import gigabytes
+
+    prefill, decode, limits = speed.prefill, speed.decode, speed.limits
+    of_int8 = of_bandwidth = ""
+    if prefill.int8_share is not None and limits.int8_ops_per_second is not None:
+        of_int8 = f", {prefill.int8_share:.0%} of the {limits.int8_ops_per_second / 1e12:.2f} int8 TOP/s there are"
+    if decode.bandwidth_share is not None and limits.read_bytes_per_second is not None:
+        of_bandwidth = f", {decode.bandwidth_share:.0%} of the {limits.read_bytes_per_second / 1e9:.1f} GB/s there are"
+    typer.echo(f"prefill      {prefill.tokens_per_second:.1f} tokens/s{of_int8}")
+    typer.echo(f"decode       {decode.tokens_per_second:.1f} tokens/s{of_bandwidth}")
+    typer.echo(f"first token  {speed.first_token_seconds:.2f} s, after loading in {speed.load_seconds:.2f} s")
+    typer.echo(
+        f"memory       {gigabytes(speed.peak_memory_bytes)} at most, {gigabytes(speed.bytes_per_token)} read a token"
+    )

@@ -1,0 +1,60 @@
+"""`qwen7b quantize`: a checkpoint with packed weights, which loads by mapping and takes a quarter of the memory."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.errors import SettingError
+
+
+class Format(str, Enum):
+    q8 = "q8"
+    q4 = "q4"
+    nf4 = "nf4"
+
+
+def quantize(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
+    format: Annotated[Format, typer.Option("--format", help="Bits a weight: 8, 4 of least error, or bitsandbytes' 4.")],
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", metavar="FILE", help="For q4: a text like what the model will read."),
+    ] = None,
+    data_free: Annotated[
+        bool, typer.Option("--data-free", help="For q4: look at the weights only; quicker and less exact.")
+    ] = False,
+    gptq: Annotated[
+        bool, typer.Option("--gptq", help="For q4: let rounding errors make up for each other; slower, more exact.")
+    ] = False,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Pack a checkpoint's weights into a folder that loads by mapping."""
+    if data_free and (calibrate or gptq):
+        raise SettingError("--data-free leaves no text for --calibrate or --gptq: drop one or the other")
+    text = "" if data_free else None
+    if calibrate is not None:
+        try:
+            text = calibrate.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"--calibrate {calibrate} cannot be read as UTF-8 text: {error}") from error
+        if not text.strip():
+            raise SettingError(f"--calibrate {calibrate} is empty: give some thousand words of text")
+    options.Loading(model=source, device="cpu", dtype=None, threads=threads, offline=offline).set_threads()
+    from qwen7b import weights
+
+    report = weights.quantize(
+        source, target, format=format.value, calibration_text=text, gptq=gptq, offline=offline or None
+    )
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        typer.echo(f"{target}: {report['bytes'] / 1e6:,.1f} MB as {format.value}, in {report['seconds']:.0f} s.")

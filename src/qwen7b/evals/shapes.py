@@ -1,0 +1,116 @@
+"""Models of a known shape with random weights, made in memory: for speed and memory, which do not depend on values."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import SettingError
+from qwen7b.memory import require_memory
+from qwen7b.model import Transformer
+from qwen7b.quant.formats import find_format
+from qwen7b.weights.packed.model import Layout, packed_layout, packed_model
+from qwen7b.weights.parameters import empty_model
+
+
+def _first_generation(
+    *, hidden_size: int, num_layers: int, num_heads: int, feed_forward_size: int, vocab_rows: int = 151936
+) -> ModelConfig:
+    return ModelConfig(
+        family="qwen",
+        vocab_rows=vocab_rows,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_size=128,
+        feed_forward_size=feed_forward_size,
+        norm_epsilon=1e-6,
+        rope_base=10000.0,
+        trained_length=8192,
+        context_length=32768,
+        qkv_bias=True,
+        tied_head=False,
+        dynamic_ntk=True,
+        logn=True,
+    )
+
+
+SHAPES = {
+    "1.8b": _first_generation(hidden_size=2048, num_layers=24, num_heads=16, feed_forward_size=5504),
+    "7b": _first_generation(hidden_size=4096, num_layers=32, num_heads=32, feed_forward_size=11008),
+    "14b": _first_generation(hidden_size=5120, num_layers=40, num_heads=40, feed_forward_size=13696, vocab_rows=152064),
+    "demo": ModelConfig(
+        family="qwen2",
+        vocab_rows=151936,
+        hidden_size=896,
+        num_layers=24,
+        num_heads=14,
+        num_kv_heads=2,
+        head_size=64,
+        feed_forward_size=4864,
+        norm_epsilon=1e-6,
+        rope_base=1e6,
+        trained_length=32768,
+        context_length=32768,
+        qkv_bias=True,
+        tied_head=True,
+    ),
+}
+_SPREAD = 0.02
+"""Standard deviation of the weights, roughly."""
+_PIECE = 1 << 20
+"""Numbers drawn; larger tensors repeat them."""
+
+
+def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype = torch.float32) -> Transformer:
+    """A model of that shape in a weight format, or unquantized in `dtype`.
+
+    Weights are drawn in the format that they stay in, so that nothing larger is ever held. Raises SettingError for
+    an unknown shape or format, ResourceError where the model does not fit.
+
+    >>> random_model("7b", quantize="q4")  # doctest: +SKIP
+    """
+    if shape not in SHAPES:
+        raise SettingError(f"a shape must be one of {', '.join(SHAPES)}, found {shape!r}")
+    config = SHAPES[shape]
+    model = empty_model(config)
+    if quantize is None:
+        layout: Layout = {name: (dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
+    else:
+        format = find_format(quantize)
+        layout = packed_layout(config, format)
+    require_memory(
+        sum(kind.itemsize * math.prod(size) for kind, size in layout.values()),
+        device=torch.device("cpu"),
+        what=f"a model of the shape {shape}",
+        remedy="take a smaller shape or fewer bits",
+    )
+    tensors = {name: _random_tensor(name, kind, size) for name, (kind, size) in layout.items()}
+    if quantize is not None:
+        for name, tensor in tensors.items():
+            if name.endswith(".codebook"):
+                tensor.copy_(torch.tensor(format.codebooks_of(name)[0]))
+        return packed_model(config, tensors)
+    model.load_state_dict(tensors, assign=True, strict=not config.tied_head)
+    if config.tied_head:
+        model.head.weight = model.embedding.weight
+    return model.eval()
+
+
+def _random_tensor(name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    tensor = torch.empty(shape, dtype=dtype)
+    if name.endswith(".scales"):
+        return tensor.fill_(_SPREAD / 74)  # 74 is what random int8 values spread
+    if tensor.dim() == 1:
+        return tensor.fill_(0 if name.endswith(".bias") else 1)
+    if dtype == torch.uint8:
+        draw = torch.randint(256, (_PIECE,), dtype=dtype)
+    else:
+        draw = torch.randn(_PIECE).mul_(_SPREAD).to(dtype)
+    for part in torch.split(tensor.view(-1), _PIECE):
+        part.copy_(draw[: len(part)])
+    return tensor

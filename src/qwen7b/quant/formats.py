@@ -1,0 +1,61 @@
+"""The weight formats: how many bits each matrix gets, and which values four bits can name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qwen7b.errors import SettingError
+from qwen7b.kernels import GROUP, LANES
+
+Codebook = tuple[int, ...]
+"""Sixteen int8 values, ascending."""
+
+LINEAR: Codebook = tuple(round(127 / 8 * level) for level in range(-8, 8))
+NF4: Codebook = (-127, -88, -67, -50, -36, -23, -12, 0, 10, 20, 31, 43, 56, 71, 92, 127)
+"""bitsandbytes' NF4, times 127. https://arxiv.org/abs/2305.14314"""
+NON_LINEAR: Codebook = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+"""llama.cpp's IQ4_NL: denser near zero, less so than NF4."""
+PEAKED: Codebook = (-127, -103, -82, -64, -48, -32, -17, -7, 0, 8, 21, 34, 48, 65, 84, 113)
+"""For weights of which many are next to nothing, as in query, key and value: k-means of such."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """How a model's matrices are packed. Embedding and head have 8 bits in every format: they suffer most."""
+
+    name: str
+    codebooks: tuple[Codebook, ...] = ()
+    """What the layers' matrices choose from, each for itself; with none they have 8 bits."""
+    searches_scales: bool = False
+    """Whether a group's scale is the one of least error; else the largest weight becomes the largest code."""
+
+    def codebooks_of(self, matrix: str) -> tuple[Codebook, ...]:
+        """The codebooks that the model's matrix of that name may have; none for 8 bits."""
+        return self.codebooks if matrix.startswith("layers.") else ()
+
+    def num_bytes(self, matrix: str, num_rows: int, num_columns: int) -> int:
+        """Bytes of a packed matrix."""
+        groups = -(-num_rows // LANES) * LANES * -(-num_columns // GROUP)
+        return groups * (GROUP // 2 if self.codebooks_of(matrix) else GROUP) + 2 * groups
+
+
+FORMATS = {
+    format.name: format
+    for format in (
+        Format(name="q8"),
+        Format(name="q4", codebooks=(LINEAR, NF4, NON_LINEAR, PEAKED), searches_scales=True),
+        Format(name="nf4", codebooks=(NF4,)),
+    )
+}
+
+
+def find_format(name: str, *, also: Iterable[str] = ()) -> Format:
+    """The format of that name. Raises SettingError where there is none; `also` are other names that would do.
+
+    >>> find_format("q4").name
+    'q4'
+    """
+    if name not in FORMATS:
+        raise SettingError(f"a weight format must be one of {', '.join((*FORMATS, *also))}, found {name!r}")
+    return FORMATS[name]

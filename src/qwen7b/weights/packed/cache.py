@@ -1,0 +1,82 @@
+"""Packed weights kept in the cache, so that a model is rounded at its first start only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+
+from torch import Tensor
+
+from qwen7b.errors import CheckpointError, ResourceError
+from qwen7b.quant.formats import Format
+from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.environment import cache_folder
+from qwen7b.weights.packed.file import layout_bytes, map_packed, writing_packed
+from qwen7b.weights.packed.model import packed_layout
+from qwen7b.weights.packed.packing import pack_checkpoint, packed_in_memory
+from qwen7b.weights.progress import progress, say
+from qwen7b.weights.storage import check_disk_space, only_one_process, storage_errors
+
+_WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".json"}
+
+
+def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
+    """A checkpoint's packed tensors, mapped from the cache; packed and put there unless they are there already.
+
+    Where the cache cannot be written they stay in memory, with a warning.
+    """
+    path = kept_path(checkpoint.path, format)
+    source = _identity(checkpoint.path)
+    if (tensors := _whole(path, checkpoint, format, source)) is not None:
+        return tensors
+    layout = packed_layout(checkpoint.config, format)
+    try:
+        with storage_errors(path.parent, variable="QWEN7B_CACHE"):
+            check_disk_space(path.parent, layout_bytes(layout), variable="QWEN7B_CACHE")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with only_one_process(path.parent, what="a model", doing="packing"):
+                if (tensors := _whole(path, checkpoint, format, source)) is not None:
+                    return tensors
+                partial = path.with_name(f"{path.name}.part")
+                try:
+                    what = f"Packing {checkpoint.path} as {format.name}"
+                    with (
+                        progress(what, layout_bytes(layout), "B") as report,
+                        writing_packed(
+                            partial, config=checkpoint.config, format=format, source=source, report=report
+                        ) as write,
+                    ):
+                        pack_checkpoint(checkpoint, format, write)
+                    partial.replace(path)
+                finally:
+                    partial.unlink(missing_ok=True)
+    except ResourceError as error:
+        warnings.warn(f"the packed weights are not kept, and will be packed again: {error}", stacklevel=2)
+        return packed_in_memory(checkpoint, format)
+    return map_packed(path, config=checkpoint.config, format=format, source=source)
+
+
+def kept_path(source: Path, format: Format) -> Path:
+    """Where the packed weights of a checkpoint are or would be."""
+    digest = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
+    return cache_folder() / "packed" / f"{source.stem}-{format.name}-{digest}.safetensors"
+
+
+def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:
+    """The kept tensors, if they are there, whole, of this version and of this source."""
+    if not path.exists():
+        return None
+    try:
+        return map_packed(path, config=checkpoint.config, format=format, source=source)
+    except CheckpointError:
+        say(f"{path} is of another version or of older weights, or damaged: packing them again.")
+        return None
+
+
+def _identity(path: Path) -> str:
+    """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
+    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _WEIGHTS_AND_SETTINGS)
+    stats = [(file.name, file.stat()) for file in files]
+    return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])

@@ -1,0 +1,132 @@
+"""Packs a checkpoint while a text runs through it, so that rounding errors fall where that text shows they cost least.
+
+The model is never whole in memory: its embedding and each of its linear layers is packed when the text reaches it, and
+what the layer then puts out, packed, is what the next one is packed for. The text passes once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.quant.formats import Format
+from qwen7b.quant.gptq import Compensation
+from qwen7b.text import Tokenizer
+from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.packed.model import Write, write_matrix
+from qwen7b.weights.packed.packing import pack_matrix, rounding_pool, whole
+from qwen7b.weights.parameters import empty_model, parameters_of
+from qwen7b.weights.stored import StoredTensor
+
+_SEQUENCE_LENGTH = 1024
+_FLOOR = 0.01
+"""Of the mean importance, added to each input's: what the text never used is not worth nothing."""
+_BLOCK_ROWS = 64 * LANES
+
+
+def default_text() -> str:
+    """English, Chinese and code, some of it chat."""
+    return files("qwen7b.weights.packed").joinpath("calibration.txt").read_text("utf-8")
+
+
+def token_sequences(tokenizer: Tokenizer, text: str, *, trained_length: int) -> Tensor:
+    """A text's ids as sequences of one length, (B, T); a few at its end may be left out."""
+    ids = torch.tensor(tokenizer.encode(text))
+    count = -(-len(ids) // min(_SEQUENCE_LENGTH, trained_length))
+    return ids[: len(ids) // count * count].view(count, -1)
+
+
+def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, write: Write, *, compensate: bool) -> None:
+    """Like `pack_checkpoint`, with what the ids run through: scales of least error over their activations, or with
+    `compensate` GPTQ."""
+    parameters = parameters_of(checkpoint)
+    model = empty_model(checkpoint.config)
+    with rounding_pool() as pool:
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.Embedding):
+                model.set_submodule(name, _Embedding(parameters[f"{name}.weight"], format, pool, write))
+            elif isinstance(module, nn.Linear) and name != "head":
+                bias = parameters.get(f"{name}.bias")
+                if bias is not None:
+                    write(f"{name}.bias", whole(bias))
+                packing = _Linear(
+                    name,
+                    parameters[f"{name}.weight"],
+                    None if bias is None else whole(bias),
+                    format=format,
+                    pool=pool,
+                    write=write,
+                    compensate=compensate,
+                )
+                model.set_submodule(name, packing)
+        norms = [name for name, parameter in model.named_parameters() if parameter.dim() == 1]
+        for name in norms:
+            weight = whole(parameters[name])
+            write(name, weight)
+            model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(weight, requires_grad=False)
+        model.eval().hidden(ids_BT)
+        if not checkpoint.config.tied_head:
+            head = pack_matrix(parameters["head.weight"], name="head", format=format, pool=pool)
+            write_matrix("head", head, write)
+
+
+class _Embedding(nn.Module):
+    """Packs itself when it is used, and is forgotten."""
+
+    def __init__(self, stored: StoredTensor, format: Format, pool: ThreadPoolExecutor, write: Write) -> None:
+        super().__init__()
+        self.stored, self.format, self.pool, self.write = stored, format, pool, write
+
+    def forward(self, ids: Tensor) -> Tensor:
+        matrix = pack_matrix(self.stored, name="embedding", format=self.format, pool=self.pool)
+        write_matrix("embedding", matrix, self.write)
+        return matrix.rows(ids)
+
+
+class _Linear(nn.Module):
+    """Packs itself for the inputs it gets, and computes with what it has packed."""
+
+    def __init__(
+        self,
+        name: str,
+        stored: StoredTensor,
+        bias: Tensor | None,
+        *,
+        format: Format,
+        pool: ThreadPoolExecutor,
+        write: Write,
+        compensate: bool,
+    ) -> None:
+        super().__init__()
+        self.name, self.stored, self.bias = name, stored, bias
+        self.format, self.pool, self.write, self.compensate = format, pool, write, compensate
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self._pack(x.flatten(0, -2))
+        write_matrix(self.name, matrix, self.write)
+        y = x.new_empty(*x.shape[:-1], matrix.num_rows)
+        for start in range(0, matrix.num_rows, _BLOCK_ROWS):
+            rows = matrix.blocks(start // LANES, -(-min(start + _BLOCK_ROWS, matrix.num_rows) // LANES)).dequantize()
+            y[..., start : start + len(rows)] = F.linear(x, rows)
+        return y if self.bias is None else y.add_(self.bias)
+
+    def _pack(self, inputs: Tensor) -> PackedMatrix:
+        compensation = None
+        if self.compensate:
+            padded = F.pad(inputs, (0, -inputs.shape[1] % GROUP))
+            compensation = Compensation(padded.t() @ padded)
+        importance = inputs.square().mean(0)
+        importance += _FLOOR * importance.mean()
+        return pack_matrix(
+            self.stored,
+            name=self.name,
+            format=self.format,
+            pool=self.pool,
+            importance=importance,
+            compensation=compensation,
+        )

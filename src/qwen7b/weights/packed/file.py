@@ -1,0 +1,114 @@
+"""Packed tensors in a safetensors file, which is mapped rather than read: its pages come in when they are used.
+
+Every tensor whose size is a multiple of 64 bytes begins at one, as the kernels like; the few others come last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError
+from qwen7b.quant.formats import Format
+from qwen7b.weights.packed.model import Layout, Write, packed_layout
+from qwen7b.weights.safetensors_file import read_safetensors
+
+VERSION = 1
+"""Of what packed codes mean; a file of another one is never read."""
+VERSION_FIELD = "qwen7b_packed"
+_ALIGNMENT = 64
+_DTYPE_NAMES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.float32: "F32"}
+
+
+def layout_bytes(layout: Layout) -> int:
+    """Bytes of a packed model's tensors."""
+    return sum(_size(*entry) for entry in layout.values())
+
+
+@contextmanager
+def writing_packed(
+    path: Path,
+    *,
+    config: ModelConfig,
+    format: Format,
+    source: str,
+    report: Callable[[int], None] = lambda _: None,
+) -> Iterator[Write]:
+    """Yield a function that takes each tensor of a packed model once, in any order; `source` is what they come from.
+
+    `report` is told the bytes as they are done. The file is whole when this returns, and only then.
+    """
+    layout = packed_layout(config, format)
+    offsets, header = _header(layout, {VERSION_FIELD: str(VERSION), "weight_format": format.name, "source": source})
+    missing = set(layout)
+    with path.open("wb") as file:
+        file.write(header)
+
+        def write(name: str, tensor: Tensor) -> None:
+            assert (tensor.dtype, tuple(tensor.shape)) == layout[name], name
+            missing.remove(name)
+            file.seek(len(header) + offsets[name])
+            file.write(tensor.contiguous().view(torch.uint8).numpy().data)
+            report(tensor.nbytes)
+
+        yield write
+        assert not missing, missing
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _header(layout: Layout, metadata: Mapping[str, str]) -> tuple[dict[str, int], bytes]:
+    """Where each tensor's bytes begin behind the header, and the header."""
+    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    offsets, end = {}, 0
+    for name, (dtype, shape) in sorted(layout.items(), key=lambda item: _size(*item[1]) % _ALIGNMENT != 0):
+        offsets[name], begin = end, end
+        end += _size(dtype, shape)
+        entries[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    return offsets, len(text).to_bytes(8, "little") + text
+
+
+def _size(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def map_packed(path: Path, *, config: ModelConfig, format: Format, source: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a packed file; their memory is the file's.
+
+    Raises CheckpointError where it is truncated, of another version, format or model, or made from another `source`.
+    """
+    stored, metadata = read_safetensors(path)
+    found = (metadata.get(VERSION_FIELD), metadata.get("weight_format"))
+    if found != (str(VERSION), format.name):
+        raise CheckpointError(
+            f"{path} holds weights of format {found[1]}, version {found[0]}, and {format.name}, version {VERSION}, is "
+            "what can be read: quantize the original checkpoint again"
+        )
+    if source not in (None, metadata.get("source")):
+        raise CheckpointError(f"{path} was made from another checkpoint than {source}")
+    layout = packed_layout(config, format)
+    # A vector of no elements has the shape (1,) in stored tensors; no packed one has none.
+    if {name: (tensor.dtype, tensor.shape) for name, tensor in stored.items()} != layout:
+        raise CheckpointError(f"{path} does not hold the tensors of its config: quantize the original checkpoint again")
+    with path.open("rb") as file:
+        # Private pages that nobody writes to are the file's own; torch wants none that are read-only.
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if hasattr(mmap, "MADV_WILLNEED"):
+        pages.madvise(mmap.MADV_WILLNEED)
+    return {
+        name: torch.frombuffer(pages, dtype=tensor.dtype, count=math.prod(tensor.shape), offset=tensor.offset).view(
+            tensor.shape
+        )
+        for name, tensor in stored.items()
+    }

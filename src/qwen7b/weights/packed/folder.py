@@ -1,0 +1,102 @@
+"""A packed checkpoint: a folder with the packed weights, config.json, and the source's tokenizer and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.json_file import read_json
+from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.quant.formats import Format, find_format
+from qwen7b.weights.names import Place
+from qwen7b.weights.packed.file import VERSION, VERSION_FIELD, map_packed
+from qwen7b.weights.packed.model import packed_matrix
+from qwen7b.weights.parameters import empty_model
+from qwen7b.weights.stored import StoredTensor
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packed:
+    """The packed weights of a checkpoint."""
+
+    format: Format
+    tensors: Mapping[str, Tensor]
+    """By their names in `packed_layout`."""
+
+
+def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
+    """The content of a packed folder's config.json."""
+    return {VERSION_FIELD: VERSION, "weight_format": format.name, "model": asdict(config)}
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a checkpoint folder is a packed one, of whatever version."""
+    return VERSION_FIELD in read_json(folder / "config.json")
+
+
+def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
+    """Map a packed folder's weights. Raises CheckpointError where it is of another version, truncated or damaged."""
+    path = folder / "config.json"
+    fields = read_json(path)
+    if fields.get(VERSION_FIELD) != VERSION:
+        raise CheckpointError(
+            f"{folder} is of version {fields.get(VERSION_FIELD)!r:.20} of packed weights, while this qwen7b reads "
+            f"{VERSION}: quantize the original checkpoint again"
+        )
+    try:
+        format = find_format(str(fields["weight_format"]))
+        config = ModelConfig(**fields["model"])
+    except (KeyError, TypeError, SettingError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): quantize the original checkpoint again") from error
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS}: quantize the original checkpoint again")
+    return config, Packed(format=format, tensors=map_packed(weights, config=config, format=format))
+
+
+def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, StoredTensor]]:
+    """The packed numbers as ordinary tensors, by our parameters' names: rows are unpacked when they are read."""
+    tensors: dict[str, tuple[Place, StoredTensor]] = {}
+    for name, parameter in empty_model(config).named_parameters():
+        stored: StoredTensor
+        if parameter.dim() == 1:
+            stored = Vector(packed.tensors[name])
+        else:
+            num_rows, num_columns = parameter.shape
+            stem = name.removesuffix(".weight")
+            stored = Rows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
+        tensors[name] = (Place(parameter=name), stored)
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        return self.values[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    matrix: PackedMatrix
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.matrix.num_rows, self.matrix.num_columns
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        first = start // LANES
+        return self.matrix.blocks(first, -(-stop // LANES)).dequantize()[start - first * LANES :][: stop - start]

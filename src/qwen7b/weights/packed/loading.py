@@ -1,0 +1,76 @@
+"""A model with packed weights from a checkpoint, packed before or only now."""
+
+from __future__ import annotations
+
+import torch
+
+from qwen7b.config import ModelConfig
+from qwen7b.errors import ResourceError, SettingError
+from qwen7b.memory import available_bytes, gigabytes
+from qwen7b.model import Transformer
+from qwen7b.quant.formats import FORMATS, Format, find_format
+from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.packed.cache import kept_tensors
+from qwen7b.weights.packed.file import layout_bytes
+from qwen7b.weights.packed.model import packed_layout, packed_model
+from qwen7b.weights.packed.packing import packed_in_memory
+from qwen7b.weights.progress import say
+
+AUTO = "auto"
+_ROOM = 1.25
+"""Memory over that of the weights which "auto" leaves for a long context and everything else."""
+
+
+def load_packed(
+    checkpoint: Checkpoint,
+    quantize: str | None,
+    *,
+    keep: bool,
+    dtype: torch.dtype | str | None,
+    device: torch.device,
+) -> Transformer:
+    """The packed model of a checkpoint; `quantize` may be None where it is packed already."""
+    if device.type != "cpu":
+        raise SettingError(f"packed weights run on the CPU only, found device {str(device)!r}: leave out device")
+    if dtype not in (None, torch.float32, "float32"):
+        raise SettingError(f"packed weights compute in float32, found dtype {dtype}: leave out dtype or quantize")
+    if checkpoint.packed is not None:
+        format = checkpoint.packed.format
+        if quantize not in (None, AUTO, format.name):
+            find_format(quantize, also=[AUTO])
+            raise SettingError(
+                f"{checkpoint.path} is packed as {format.name} already: quantize the original checkpoint as {quantize}"
+            )
+        _require_memory(checkpoint.config, format)
+        return packed_model(checkpoint.config, checkpoint.packed.tensors)
+    if quantize == AUTO:
+        format = _choose(checkpoint.config)
+    else:
+        format = find_format(str(quantize), also=[AUTO])
+        _require_memory(checkpoint.config, format)
+    tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
+    return packed_model(checkpoint.config, tensors)
+
+
+def _choose(config: ModelConfig) -> Format:
+    """q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
+    available = available_bytes(torch.device("cpu"))
+    format = FORMATS["q8" if _num_bytes(config, FORMATS["q8"]) * _ROOM <= available else "q4"]
+    _require_memory(config, format)
+    say(f"Weights as {format.name}: {gigabytes(_num_bytes(config, format))}, of {gigabytes(available)} that are free.")
+    return format
+
+
+def _require_memory(config: ModelConfig, format: Format) -> None:
+    available = available_bytes(torch.device("cpu"))
+    needed, least = _num_bytes(config, format), _num_bytes(config, FORMATS["q4"])
+    if needed <= available:
+        return
+    remedy = f"load it as q4 ({gigabytes(least)})" if least <= available else "free some or take a smaller model"
+    raise ResourceError(
+        f"the model needs {gigabytes(needed)} as {format.name} and {gigabytes(available)} of memory are free: {remedy}"
+    )
+
+
+def _num_bytes(config: ModelConfig, format: Format) -> int:
+    return layout_bytes(packed_layout(config, format))

@@ -1,0 +1,73 @@
+"""The model that packed tensors make up, and which tensors those are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from qwen7b.config import ModelConfig
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model import Transformer
+from qwen7b.quant import PackedEmbedding, PackedLinear
+from qwen7b.quant.formats import Format
+from qwen7b.weights.parameters import empty_model
+
+Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+"""Type and shape of each tensor by name."""
+Write = Callable[[str, Tensor], None]
+"""Takes a tensor of a packed model, with its name."""
+
+
+def packed_layout(config: ModelConfig, format: Format) -> Layout:
+    """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight."""
+    layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for name, parameter in empty_model(config).named_parameters():
+        if parameter.dim() == 1:
+            layout[name] = (torch.float32, tuple(parameter.shape))
+            continue
+        stem = name.removesuffix(".weight")
+        blocks, groups = -(-parameter.shape[0] // LANES), -(-parameter.shape[1] // GROUP)
+        is_short = bool(format.codebooks_of(stem))
+        layout[f"{stem}.codes"] = (torch.uint8, (blocks, groups, LANES * GROUP // (2 if is_short else 1)))
+        layout[f"{stem}.scales"] = (torch.float16, (blocks, groups, LANES))
+        if is_short:
+            layout[f"{stem}.codebook"] = (torch.int8, (16,))
+    return layout
+
+
+def write_matrix(name: str, matrix: PackedMatrix, write: Write) -> None:
+    """Hand over a matrix's tensors under their names in a packed model."""
+    write(f"{name}.codes", matrix.codes)
+    write(f"{name}.scales", matrix.scales)
+    if matrix.codebook is not None:
+        write(f"{name}.codebook", matrix.codebook)
+
+
+def packed_matrix(name: str, tensors: Mapping[str, Tensor], *, num_rows: int, num_columns: int) -> PackedMatrix:
+    return PackedMatrix(
+        num_rows=num_rows,
+        num_columns=num_columns,
+        codes=tensors[f"{name}.codes"],
+        scales=tensors[f"{name}.scales"],
+        codebook=tensors.get(f"{name}.codebook"),
+    )
+
+
+def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
+    """A model whose linear layers and embedding are packed; it shares the tensors' memory, and so does a tied head."""
+    model = empty_model(config)
+    for name, module in list(model.named_modules()):
+        home = "embedding" if name == "head" and config.tied_head else name
+        if isinstance(module, nn.Embedding):
+            sizes = {"num_rows": module.num_embeddings, "num_columns": module.embedding_dim}
+            model.set_submodule(name, PackedEmbedding(packed_matrix(home, tensors, **sizes)))
+        elif isinstance(module, nn.Linear):
+            sizes = {"num_rows": module.out_features, "num_columns": module.in_features}
+            matrix = packed_matrix(home, tensors, **sizes)
+            model.set_submodule(name, PackedLinear(matrix, bias=tensors.get(f"{name}.bias")))
+    for name, _ in list(model.named_parameters()):
+        norm = model.get_submodule(name.removesuffix(".weight"))
+        norm.weight = nn.Parameter(tensors[name], requires_grad=False)
+    return model.eval()

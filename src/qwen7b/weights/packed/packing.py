@@ -1,0 +1,149 @@
+"""Packs a checkpoint's tensors one after the other, a block of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from qwen7b.errors import CheckpointError
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.quant.formats import Format
+from qwen7b.quant.gptq import Compensation
+from qwen7b.quant.rounding import CodebookRounder, largest_scales, round_to_int8
+from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.packed.model import Write, write_matrix
+from qwen7b.weights.parameters import empty_model, parameters_of
+from qwen7b.weights.stored import StoredTensor, row_blocks
+
+_BLOCK_WEIGHTS = 1 << 18
+"""Small enough that a block stays in a core's cache while its scales are searched."""
+_COMPENSATED_WEIGHTS = 1 << 23
+"""Of a block whose inputs are rounded one after the other."""
+_MOST = 127 * torch.finfo(torch.float16).max
+"""What a half-precision scale can still reach."""
+_SAMPLE_WEIGHTS = 1 << 18
+"""Weights of a matrix from which its codebook is chosen."""
+
+
+def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> None:
+    """Hand over everything in the packed model, as `packed_layout` lists it; a matrix is held at a time."""
+    parameters = parameters_of(checkpoint)
+    with rounding_pool() as pool:
+        for name, _ in empty_model(checkpoint.config).named_parameters():
+            stored, stem = parameters[name], name.removesuffix(".weight")
+            if len(stored.shape) == 1:
+                write(name, whole(stored))
+            else:
+                write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
+
+
+def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
+    """A checkpoint's packed tensors by name."""
+    tensors: dict[str, Tensor] = {}
+    pack_checkpoint(checkpoint, format, tensors.__setitem__)
+    return tensors
+
+
+def whole(stored: StoredTensor) -> Tensor:
+    """All of a tensor in float32."""
+    values = torch.empty(stored.shape)
+    for start, rows in row_blocks(stored):
+        values[start : start + len(rows)] = rows
+    return values
+
+
+@contextmanager
+def rounding_pool() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has. Each computes alone: torch's own threads would only wait for each other."""
+    num_threads = torch.get_num_threads()
+    try:
+        with (
+            torch.inference_mode(False),  # a caller's inference mode would make tensors unwritable from the pool
+            torch.no_grad(),
+            ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            yield pool
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def pack_matrix(
+    stored: StoredTensor,
+    *,
+    name: str,
+    format: Format,
+    pool: ThreadPoolExecutor,
+    importance: Tensor | None = None,
+    compensation: Compensation | None = None,
+) -> PackedMatrix:
+    """A matrix in a format; `importance` (columns) is what a unit of squared error costs at each input.
+
+    With a `compensation`, whose inputs are padded to whole groups, rounding errors make up for each other. Raises
+    CheckpointError where a weight is no finite number.
+    """
+    if importance is not None:
+        importance = _padded(importance[None])[0]
+    rounder = pool.submit(_choose_rounder, stored, name=name, format=format, importance=importance).result()
+
+    def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+        if rounder is None:
+            return round_to_int8(rows)
+        if compensation is not None:
+            return compensation.round(rows, rounder)
+        scales = rounder.search_scales(rows, importance)[0] if format.searches_scales else largest_scales(rows).half()
+        return rounder.round(rows, scales), scales
+
+    num_rows, num_columns = stored.shape
+    matrix = PackedMatrix.empty(num_rows, num_columns, codebook=None if rounder is None else rounder.codebook)
+    block_weights = _BLOCK_WEIGHTS
+    if compensation is not None:  # long columns make up for the many steps, but every thread should have some
+        block_weights = min(_COMPENSATED_WEIGHTS, num_rows * num_columns // torch.get_num_threads())
+    step = LANES * max(1, block_weights // (LANES * num_columns))
+
+    def fill(start: int) -> None:
+        rows = stored.read_rows(start, min(start + step, num_rows))
+        _put(matrix, start, *round_rows(_prepared(rows, name=name)))
+
+    for _ in pool.map(fill, range(0, num_rows, step)):
+        pass
+    return matrix
+
+
+def _put(matrix: PackedMatrix, start: int, codes: Tensor, scales: Tensor) -> None:
+    """Codes and scales of consecutive rows into a matrix, at row `start`, a multiple of LANES."""
+    packed = PackedMatrix.pack(codes[:, : matrix.num_columns], scales, codebook=matrix.codebook)
+    target = matrix.blocks(start // LANES, -(-(start + len(codes)) // LANES))
+    target.codes.copy_(packed.codes)
+    target.scales.copy_(packed.scales)
+
+
+def _choose_rounder(
+    stored: StoredTensor, *, name: str, format: Format, importance: Tensor | None
+) -> CodebookRounder | None:
+    """The codebook with the least error over a sample of the rows; None for 8 bits."""
+    rounders = [CodebookRounder(codebook) for codebook in format.codebooks_of(name)]
+    if len(rounders) < 2:
+        return next(iter(rounders), None)
+    num_rows, num_columns = stored.shape
+    count = min(num_rows, max(1, _SAMPLE_WEIGHTS // num_columns))
+    starts = range(0, num_rows, max(1, num_rows // count))
+    rows = _prepared(torch.cat([stored.read_rows(start, start + 1) for start in starts]), name=name)
+    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, importance)[1].sum()))
+
+
+def _prepared(rows: Tensor, *, name: str) -> Tensor:
+    """Rows in float32 and whole groups. Raises CheckpointError where a weight is no finite number."""
+    rows = rows.float()
+    least, largest = rows.aminmax()
+    if not (least > -_MOST and largest < _MOST):  # false for what is no number
+        raise CheckpointError(f"{name} holds weights that are infinite, too large or not numbers at all")
+    return _padded(rows)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """With zeros up to a whole group."""
+    return torch.nn.functional.pad(rows, (0, -rows.shape[1] % GROUP))

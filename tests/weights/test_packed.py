@@ -1,0 +1,401 @@
+"""Packed weights: the same model whatever the source, from memory, the cache or a folder; damage is never read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import qwen7b
+import tiny
+from qwen7b.errors import CheckpointError, Qwen7bError, ResourceError, SettingError
+from qwen7b.kernels import PackedMatrix
+from qwen7b.model import Transformer
+from qwen7b.quant import PackedEmbedding, PackedLinear
+from qwen7b.quant.formats import FORMATS, find_format
+from qwen7b.weights import load_model, open_checkpoint, quantize
+from qwen7b.weights.packed import cache as packed_cache
+from qwen7b.weights.packed import calibration, file, loading, packing
+from qwen7b.weights.packed.file import map_packed
+from weights.converting import write_source
+from weights.test_loading import write_gguf
+
+IDS = torch.arange(1, 40)[None]
+KINDS = pytest.mark.parametrize("kind", ["qwen", "qwen2", "llama"])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_source(tmp_path / "source", "qwen")
+
+
+@torch.inference_mode()
+def logits(model: Transformer) -> torch.Tensor:
+    return model(IDS)
+
+
+def matrices(model: Transformer) -> dict[str, PackedMatrix]:
+    return {
+        name: module.matrix
+        for name, module in model.named_modules()
+        if isinstance(module, (PackedLinear, PackedEmbedding))
+    }
+
+
+def refusal(error: type[Qwen7bError], *arguments: Any, **settings: Any) -> str:
+    with pytest.raises(error) as caught:
+        quantize(*arguments, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# What is packed
+
+
+@KINDS
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, format: str) -> None:
+    path = write_source(tmp_path / kind, kind)
+    exact, model = load_model(path), load_model(path, quantize=format)
+    assert not model.training and not any(parameter.dim() > 1 for parameter in model.parameters())
+    found = matrices(model)
+    assert len(found) == 2 + 5 * tiny.LAYERS
+    for name, matrix in found.items():
+        weight = exact.get_submodule(name).weight.detach()
+        is_short = format != "q8" and name.startswith("layers.")
+        assert matrix.bits == (4 if is_short else 8), name
+        assert (matrix.num_rows, matrix.num_columns) == weight.shape
+        error = (matrix.dequantize() - weight).norm() / weight.norm()
+        assert error < (0.12 if is_short else 0.01), name
+    assert torch.equal(model.norm.weight, exact.norm.weight)
+    if kind == "qwen2":
+        assert found["head"].codes.data_ptr() == found["embedding"].codes.data_ptr()
+        assert torch.equal(model.layers[1].attention.qkv.bias, exact.layers[1].attention.qkv.bias)
+    if format == "q8":
+        assert (logits(model) - logits(exact)).norm() < 0.2 * logits(exact).norm()
+
+
+def test_parts_that_are_no_multiples_of_sixteen(tmp_path: Path) -> None:
+    """Query, key and value meet within a block of rows, and rows end within a group."""
+    config = {**tiny.QWEN2_CONFIG, "head_dim": 6, "num_attention_heads": 3, "num_key_value_heads": 1}
+    tensors = tiny.qwen2_tensors()
+    for layer in range(tiny.LAYERS):
+        prefix = f"model.layers.{layer}.self_attn."
+        for name, heads in (("q", 3), ("k", 1), ("v", 1)):
+            tensors[f"{prefix}{name}_proj.weight"] = tiny.random_tensor(6 * heads, tiny.HIDDEN)
+            tensors[f"{prefix}{name}_proj.bias"] = tiny.random_tensor(6 * heads)
+        tensors[f"{prefix}o_proj.weight"] = tiny.random_tensor(tiny.HIDDEN, 18)
+    path = tiny.write_folder(tmp_path / "odd", config, tensors)
+    exact, model = load_model(path), load_model(path, quantize="q8")
+    weight = exact.layers[0].attention.qkv.weight.detach()
+    assert (model.layers[0].attention.qkv.matrix.dequantize() - weight).norm() < 0.01 * weight.norm()
+    assert (logits(model) - logits(exact)).norm() < 0.2 * logits(exact).norm()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_gguf_packs_like_its_folder(tmp_path: Path, family: str) -> None:
+    tensors = tiny.qwen2_tensors(bias=family == "qwen2", head=family == "llama")
+    config = tiny.QWEN2_CONFIG if family == "qwen2" else tiny.LLAMA_CONFIG
+    folder = tiny.write_folder(tmp_path / "folder", config, tensors)
+    gguf = write_gguf(tmp_path / "model.gguf", tensors, family=family)
+    assert torch.equal(logits(load_model(gguf, quantize="q4")), logits(load_model(folder, quantize="q4")))
+
+
+def test_blocks_do_not_change_a_matrix(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = logits(load_model(source, quantize="q4"))
+    monkeypatch.setattr(packing, "_BLOCK_WEIGHTS", 1)
+    assert torch.equal(logits(load_model(source, quantize="q4")), expected)
+
+
+def test_packing_under_inference_mode(source: Path) -> None:
+    with torch.inference_mode():
+        model = load_model(source, quantize="q4")
+    assert torch.equal(logits(model), logits(load_model(source, quantize="q4")))
+
+
+def test_threads_are_as_many_as_before(source: Path) -> None:
+    before = torch.get_num_threads()
+    load_model(source, quantize="q8")
+    assert torch.get_num_threads() == before
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    tensors = tiny.qwen_tensors()
+    tensors["transformer.h.1.mlp.w1.weight"][3, 5] = float("inf")
+    path = tiny.write_folder(tmp_path / "bad", tiny.V11_CONFIG, tensors)
+    with pytest.raises(CheckpointError, match=r"layers\.1\.feed_forward\.up holds weights that are infinite"):
+        load_model(path, quantize="q4")
+
+
+# Settings and memory
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantize": "q5"}, "must be one of q8, q4, nf4, auto, found 'q5'"),
+        ({"quantize": "q4", "dtype": torch.bfloat16}, "compute in float32, found dtype torch.bfloat16"),
+    ],
+)
+def test_settings_that_make_no_sense(source: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_model(source, **settings)
+
+
+def packed_bytes(source: Path, format: str) -> int:
+    config = open_checkpoint(source).config
+    return file.layout_bytes(loading.packed_layout(config, find_format(format)))
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1.3, 8), (1.1, 4)])
+def test_auto_picks_by_memory_and_says_so(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: float, expected: int
+) -> None:
+    monkeypatch.setattr(loading, "available_bytes", lambda device: int(room * packed_bytes(source, "q8")))
+    model = load_model(source, quantize="auto")
+    assert model.layers[0].attention.qkv.matrix.bits == expected
+    assert f"Weights as q{expected}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("quantize", "available", "remedy"), [("q8", "q4", "load it as q4"), ("auto", None, "take a smaller model")]
+)
+def test_too_little_memory(
+    source: Path, monkeypatch: pytest.MonkeyPatch, quantize: str, available: str | None, remedy: str
+) -> None:
+    free = 0 if available is None else packed_bytes(source, available)
+    monkeypatch.setattr(loading, "available_bytes", lambda device: free)
+    with pytest.raises(ResourceError, match=remedy):
+        load_model(source, quantize=quantize)
+
+
+# The cache
+
+
+def test_packed_weights_are_kept_and_mapped(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = logits(load_model(source, quantize="q4"))
+    assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
+    assert "Packing" in capsys.readouterr().err
+    monkeypatch.setattr(packed_cache, "pack_checkpoint", None)  # not to be called again
+    assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
+    assert torch.equal(logits(qwen7b.load(source, quantize="q4").model), expected)
+    assert capsys.readouterr().err == ""
+    assert [path.suffix for path in (cache / "packed").iterdir() if path.name != ".lock"] == [".safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "version", "source"])
+def test_kept_weights_that_are_no_longer_good_are_made_again(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    expected = logits(load_model(source, quantize="q8", keep=True))
+    path = packed_cache.kept_path(source, find_format("q8"))
+    if damage == "truncated":
+        os.truncate(path, path.stat().st_size - 1)
+    elif damage == "version":
+        path.write_bytes(path.read_bytes().replace(b'"qwen7b_packed":"1"', b'"qwen7b_packed":"0"'))
+    else:
+        os.utime(source / "model.safetensors", (0, 0))
+    capsys.readouterr()
+    assert torch.equal(logits(load_model(source, quantize="q8", keep=True)), expected)
+    assert "packing them again" in capsys.readouterr().err
+    load_model(source, quantize="q8", keep=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cache_that_cannot_be_written(source: Path, cache: Path) -> None:
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="the packed weights are not kept"):
+        model = load_model(source, quantize="q8", keep=True)
+    assert torch.equal(logits(model), logits(load_model(source, quantize="q8")))
+
+
+def test_an_interrupted_packing_leaves_nothing(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packed_cache, "pack_checkpoint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load_model(source, quantize="q8", keep=True)
+    assert [path.name for path in (cache / "packed").iterdir()] == [".lock"]
+
+
+# Packed folders
+
+
+@KINDS
+@pytest.mark.parametrize("as_gguf", [False, True], ids=["folder", "gguf"])
+def test_a_packed_folder_is_the_packed_model(tmp_path: Path, kind: str, as_gguf: bool) -> None:
+    path = write_source(tmp_path / kind, kind)
+    if as_gguf:
+        qwen7b.weights.convert(path, tmp_path / "source.gguf", to="gguf")
+        path = tmp_path / "source.gguf"
+    report = quantize(path, tmp_path / "packed", format="q4", calibration_text="")
+    assert report["bytes"] > 0 and not report["calibrated"]
+    before, after = qwen7b.load(path), qwen7b.load(tmp_path / "packed")
+    assert torch.equal(logits(after.model), logits(load_model(path, quantize="q4")))
+    assert after.config == before.config and after.default_sampling == before.default_sampling
+    assert after.is_chat == before.is_chat and after.stop_ids == before.stop_ids
+    text = "hello 你好 <|im_end|>"
+    assert after.tokenizer.encode(text) == before.tokenizer.encode(text)
+    assert torch.equal(logits(load_model(tmp_path / "packed", quantize="auto")), logits(after.model))
+
+
+def test_tensors_begin_at_multiples_of_64(source: Path, tmp_path: Path) -> None:
+    quantize(source, tmp_path / "packed", format="q4", calibration_text="")
+    model = load_model(tmp_path / "packed")
+    assert all(matrix.codes.data_ptr() % 64 == 0 for matrix in matrices(model).values())
+    from safetensors.torch import load_file  # what others make of the file
+
+    tensors = load_file(tmp_path / "packed" / "model.safetensors")
+    assert torch.equal(tensors["layers.0.attention.qkv.codes"], model.layers[0].attention.qkv.codes)
+
+
+@torch.inference_mode()
+def test_a_packed_folder_unpacks_into_floats(source: Path, tmp_path: Path) -> None:
+    """So that it can be converted and compared like any other."""
+    quantize(source, tmp_path / "packed", format="q4", calibration_text="")
+    checkpoint = open_checkpoint(tmp_path / "packed")
+    matrix = load_model(checkpoint).layers[1].feed_forward.down.matrix
+    _, stored = checkpoint.tensors["layers.1.feed_forward.down.weight"]
+    assert torch.equal(stored.read_rows(5, 40), matrix.dequantize()[5:40])
+
+
+def test_packed_again(source: Path, tmp_path: Path) -> None:
+    quantize(source, tmp_path / "packed", format="q8")
+    message = refusal(SettingError, tmp_path / "packed", tmp_path / "again", format="q4")
+    assert "is packed as q8 already" in message
+    with pytest.raises(SettingError, match="is packed as q8 already: quantize the original checkpoint as q4"):
+        load_model(tmp_path / "packed", quantize="q4")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"format": "q3"}, "must be one of q8, q4, nf4, found 'q3'"),
+        ({"format": "q8", "gptq": True}, "only q4 takes a calibration text or gptq"),
+        ({"format": "nf4", "calibration_text": "x"}, "only q4 takes"),
+        ({"format": "q4", "gptq": True, "calibration_text": ""}, "gptq needs a calibration text"),
+    ],
+)
+def test_quantize_settings_that_make_no_sense(
+    source: Path, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    assert message in refusal(SettingError, source, tmp_path / "packed", **settings)
+    assert not (tmp_path / "packed").exists()
+
+
+def test_targets_that_are_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    assert "exists already" in refusal(SettingError, source, tmp_path / "there", format="q8")
+    assert "lies in the source" in refusal(SettingError, source, source / "packed", format="q8")
+
+
+def test_an_interrupted_quantization_leaves_no_target(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qwen7b.weights.packed import quantizing
+
+    real = quantizing.pack_checkpoint
+
+    def interrupt(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantizing, "pack_checkpoint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        quantize(source, tmp_path / "packed", format="q8")
+    assert not (tmp_path / "packed").exists()
+    monkeypatch.undo()
+    quantize(source, tmp_path / "packed", format="q8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "source"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "is damaged or incomplete"),
+        ("cut to nothing", "is damaged or incomplete"),
+        ("other version", "is of version 2 of packed weights, while this qwen7b reads 1"),
+        ("other version inside", "holds weights of format q4, version 0"),
+        ("other format", "holds weights of format q4, version 1, and q8"),
+        ("unknown format", "is damaged"),
+        ("other sizes", "does not hold the tensors of its config"),
+        ("nonsense sizes", "is damaged"),
+        ("no weights", "has no model.safetensors"),
+    ],
+)
+def test_damaged_folders_are_refused(source: Path, tmp_path: Path, damage: str, message: str) -> None:
+    folder = tmp_path / "packed"
+    quantize(source, folder, format="q4", calibration_text="")
+    weights, config = folder / "model.safetensors", json.loads((folder / "config.json").read_text())
+    if damage == "truncated":
+        os.truncate(weights, weights.stat().st_size - 1)
+    elif damage == "cut to nothing":
+        os.truncate(weights, 0)
+    elif damage == "other version":
+        config["qwen7b_packed"] = 2
+    elif damage == "other version inside":
+        weights.write_bytes(weights.read_bytes().replace(b'"qwen7b_packed":"1"', b'"qwen7b_packed":"0"'))
+    elif damage == "other format":
+        config["weight_format"] = "q8"
+    elif damage == "unknown format":
+        config["weight_format"] = "q2"
+    elif damage == "other sizes":
+        config["model"]["num_layers"] = 1
+    elif damage == "nonsense sizes":
+        config["model"]["num_layers"] = -1
+    else:
+        weights.unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+# Calibration
+
+
+@KINDS
+@pytest.mark.parametrize("gptq", [False, True])
+def test_calibration_lowers_the_error_where_the_text_is(tmp_path: Path, kind: str, gptq: bool) -> None:
+    path = write_source(tmp_path / "source", kind)
+    text = "the hell in the her 你好 " * 40
+    quantize(path, tmp_path / "free", format="q4", calibration_text="")
+    report = quantize(path, tmp_path / "calibrated", format="q4", calibration_text=text, gptq=gptq)
+    assert (report["calibrated"], report["gptq"]) == (True, gptq)
+    exact, free, calibrated = (load_model(tmp_path / name) for name in ("source", "free", "calibrated"))
+    ids = torch.tensor(qwen7b.load_tokenizer(path).encode(text))[None, :60]
+    with torch.inference_mode():
+        expected = exact.hidden(ids)
+        errors = [(model.hidden(ids) - expected).norm() for model in (free, calibrated)]
+    assert errors[1] < (errors[0] if gptq else 1.2 * errors[0])
+
+
+def test_calibrated_tensors_are_all_there_whatever_the_head(tmp_path: Path) -> None:
+    for kind in ("qwen", "qwen2"):
+        path = write_source(tmp_path / kind, kind)
+        quantize(path, tmp_path / f"{kind}-packed", format="q4", calibration_text="the hell")
+        checkpoint = open_checkpoint(tmp_path / f"{kind}-packed")
+        assert checkpoint.packed is not None
+        tensors = map_packed(
+            checkpoint.path / "model.safetensors", config=checkpoint.config, format=checkpoint.packed.format
+        )
+        assert ("head.codes" in tensors) == (kind == "qwen")
+
+
+def test_the_default_text_is_of_several_kinds() -> None:
+    text = calibration.default_text()
+    assert len(text) > 10_000 and "def " in text and "的" in text and "<|im_start|>" in text
+
+
+def test_sequences_are_of_one_length(source: Path) -> None:
+    tokenizer = qwen7b.load_tokenizer(source)
+    ids = calibration.token_sequences(tokenizer, "hello " * 100, trained_length=64)
+    assert ids.shape[1] <= 64 and ids.numel() > 0.9 * len(tokenizer.encode("hello " * 100))
