@@ -1,5 +1,6 @@
 // What an instruction set provides; one of these for each that was compiled.
 #pragma once
+#include <float.h>
 #include <math.h>
 
 #include <utility>

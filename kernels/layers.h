@@ -142,7 +142,8 @@ struct Pass {
             multiply(layer.up, first, last, input, n, panel, [&](int64_t row, int64_t block, Floats sums) {
                 float *at = buffers.hidden + row * size + block * lanes;
                 const Floats gate = load_part(at, size - block * lanes);
-                const Floats silu = div(gate, add(all(1), exponential(sub(zeros(), gate))));
+                const Floats power = min(sub(zeros(), gate), all(88));  // beyond which e^x is no float
+                const Floats silu = div(gate, add(all(1), exponential(power)));
                 store_part(at, size - block * lanes, mul(silu, sums));
             });
         });

@@ -43,6 +43,8 @@ double seconds() {
 
 }  // namespace
 
+int qwen7b_interface(void) { return QWEN7B_INTERFACE; }
+
 const char *qwen7b_instruction_set(void) { return used->name; }
 
 int qwen7b_use_instruction_set(const char *name) {

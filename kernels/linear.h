@@ -47,7 +47,7 @@ static void quantize_group(const float *x, int64_t count, int8_t *codes, float *
     Floats most = zeros(), total = zeros();
     for (int64_t i = 0; i < group; i += lanes) most = max(most, abs(load(x + i)));
     *scale = max(most) / 127;
-    const Floats inverse = all(*scale > 0 ? 1 / *scale : 0);
+    const Floats inverse = all(*scale >= FLT_MIN ? 1 / *scale : 0);  // of less there is no finite inverse
     for (int64_t i = 0; i < group; i += lanes) {
         const Floats rounded = round(mul(load(x + i), inverse));
         store_int8(codes + i, rounded);

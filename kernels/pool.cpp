@@ -8,6 +8,7 @@
 #include <process.h>
 #define getpid _getpid
 #else
+#include <pthread.h>
 #include <unistd.h>
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
@@ -88,6 +89,10 @@ std::mutex callers;
 int wanted = 0;
 Pool *pool = nullptr;  // not destroyed at exit, when a worker may still be asleep in it
 std::vector<uint8_t> kept;
+#if !defined(_WIN32)
+// A fork waits for the call that is at work, or the child would find the lock taken for ever.
+[[maybe_unused]] const int at_fork = pthread_atfork([] { callers.lock(); }, [] { callers.unlock(); }, [] { callers.unlock(); });
+#endif
 
 }  // namespace
 

@@ -55,6 +55,10 @@ typedef struct {
     const float *query_scales;            /* LogN factor of each row, or null */
 } qwen7b_rows;
 
+/* Counts up whenever something in this file changes; src/qwen7b/kernels/native.py reads no other. */
+#define QWEN7B_INTERFACE 1
+QWEN7B_API int qwen7b_interface(void);
+
 /* Name of the instruction set in use. */
 QWEN7B_API const char *qwen7b_instruction_set(void);
 /* Use another: "avx512vnni", "avxvnni", "avx2", "neon" or "scalar". Returns 0, or -1 if this processor has it not. */

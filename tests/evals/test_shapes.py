@@ -47,6 +47,8 @@ def test_what_does_not_fit_or_is_unknown_is_refused(monkeypatch: pytest.MonkeyPa
         random_model("70b")
     with pytest.raises(SettingError, match="a weight format must be one of q8, q4, nf4, found 'q3'"):
         random_model("tiny", quantize="q3")
+    with pytest.raises(SettingError, match="packed weights compute in float32"):
+        random_model("tiny", quantize="q4", dtype=torch.bfloat16)
     monkeypatch.setitem(SHAPES, "huge", replace(TINY, hidden_size=1 << 20, feed_forward_size=1 << 20))
     with pytest.raises(ResourceError, match="a model of the shape huge needs"):
         random_model("huge", quantize="q4")

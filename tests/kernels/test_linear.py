@@ -71,6 +71,9 @@ def test_any_shape_and_size_of_numbers(num_rows: int, num_columns: int, count: i
 def test_zeros_and_outliers() -> None:
     matrix = random_matrix(32, 128, bits=4)
     assert not kernels.linear(torch.zeros(2, 128), matrix).any()
+    next_to_zero = torch.full((1, 128), 1e-39)
+    assert not kernels.linear(next_to_zero, matrix).any()
+    assert not kernels.linear_reference(next_to_zero, matrix).any()
     x = torch.randn(1, 128)
     x[0, 7] = 1e4  # costs its own group of 64 its precision, and no other
     weights = matrix.dequantize()

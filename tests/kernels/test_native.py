@@ -38,10 +38,21 @@ def test_without_the_library_the_reference_runs_with_one_warning(tmp_path: Path,
     path = tmp_path / "kernels.so"
     if content is not None:
         path.write_bytes(content)
-    program = "for _ in range(2): print(torch.equal(kernels.linear(x, matrix), kernels.linear_reference(x, matrix)))"
+    program = """
+bias = torch.randn(32)
+for _ in range(2):
+    print(torch.equal(kernels.linear(x, matrix, bias), kernels.linear_reference(x, matrix) + bias))
+"""
     result = run(program, QWEN7B_KERNELS=str(path))
     assert result.stdout.split() == ["True", "True"]
     assert result.stderr.count("without its native kernels") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs another library, of a known name")
+def test_a_library_of_another_version_is_not_called() -> None:
+    result = run("print(kernels.instruction_set())", QWEN7B_KERNELS="libm.so.6")
+    assert result.stdout == "None\n"
+    assert "of another version" in result.stderr
 
 
 def test_the_library_can_be_left_out() -> None:
@@ -64,6 +75,31 @@ if (child := os.fork()) == 0:
 print(os.waitpid(child, 0)[1], torch.equal(kernels.linear(x, matrix), before))
 """
     assert run(program).stdout == "0 True\n"
+
+
+@pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_during_a_call() -> None:
+    program = """
+import os, signal, threading
+warnings.simplefilter("ignore")
+expected, forked = kernels.linear(x, matrix), threading.Event()
+def work():
+    while not forked.is_set():
+        kernels.linear(x, matrix)
+worker = threading.Thread(target=work)
+worker.start()
+children = []
+for _ in range(50):
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        os._exit(0 if torch.equal(kernels.linear(x, matrix), expected) else 1)
+    children.append(os.waitpid(child, 0)[1])
+forked.set()
+worker.join()
+print(sum(children))
+"""
+    assert run(program).stdout == "0\n"
 
 
 def test_neon_in_an_emulator(tmp_path: Path) -> None:

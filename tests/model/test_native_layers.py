@@ -9,6 +9,7 @@ import torch
 
 from packed import random_model
 from qwen7b import kernels
+from qwen7b.errors import SettingError
 from qwen7b.model import Cache, Transformer, transformer
 from qwen7b.model.packed_cache import PackedCache
 
@@ -124,3 +125,36 @@ def test_replaced_weights_are_noticed() -> None:
     model.load_state_dict(other.state_dict(), assign=True)
     expected = other.hidden(ids, cache=other.new_cache(max_length=9))
     assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=9)), expected)
+
+
+@needs_library
+@torch.inference_mode()
+def test_gates_far_from_zero(by_reference) -> None:  # type: ignore[no-untyped-def]
+    model = random_model()
+    for layer in model.layers:
+        layer.feed_forward.gate.scales *= 80
+    ids = torch.randint(0, 320, (1, 20))
+
+    def compute(model: Transformer) -> torch.Tensor:
+        return model.hidden(ids, cache=model.new_cache(max_length=20))
+
+    assert error(compute(model), by_reference(model, compute)) < 0.01
+
+
+@torch.inference_mode()
+def test_packed_weights_keep_their_formats() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 8))
+    expected = model.hidden(ids, cache=model.new_cache(max_length=8))
+    for change in (model.half, model.bfloat16, model.double):
+        with pytest.raises(SettingError, match="packed weights compute in float32"):
+            change()
+    assert torch.equal(model.float().hidden(ids, cache=model.new_cache(max_length=8)), expected)
+
+
+@pytest.mark.parametrize("head_size, dtype", [(32, torch.bfloat16), (32, torch.float32), (24, torch.int8)])
+def test_caches_of_other_dtypes_are_refused(head_size: int, dtype: torch.dtype) -> None:
+    model = random_model(head_size=head_size)
+    model.cache_dtype = dtype
+    with pytest.raises(SettingError, match="cache_dtype must be"):
+        model.new_cache(max_length=8)

@@ -18,8 +18,8 @@ from qwen7b.model import Transformer
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.quant.formats import FORMATS, find_format
 from qwen7b.weights import load_model, open_checkpoint, quantize
+from qwen7b.weights.packed import automatic, calibration, file, loading, packing
 from qwen7b.weights.packed import cache as packed_cache
-from qwen7b.weights.packed import calibration, file, loading, packing
 from qwen7b.weights.packed.file import map_packed
 from weights.converting import write_source
 from weights.test_loading import write_gguf
@@ -106,9 +106,32 @@ def test_gguf_packs_like_its_folder(tmp_path: Path, family: str) -> None:
 
 
 def test_blocks_do_not_change_a_matrix(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = logits(load_model(source, quantize="q4"))
+    def packed() -> dict[str, torch.Tensor]:
+        tensors: dict[str, torch.Tensor] = {}
+        packing.pack_checkpoint(open_checkpoint(source), find_format("q4"), tensors.__setitem__)
+        return tensors
+
+    expected = packed()
     monkeypatch.setattr(packing, "_BLOCK_WEIGHTS", 1)
-    assert torch.equal(logits(load_model(source, quantize="q4")), expected)
+    found = packed()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("reason", ["size", "no tokenizer"])
+def test_without_calibration_while_loading_it_is_said(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    if reason == "size":
+        monkeypatch.setattr(automatic, "_MOST_WEIGHTS", 1000)
+    else:
+        (source / "tokenizer.json").unlink()
+    model = load_model(source, quantize="q4")
+    expected = "takes longer and is more exact" if reason == "size" else "there is no tokenizer to calibrate with"
+    assert expected in capsys.readouterr().err
+    tensors: dict[str, torch.Tensor] = {}
+    packing.pack_checkpoint(open_checkpoint(source), find_format("q4"), tensors.__setitem__)
+    assert torch.equal(model.layers[1].feed_forward.up.codes, tensors["layers.1.feed_forward.up.codes"])
 
 
 def test_packing_under_inference_mode(source: Path) -> None:
@@ -182,7 +205,7 @@ def test_packed_weights_are_kept_and_mapped(
     expected = logits(load_model(source, quantize="q4"))
     assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
     assert "Packing" in capsys.readouterr().err
-    monkeypatch.setattr(packed_cache, "pack_checkpoint", None)  # not to be called again
+    monkeypatch.setattr(packed_cache, "pack_automatically", None)  # not to be called again
     assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
     assert torch.equal(logits(qwen7b.load(source, quantize="q4").model), expected)
     assert capsys.readouterr().err == ""
@@ -220,7 +243,7 @@ def test_an_interrupted_packing_leaves_nothing(source: Path, cache: Path, monkey
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(packed_cache, "pack_checkpoint", interrupt)
+    monkeypatch.setattr(packed_cache, "pack_automatically", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_model(source, quantize="q8", keep=True)
     assert [path.name for path in (cache / "packed").iterdir()] == [".lock"]
@@ -236,8 +259,8 @@ def test_a_packed_folder_is_the_packed_model(tmp_path: Path, kind: str, as_gguf:
     if as_gguf:
         qwen7b.weights.convert(path, tmp_path / "source.gguf", to="gguf")
         path = tmp_path / "source.gguf"
-    report = quantize(path, tmp_path / "packed", format="q4", calibration_text="")
-    assert report["bytes"] > 0 and not report["calibrated"]
+    report = quantize(path, tmp_path / "packed", format="q4", gptq=True)  # as load_model packs a small model
+    assert report["bytes"] > 0 and report["calibrated"] and report["gptq"]
     before, after = qwen7b.load(path), qwen7b.load(tmp_path / "packed")
     assert torch.equal(logits(after.model), logits(load_model(path, quantize="q4")))
     assert after.config == before.config and after.default_sampling == before.default_sampling

@@ -64,6 +64,7 @@ def bench(
     loading.set_threads()
     import torch
 
+    from qwen7b import kernels
     from qwen7b.evals import Work, measure_speed, random_model
 
     def load() -> Transformer:
@@ -80,8 +81,12 @@ def bench(
     )
     speed = measure_speed(load, work)
     if as_json:
-        about = {"model": f"shape {shape}" if shape else loading.model, "precision": quantize.value}
-        typer.echo(json.dumps({**about, "threads": torch.get_num_threads(), **asdict(work), **asdict(speed)}))
+        about = {
+            "model": f"shape {shape}" if shape else loading.model,
+            "precision": quantize.value,
+            "threads": kernels.num_threads() or torch.get_num_threads(),
+        }
+        typer.echo(json.dumps({**about, **asdict(work), **asdict(speed)}))
         return
     show(speed)
 

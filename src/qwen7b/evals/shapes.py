@@ -82,6 +82,8 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
         layout: Layout = {name: (dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     else:
         format = find_format(quantize)
+        if dtype != torch.float32:
+            raise SettingError(f"packed weights compute in float32, found dtype {dtype}: leave out dtype or quantize")
         layout = packed_layout(config, format)
     require_memory(
         sum(kind.itemsize * math.prod(size) for kind, size in layout.values()),

@@ -16,7 +16,8 @@ def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
     """x (..., K), K a multiple of GROUP, as codes from -127 to 127, held in float32, and scales (..., K/GROUP)."""
     groups = x.float().reshape(*x.shape[:-1], -1, GROUP)
     scales = groups.abs().amax(dim=-1) / 127
-    inverse = torch.where(scales > 0, 1 / scales, 0.0)
+    # Of a scale that is less there is no finite inverse.
+    inverse = torch.where(scales >= torch.finfo(torch.float32).tiny, 1 / scales, 0.0)
     return (groups * inverse[..., None]).round().flatten(-2), scales
 
 
@@ -27,8 +28,7 @@ def linear_reference(x: Tensor, matrix: PackedMatrix) -> Tensor:
     return F.linear(rounded, matrix.dequantize())
 
 
-@torch.library.custom_op("qwen7b::linear", mutates_args=())
-def _linear(
+def _product(
     x: Tensor, num_rows: int, codes: Tensor, scales: Tensor, codebook: Tensor | None, bias: Tensor | None
 ) -> Tensor:
     matrix = PackedMatrix(num_rows=num_rows, num_columns=x.shape[-1], codes=codes, scales=scales, codebook=codebook)
@@ -42,7 +42,10 @@ def _linear(
     return y
 
 
-@_linear.register_fake
+_operator = torch.library.custom_op("qwen7b::linear", _product, mutates_args=())
+
+
+@_operator.register_fake
 def _(x: Tensor, num_rows: int, codes: Tensor, scales: Tensor, codebook: Tensor | None, bias: Tensor | None) -> Tensor:
     return x.new_empty((*x.shape[:-1], num_rows), dtype=torch.float32)
 
@@ -52,5 +55,7 @@ def linear(x: Tensor, matrix: PackedMatrix, bias: Tensor | None = None) -> Tenso
 
     Each row of the result is the same whatever the number of rows and of threads.
     """
-    product: Tensor = _linear(x, matrix.num_rows, matrix.codes, matrix.scales, matrix.codebook, bias)
+    # Only a compiler needs the operator, whose first call imports one for a second.
+    compute = _operator if torch.compiler.is_compiling() else _product
+    product: Tensor = compute(x, matrix.num_rows, matrix.codes, matrix.scales, matrix.codebook, bias)
     return product

@@ -20,6 +20,8 @@ from qwen7b.kernels.matrix import PackedMatrix
 
 INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
 MOST_THREADS = 256
+_INTERFACE = 1
+"""QWEN7B_INTERFACE in kernels/qwen7b.h."""
 _FILE = "qwen7b_kernels.so"
 _long, _pointer = ctypes.c_int64, ctypes.c_void_p
 
@@ -112,12 +114,11 @@ def library() -> ctypes.CDLL | None:
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        why = str(error) if path.exists() else "it was installed where there was no C++ compiler"
-        warnings.warn(
-            f"qwen7b runs without its native kernels, many times slower ({why}): install a C++ compiler, then qwen7b "
-            "again",
-            stacklevel=3,
-        )
+        _warn_missing(str(error) if path.exists() else "it was installed where there was no C++ compiler")
+        return None
+    interface = getattr(loaded, "qwen7b_interface", None)
+    if interface is None or interface() != _INTERFACE:
+        _warn_missing(f"{path} is of another version")
         return None
     loaded.qwen7b_instruction_set.restype = ctypes.c_char_p
     loaded.qwen7b_use_instruction_set.argtypes = [ctypes.c_char_p]
@@ -138,6 +139,13 @@ def library() -> ctypes.CDLL | None:
     loaded.qwen7b_measure_int8.argtypes = [_long]
     loaded.qwen7b_measure_int8.restype = ctypes.c_double
     return loaded
+
+
+def _warn_missing(why: str) -> None:
+    warnings.warn(
+        f"qwen7b runs without its native kernels, many times slower ({why}): install a C++ compiler, then qwen7b again",
+        stacklevel=4,
+    )
 
 
 def instruction_set() -> str | None:

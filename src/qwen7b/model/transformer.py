@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,14 +29,15 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size)
+        rows = torch.empty(config.vocab_rows, config.hidden_size)  # given, or torch would take a second to fill it
+        self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size, _weight=rows)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.cache_dtype: torch.dtype | None = None
-        """What new caches hold, float16 or int8; None for int8 where the weights are packed, else the model's dtype."""
+        """What new caches hold: int8 (None) or float16 where weights are packed, else only the model's own dtype."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -46,9 +47,13 @@ class Transformer(nn.Module):
     def device(self) -> torch.device:
         return self.norm.weight.device
 
-    def _apply(self, *args: Any, **options: Any) -> Any:
+    def _apply(self, change: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         forget(self)
-        return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
+        if isinstance(self.head, PackedLinear):
+            if (found := change(torch.empty(0)).dtype) != torch.float32:
+                raise SettingError(f"packed weights compute in float32, found {found}: leave out dtype")
+            return super()._apply(lambda tensor: change(tensor).to(tensor.dtype), recurse)
+        return super()._apply(change, recurse)  # type: ignore[no-untyped-call]
 
     def load_state_dict(self, *args: Any, **options: Any) -> Any:
         forget(self)
@@ -56,9 +61,12 @@ class Transformer(nn.Module):
 
     def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
-        dtype, kind = self.cache_dtype or self.dtype, Cache
+        choices, kind = [self.dtype], Cache
         if isinstance(self.head, PackedLinear) and can_pack(self.config):
-            dtype, kind = self.cache_dtype or torch.int8, PackedCache
+            choices, kind = [torch.int8, torch.float16], PackedCache
+        dtype = self.cache_dtype or choices[0]
+        if dtype not in choices:
+            raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {dtype}")
         return kind(self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device)
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:

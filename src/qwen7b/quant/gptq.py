@@ -11,25 +11,31 @@ from torch import Tensor
 from qwen7b.kernels import GROUP
 from qwen7b.quant.rounding import CodebookRounder
 
-_DAMPING = 0.01
-"""Of the mean of the Hessian's diagonal: added to it, so that it can be inverted."""
+_DAMPING = 0.1
+"""Of the mean of the Hessian's diagonal, added to it. More than the paper's 1 %: the text is short, and what is true of
+it alone should not count."""
 
 
 class Compensation:
     """What the rounding of each input does to the inputs after it; the same for all rows of a matrix.
 
-    Groups of inputs are rounded in the order of their weight in the Hessian, and inputs in that order within a group.
+    Groups of inputs are rounded in the order of their energy, and inputs in that order within a group.
     """
 
-    def __init__(self, hessian: Tensor) -> None:
-        """From the sum (K, K) of xxᵀ over inputs x, which is overwritten; K is a multiple of GROUP."""
+    def __init__(self, inputs: Tensor) -> None:
+        """From inputs (samples, K) such as the matrix gets; K is a multiple of GROUP."""
+        self.order = _order(inputs.square().sum(0))
+        inputs = inputs[:, self.order]
+        hessian = inputs.t() @ inputs
         diagonal = hessian.diagonal()
         diagonal += _DAMPING * diagonal.mean() + torch.finfo(torch.float32).tiny
-        self.order = _order(diagonal)
-        self.importance = diagonal[self.order]
-        lower = torch.linalg.cholesky(hessian[self.order][:, self.order])
-        self.factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
-        """The upper triangular U with UᵀU the inverse of the Hessian."""
+        # Of a wide matrix each of these takes half a gigabyte or more: one goes as the next one comes.
+        hessian = torch.linalg.cholesky(hessian)
+        hessian = torch.cholesky_inverse(hessian)
+        self.factor: Tensor = torch.linalg.cholesky(hessian, upper=True)
+        """The upper triangular U with UᵀU the inverse of the damped sum of xxᵀ over inputs x."""
+        self.importance = 1 / self.factor.diagonal().square()
+        """What a unit of squared error costs at each input, once the inputs after it have made up for it."""
 
     def round(self, rows: Tensor, rounder: CodebookRounder) -> tuple[Tensor, Tensor]:
         """Indices uint8 (N, K) into the rounder's codebook and scales float16 (N, K/GROUP) of float32 rows (N, K).

@@ -38,23 +38,21 @@ class CodebookRounder:
         places = self._places(weights[:, None], _inverse(scales))[:, 0]
         return self._indices.index_select(0, places), self._values.index_select(0, places) * scales
 
-    def search_scales(self, rows: Tensor, importance: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def search_scales(self, rows: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Scales float16 (N, K/GROUP) of least squared error, and that error summed over each group.
 
-        `importance` (K) is what a unit of squared error costs at each input.
+        `importance` (K) or (N, K) is what a unit of squared error costs.
         """
-        groups = _groups(rows)
-        weighted = groups if importance is None else groups * importance.view(-1, GROUP)
-        least = largest_scales(rows)
-        best_scales, best_gains = least.clone(), torch.full_like(least, -1.0)
+        groups, importance = _groups(rows), _groups(importance.view(-1, rows.shape[1]))
+        weighted = groups * importance
+        largest = largest_scales(rows)
+        best_scales, best_gains = largest.clone(), torch.full_like(largest, -1.0)
         for sign in (1.0,) if self._is_symmetric else (1.0, -1.0):
             for factor in _CANDIDATES:
-                values = self._values.index_select(
-                    0, self._places(groups, _inverse(least * (sign * factor))).flatten()
-                ).view(groups.shape)
+                places = self._places(groups, _inverse(largest * (sign * factor)))
+                values = self._values.index_select(0, places.flatten()).view(groups.shape)
                 fit = torch.einsum("ngk,ngk->ng", weighted, values)
-                square = values.square() if importance is None else values.square_().mul_(importance.view(-1, GROUP))
-                norm = square.sum(-1).clamp_(min=1e-30)
+                norm = values.square_().mul_(importance).sum(-1).clamp_(min=1e-30)
                 gains = fit.square() / norm
                 better = gains > best_gains
                 best_scales = torch.where(better, fit / norm, best_scales)
@@ -67,6 +65,12 @@ class CodebookRounder:
         """Where the weights lie in the tables."""
         places = groups * (inverse * _STEPS)[..., None]
         return places.add_(_REACH + 0.5).clamp_(0, 2 * _REACH - 1).int()
+
+
+def own_importance(rows: Tensor) -> Tensor:
+    """What errors cost (N, K) as far as the weights themselves tell: more where a weight or its row is large."""
+    squares = rows.square()
+    return squares + squares.mean(1, keepdim=True)
 
 
 def largest_scales(rows: Tensor) -> Tensor:

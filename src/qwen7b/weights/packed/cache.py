@@ -13,9 +13,9 @@ from qwen7b.errors import CheckpointError, ResourceError
 from qwen7b.quant.formats import Format
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.environment import cache_folder
+from qwen7b.weights.packed.automatic import pack_automatically, packed_in_memory
 from qwen7b.weights.packed.file import layout_bytes, map_packed, writing_packed
 from qwen7b.weights.packed.model import packed_layout
-from qwen7b.weights.packed.packing import pack_checkpoint, packed_in_memory
 from qwen7b.weights.progress import progress, say
 from qwen7b.weights.storage import check_disk_space, only_one_process, storage_errors
 
@@ -48,7 +48,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                             partial, config=checkpoint.config, format=format, source=source, report=report
                         ) as write,
                     ):
-                        pack_checkpoint(checkpoint, format, write)
+                        pack_automatically(checkpoint, format, write)
                     partial.replace(path)
                 finally:
                     partial.unlink(missing_ok=True)

@@ -24,6 +24,8 @@ from qwen7b.weights.parameters import empty_model, parameters_of
 from qwen7b.weights.stored import StoredTensor
 
 _SEQUENCE_LENGTH = 1024
+_MOST_TOKENS = 10_000
+"""They pass all at once; those of a feed-forward take a gigabyte or two in a 7B model."""
 _FLOOR = 0.01
 """Of the mean importance, added to each input's: what the text never used is not worth nothing."""
 _BLOCK_ROWS = 64 * LANES
@@ -35,8 +37,8 @@ def default_text() -> str:
 
 
 def token_sequences(tokenizer: Tokenizer, text: str, *, trained_length: int) -> Tensor:
-    """A text's ids as sequences of one length, (B, T); a few at its end may be left out."""
-    ids = torch.tensor(tokenizer.encode(text))
+    """The ids of a text's beginning as sequences of one length, (B, T)."""
+    ids = torch.tensor(tokenizer.encode(text)[:_MOST_TOKENS])
     count = -(-len(ids) // min(_SEQUENCE_LENGTH, trained_length))
     return ids[: len(ids) // count * count].view(count, -1)
 
@@ -118,8 +120,7 @@ class _Linear(nn.Module):
     def _pack(self, inputs: Tensor) -> PackedMatrix:
         compensation = None
         if self.compensate:
-            padded = F.pad(inputs, (0, -inputs.shape[1] % GROUP))
-            compensation = Compensation(padded.t() @ padded)
+            compensation = Compensation(F.pad(inputs, (0, -inputs.shape[1] % GROUP)))
         importance = inputs.square().mean(0)
         importance += _FLOOR * importance.mean()
         return pack_matrix(

@@ -10,10 +10,10 @@ from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.quant.formats import FORMATS, Format, find_format
 from qwen7b.weights.checkpoint import Checkpoint
+from qwen7b.weights.packed.automatic import packed_in_memory
 from qwen7b.weights.packed.cache import kept_tensors
 from qwen7b.weights.packed.file import layout_bytes
 from qwen7b.weights.packed.model import packed_layout, packed_model
-from qwen7b.weights.packed.packing import packed_in_memory
 from qwen7b.weights.progress import say
 
 AUTO = "auto"

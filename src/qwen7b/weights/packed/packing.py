@@ -13,7 +13,7 @@ from qwen7b.errors import CheckpointError
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
-from qwen7b.quant.rounding import CodebookRounder, largest_scales, round_to_int8
+from qwen7b.quant.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.packed.model import Write, write_matrix
 from qwen7b.weights.parameters import empty_model, parameters_of
@@ -39,13 +39,6 @@ def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> Non
                 write(name, whole(stored))
             else:
                 write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
-
-
-def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
-    """A checkpoint's packed tensors by name."""
-    tensors: dict[str, Tensor] = {}
-    pack_checkpoint(checkpoint, format, tensors.__setitem__)
-    return tensors
 
 
 def whole(stored: StoredTensor) -> Tensor:
@@ -80,7 +73,7 @@ def pack_matrix(
     importance: Tensor | None = None,
     compensation: Compensation | None = None,
 ) -> PackedMatrix:
-    """A matrix in a format; `importance` (columns) is what a unit of squared error costs at each input.
+    """A matrix in a format; `importance` (columns) is what a unit of squared error costs at each input, if known.
 
     With a `compensation`, whose inputs are padded to whole groups, rounding errors make up for each other. Raises
     CheckpointError where a weight is no finite number.
@@ -94,7 +87,10 @@ def pack_matrix(
             return round_to_int8(rows)
         if compensation is not None:
             return compensation.round(rows, rounder)
-        scales = rounder.search_scales(rows, importance)[0] if format.searches_scales else largest_scales(rows).half()
+        if format.searches_scales:
+            scales, _ = rounder.search_scales(rows, own_importance(rows) if importance is None else importance)
+        else:
+            scales = largest_scales(rows).half()
         return rounder.round(rows, scales), scales
 
     num_rows, num_columns = stored.shape
@@ -132,7 +128,8 @@ def _choose_rounder(
     count = min(num_rows, max(1, _SAMPLE_WEIGHTS // num_columns))
     starts = range(0, num_rows, max(1, num_rows // count))
     rows = _prepared(torch.cat([stored.read_rows(start, start + 1) for start in starts]), name=name)
-    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, importance)[1].sum()))
+    weighing = own_importance(rows) if importance is None else importance
+    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, weighing)[1].sum()))
 
 
 def _prepared(rows: Tensor, *, name: str) -> Tensor:
