@@ -231,7 +231,6 @@ static void multiply(const qwen7b_matrix &m, int64_t first, int64_t last, const 
 }
 
 inline int64_t num_blocks(const qwen7b_matrix &m) { return (m.rows + lanes - 1) / lanes; }
-inline int64_t panel_bytes(const qwen7b_matrix &m) { return panel_blocks * lanes * round_up(m.columns, group); }
 
 // Blocks that a thread takes at once: about 128 KB of codes when decoding, a panel when not.
 inline int64_t grain_of(const qwen7b_matrix &m, int64_t num_rows) {

@@ -22,10 +22,11 @@ _MANY_ROWS = 32
 
 
 class NativeLayers:
-    """The layers' addresses, in the structures that the library reads. The tensors belong to the model."""
+    """The layers' addresses, in the structures that the library reads, and the tensors that lie there."""
 
     def __init__(self, model: Transformer) -> None:
         config = model.config
+        self.tensors = [*model.layers.parameters(), *model.layers.buffers()]
         layers = [_layer(cast(Layer, layer)) for layer in model.layers]
         self.model = native.Model(
             num_layers=config.num_layers,
