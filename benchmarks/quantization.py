@@ -6,7 +6,7 @@ rounds the same bf16 weights by each and reads the first windows of the texts, a
 JSON: perplexities of each text and of all together, and by how many percent the latter is above that of bf16.
 
     bf16          the weights as they are, computed in float32
-    q8 q4 nf4     qwen7b, activations rounded too, with an int8 cache; "+ float16 cache": without
+    q8 q4 nf4     qwen7b, activations rounded too, with a 16-bit cache; "+ int8 cache": with that
     Q4_0          as llama.cpp has it, embedding and head as Q8_0; computed in float32
     NF4           as bitsandbytes has it, embedding and head untouched; computed in float32
 """
@@ -89,8 +89,8 @@ def models(folder: Path, formats: list[str]) -> Iterator[tuple[str, Transformer]
         if format in OURS:
             model = qwen7b.load_model(folder, quantize=format)
             yield format, model
-            model.cache_dtype = torch.float16
-            yield f"{format} + float16 cache", model
+            model.cache_dtype = torch.int8
+            yield f"{format} + int8 cache", model
             continue
         model = qwen7b.load_model(folder, dtype=torch.float32)
         if format == "Q4_0":

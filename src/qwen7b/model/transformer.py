@@ -37,7 +37,7 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.cache_dtype: torch.dtype | None = None
-        """What new caches hold: int8 (None) or float16 where weights are packed, else only the model's own dtype."""
+        """What new caches hold: float16 (None) or int8 where weights are packed, else only the model's own dtype."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,7 +63,7 @@ class Transformer(nn.Module):
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
         choices, kind = [self.dtype], Cache
         if isinstance(self.head, PackedLinear) and can_pack(self.config):
-            choices, kind = [torch.int8, torch.float16], PackedCache
+            choices, kind = [torch.float16, torch.int8], PackedCache
         dtype = self.cache_dtype or choices[0]
         if dtype not in choices:
             raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {dtype}")
