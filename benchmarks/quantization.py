@@ -6,7 +6,7 @@ rounds the same bf16 weights by each and reads the first windows of the texts, a
 JSON: perplexities of each text and of all together, and by how many percent the latter is above that of bf16.
 
     bf16          the weights as they are, computed in float32
-    q8 q4 nf4     qwen7b, activations rounded too, with a 16-bit cache; "+ int8 cache": with that
+    q8 q4 nf4     qwen7b, activations rounded too, with the int8 cache; "+ 16-bit cache": with that
     Q4_0          as llama.cpp has it, embedding and head as Q8_0; computed in float32
     NF4           as bitsandbytes has it, embedding and head untouched; computed in float32
 """
@@ -28,7 +28,7 @@ from gguf.quants import dequantize, quantize
 from torch import Tensor
 
 import qwen7b
-from qwen7b.evals.perplexity import cut_windows, negative_log_likelihood
+from qwen7b.evals.perplexity import cut_windows, read_window
 from qwen7b.model import Transformer
 from qwen7b.weights import convert
 
@@ -89,8 +89,8 @@ def models(folder: Path, formats: list[str]) -> Iterator[tuple[str, Transformer]
         if format in OURS:
             model = qwen7b.load_model(folder, quantize=format)
             yield format, model
-            model.cache_dtype = torch.int8
-            yield f"{format} + int8 cache", model
+            model.cache_dtype = torch.float16
+            yield f"{format} + 16-bit cache", model
             continue
         model = qwen7b.load_model(folder, dtype=torch.float32)
         if format == "Q4_0":
@@ -103,17 +103,15 @@ def models(folder: Path, formats: list[str]) -> Iterator[tuple[str, Transformer]
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     tokenizer = qwen7b.load_tokenizer(folder)
     texts = {
-        file.name: cut_windows(
-            tokenizer.encode(file.read_text("utf-8")), length=arguments.length, max_windows=arguments.max_windows
-        )
+        file.name: cut_windows(torch.tensor(tokenizer.encode(file.read_text("utf-8"))), length=arguments.length)[
+            : arguments.max_windows
+        ]
         for file in arguments.files
     }
     perplexities: dict[str, dict[str, float]] = {}
     for name, model in models(folder, arguments.formats):
         model = model.to(arguments.device)
-        totals = {
-            file: sum(negative_log_likelihood(model, window) for window in windows) for file, windows in texts.items()
-        }
+        totals = {file: sum(read_window(model, window).nats for window in windows) for file, windows in texts.items()}
         counts = {file: len(windows) * (arguments.length - 1) for file, windows in texts.items()}
         perplexities[name] = {file: math.exp(totals[file] / counts[file]) for file in texts}
         perplexities[name]["all"] = math.exp(sum(totals.values()) / sum(counts.values()))

@@ -3,7 +3,7 @@
 // After https://arxiv.org/abs/2112.05682 and https://arxiv.org/abs/2205.14135.
 #pragma once
 
-constexpr int64_t chunk = 128, max_head_size = 256;
+constexpr int64_t chunk = 128, max_head_size = 256, wide = 8;
 constexpr int query_tile = 8;
 
 inline int64_t scale_span(int64_t head_size) { return head_size % 32 ? 16 : 32; }
@@ -27,14 +27,19 @@ static Floats exponential(Floats x) {  // 2^n · e^r with |r| <= ln 2 / 2; Cephe
 struct Head {
     int64_t head_size;
     int8_t *keys8, *values8;
-    uint16_t *keys16, *values16, *key_scales, *value_scales;
+    uint16_t *keys16, *values16, *key_scales, *value_scales, *wide_keys;
+    const float *balance;
+    const int32_t *wide_axes;
 };
 
-static Head head_of(const qwen7b_cache &cache, int64_t layer, int64_t sequence, int64_t kv_head, int64_t head_size) {
-    const int64_t at = layer * cache.layer_stride + sequence * cache.sequence_stride + kv_head * cache.head_stride;
-    const int64_t scale = layer * cache.scale_layer_stride + sequence * cache.scale_sequence_stride + kv_head * cache.scale_head_stride;
-    if (cache.bits == 16) return {head_size, 0, 0, (uint16_t *)cache.keys + at, (uint16_t *)cache.values + at, 0, 0};
-    return {head_size, (int8_t *)cache.keys + at, (int8_t *)cache.values + at, 0, 0, cache.key_scales + scale, cache.value_scales + scale};
+static Head head_of(const qwen7b_cache &cache, int64_t layer, int64_t sequence, int64_t kv_head, int64_t num_kv_heads,
+                    int64_t head_size) {
+    const qwen7b_cache_layer &l = cache.layers[layer];
+    const int64_t slots = round_up(l.num_slots, lanes), before = (sequence * num_kv_heads + kv_head) * slots;
+    const int64_t at = before * head_size, scale = before * (head_size / scale_span(head_size));
+    if (cache.bits == 16) return {head_size, 0, 0, (uint16_t *)l.keys + at, (uint16_t *)l.values + at, 0, 0, 0, 0, 0};
+    return {head_size, (int8_t *)l.keys + at, (int8_t *)l.values + at, 0, 0, l.key_scales + scale, l.value_scales + scale,
+            l.wide_keys + before * wide, l.balance + kv_head * head_size, l.wide_axes + kv_head * wide};
 }
 
 // `span` numbers as int8 codes and the float16 scale they are to be read with.
@@ -52,22 +57,31 @@ static void quantize_span(const float *x, int64_t span, int8_t *codes, uint16_t 
         store_int8(codes + i, max(min(mul(load(x + i), inverse), bound), all(-127)));
 }
 
-static void write_key_value(const Head &head, int64_t position, const float *key, const float *value) {
-    const int64_t size = head.head_size, block = position / lanes, lane = position % lanes;
+static void write_key_value(const Head &head, int64_t slot, const float *key, const float *value) {
+    const int64_t size = head.head_size, block = slot / lanes, lane = slot % lanes;
     if (!head.keys8) {
         uint16_t halves[max_head_size];
         for (int64_t d = 0; d < size; d += lanes) {
             store_half(halves + d, load(key + d));
-            store_half(head.values16 + position * size + d, load(value + d));
+            store_half(head.values16 + slot * size + d, load(value + d));
         }
         for (int64_t d = 0; d < size; d++) head.keys16[(block * size + d) * lanes + lane] = halves[d];
         return;
     }
+    float balanced[max_head_size], outliers[lanes] = {};
+    uint16_t halves[lanes];
+    for (int64_t d = 0; d < size; d += lanes) store(balanced + d, div(load(key + d), load(head.balance + d)));
+    for (int64_t e = 0; e < wide; e++) {
+        outliers[e] = balanced[head.wide_axes[e]];
+        balanced[head.wide_axes[e]] = 0;
+    }
+    store_half(halves, load(outliers));
+    for (int64_t e = 0; e < wide; e++) head.wide_keys[(block * wide + e) * lanes + lane] = halves[e];
     const int64_t span = scale_span(size), spans = size / span;
     int8_t codes[max_head_size];
     for (int64_t s = 0; s < spans; s++) {
-        quantize_span(key + s * span, span, codes + s * span, head.key_scales + (block * spans + s) * lanes + lane);
-        quantize_span(value + s * span, span, head.values8 + position * size + s * span, head.value_scales + (block * spans + s) * lanes + lane);
+        quantize_span(balanced + s * span, span, codes + s * span, head.key_scales + (block * spans + s) * lanes + lane);
+        quantize_span(value + s * span, span, head.values8 + slot * size + s * span, head.value_scales + (block * spans + s) * lanes + lane);
     }
     for (int64_t d = 0; d < size; d++) head.keys8[(block * size + d) * lanes + lane] = codes[d];
 }
@@ -89,7 +103,7 @@ static void merge(Partial &into, const Partial &next, int64_t head_size) {
         store(into.mixed + d, fma(load(next.mixed + d), all(weights[1]), mul(load(into.mixed + d), all(weights[0]))));
 }
 
-// A query, scaled, and the positions that it sees: first up to last.
+// A query, scaled and for int8 keys balanced, and the positions, or slots, that it sees: first up to last.
 struct Query {
     const float *vector;
     int64_t first, last;
@@ -127,6 +141,12 @@ static void score(const Head &head, int64_t block, const float *const *vectors, 
             each<count>([&](auto q) { totals[q][b] = fma(sums[q][b], scale, totals[q][b]); });
         });
     }
+    if constexpr (bits == 8)
+        for (int64_t e = 0; e < wide; e++)
+            each<blocks>([&](auto b) {
+                const Floats keys = load_half(head.wide_keys + ((block + b) * wide + e) * lanes);
+                each<count>([&](auto q) { totals[q][b] = fma(keys, all(vectors[q][head.wide_axes[e]]), totals[q][b]); });
+            });
     each<count>([&](auto q) { each<blocks>([&](auto b) { store(scores[q] + b * lanes, totals[q][b]); }); });
 }
 

@@ -160,7 +160,7 @@ struct Pass {
             store_part(buffers.qkv + row * qkv_columns + at, left, sums);
         });
         place_heads(team, index);
-        mix_heads(team, index, layer.window);
+        mix_heads(team, index);
         quantize(team, buffers.mixed, inner_size());
         add_product(team, thread, layer.output);
     }
@@ -174,12 +174,16 @@ struct Pass {
                 float *qkv = buffers.qkv + row * qkv_size();
                 const float *cosines = rows.cosines + row * size / 2, *sines = rows.sines + row * size / 2;
                 const float scale = (rows.query_scales ? rows.query_scales[row] : 1) / sqrtf((float)size);
-                for (int64_t h = 0; h < sharing; h++)
-                    rotate(qkv + (kv_head * sharing + h) * size, size, cosines, sines, scale);
+                const Head head = head_of(cache, index, rows.sequences[row], kv_head, kv_heads, size);
+                for (int64_t h = 0; h < sharing; h++) {
+                    float *query = qkv + (kv_head * sharing + h) * size;
+                    rotate(query, size, cosines, sines, scale);
+                    if (head.balance)
+                        for (int64_t d = 0; d < size; d += lanes) store(query + d, mul(load(query + d), load(head.balance + d)));
+                }
                 float *key = qkv + (model.num_heads + kv_head) * size;
                 rotate(key, size, cosines, sines, 1);
-                write_key_value(head_of(cache, index, rows.sequences[row], kv_head, size), rows.positions[row], key,
-                                key + kv_heads * size);
+                write_key_value(head, rows.positions[row] % cache.layers[index].num_slots, key, key + kv_heads * size);
             }
         });
     }
@@ -203,13 +207,14 @@ struct Pass {
             store(buffers.mixed + head * model.head_size + d, mul(load(part.mixed + d), inverse));
     }
 
-    void mix_heads(Team &team, int64_t index, int64_t window) {
+    void mix_heads(Team &team, int64_t index) {
+        const int64_t window = cache.layers[index].window, num_slots = cache.layers[index].num_slots;
         const int64_t size = model.head_size, kv_heads = model.num_kv_heads, sharing = model.num_heads / kv_heads;
         const int64_t chunks = most_chunks ? most_chunks : 1;
         team.share(num_tiles * kv_heads * chunks, 1, [&](int64_t item, int64_t) {
             const Tile &tile = buffers.tiles[item / chunks / kv_heads];
             const int64_t kv_head = item / chunks % kv_heads;
-            const Head head = head_of(cache, index, rows.sequences[tile.row], kv_head, size);
+            const Head head = head_of(cache, index, rows.sequences[tile.row], kv_head, kv_heads, size);
             for (int64_t number = 0; number < tile.num_rows * sharing; number += query_tile) {
                 const int64_t left = tile.num_rows * sharing - number;
                 const int count = (int)(left < query_tile ? left : query_tile);
@@ -228,7 +233,10 @@ struct Pass {
                     from = mine, to = mine + 1;
                 }
                 for (int64_t c = from; c < to; c++) {
-                    attend(head, c * chunk, queries, count, parts);
+                    const int64_t slot = c * chunk % num_slots, wound = c * chunk - slot;
+                    Query seen[query_tile];
+                    for (int q = 0; q < count; q++) seen[q] = {queries[q].vector, queries[q].first - wound, queries[q].last - wound};
+                    attend(head, slot, seen, count, parts);
                     for (int q = 0; q < count; q++) {
                         if (most_chunks) buffers.parts[head_number(tile, kv_head, number + q) * chunks + c] = parts[q];
                         else if (c == from) whole[q] = parts[q];

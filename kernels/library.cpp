@@ -1,5 +1,6 @@
 // The C interface: picks an instruction set and passes the calls on.
 #include <chrono>
+#include <new>
 #include <string.h>
 
 #include "instruction_set.h"
@@ -59,13 +60,19 @@ int qwen7b_use_instruction_set(const char *name) {
 int qwen7b_num_threads(void) { return num_threads(); }
 void qwen7b_set_num_threads(int count) { set_num_threads(count); }
 
-void qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y) {
+int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y) try {
     used->linear(*matrix, x, num_rows, y);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
 }
 
-void qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows, int64_t first,
-                       int64_t last, float *x) {
+int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows, int64_t first,
+                      int64_t last, float *x) try {
     used->run_layers(*model, *cache, *rows, first, last, x);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
 }
 
 double qwen7b_measure_read(const void *data, int64_t num_bytes) {

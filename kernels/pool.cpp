@@ -2,6 +2,8 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 #if defined(_WIN32)
@@ -39,8 +41,16 @@ namespace {
 
 class Pool {
 public:
-    explicit Pool(int size) : team(size), process(getpid()) {
-        for (int thread = 1; thread < size; thread++) workers.emplace_back([this, thread] { work(thread); });
+    explicit Pool(int asked) : asked(asked), process(getpid()) {
+        workers.reserve(asked);
+        try {
+            for (; team.size < asked; team.size++) {
+                const int thread = team.size;
+                workers.emplace_back([this, thread] { work(thread); });
+            }
+        } catch (const std::system_error &) {  // a limit of threads or of memory: those there are do
+        } catch (const std::bad_alloc &) {
+        }
     }
     ~Pool() {
         stopping = true;
@@ -54,7 +64,7 @@ public:
         team.barrier();  // nobody is inside any more
     }
     Team team;
-    const int process;
+    const int asked, process;
 
 private:
     void start() {
@@ -97,14 +107,15 @@ std::vector<uint8_t> kept;
 }  // namespace
 
 Session::Session() {
-    callers.lock();
+    std::unique_lock<std::mutex> lock(callers);
     const int size = ::num_threads();
-    if (pool && pool->process == getpid() && pool->team.size != size) {
+    if (pool && pool->process == getpid() && pool->asked != size) {
         delete pool;
         pool = nullptr;
     }
     // After a fork the threads are the parent's; the child makes its own and lets the old object be.
     if (!pool || pool->process != getpid()) pool = new Pool(size);
+    lock.release();
 }
 
 Session::~Session() { callers.unlock(); }

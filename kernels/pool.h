@@ -8,8 +8,7 @@
 
 class Team {
 public:
-    explicit Team(int size) : size(size) {}
-    const int size;
+    int size = 1;
 
     // Called by every thread: body(first, last) on stretches of at most `grain` of 0..count, then a barrier.
     template <class Body> void share(int64_t count, int64_t grain, Body body) {
@@ -30,10 +29,11 @@ constexpr int most_threads = 256;
 // The pool of this process, held by one caller at a time, with memory that is kept for the next.
 class Session {
 public:
+    // With fewer threads than asked for where the system gives no more. Throws std::bad_alloc.
     Session();
     ~Session();
     int num_threads() const;
-    // At least so many bytes, aligned to 64; the bytes of an earlier call are lost.
+    // At least so many bytes, aligned to 64; the bytes of an earlier call are lost. Throws std::bad_alloc.
     uint8_t *memory(int64_t num_bytes);
     // body(team, thread) on all threads, the caller's among them.
     template <class Body> void run(Body body) {

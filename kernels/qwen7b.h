@@ -27,7 +27,6 @@ typedef struct {
 typedef struct {
     const float *attention_norm, *feed_forward_norm;
     qwen7b_matrix qkv, output, gate, up, down;
-    int64_t window; /* a query sees only so many last positions, itself included; 0 for all */
 } qwen7b_layer;
 
 typedef struct {
@@ -36,15 +35,24 @@ typedef struct {
     const qwen7b_layer *layers;
 } qwen7b_model;
 
-/* Keys and values of sequences: blocks of 16 positions, keys (.., block, D, 16), values (.., block, 16, D). int8 codes
- * with a float16 scale per 32 of D (16 where 32 does not divide it), (.., block, D/32, 16) of both. With 16 bits the
- * elements are float16 and there are no scales. Strides count elements. */
+/* Keys and values of sequences in a layer: blocks of 16 slots, keys (sequence, head, block, D, 16), values (sequence,
+ * head, block, 16, D). int8 codes with a float16 scale per 32 of D (16 where 32 does not divide it), (.., block, D/32,
+ * 16) of both. With 16 bits the elements are float16 and the pointers behind `values` are null.
+ *
+ * int8 keys are divided by `balance`, and queries multiplied, before they are rounded. The eight axes `wide_axes` of a
+ * head are float16, (.., block, 8, 16), and 0 among the codes. */
+typedef struct {
+    void *keys, *values;
+    uint16_t *key_scales, *value_scales, *wide_keys;
+    const float *balance;     /* (head, D) */
+    const int32_t *wide_axes; /* (head, 8) */
+    int64_t num_slots;        /* position p lies in slot p % num_slots: a multiple of 128, or more than any position */
+    int64_t window;           /* a query sees only so many last positions, itself included; 0 for all */
+} qwen7b_cache_layer;
+
 typedef struct {
     int64_t bits; /* 8 or 16 */
-    void *keys, *values;
-    uint16_t *key_scales, *value_scales;
-    int64_t layer_stride, sequence_stride, head_stride;
-    int64_t scale_layer_stride, scale_sequence_stride, scale_head_stride;
+    const qwen7b_cache_layer *layers;
 } qwen7b_cache;
 
 /* The tokens of one pass. Rows of a sequence are consecutive and so are their positions. */
@@ -56,7 +64,7 @@ typedef struct {
 } qwen7b_rows;
 
 /* Counts up whenever something in this file changes; src/qwen7b/kernels/native.py reads no other. */
-#define QWEN7B_INTERFACE 1
+#define QWEN7B_INTERFACE 2
 QWEN7B_API int qwen7b_interface(void);
 
 /* Name of the instruction set in use. */
@@ -66,11 +74,12 @@ QWEN7B_API int qwen7b_use_instruction_set(const char *name);
 QWEN7B_API int qwen7b_num_threads(void);
 QWEN7B_API void qwen7b_set_num_threads(int count);
 
-/* y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
-QWEN7B_API void qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
+/* Both return 0, or -1 where there is not enough memory for what they need on the way.
+ * y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
+QWEN7B_API int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
 /* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to the cache. */
-QWEN7B_API void qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows,
-                                  int64_t first, int64_t last, float *x);
+QWEN7B_API int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows,
+                                 int64_t first, int64_t last, float *x);
 
 /* The machine's limits, with the threads and the instruction set in use: bytes/s read from memory, int8 op/s. */
 QWEN7B_API double qwen7b_measure_read(const void *data, int64_t num_bytes);

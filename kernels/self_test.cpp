@@ -54,7 +54,7 @@ static std::vector<float> product(const Packed &packed, int64_t rows) {
 // Two sequences through two layers, 40 positions at once and then one.
 static std::vector<float> layers(int64_t cache_bits) {
     generator.seed(13);
-    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, positions = 48, sequences = 2;
+    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, positions = 48, sequences = 2, wide = 8;
     std::vector<Packed> kept;
     kept.reserve(10);
     std::vector<float> norm(size, 1);
@@ -63,14 +63,21 @@ static std::vector<float> layers(int64_t cache_bits) {
         for (auto [rows, columns] : {std::pair(heads * head + 2 * kv_heads * head, size), {size, heads * head}, {forward, size}, {forward, size}, {size, forward}})
             kept.emplace_back(rows, columns, 4);
         const Packed *last = &kept.back();
-        layer = {norm.data(), norm.data(), last[-4].matrix, last[-3].matrix, last[-2].matrix, last[-1].matrix, last[0].matrix, &layer == both ? 0 : 20};
+        layer = {norm.data(), norm.data(), last[-4].matrix, last[-3].matrix, last[-2].matrix, last[-1].matrix, last[0].matrix};
     }
     const qwen7b_model model{2, size, forward, heads, kv_heads, head, 1e-6f, both};
-    const int64_t numbers = 2 * sequences * kv_heads * positions * head, scales = numbers / 32;
-    std::vector<uint16_t> keys(numbers), values(numbers), key_scales(scales), value_scales(scales);
-    const int64_t s = positions * head;
-    const qwen7b_cache cache{cache_bits, keys.data(), values.data(), key_scales.data(), value_scales.data(),
-                             sequences * kv_heads * s, kv_heads * s, s, sequences * kv_heads * s / 32, kv_heads * s / 32, s / 32};
+    const int64_t slots = sequences * kv_heads * positions;  // of a layer
+    std::vector<uint16_t> keys(2 * slots * head), values(2 * slots * head), scales(4 * slots), wide_keys(2 * slots * wide);
+    std::vector<float> balance(kv_heads * head);
+    for (size_t i = 0; i < balance.size(); i++) balance[i] = i % 3 ? 1 : 4;
+    std::vector<int32_t> axes;
+    for (int i = 0; i < kv_heads * wide; i++) axes.push_back(i * 3 % head);
+    qwen7b_cache_layer cached[2];
+    for (int64_t i = 0; i < 2; i++)
+        cached[i] = {keys.data() + i * slots * head, values.data() + i * slots * head, scales.data() + 2 * i * slots,
+                     scales.data() + (2 * i + 1) * slots, wide_keys.data() + i * slots * wide, balance.data(), axes.data(),
+                     positions, i ? 20 : 0};
+    const qwen7b_cache cache{cache_bits, cached};
     std::vector<float> result;
     for (auto [first, count] : {std::pair(0, 40), {40, 1}}) {
         std::vector<int32_t> sequence, position;

@@ -8,6 +8,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, PackedMatrix
 from qwen7b.model import Transformer
 from qwen7b.quant import PackedEmbedding, PackedLinear
+from qwen7b.rotary_scaling import DynamicNtk
 
 
 def random_matrix(num_rows: int, num_columns: int, *, bits: int) -> PackedMatrix:
@@ -38,7 +39,7 @@ def random_model(*, bits: int = 4, **changes: object) -> Transformer:
         "context_length": 400,
         "qkv_bias": True,
         "tied_head": False,
-        "dynamic_ntk": True,
+        "rotary_scaling": DynamicNtk(),
         "logn": True,
     }
     model = Transformer(ModelConfig(**{**settings, **changes}))  # type: ignore[arg-type]

@@ -14,9 +14,11 @@ PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
 
 # Lowest first; parts that share a line stand side by side and do not import each other.
 LAYERS = [
-    ("errors",),
+    ("container", "errors"),
     ("checked", "json_file", "memory"),
+    ("rotary_scaling",),
     ("config", "gguf_header"),
+    ("long_context",),
     ("text",),
     ("kernels",),
     ("quant",),

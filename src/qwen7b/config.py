@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from qwen7b.checked import positive_number, whole_number
 from qwen7b.errors import SettingError
+from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling
 
 # Far above any real model, and low enough that no product of them overflows.
 _MOST = {
@@ -48,8 +49,12 @@ class ModelConfig:
     """Whether query, key and value carry a bias; nothing else ever does."""
     tied_head: bool
     """Whether the head is the embedding itself."""
-    dynamic_ntk: bool = False
+    rotary_scaling: RotaryScaling | None = None
+    """How rotary positions are stretched for sequences beyond the trained length; None: not at all."""
     logn: bool = False
+    """Whether queries beyond the trained length are scaled by LogN."""
+    attention_windows: tuple[int, ...] | None = None
+    """Of each layer, from the lowest: how many last positions a query sees, itself included, 0 for all; None: all."""
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
@@ -61,5 +66,21 @@ class ModelConfig:
             )
         if self.head_size % 2:
             raise SettingError(f"rotary positions need an even head_size, found {self.head_size}")
+        if self.attention_windows is not None:
+            if len(self.attention_windows) != self.num_layers:
+                raise SettingError(
+                    f"attention_windows must have one window for each of {self.num_layers} layers, found "
+                    f"{len(self.attention_windows)}"
+                )
+            for window in self.attention_windows:
+                whole_number("a layer's attention window", window, least=0, most=_MOST["context_length"])
         positive_number("norm_epsilon", self.norm_epsilon)
         positive_number("rope_base", self.rope_base)
+
+    @property
+    def dynamic_ntk(self) -> bool:
+        return isinstance(self.rotary_scaling, DynamicNtk)
+
+    def window(self, layer: int) -> int:
+        """How many last positions a layer's queries see; 0 for all."""
+        return 0 if self.attention_windows is None else self.attention_windows[layer]

@@ -8,14 +8,16 @@ from pathlib import Path
 import psutil
 import torch
 
+from qwen7b.container import memory_left
 from qwen7b.errors import ResourceError
 
 
 def available_bytes(device: torch.device) -> int:
-    """Bytes that can still be taken on a device."""
+    """Bytes that can still be taken on a device, or by this process's container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    available, granted = int(psutil.virtual_memory().available), memory_left()
+    return available if granted is None else min(available, granted)
 
 
 def peak_bytes() -> int:

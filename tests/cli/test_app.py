@@ -39,6 +39,21 @@ def test_usage_errors_are_one_line_too(run: Run, arguments: list[str]) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value", "known"),
+    [
+        (["convert", "a", "b", "--to", "nonsense"], "nonsense", "gguf"),
+        (["quantize", "a", "b", "--format", "q5"], "q5", "nf4"),
+        (["chat", "x", "--top-k", "many"], "many", "integer"),
+        (["chat", "x", "--max-new-tokens", "0"], "0", "1"),
+    ],
+)
+def test_a_wrong_value_is_named_in_plain_words(run: Run, arguments: list[str], value: str, known: str) -> None:
+    message = run(*arguments).stderr
+    assert arguments[-2] in message and repr(value) in message and known in message
+    assert "Value error" not in message
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
     command = f"{sys.executable} -m qwen7b tokenize hello --model {tmp_path} {closed}"

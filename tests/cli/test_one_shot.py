@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,9 @@ import torch
 from typer.testing import Result
 
 import qwen7b
+from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
+from qwen7b.container import usable_cores
 
 Run = Callable[..., Result]
 
@@ -20,7 +21,10 @@ def test_chat_prints_the_reply_and_a_newline(run: Run, fake) -> None:
     result = run("chat", "Hi")
     assert (result.exit_code, result.stdout) == (0, "Hello there.\n")
     assert fake.asked == [
-        ([{"role": "user", "content": "Hi"}], {"sampling": None, "max_new_tokens": None, "stop": ()}),
+        (
+            [{"role": "user", "content": "Hi"}],
+            {"sampling": None, "max_new_tokens": None, "stop": (), "ntk": "recompute"},
+        ),
     ]
 
 
@@ -33,7 +37,7 @@ def test_chat_options_arrive(run: Run, fake) -> None:
     run("chat", "Hi", "--system", "Be brief.", "--max-new-tokens", "5", "--stop", "a", "--stop", "b", "--greedy")
     messages, asking = fake.asked[0]
     assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    assert asking == {"sampling": qwen7b.Greedy(), "max_new_tokens": 5, "stop": ("a", "b")}
+    assert asking == {"sampling": qwen7b.Greedy(), "max_new_tokens": 5, "stop": ("a", "b"), "ntk": "recompute"}
 
 
 def test_loading_options_arrive(run: Run, fake) -> None:
@@ -51,6 +55,10 @@ def test_loading_options_arrive(run: Run, fake) -> None:
             "--threads",
             "1",
             "--offline",
+            "--long-context",
+            "ntk+window:64",
+            "--context-length",
+            "4096",
         )
         assert torch.get_num_threads() == 1
     finally:
@@ -61,12 +69,15 @@ def test_loading_options_arrive(run: Run, fake) -> None:
         "dtype": torch.bfloat16,
         "offline": True,
         "quantize": None,
+        "long_context": "ntk+window:64",
+        "context_length": 4096,
     }
 
 
 def test_without_the_offline_option_the_environment_decides(run: Run, fake) -> None:
     run("complete", "x")
-    assert fake.loaded == {"model": "demo", "device": "cpu", "dtype": None, "offline": None, "quantize": None}
+    others = ("dtype", "offline", "quantize", "long_context", "context_length")
+    assert fake.loaded == {"model": "demo", "device": "cpu", **dict.fromkeys(others)}
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])
@@ -75,6 +86,14 @@ def test_weights_are_packed_when_asked_for(run: Run, fake, verb: str) -> None:
     assert fake.loaded["quantize"] == "auto"
     result = run(verb, "x", "--quantize", "q5")
     assert result.exit_code == 1 and "'q5' is not one of 'q8', 'q4', 'nf4', 'auto'" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_when_ntk_stretches_anew_may_be_chosen(run: Run, fake, verb: str) -> None:
+    run(verb, "x", "--ntk", "original")
+    assert fake.asked[0][1]["ntk"] == "original"
+    result = run(verb, "x", "--ntk", "never")
+    assert result.exit_code == 1 and "'never' is not one of 'recompute', 'original', 'reserve'" in result.stderr
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])
@@ -129,10 +148,13 @@ def test_an_error_in_the_middle_is_one_line(run: Run, fake) -> None:
         (["complete"], b"abc\xff", "standard input is not UTF-8: byte 3 is 0xff"),
         (["chat", "caf\udce9"], None, "the argument is not UTF-8: byte 3 is 0xe9"),
         (["chat", "Hi", "--threads", "0"], None, "--threads must lie between 1 and"),
-        (["chat", "Hi", "--threads", str((os.cpu_count() or 1) + 1)], None, "--threads must lie between 1 and"),
+        (["chat", "Hi", "--threads", str(usable_cores() + 1)], None, "--threads must lie between 1 and"),
         (["chat", "Hi", "--greedy", "--top-p", "0.5", "--seed", "1"], None, "cannot go with --seed, --top-p"),
         (["chat", "Hi", "--top-p", "2"], None, "top_p"),
         (["chat", "Hi", "--temperature", "0"], None, "use --greedy"),
+        (["chat", "Hi", "--long-context", "alibi"], None, "a long-context method is none, or parts joined by +"),
+        (["complete", "Hi", "--long-context", "ntk+yarn"], None, "stretches positions twice"),
+        (["complete", "Hi", "--context-length", "1"], None, "--context-length"),
     ],
 )
 def test_mistakes_are_one_line_before_any_model_is_loaded(
@@ -158,3 +180,14 @@ def test_sampling_options_are_laid_over_the_default() -> None:
     assert sampling(repetition_penalty=1.1).over(qwen7b.Greedy()) == qwen7b.Greedy(repetition_penalty=1.1)
     assert sampling(greedy=True, repetition_penalty=1.1).over(default) == qwen7b.Greedy(repetition_penalty=1.1)
     assert sampling(greedy=True).over(default) == qwen7b.Greedy()
+
+
+def test_threads_are_no_more_than_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(options, "usable_cores", lambda: 1)
+    try:
+        torch.set_num_threads(2)
+        options.set_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -88,6 +88,26 @@ def test_rows_past_the_vocabulary_are_never_produced(qwen: Qwen) -> None:
         assert len(reply.token_ids) == 40 and max(reply.token_ids) < qwen.tokenizer.vocab_size < tiny.ROWS
 
 
+@pytest.mark.parametrize("ntk", ["recompute", "original", "reserve"])
+def test_sequences_of_a_batch_have_alphas_of_their_own(qwen: Qwen, ntk: qwen7b.model.NtkMode) -> None:
+    trained = qwen.config.trained_length
+    prompts = [qwen.tokenizer.encode("hello there " * trained)[:length] for length in (2, trained - 9, 2 * trained - 5)]
+    limits = [len(prompt) + 12 for prompt in prompts]
+    settings = {"sampling": Greedy(), "vocab_size": qwen.tokenizer.vocab_size, "ntk": ntk}
+
+    def run(prompts: list[list[int]], limits: list[int]) -> tuple[list[list[int]], list[float]]:
+        batch, alphas = Batch(qwen.model, prompts, max_lengths=limits, **settings), []
+        while batch.active:
+            batch.step()
+            alphas = batch.cache.alphas
+        return batch.sequences, alphas
+
+    together, alphas = run(prompts, limits)
+    alone = [run([prompt], [limit]) for prompt, limit in zip(prompts, limits, strict=True)]
+    assert together == [sequences[0] for sequences, _ in alone]
+    assert alphas == [found[0] for _, found in alone] == ([1, 1, 3] if ntk == "original" else [1, 3, 7])
+
+
 def test_gaps_in_a_vocabulary_are_never_produced(qwen: Qwen) -> None:
     prompt = qwen.tokenizer.encode("hello")
     unused = list(range(0, 200))

@@ -190,6 +190,7 @@ def test_settings_of_the_config_as_keywords(golden: Path) -> None:
     [
         ({"no_bias": False}, UnsupportedError),
         ({"rotary_pct": 0.5}, UnsupportedError),
+        ({"attention_windows": [8, 0]}, UnsupportedError),
         ({"intermediate_size": 191}, CheckpointError),
         ({"num_attention_heads": "four"}, CheckpointError),
         ({"hidden_size": None}, CheckpointError),

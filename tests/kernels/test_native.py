@@ -46,6 +46,7 @@ for _ in range(2):
     result = run(program, QWEN7B_KERNELS=str(path))
     assert result.stdout.split() == ["True", "True"]
     assert result.stderr.count("without its native kernels") == 1
+    assert str(path) in result.stderr and "correct QWEN7B_KERNELS" in result.stderr and "compiler" not in result.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs another library, of a known name")
@@ -100,6 +101,30 @@ worker.join()
 print(sum(children))
 """
     assert run(program).stdout == "0\n"
+
+
+@pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory that holds")
+def test_short_of_memory_a_call_fails_and_the_process_goes_on() -> None:
+    program = """
+import resource
+from qwen7b.errors import ResourceError
+kernels.set_num_threads(1)
+expected, many = kernels.linear(x, matrix), torch.randn(1_000_000, 128)
+def leave(num_bytes):
+    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + num_bytes, -1))
+leave(144_000_000)  # the result takes 128 MB
+try:
+    kernels.linear(many, matrix)
+except ResourceError as error:
+    print("memory" in str(error))
+leave(50_000_000)
+kernels.set_num_threads(200)  # for whose stacks there is no room
+print(torch.equal(kernels.linear(x, matrix), expected))
+"""
+    result = run(program)
+    assert (result.stdout, result.returncode) == ("True\nTrue\n", 0), result.stderr
 
 
 def test_neon_in_an_emulator(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @needs_library
 @pytest.mark.parametrize(
-    "changes", [{}, {"head_size": 48}, {"head_size": 64, "num_heads": 3, "num_kv_heads": 3}], ids=str
+    "changes", [{"num_layers": 3}, {"head_size": 48}, {"head_size": 64, "num_heads": 3, "num_kv_heads": 3}], ids=str
 )
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
 @pytest.mark.parametrize("bits", [8, 4])
@@ -111,7 +111,7 @@ def test_selecting_rows_takes_scales_along() -> None:
 def test_heads_that_do_not_fit_the_blocks_have_an_ordinary_cache() -> None:
     model = random_model(head_size=24)
     cache = model.new_cache(max_length=8)
-    assert type(cache) is Cache and cache.tensors["keys"].dtype == torch.float32
+    assert type(cache) is Cache and cache.layers[0]["keys"].dtype == torch.float32
     with torch.inference_mode():
         assert model(torch.tensor([[1, 2]]), cache=cache).isfinite().all()
 

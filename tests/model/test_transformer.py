@@ -11,6 +11,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, ResourceError, SettingError
 from qwen7b.model import Transformer
 from qwen7b.model.rotary import logn_scale, ntk_alpha
+from qwen7b.rotary_scaling import DynamicNtk
 
 TRAINED, ROWS = 16, 97
 
@@ -33,7 +34,7 @@ def make_model(*, kv_heads: int = 4, long: bool = True, tied: bool = False) -> T
             context_length=256,
             qkv_bias=True,
             tied_head=tied,
-            dynamic_ntk=long,
+            rotary_scaling=DynamicNtk() if long else None,
             logn=long,
         )
     )
@@ -125,6 +126,14 @@ def test_selected_rows_go_on_by_themselves() -> None:
     logits = GROUPED(new, cache=chosen)
     assert_close(logits[:, -1], GROUPED(torch.cat((batch[[2, 0]], new), 1))[:, -1])
     assert cache.lengths == [12, 12, 12] and chosen.lengths == [13, 13]
+
+
+@torch.inference_mode()
+def test_reading_again_is_said() -> None:
+    cache = LONG.new_cache(max_length=40)
+    LONG(ids_of(TRAINED), cache=cache)
+    with pytest.warns(UserWarning, match="a sequence outgrew the length that its rotary base was chosen for"):
+        LONG(ids_of(1), cache=cache)
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from qwen7b.errors import ModelNotFoundError, ResourceError, SettingError
-from qwen7b.weights import load_model
+from qwen7b.weights import load_model, quantize
 from qwen7b.weights.diagnosis import Diagnosis, diagnose, fix
 
 END_OF_TEXT, IM_START, IM_END = 266, 267, 268
@@ -56,6 +56,22 @@ def only_error(path: Path, **settings: Any) -> str:
     [message] = errors(diagnose(path, **settings))
     assert "\n" not in message
     return message
+
+
+@pytest.mark.parametrize("damage", [None, "truncated", "version"])
+def test_packed_folders(folder: Path, tmp_path: Path, damage: str | None) -> None:
+    packed = tmp_path / "packed"
+    quantize(folder, packed, format="q8")
+    if damage == "truncated":
+        os.truncate(packed / "model.safetensors", 10_000)
+        assert "is damaged or incomplete" in only_error(packed)
+    elif damage == "version":
+        change_json(packed / "config.json", qwen7b_packed=0)
+        assert "is of version 0 of packed weights" in only_error(packed)
+    else:
+        found = diagnose(packed)
+        assert found.is_healthy and found.facts["precision"] == ["q8"]
+        assert found.facts["parameters"] == diagnose(folder).facts["parameters"]
 
 
 # --- healthy ones --------------------------------------------------------------------------------------------------

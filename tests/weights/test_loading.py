@@ -150,6 +150,21 @@ def test_dtype_is_the_one_asked_for(tmp_path: Path, dtype: torch.dtype) -> None:
     assert not model.training
 
 
+def test_mapped_weights_are_the_files_own(tmp_path: Path) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors())
+    model = load_model(folder, dtype=torch.float32, mapped=True)
+    assert torch.equal(model(IDS), logits_of(folder))
+    stored = open_safetensors(next(folder.glob("*.safetensors")))["transformer.wte.weight"]
+    with stored.path.open("r+b") as file:
+        file.seek(stored.offset)
+        file.write(torch.tensor([7.0]).numpy().tobytes())
+    assert model.embedding.weight[0, 0] == 7
+    with torch.no_grad():
+        model.embedding.weight[0, 0] = 3
+    assert stored.read_rows(0, 1)[0, 0] == 7
+    assert load_model(folder, dtype=torch.bfloat16, mapped=True).embedding.weight[0, 0] == 7
+
+
 def test_loading_holds_little_beside_the_model(tmp_path: Path) -> None:
     """Peak memory of a load stays within 1.15 of the model's own size, over what the libraries take."""
     big = {**tiny.V11_CONFIG, "vocab_size": 250_000, "hidden_size": 256, "num_attention_heads": 16}
@@ -351,8 +366,8 @@ def test_config_that_makes_no_sense(folder: Path, changes: dict[str, Any], messa
     "config, message",
     [
         ({"model_type": "bert"}, "model_type 'bert'"),
-        ({**tiny.QWEN2_CONFIG, "rope_scaling": {"type": "yarn", "factor": 4.0}}, "'yarn'"),
-        ({**tiny.QWEN2_CONFIG, "use_sliding_window": True}, "use_sliding_window"),
+        ({**tiny.QWEN2_CONFIG, "rope_scaling": {"type": "longrope", "factor": 4.0}}, "'longrope'"),
+        ({**tiny.LLAMA_CONFIG, "use_sliding_window": True}, "use_sliding_window"),
         ({**tiny.V11_CONFIG, "rotary_pct": 0.5}, "rotary_pct"),
     ],
 )
@@ -402,6 +417,8 @@ def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.warns(UserWarning, match="loading as bfloat16"):
         assert load_model(folder).dtype == torch.bfloat16
     monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: weights)
+    assert "quantize it as q4" in _memory_error(folder)
+    monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: weights // 4)
     assert "take a smaller model" in _memory_error(folder)
 
 

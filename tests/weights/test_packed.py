@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -199,12 +200,21 @@ def test_too_little_memory(
 # The cache
 
 
+def make_other_version(weights: Path) -> None:
+    content = weights.read_bytes()
+    field = f'"{file.VERSION_FIELD}":"%s"'
+    other = content.replace((field % file.VERSION).encode(), (field % 0).encode())
+    assert other != content
+    weights.write_bytes(other)
+
+
 def test_packed_weights_are_kept_and_mapped(
     source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = logits(load_model(source, quantize="q4"))
     assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
-    assert "Packing" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Packing" in said and f"packed once, into {cache / 'packed'}" in said
     monkeypatch.setattr(packed_cache, "pack_automatically", None)  # not to be called again
     assert torch.equal(logits(load_model(source, quantize="q4", keep=True)), expected)
     assert torch.equal(logits(qwen7b.load(source, quantize="q4").model), expected)
@@ -221,12 +231,12 @@ def test_kept_weights_that_are_no_longer_good_are_made_again(
     if damage == "truncated":
         os.truncate(path, path.stat().st_size - 1)
     elif damage == "version":
-        path.write_bytes(path.read_bytes().replace(b'"qwen7b_packed":"1"', b'"qwen7b_packed":"0"'))
+        make_other_version(path)
     else:
         os.utime(source / "model.safetensors", (0, 0))
     capsys.readouterr()
     assert torch.equal(logits(load_model(source, quantize="q8", keep=True)), expected)
-    assert "packing them again" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("packing them again") == 1
     load_model(source, quantize="q8", keep=True)
     assert capsys.readouterr().err == ""
 
@@ -320,24 +330,33 @@ def test_targets_that_are_refused(source: Path, tmp_path: Path) -> None:
     assert "lies in the source" in refusal(SettingError, source, source / "packed", format="q8")
 
 
-def test_an_interrupted_quantization_leaves_no_target(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+def test_a_quantization_that_ends_early_leaves_nothing(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    end: BaseException,
 ) -> None:
     from qwen7b.weights.packed import quantizing
 
     real = quantizing.pack_checkpoint
 
-    def interrupt(*arguments: Any) -> None:
+    def fail(*arguments: Any) -> None:
         real(*arguments)
-        raise KeyboardInterrupt
+        raise end
 
-    monkeypatch.setattr(quantizing, "pack_checkpoint", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(quantizing, "pack_checkpoint", fail)
+    with pytest.raises((KeyboardInterrupt, ResourceError)) as caught:
         quantize(source, tmp_path / "packed", format="q8")
-    assert not (tmp_path / "packed").exists()
+    if isinstance(end, OSError):
+        assert str(caught.value).endswith("packed is full: make room and run the same command again")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
     monkeypatch.undo()
+    capsys.readouterr()
     quantize(source, tmp_path / "packed", format="q8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "source"]
+    assert "anew" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -345,9 +364,9 @@ def test_an_interrupted_quantization_leaves_no_target(
     [
         ("truncated", "is damaged or incomplete"),
         ("cut to nothing", "is damaged or incomplete"),
-        ("other version", "is of version 2 of packed weights, while this qwen7b reads 1"),
+        ("other version", f"is of version 99 of packed weights, while this qwen7b reads {file.VERSION}"),
         ("other version inside", "holds weights of format q4, version 0"),
-        ("other format", "holds weights of format q4, version 1, and q8"),
+        ("other format", f"holds weights of format q4, version {file.VERSION}, and q8"),
         ("unknown format", "is damaged"),
         ("other sizes", "does not hold the tensors of its config"),
         ("nonsense sizes", "is damaged"),
@@ -363,9 +382,9 @@ def test_damaged_folders_are_refused(source: Path, tmp_path: Path, damage: str, 
     elif damage == "cut to nothing":
         os.truncate(weights, 0)
     elif damage == "other version":
-        config["qwen7b_packed"] = 2
+        config["qwen7b_packed"] = 99
     elif damage == "other version inside":
-        weights.write_bytes(weights.read_bytes().replace(b'"qwen7b_packed":"1"', b'"qwen7b_packed":"0"'))
+        make_other_version(weights)
     elif damage == "other format":
         config["weight_format"] = "q8"
     elif damage == "unknown format":

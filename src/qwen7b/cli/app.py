@@ -19,6 +19,7 @@ from qwen7b.cli.chat import chat
 from qwen7b.cli.complete import complete
 from qwen7b.cli.convert import convert
 from qwen7b.cli.doctor import doctor
+from qwen7b.cli.evaluate import evaluate
 from qwen7b.cli.models import models, pull
 from qwen7b.cli.perplexity import perplexity
 from qwen7b.cli.quantize import quantize
@@ -53,8 +54,7 @@ def _one_line_errors() -> Iterator[None]:
     except _UsageError as error:
         if error.format_message():  # there is none where a bare command shows its help
             usage = error.ctx.command_path if error.ctx else "qwen7b"
-            message = " ".join(error.format_message().split()).rstrip(".")  # choices come a line each
-            typer.echo(f"error: {message}: see {usage} --help", err=True)
+            typer.echo(f"error: {_one_line(error)}: see {usage} --help", err=True)
             raise typer.Exit(1) from error
         raise
     except OSError as error:
@@ -64,6 +64,16 @@ def _one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _one_line(error: Any) -> str:
+    """What a usage error says, with what was found where typer tells it only by pydantic's error behind its own."""
+    message = " ".join(error.format_message().split()).rstrip(".")  # choices come a line each
+    message = message.replace("Value error, ", "")
+    if problems := getattr(error.__cause__, "errors", None):
+        found = repr(problems()[0]["input"])
+        message += "" if found in message else f", found {found}"
+    return message
 
 
 app = typer.Typer(
@@ -77,6 +87,7 @@ app = typer.Typer(
 )
 for verb in (chat, complete, pull, models, tokenize, convert, quantize, doctor, perplexity, bench):
     app.command()(verb)
+app.add_typer(evaluate, name="eval")
 
 
 def show_version(wanted: bool) -> None:

@@ -43,6 +43,7 @@ def bench(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Repetitions, of which medians are shown.")] = 3,
+    long_context: options.LongContext = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
@@ -57,9 +58,17 @@ def bench(
     """
     if model is not None and shape is not None:
         raise SettingError(f"--shape {shape} takes the place of a model: drop it or --model {model}")
+    if shape is not None and long_context is not None:
+        raise SettingError(f"--long-context {long_context} is for a model's checkpoint: drop it or --shape {shape}")
     format = None if quantize is Quantization.none else quantize.value
     loading = options.Loading(
-        model=model or "demo", device="cpu", dtype=dtype, threads=threads, quantize=format, offline=offline
+        model=model or "demo",
+        device="cpu",
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        quantize=format,
+        long_context=long_context,
     )
     loading.set_threads()
     import torch
@@ -84,6 +93,7 @@ def bench(
         about = {
             "model": f"shape {shape}" if shape else loading.model,
             "precision": quantize.value,
+            "long_context": long_context,
             "threads": kernels.num_threads() or torch.get_num_threads(),
         }
         typer.echo(json.dumps({**about, **asdict(work), **asdict(speed)}))

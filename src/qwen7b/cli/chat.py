@@ -34,6 +34,9 @@ def chat(
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
     quantize: options.Quantize = None,
+    long_context: options.LongContext = None,
+    context_length: options.ContextLength = None,
+    ntk: options.Ntk = "recompute",
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -52,6 +55,8 @@ def chat(
         threads=threads,
         offline=offline,
         quantize=None if quantize is None else quantize.value,
+        long_context=long_context,
+        context_length=context_length,
     )
     sampling = options.SamplingOptions(
         greedy=greedy,
@@ -67,6 +72,7 @@ def chat(
         "sampling": sampling.over(qwen.default_sampling),
         "max_new_tokens": max_new_tokens,
         "stop": tuple(stop or ()),
+        "ntk": ntk,
     }
     messages = [] if system is None else [{"role": "system", "content": system}]
     if converse:

@@ -27,6 +27,9 @@ def complete(
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
     quantize: options.Quantize = None,
+    long_context: options.LongContext = None,
+    context_length: options.ContextLength = None,
+    ntk: options.Ntk = "recompute",
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -40,6 +43,8 @@ def complete(
         threads=threads,
         offline=offline,
         quantize=None if quantize is None else quantize.value,
+        long_context=long_context,
+        context_length=context_length,
     )
     sampling = options.SamplingOptions(
         greedy=greedy,
@@ -55,6 +60,10 @@ def complete(
     from qwen7b.cli.replies import answer
 
     pieces = qwen.stream_completion(
-        text, sampling=sampling.over(qwen.default_sampling), max_new_tokens=max_new_tokens, stop=tuple(stop or ())
+        text,
+        sampling=sampling.over(qwen.default_sampling),
+        max_new_tokens=max_new_tokens,
+        stop=tuple(stop or ()),
+        ntk=ntk,
     )
     answer(pieces, None if as_json else PlainDisplay(), model=model, prompt=text)

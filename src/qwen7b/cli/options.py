@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from qwen7b.container import usable_cores
 from qwen7b.errors import SettingError
+from qwen7b.long_context import parse_method
 
 if TYPE_CHECKING:
     from qwen7b import Greedy, Qwen, Sample
@@ -38,6 +39,30 @@ Dtype = Annotated[Precision | None, typer.Option("--dtype", help="Number format;
 Quantize = Annotated[
     WeightFormat | None,
     typer.Option("--quantize", help="Pack the weights: faster and smaller; auto: as memory allows."),
+]
+LongContext = Annotated[
+    str | None,
+    typer.Option(
+        "--long-context",
+        metavar="METHOD",
+        help="How to go beyond the trained length, as in ntk+logn+window, yarn:4 or none; by default the model's way.",
+    ),
+]
+ContextLength = Annotated[
+    int | None,
+    typer.Option(
+        "--context-length",
+        metavar="N",
+        min=2,
+        help="Tokens a sequence may have; by default the model's, with --long-context 4 times its trained length.",
+    ),
+]
+Ntk = Annotated[
+    Literal["recompute", "original", "reserve"],
+    typer.Option(
+        "--ntk",
+        help="When dynamic NTK stretches anew: when a sequence outgrows it, never as in the original, or once for all.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
@@ -68,6 +93,26 @@ RepetitionPenalty = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed gives the same reply.")]
 
 
+def check_threads(threads: int | None) -> None:
+    cores = usable_cores()
+    if threads is not None and not 1 <= threads <= cores:
+        raise SettingError(f"--threads must lie between 1 and {cores}, the cores this process may use, found {threads}")
+
+
+def set_threads(threads: int | None) -> None:
+    """Compute with so many CPU threads; None leaves it at one a usable core."""
+    check_threads(threads)
+    import torch
+
+    from qwen7b import kernels
+
+    if threads is None:  # torch knows nothing of a container's share
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+        return
+    torch.set_num_threads(threads)
+    kernels.set_num_threads(threads)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loading:
     """Which model to load, and how."""
@@ -78,21 +123,16 @@ class Loading:
     threads: int | None
     offline: bool
     quantize: str | None = None
+    long_context: str | None = None
+    context_length: int | None = None
 
     def __post_init__(self) -> None:
-        cores = os.cpu_count() or 1
-        if self.threads is not None and not 1 <= self.threads <= cores:
-            raise SettingError(f"--threads must lie between 1 and this machine's {cores} cores, found {self.threads}")
+        check_threads(self.threads)
+        if self.long_context is not None:
+            parse_method(self.long_context)  # which refuses it here, before a model is loaded
 
     def set_threads(self) -> None:
-        if self.threads is None:
-            return
-        import torch
-
-        from qwen7b import kernels
-
-        torch.set_num_threads(self.threads)
-        kernels.set_num_threads(self.threads)
+        set_threads(self.threads)
 
     def load(self) -> Qwen:
         import torch
@@ -108,6 +148,8 @@ class Loading:
             dtype=dtype,
             offline=self.offline or None,
             quantize=self.quantize,
+            long_context=self.long_context,
+            context_length=self.context_length,
         )
 
 

@@ -1,30 +1,54 @@
-"""`qwen7b perplexity`: how surprised a model is by texts, and what a weight format adds to that."""
+"""`qwen7b perplexity`: how surprised a model is by texts, and what weight formats and lengths change about that."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.measuring import (
+    PRECISIONS,
+    Methods,
+    Plot,
+    Precisions,
+    Resume,
+    TrainedLength,
+    parse_names,
+    parse_numbers,
+)
 from qwen7b.errors import SettingError
 
-PRECISIONS = ("none", "q8", "q4", "nf4")
+if TYPE_CHECKING:
+    from qwen7b.evals import Perplexity
+
+DEFAULT_LENGTH = 2048
 
 
 def perplexity(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Texts in UTF-8.")],
     model: options.Model = "demo",
-    length: Annotated[int, typer.Option("--length", metavar="N", help="Tokens a window.")] = 2048,
-    quantize: Annotated[
-        str, typer.Option("--quantize", metavar="LIST", help=f"Weight formats to compare: {','.join(PRECISIONS)}.")
-    ] = "none",
-    max_windows: Annotated[
-        int | None, typer.Option("--max-windows", metavar="N", min=1, help="Read only the first N windows of a file.")
+    length: Annotated[
+        int | None, typer.Option("--length", metavar="N", help=f"Tokens a window.  [default: {DEFAULT_LENGTH}]")
     ] = None,
+    lengths: Annotated[
+        str | None, typer.Option("--lengths", metavar="LIST", help="Several lengths to compare: 1024,2048,4096.")
+    ] = None,
+    methods: Methods = "none",
+    trained_length: TrainedLength = None,
+    quantize: Precisions = "none",
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Read only the first N tokens of a file.")
+    ] = None,
+    max_windows: Annotated[
+        int | None,
+        typer.Option("--max-windows", metavar="N", min=1, help="Read only the first N windows of the longest length."),
+    ] = None,
+    plot: Plot = None,
+    resume: Resume = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
     threads: options.Threads = None,
@@ -33,33 +57,56 @@ def perplexity(
 ) -> None:
     """Measure the perplexity of texts.
 
-    A text is cut into windows of --length tokens that do not overlap, each read with an empty cache; every token but a
-    window's first is scored, and what is left behind the last whole window is not read. With several weight formats
-    every file is read once in each; "none" leaves the weights in --dtype.
-    """
-    precisions = quantize.split(",")
-    if unknown := [name for name in precisions if name not in PRECISIONS]:
-        raise SettingError(f"--quantize takes some of {','.join(PRECISIONS)} with commas between, found {unknown[0]!r}")
-    loading = options.Loading(model=model, device=device, dtype=dtype, threads=threads, offline=offline)
-    loading.set_threads()
-    from qwen7b.evals import measure_perplexity
+    A text is cut into windows of --length tokens that do not overlap, each read with an empty cache and the NTK alpha
+    of the whole window; every token but a window's first is scored. With several --lengths all read the same part of a
+    text: as many whole windows of the longest as it has, or as --max-tokens and --max-windows leave of them. What is
+    left behind that part is not read.
 
-    results = []
-    for result in measure_perplexity(
+    Every file is read in each weight format, with each method, at each length. The format "none" leaves the weights in
+    --dtype. The method "none" treats all positions alike, whatever the checkpoint says of NTK, LogN and windows.
+    """
+    if length is not None and lengths is not None:
+        raise SettingError("--length and --lengths both say how long a window is: drop one")
+    options.set_threads(threads)
+    wanted = [length or DEFAULT_LENGTH] if lengths is None else parse_numbers("--lengths", lengths, least=2)
+    precisions = parse_names("--quantize", quantize, known=PRECISIONS)
+    from tqdm import tqdm
+
+    from qwen7b.evals import Subject, check_plot, measure_perplexity, plot_perplexity
+
+    if plot is not None:
+        check_plot(plot)
+    subject = Subject(
         model,
-        files,
         precisions=precisions,
-        length=length,
-        max_windows=max_windows,
+        methods=parse_names("--methods", methods),
+        lengths=wanted,
+        trained_length=trained_length,
         dtype=None if dtype is None else dtype.value,
         device=device,
         offline=offline or None,
-    ):
-        results.append(asdict(result))
+    )
+    results = []
+    for result in measure_perplexity(subject, files, max_tokens=max_tokens, max_windows=max_windows, resume=resume):
+        results.append(result)
         if not as_json:
-            typer.echo(
-                f"{result.file}  {result.precision}  length {result.length}: perplexity {result.perplexity:.4f} "
-                f"over {result.tokens_scored:,} tokens in {result.seconds:.0f} s"
+            tqdm.write(  # leaves a progress bar whole
+                f"{result.file}  {result.precision}  {result.method}  length {result.length}: "
+                f"perplexity {result.perplexity:.4f} over {result.tokens_scored:,} tokens in {result.seconds:.0f} s"
             )
     if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
+        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False))
+    elif len(subject.lengths) > 1:
+        show_tables(results)
+    if plot is not None:
+        plot_perplexity(results, plot)
+
+
+def show_tables(results: list[Perplexity]) -> None:
+    """The original's table, for each file and format."""
+    from qwen7b.evals import perplexity_table
+
+    for file, precision in dict.fromkeys((result.file, result.precision) for result in results):
+        chosen = [result for result in results if (result.file, result.precision) == (file, precision)]
+        typer.echo(f"\n{file}, {precision}, trained length {chosen[0].trained_length:,}\n")
+        typer.echo(perplexity_table(chosen))

@@ -48,7 +48,7 @@ def quantize(
             raise SettingError(f"--calibrate {calibrate} cannot be read as UTF-8 text: {error}") from error
         if not text.strip():
             raise SettingError(f"--calibrate {calibrate} is empty: give some thousand words of text")
-    options.Loading(model=source, device="cpu", dtype=None, threads=threads, offline=offline).set_threads()
+    options.set_threads(threads)
     from qwen7b import weights
 
     report = weights.quantize(

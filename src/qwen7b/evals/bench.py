@@ -169,5 +169,5 @@ def _read_bytes(batch: Batch, *, length: int) -> int:
     """What one step reads of the weights, and of a cache with so many positions. The embedding gives a row only."""
     modules = (batch.model.layers, batch.model.norm, batch.model.head)
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    cached = sum(tensor.nbytes for tensor in batch.cache.tensors.values()) * length // batch.cache.max_length
+    cached = batch.cache.num_bytes * length // batch.cache.max_length
     return sum(tensor.nbytes for tensor in tensors) + cached

@@ -1,16 +1,20 @@
 """Perplexity of texts: how surprised a model is by each next token, as exp of the mean negative log-likelihood.
 
 A text is cut into windows of `length` tokens that do not overlap, each read with an empty cache; every token but a
-window's first is scored, and what is left behind the last whole window is not read. These are the windows of the GPTQ
-paper (https://arxiv.org/abs/2210.17323) and most that followed; llama.cpp scores only the second half of a window.
+window's first is scored. These are the windows of the GPTQ paper (https://arxiv.org/abs/2210.17323) and most that
+followed; llama.cpp scores only the second half of a window. All lengths read the same part of a text, as many whole
+windows of the longest as it has; a length that does not divide the longest leaves out less than a window of its end.
+
+A window is read in chunks, each with the NTK alpha of the whole window: like one full pass over it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,12 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError
+from qwen7b.evals.journal import Journal
+from qwen7b.evals.subject import Subject, read_text
 from qwen7b.generate.engine import PREFILL_CHUNK
 from qwen7b.model import Transformer
-from qwen7b.text import load_tokenizer
-from qwen7b.weights import load_model, locate, open_checkpoint
-from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
@@ -32,7 +35,7 @@ HEAD_ROWS = 128
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Perplexity:
-    """One text, read by one model in one precision."""
+    """One text, read by one model in one precision with one method at one length."""
 
     file: str
     method: str
@@ -41,91 +44,137 @@ class Perplexity:
     """What the weights are rounded to; "none": nothing but `dtype`."""
     dtype: str
     length: int
+    trained_length: int
     perplexity: float
     tokens_scored: int
     seconds: float
+    seconds_per_token: float
+    cache_bytes: int
+    """Keys and values of one window."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One window, read."""
+
+    nats: float
+    seconds: float
+    cache_bytes: int
+    dtype: str
 
 
 def measure_perplexity(
-    model: str | Path,
+    subject: Subject,
     files: Sequence[Path],
     *,
-    precisions: Sequence[str] = ("none",),
-    length: int = 2048,
+    max_tokens: int | None = None,
     max_windows: int | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str = "cpu",
-    offline: bool | None = None,
+    resume: Path | None = None,
 ) -> Iterator[Perplexity]:
-    """The perplexity of each file in each precision, as they come; `max_windows` reads only so many of each file.
+    """The perplexity of each file in each precision, with each method, at each length, as they come.
+
+    `max_tokens` and `max_windows` (of the longest length) read only the beginning of each file. With `resume` every
+    window's score is kept in that file as it comes, and none that is there is measured again.
 
     Raises SettingError for a file that is no text and PromptError for one that has fewer tokens than a window, before
     any weights are read.
     """
-    whole_number("length", length, least=2)
-    checkpoint = open_checkpoint(locate(model, offline=offline))
-    tokenizer = load_tokenizer(checkpoint.path)
-    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
-    texts = {file: _read_windows(file, tokenizer.encode, length=length, max_windows=max_windows) for file in files}
-    for precision in precisions:
-        if precision == "none":
-            loaded = load_model(checkpoint, dtype=dtype, device=device)
-        else:
-            loaded = load_model(checkpoint, quantize=precision, device=device, keep=True)
-        loaded.config = replace(loaded.config, dynamic_ntk=False, logn=False)
-        for file, windows in texts.items():
-            tokens_scored = len(windows) * (length - 1)
-            start, total = time.perf_counter(), 0.0
-            with progress(f"Reading {file}, weights {precision}", tokens_scored, " tokens") as report:
-                for window in windows:
-                    total += negative_log_likelihood(loaded, window)
-                    report(length - 1)
-            yield Perplexity(
-                file=str(file),
-                method="none",
-                precision=precision,
-                dtype=str(loaded.dtype).removeprefix("torch."),
-                length=length,
-                perplexity=math.exp(total / tokens_scored),
-                tokens_scored=tokens_scored,
-                seconds=time.perf_counter() - start,
-            )
-        del loaded  # two models need not fit side by side
+    longest = subject.lengths[-1]
+    if max_tokens is not None:
+        whole_number("max_tokens", max_tokens, least=longest)
+    journal = Journal(resume)
+    texts = {
+        file: _read_ids(file, subject.tokenizer.encode, length=longest, max_tokens=max_tokens, max_windows=max_windows)
+        for file in files
+    }
+    for precision in subject.precisions:
+        readings = [
+            (file, method, length, _tasks(subject, ids, precision=precision, method=method, length=length))
+            for file, ids in texts.items()
+            for method in subject.methods
+            for length in subject.lengths
+        ]
+        unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if journal.find(task) is None]
+        if unknown:
+            subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
+        with progress(f"Readings with weights {precision}: {len(readings)}", sum(unknown), " tokens") as report:
+            for file, method, length, tasks in readings:
+                scores = []
+                for window, task in tasks:
+                    known = journal.find(task)
+                    if known is None:
+                        known = asdict(read_window(subject.model(precision, method, length), window, report))
+                        journal.add(task, known)
+                    scores.append(Score(**known))
+                tokens_scored = len(scores) * (length - 1)
+                seconds = sum(score.seconds for score in scores)
+                yield Perplexity(
+                    file=str(file),
+                    method=method,
+                    precision=precision,
+                    dtype=scores[0].dtype,
+                    length=length,
+                    trained_length=subject.trained_length,
+                    perplexity=math.exp(sum(score.nats for score in scores) / tokens_scored),
+                    tokens_scored=tokens_scored,
+                    seconds=seconds,
+                    seconds_per_token=seconds / tokens_scored,
+                    cache_bytes=scores[0].cache_bytes,
+                )
 
 
-def cut_windows(ids: Sequence[int], *, length: int, max_windows: int | None = None) -> list[Tensor]:
+def cut_windows(ids: Tensor, *, length: int) -> list[Tensor]:
     """
-    >>> cut_windows([1, 2, 3, 4, 5], length=2)
+    >>> cut_windows(torch.tensor([1, 2, 3, 4, 5]), length=2)
     [tensor([1, 2]), tensor([3, 4])]
     """
-    windows = torch.tensor(ids)[: len(ids) // length * length].view(-1, length)
-    return list(windows[:max_windows])
+    return list(ids[: len(ids) // length * length].view(-1, length))
 
 
 @torch.inference_mode()
-def negative_log_likelihood(model: Transformer, window: Tensor) -> float:
-    """Sum of -log p(id | the ids before it) in nats, over all ids of the window (T,) but the first."""
+def read_window(model: Transformer, window: Tensor, report: Callable[[int], None] = lambda count: None) -> Score:
+    """Score all ids of the window (T,) but the first: their sum of -log p(id | the ids before it) in nats.
+
+    `report` is called with the tokens of each chunk that is done.
+    """
+    start, nats = time.perf_counter(), 0.0
     cache = model.new_cache(max_length=len(window))
     cache.plan([len(window)])
-    total = 0.0
     for ids, targets in zip(
         torch.split(window[:-1], PREFILL_CHUNK), torch.split(window[1:], PREFILL_CHUNK), strict=True
     ):
         hidden_TC = model.hidden(ids[None], cache=cache)[0]
         for rows, wanted in zip(torch.split(hidden_TC, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
             logits = model.head(rows).float()
-            total += float(F.cross_entropy(logits, wanted.to(logits.device), reduction="sum"))
-    return total
+            nats += float(F.cross_entropy(logits, wanted.to(logits.device), reduction="sum"))
+        report(len(ids))
+    return Score(
+        nats=nats,
+        seconds=time.perf_counter() - start,
+        cache_bytes=cache.num_bytes,
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
 
 
-def _read_windows(
-    file: Path, encode: Callable[[str], list[int]], *, length: int, max_windows: int | None
-) -> list[Tensor]:
-    try:
-        ids = encode(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{file} cannot be read as UTF-8 text: {error}") from error
-    windows = cut_windows(ids, length=length, max_windows=max_windows)
-    if not windows:
+def _tasks(
+    subject: Subject, ids: Tensor, *, precision: str, method: str, length: int
+) -> list[tuple[Tensor, dict[str, object]]]:
+    """A text's windows, each with all that its score depends on."""
+    about = subject.task(precision, method, length)
+    windows = cut_windows(ids, length=length)
+    return [
+        (window, {**about, "window": hashlib.sha256(window.numpy().tobytes()).hexdigest()[:16]}) for window in windows
+    ]
+
+
+def _read_ids(
+    file: Path, encode: Callable[[str], list[int]], *, length: int, max_tokens: int | None, max_windows: int | None
+) -> Tensor:
+    """The beginning of a text that all lengths read: whole windows of the longest."""
+    ids = encode(read_text(file))
+    if not ids:
+        raise PromptError(f"{file} is empty: give a text of at least {length} tokens")
+    num_windows = len(ids[:max_tokens]) // length
+    if not num_windows:
         raise PromptError(f"{file} has {len(ids)} tokens, fewer than a window of {length}: lower the length")
-    return windows
+    return torch.tensor(ids[: min(num_windows, max_windows or num_windows) * length])

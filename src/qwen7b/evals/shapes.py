@@ -12,6 +12,7 @@ from qwen7b.errors import SettingError
 from qwen7b.memory import require_memory
 from qwen7b.model import Transformer
 from qwen7b.quant.formats import find_format
+from qwen7b.rotary_scaling import DynamicNtk
 from qwen7b.weights.packed.model import Layout, packed_layout, packed_model
 from qwen7b.weights.parameters import empty_model
 
@@ -34,7 +35,7 @@ def _first_generation(
         context_length=32768,
         qkv_bias=True,
         tied_head=False,
-        dynamic_ntk=True,
+        rotary_scaling=DynamicNtk(),
         logn=True,
     )
 
@@ -107,7 +108,7 @@ def _random_tensor(name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Ten
     tensor = torch.empty(shape, dtype=dtype)
     if name.endswith(".scales"):
         return tensor.fill_(_SPREAD / 74)  # 74 is what random int8 values spread
-    if tensor.dim() == 1:
+    if tensor.dim() == 1 or name.endswith(".pair_sizes"):
         return tensor.fill_(0 if name.endswith(".bias") else 1)
     if dtype == torch.uint8:
         draw = torch.randint(256, (_PIECE,), dtype=dtype)

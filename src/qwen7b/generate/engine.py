@@ -65,7 +65,7 @@ class Batch:
         self.sequences = [list(prompt) for prompt in prompts]
         self.active = list(range(len(prompts)))
         self.cache = model.new_cache(batch_size=len(prompts), max_length=max(max_lengths), ntk=ntk)
-        self.cache.plan([len(prompt) for prompt in prompts])
+        self.cache.plan(self.max_lengths if ntk == "reserve" else [len(prompt) for prompt in prompts])
         self._rows = list(self.active)  # sequence of each row of the cache
         self._generators = [torch.Generator() for _ in prompts]
         for generator in self._generators:

@@ -16,6 +16,7 @@ from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.request import Request, Settings, default_sampling
+from qwen7b.long_context import parse_method
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
@@ -33,28 +34,39 @@ def load(
     context_length: int | None = None,
     offline: bool | None = None,
     quantize: str | None = None,
+    long_context: str | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), a checkpoint folder, a .gguf file or a hub id ("Qwen/Qwen-7B-Chat").
 
-    `context_length` replaces the checkpoint's own limit of tokens a sequence. `dtype` and `quantize` as for
-    `load_model`; packed weights are kept in the cache for the next start. With `offline` nothing is fetched (default:
-    the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
+    `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
+    replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
+    length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
+    for `dtype` and `quantize`. Packed weights are kept in the cache for the next start, and others that lie in
+    safetensors files in the model's dtype are used from there: the files must stay as they are meanwhile. With
+    `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see
+    `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
     """
     if not isinstance(model, (str, os.PathLike)):
         raise SettingError(f"a model should be named by a string or a path, found {model!r:.40}")
+    if long_context is not None:
+        parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
     tokenizer = load_tokenizer(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
-    return Qwen(
-        load_model(checkpoint, dtype=dtype, device=device, quantize=quantize, keep=True),
-        tokenizer,
-        generation=checkpoint.generation,
+    loaded = load_model(
+        checkpoint,
+        dtype=dtype,
+        device=device,
+        quantize=quantize,
+        keep=True,
+        mapped=True,
+        long_context=long_context,
         context_length=context_length,
-        name=str(model),
     )
+    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model))
 
 
 class Qwen:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import NoneType
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.json_file import read_json
+from qwen7b.rotary_scaling import DynamicNtk
 from qwen7b.weights.settings import config_of
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -80,7 +82,12 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         that asks for what no Qwen has.
         """
         folder = Path(str(kwargs.get("name_or_path") or config_dict.get("_name_or_path", "")))
-        config_of({**config_dict, "model_type": cls.model_type}, source=str(folder / "config.json"))
+        config = config_of({**config_dict, "model_type": cls.model_type}, source=str(folder / "config.json"))
+        if config.attention_windows or not isinstance(config.rotary_scaling, (DynamicNtk, NoneType)):
+            raise UnsupportedError(
+                f"{folder / 'config.json'} sets attention_windows or rope_scaling, which are not computed for a Qwen "
+                "within Transformers: load it with qwen7b.load, or remove them"
+            )
         refuse_code_of_tokenizer(folder)
         asked = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
         if not any(asked.values()):

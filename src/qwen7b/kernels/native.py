@@ -15,12 +15,13 @@ from pathlib import Path
 from torch import Tensor
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import SettingError
+from qwen7b.container import usable_cores
+from qwen7b.errors import ResourceError, SettingError
 from qwen7b.kernels.matrix import PackedMatrix
 
 INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
 MOST_THREADS = 256
-_INTERFACE = 1
+_INTERFACE = 2
 """QWEN7B_INTERFACE in kernels/qwen7b.h."""
 _FILE = "qwen7b_kernels.so"
 _long, _pointer = ctypes.c_int64, ctypes.c_void_p
@@ -60,7 +61,6 @@ class Layer(ctypes.Structure):
         ("gate", Matrix),
         ("up", Matrix),
         ("down", Matrix),
-        ("window", _long),
     ]
 
 
@@ -77,20 +77,22 @@ class Model(ctypes.Structure):
     ]
 
 
-class Cache(ctypes.Structure):
+class CacheLayer(ctypes.Structure):
     _fields_ = [
-        ("bits", _long),
         ("keys", _pointer),
         ("values", _pointer),
         ("key_scales", _pointer),
         ("value_scales", _pointer),
-        ("layer_stride", _long),
-        ("sequence_stride", _long),
-        ("head_stride", _long),
-        ("scale_layer_stride", _long),
-        ("scale_sequence_stride", _long),
-        ("scale_head_stride", _long),
+        ("wide_keys", _pointer),
+        ("balance", _pointer),
+        ("wide_axes", _pointer),
+        ("num_slots", _long),
+        ("window", _long),
     ]
+
+
+class Cache(ctypes.Structure):
+    _fields_ = [("bits", _long), ("layers", ctypes.POINTER(CacheLayer))]
 
 
 class Rows(ctypes.Structure):
@@ -114,16 +116,17 @@ def library() -> ctypes.CDLL | None:
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        _warn_missing(str(error) if path.exists() else "it was installed where there was no C++ compiler")
+        was_built = wanted or path.exists()
+        _warn_missing(str(error) if was_built else "it was installed where there was no C++ compiler", wanted=wanted)
         return None
     interface = getattr(loaded, "qwen7b_interface", None)
     if interface is None or interface() != _INTERFACE:
-        _warn_missing(f"{path} is of another version")
+        _warn_missing(f"{path} is of another version", wanted=wanted)
         return None
     loaded.qwen7b_instruction_set.restype = ctypes.c_char_p
     loaded.qwen7b_use_instruction_set.argtypes = [ctypes.c_char_p]
     loaded.qwen7b_linear.argtypes = [ctypes.POINTER(Matrix), _pointer, _long, _pointer]
-    loaded.qwen7b_linear.restype = None
+    loaded.qwen7b_linear.restype = _done
     loaded.qwen7b_run_layers.argtypes = [
         ctypes.POINTER(Model),
         ctypes.POINTER(Cache),
@@ -132,8 +135,9 @@ def library() -> ctypes.CDLL | None:
         _long,
         _pointer,
     ]
-    loaded.qwen7b_run_layers.restype = None
+    loaded.qwen7b_run_layers.restype = _done
     loaded.qwen7b_set_num_threads.restype = None
+    loaded.qwen7b_set_num_threads(min(usable_cores(), MOST_THREADS))
     loaded.qwen7b_measure_read.argtypes = [_pointer, _long]
     loaded.qwen7b_measure_read.restype = ctypes.c_double
     loaded.qwen7b_measure_int8.argtypes = [_long]
@@ -141,9 +145,15 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
-def _warn_missing(why: str) -> None:
+def _done(code: int) -> None:
+    if code:
+        raise ResourceError("the kernels have too little memory to work in: close other programs, or read less at once")
+
+
+def _warn_missing(why: str, *, wanted: str | None) -> None:
+    remedy = "correct QWEN7B_KERNELS or leave it out" if wanted else "install a C++ compiler, then qwen7b again"
     warnings.warn(
-        f"qwen7b runs without its native kernels, many times slower ({why}): install a C++ compiler, then qwen7b again",
+        f"qwen7b runs without its native kernels, many times slower ({why}): {remedy}",
         stacklevel=4,
     )
 
@@ -164,7 +174,7 @@ def use_instruction_set(name: str) -> None:
 
 
 def num_threads() -> int | None:
-    """Threads that the kernels run on: all cores unless set; None without the library."""
+    """Threads that the kernels run on: all usable cores unless set; None without the library."""
     loaded = library()
     return None if loaded is None else loaded.qwen7b_num_threads()
 

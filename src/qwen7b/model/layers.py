@@ -22,10 +22,6 @@ class Positions:
     sin: Tensor
     query_scale: Tensor | None
     """LogN factors (B, T, 1, 1), or None where all are 1."""
-    mask: Tensor | None
-    """(B or 1, 1, T, S) true where a query may see a key; None where plain causal or full sight says it all."""
-    causal: bool
-    """Whether, without a mask, query t sees keys up to t (else all)."""
 
 
 class RMSNorm(nn.Module):
@@ -42,7 +38,11 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention; query heads share key-value heads in groups of H/K."""
+    """Self-attention; query heads share key-value heads in groups of H/K.
+
+    A mask (B or 1, 1, T, S) is true where a query may see a key; None lets query t see the keys up to t, and a single
+    query all of them.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,8 +53,12 @@ class Attention(nn.Module):
             config.hidden_size, inner + 2 * config.num_kv_heads * config.head_size, bias=config.qkv_bias
         )
         self.output = nn.Linear(inner, config.hidden_size, bias=False)
+        self.pair_sizes = torch.ones(2, config.num_kv_heads, config.head_size // 2)
+        """Of queries and keys, for a `KeyBalance`; known of packed weights."""
 
-    def forward(self, x_BTC: Tensor, positions: Positions, *, layer: int, cache: Cache | None) -> Tensor:
+    def forward(
+        self, x_BTC: Tensor, positions: Positions, *, mask: Tensor | None, layer: int, cache: Cache | None
+    ) -> Tensor:
         qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_size))
         query_BTHD, key_BTKD, value_BTKD = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=2)
         query_BTHD = rotate(query_BTHD, cos=positions.cos, sin=positions.sin)
@@ -69,8 +73,8 @@ class Attention(nn.Module):
             query_BTHD.transpose(1, 2),
             key_BKSD,
             value_BKSD,
-            attn_mask=positions.mask,
-            is_causal=positions.causal,
+            attn_mask=mask,
+            is_causal=mask is None and x_BTC.shape[1] > 1,
             enable_gqa=self.num_heads != self.num_kv_heads,
         )
         return self.output(mixed_BHTD.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -99,6 +103,8 @@ class Layer(nn.Module):
         self.feed_forward_norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Tensor, positions: Positions, *, layer: int, cache: Cache | None) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), positions, layer=layer, cache=cache)
+    def forward(
+        self, x: Tensor, positions: Positions, *, mask: Tensor | None, layer: int, cache: Cache | None
+    ) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), positions, mask=mask, layer=layer, cache=cache)
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ class NativeLayers:
         )
         num_layers = self.model.num_layers
         stride = 1 if len(rows) >= _MANY_ROWS else num_layers
-        pointers = ctypes.byref(self.model), ctypes.byref(_cache(cache)), ctypes.byref(step)
+        pointers = ctypes.byref(self.model), ctypes.byref(_structure(cache)), ctypes.byref(step)
         for first in range(0, num_layers, stride):
             library.qwen7b_run_layers(*pointers, first, first + stride, rows.data_ptr())
         result = torch.zeros(x.shape)
@@ -109,19 +109,30 @@ def _layer(layer: Layer) -> native.Layer:
         gate=gate,
         up=up,
         down=down,
-        window=0,
     )
 
 
-def _cache(cache: PackedCache) -> native.Cache:
-    keys, scales = cache.tensors["keys"], cache.tensors.get("key_scales")
-    strides = (0, 0, 0) if scales is None else scales.stride()[:3]
-    return native.Cache(
-        cache.bits,
-        keys.data_ptr(),
-        cache.tensors["values"].data_ptr(),
-        None if scales is None else scales.data_ptr(),
-        None if scales is None else cache.tensors["value_scales"].data_ptr(),
-        *keys.stride()[:3],
-        *strides,
-    )
+_STRUCTURES: WeakKeyDictionary[PackedCache, native.Cache] = WeakKeyDictionary()
+
+
+def _structure(cache: PackedCache) -> native.Cache:
+    """A view of a cache, made once: its tensors stay where they are."""
+    known = _STRUCTURES.get(cache)
+    if known is None:
+        known = _STRUCTURES[cache] = _view(cache)
+    return known
+
+
+def _view(cache: PackedCache) -> native.Cache:
+    layers = []
+    for index, (tensors, num_slots) in enumerate(zip(cache.layers, cache.num_slots, strict=True)):
+        assert all(tensor.is_contiguous() for tensor in tensors.values())
+        layer = native.CacheLayer(num_slots=num_slots, window=cache.config.window(index))
+        for name, tensor in tensors.items():
+            setattr(layer, name, tensor.data_ptr())
+        if cache.balance is not None:
+            layer.balance = cache.balance.factors[index].data_ptr()
+            layer.wide_axes = cache.balance.wide_axes[index].data_ptr()
+        layers.append(layer)
+    bits = 16 if cache.balance is None else 8
+    return native.Cache(bits, (native.CacheLayer * len(layers))(*layers))

@@ -6,12 +6,15 @@ axis, and values (16, D). int8 codes have a float16 scale for each span of D, of
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import LANES
 from qwen7b.model.cache import Cache
+from qwen7b.model.key_balance import NUM_WIDE, KeyBalance
 
 MOST_HEAD_SIZE = 256
 
@@ -27,17 +30,21 @@ def can_pack(config: ModelConfig) -> bool:
 
 
 class PackedCache(Cache):
-    """A Cache whose dtype is int8 (with scales) or float16.
+    """A Cache whose dtype is float16, or int8 with scales; of each layer, with S slots:
 
-    keys    (layer, B, K, S/16, D, 16)            key_scales    float16 (layer, B, K, S/16, D/span, 16)
-    values  (layer, B, K, S/16, 16, D)            value_scales  alike
+    keys    (B, K, S/16, D, 16)    key_scales    float16 (B, K, S/16, D/span, 16)
+    values  (B, K, S/16, 16, D)    value_scales  alike
+
+    int8 keys are rounded as `balance` says, and their wide axes are in wide_keys, float16 (B, K, S/16, NUM_WIDE, 16).
     """
+
+    balance: KeyBalance | None = None
 
     @staticmethod
     def _shapes(
-        config: ModelConfig, *, batch_size: int, max_length: int, dtype: torch.dtype
+        config: ModelConfig, *, batch_size: int, num_slots: int, dtype: torch.dtype
     ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        blocks = (config.num_layers, batch_size, config.num_kv_heads, -(-max_length // LANES))
+        blocks = (batch_size, config.num_kv_heads, -(-num_slots // LANES))
         shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "keys": ((*blocks, config.head_size, LANES), dtype),
             "values": ((*blocks, LANES, config.head_size), dtype),
@@ -45,23 +52,32 @@ class PackedCache(Cache):
         if dtype == torch.int8:
             scales = ((*blocks, config.head_size // scale_span(config.head_size), LANES), torch.float16)
             shapes |= {"key_scales": scales, "value_scales": scales}
+            shapes["wide_keys"] = ((*blocks, NUM_WIDE, LANES), torch.float16)
         return shapes
 
-    @property
-    def bits(self) -> int:
-        return 8 * self.tensors["keys"].itemsize
+    def _with_rows(self, rows: slice | list[int]) -> Cache:
+        view = super()._with_rows(rows)
+        cast(PackedCache, view).balance = self.balance
+        return view
 
     def _store(self, name: str, layer: int, rows: slice, start: int, fresh_BKTD: Tensor) -> None:
-        positions = torch.arange(start, start + fresh_BKTD.shape[2])
-        block, lane = positions // LANES, positions % LANES
-        if self.bits == 8:
-            spans = fresh_BKTD.float().reshape(*fresh_BKTD.shape[:-1], -1, scale_span(self.config.head_size))
+        slots = torch.arange(start, start + fresh_BKTD.shape[2])
+        block, lane = slots // LANES, slots % LANES
+        tensors = {name: tensor[rows] for name, tensor in self.layers[layer].items()}
+        if self.balance is not None:
+            fresh_BKTD = fresh_BKTD.float()
+            if name == "keys":
+                fresh_BKTD = fresh_BKTD / self.balance.factors[layer][:, None]
+                axes = self._wide_axes(layer, like=fresh_BKTD)
+                wide = fresh_BKTD.gather(-1, axes)
+                tensors["wide_keys"][:, :, block, :, lane] = wide.permute(2, 0, 1, 3).half()  # indexed axes come first
+                fresh_BKTD = fresh_BKTD.scatter(-1, axes, 0.0)
+            spans = fresh_BKTD.reshape(*fresh_BKTD.shape[:-1], -1, scale_span(self.config.head_size))
             scales = (spans.abs().amax(dim=-1) / 127).half()  # (B, K, T, spans)
             inverse = torch.where(scales > 0, 1 / scales.float(), 0.0)
             fresh_BKTD = (spans * inverse[..., None]).clamp(-127, 127).round().flatten(-2)
-            kept = self.tensors[name.removesuffix("s") + "_scales"][layer, rows]
-            kept[:, :, block, :, lane] = scales.permute(2, 0, 1, 3)  # indexed axes come first
-        held = self.tensors[name][layer, rows]
+            tensors[name.removesuffix("s") + "_scales"][:, :, block, :, lane] = scales.permute(2, 0, 1, 3)
+        held = tensors[name]
         fresh = fresh_BKTD.permute(2, 0, 1, 3).to(held.dtype)
         if name == "keys":
             held[:, :, block, :, lane] = fresh
@@ -69,9 +85,21 @@ class PackedCache(Cache):
             held[:, :, block, lane] = fresh.permute(1, 2, 0, 3)
 
     def _read(self, name: str, layer: int, end: int) -> Tensor:
-        held = self.tensors[name][layer].float()
+        tensors = self.layers[layer]
+        held = tensors[name].float()
         numbers = held.transpose(-1, -2) if name == "keys" else held  # (B, K, S/16, 16, D)
-        if self.bits == 8:
-            scales = self.tensors[name.removesuffix("s") + "_scales"][layer].float().transpose(-1, -2)
+        if self.balance is not None:
+            scales = tensors[name.removesuffix("s") + "_scales"].float().transpose(-1, -2)
             numbers = numbers * scales.repeat_interleave(scale_span(self.config.head_size), dim=-1)
-        return numbers.flatten(2, 3)[:, :, :end]
+        numbers_BKSD = numbers.flatten(2, 3)
+        if self.balance is not None and name == "keys":
+            wide = tensors["wide_keys"].float().transpose(-1, -2).flatten(2, 3)
+            numbers_BKSD = numbers_BKSD.scatter(-1, self._wide_axes(layer, like=numbers_BKSD), wide)
+            numbers_BKSD = numbers_BKSD * self.balance.factors[layer][:, None]
+        return numbers_BKSD[:, :, :end]
+
+    def _wide_axes(self, layer: int, *, like: Tensor) -> Tensor:
+        """(B, K, T, NUM_WIDE)"""
+        assert self.balance is not None
+        axes_KW = self.balance.wide_axes[layer].long()
+        return axes_KW[None, :, None].expand(*like.shape[:3], -1)

@@ -1,7 +1,8 @@
-"""Positions: rotary embedding, dynamic NTK and LogN scaling, as pure functions of lengths and positions.
+"""Positions: rotary embedding, its ways to stretch, and LogN, as pure functions of lengths and positions.
 
 Rotary embedding: Su et al., https://arxiv.org/abs/2104.09864. Dynamic NTK and LogN: the Qwen report,
-https://arxiv.org/abs/2309.16609, section 2.3, after https://kexue.fm/archives/8823 (LogN).
+https://arxiv.org/abs/2309.16609, section 2.3, after https://kexue.fm/archives/8823 (LogN). Linear interpolation: Chen
+et al., https://arxiv.org/abs/2306.15595. YaRN: Peng et al., https://arxiv.org/abs/2309.00071.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from qwen7b.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 
 
 def ntk_alpha(length: int, *, trained_length: int) -> float:
@@ -25,18 +28,49 @@ def ntk_alpha(length: int, *, trained_length: int) -> float:
 
 
 def rotary_tables(
-    positions_BT: Tensor, *, alphas: Sequence[float], base: float, head_size: int
+    positions_BT: Tensor,
+    *,
+    alphas: Sequence[float],
+    base: float,
+    head_size: int,
+    scaling: RotaryScaling | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary angles, float32 (B, T, 1, D); `alphas` holds one NTK alpha per sequence.
 
-    Frequency i of D/2 is (base · alpha^(D/(D-2)))^(-2i/D); the second half of D repeats the first.
+    Frequency i of D/2 is (base · alpha^(D/(D-2)))^(-2i/D); the second half of D repeats the first. Linear
+    interpolation divides all frequencies by its factor, YaRN some of them, see `yarn_kept`, and multiplies cosines and
+    sines by its attention factor.
     """
     exponents = torch.arange(0, head_size, 2, device=positions_BT.device, dtype=torch.float32) / head_size
     bases = [base * alpha ** (head_size / (head_size - 2)) if alpha != 1 else base for alpha in alphas]
     frequencies = torch.stack([1.0 / (stretched**exponents) for stretched in bases])  # (B, D/2)
+    if isinstance(scaling, LinearInterpolation):
+        frequencies = frequencies / scaling.factor
+    elif isinstance(scaling, Yarn):
+        kept = yarn_kept(scaling, base=base, head_size=head_size).to(frequencies.device)
+        frequencies = frequencies * kept + frequencies / scaling.factor * (1 - kept)
     angles = positions_BT[:, :, None].float() * frequencies[:, None, :]
     angles = torch.cat((angles, angles), dim=-1)[:, :, None, :]
+    if isinstance(scaling, Yarn):
+        given = scaling.attention_factor
+        factor = yarn_attention_factor(scaling.factor) if given is None else given
+        return angles.cos() * factor, angles.sin() * factor
     return angles.cos(), angles.sin()
+
+
+def yarn_kept(scaling: Yarn, *, base: float, head_size: int) -> Tensor:
+    """How much of each frequency (D/2,) YaRN keeps undivided: 1 for the fast ones, falling evenly to 0 by index.
+
+    Frequency i makes r turns within the original length where i = D ln(length / (2 pi r)) / (2 ln base): it is kept
+    whole up to the i of `beta_fast` turns, rounded down, and not at all from that of `beta_slow` on, rounded up.
+    """
+
+    def index(turns: float) -> float:
+        return head_size * math.log(scaling.original_length / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    first, last = max(math.floor(index(scaling.beta_fast)), 0), min(math.ceil(index(scaling.beta_slow)), head_size - 1)
+    ramp = (torch.arange(head_size // 2, dtype=torch.float32) - first) / (last - first or 0.001)
+    return 1 - ramp.clamp(0, 1)
 
 
 def rotate(x: Tensor, *, cos: Tensor, sin: Tensor) -> Tensor:

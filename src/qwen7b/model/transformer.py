@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError
-from qwen7b.model.cache import Cache, NtkMode
+from qwen7b.model.cache import MOST_NEW_TOKENS, Cache, NtkMode
+from qwen7b.model.key_balance import KeyBalance
 from qwen7b.model.layers import Layer, Positions, RMSNorm
+from qwen7b.model.masks import attention_masks
 from qwen7b.model.native import forget, native_layers
 from qwen7b.model.packed_cache import PackedCache, can_pack
 from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
 from qwen7b.quant import PackedLinear
 
 _ID_DTYPES = (torch.int64, torch.int32)
+_RECOMPUTED = (
+    "a sequence outgrew the length that its rotary base was chosen for, so all of it is read again with the next one, "
+    "as at every doubling: ntk='reserve' chooses the base for the full length beforehand, 'original' keeps the first"
+)
 
 
 class Transformer(nn.Module):
@@ -37,7 +44,7 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.cache_dtype: torch.dtype | None = None
-        """What new caches hold: float16 (None) or int8 where weights are packed, else only the model's own dtype."""
+        """What new caches hold: int8 (None) or float16 where weights are packed, else only the model's own dtype."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,11 +70,16 @@ class Transformer(nn.Module):
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
         choices, kind = [self.dtype], Cache
         if isinstance(self.head, PackedLinear) and can_pack(self.config):
-            choices, kind = [torch.float16, torch.int8], PackedCache
+            choices, kind = [torch.int8, torch.float16], PackedCache
         dtype = self.cache_dtype or choices[0]
         if dtype not in choices:
             raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {dtype}")
-        return kind(self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device)
+        cache = kind(
+            self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device
+        )
+        if isinstance(cache, PackedCache) and dtype == torch.int8:
+            cache.balance = KeyBalance([cast(Layer, layer).attention.pair_sizes for layer in self.layers])
+        return cache
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `ids_BT` (B, T), in the model's dtype.
@@ -85,23 +97,29 @@ class Transformer(nn.Module):
         """Like `forward`, but the normalized hidden states (B, T, C) that the head would read."""
         counts = self._check(ids_BT, cache=cache, lengths=lengths)
         if cache is None:
-            alphas = [self._alpha(count) for count in counts]
-            starts = [0] * len(counts)
-        else:
-            grown = cache.grown_lengths(counts)
-            alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
-            self._refill(cache, grown=grown, alphas=alphas)
-            starts = cache.lengths
-        end = max(starts) + ids_BT.shape[1]
-        if cache is not None:
-            end = min(end, cache.max_length)  # what lies past it is padding
-        positions = self._positions(ids_BT, starts=starts, end=end, alphas=alphas)
+            return self._pass(ids_BT, cache=None, counts=counts, alphas=[self._alpha(count) for count in counts])
+        grown = cache.grown_lengths(counts)
+        alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
+        self._refill(cache, grown=grown, alphas=alphas)
+        passes = []
+        for start in range(0, ids_BT.shape[1], MOST_NEW_TOKENS):
+            ids = ids_BT[:, start : start + MOST_NEW_TOKENS]
+            now = [min(max(count - start, 0), ids.shape[1]) for count in counts]
+            passes.append(self._pass(ids, cache=cache, counts=now, alphas=alphas))
+        return torch.cat(passes, dim=1)
+
+    def _pass(self, ids_BT: Tensor, *, cache: Cache | None, counts: list[int], alphas: list[float]) -> Tensor:
+        starts = [0] * len(counts) if cache is None else cache.lengths
+        positions_BT = torch.tensor(starts)[:, None] + torch.arange(ids_BT.shape[1])
+        positions_BT = positions_BT.to(self.device)
+        positions = self._positions(positions_BT, alphas=alphas)
         x = self.embedding(ids_BT.to(self.device))
         if isinstance(cache, PackedCache) and (native := native_layers(self)) is not None:
-            x = native.run(x, positions, cache=cache, starts=cache.lengths, counts=counts)
+            x = native.run(x, positions, cache=cache, starts=starts, counts=counts)
         else:
-            for index, layer in enumerate(self.layers):
-                x = layer(x, positions, layer=index, cache=cache)
+            masks = attention_masks(self.config, positions_BT, cache=cache)
+            for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
+                x = layer(x, positions, mask=mask, layer=index, cache=cache)
         if cache is not None:
             cache.advance(ids_BT, counts, alphas)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -115,23 +133,24 @@ class Transformer(nn.Module):
         """Recompute the sequences whose alpha changed: their keys were turned by the old one."""
         for row, (held, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
             if held and old != new:
+                warnings.warn(_RECOMPUTED, stacklevel=4)
                 fresh = cache.row(row)
                 fresh.plan([max(cache.planned_lengths[row], grown[row])])
                 self.hidden(cache.ids[row : row + 1, :held], cache=fresh)
 
-    def _positions(self, ids_BT: Tensor, *, starts: Sequence[int], end: int, alphas: Sequence[float]) -> Positions:
-        config, (_, new) = self.config, ids_BT.shape
-        starts_B = torch.tensor(starts, device=self.device)
-        positions_BT = starts_B[:, None] + torch.arange(new, device=self.device)
-        cos, sin = rotary_tables(positions_BT, alphas=alphas, base=config.rope_base, head_size=config.head_size)
+    def _positions(self, positions_BT: Tensor, *, alphas: Sequence[float]) -> Positions:
+        config = self.config
+        cos, sin = rotary_tables(
+            positions_BT,
+            alphas=alphas,
+            base=config.rope_base,
+            head_size=config.head_size,
+            scaling=config.rotary_scaling,
+        )
         query_scale = None
-        if config.logn and not self.training and end > config.trained_length:
+        if config.logn and not self.training and int(positions_BT.max()) >= config.trained_length:
             query_scale = logn_scale(positions_BT, trained_length=config.trained_length)
-        mask = None
-        if len(set(starts)) > 1 or (starts[0] and new > 1):
-            mask = positions_BT[:, None, :, None] >= torch.arange(end, device=self.device)
-        causal = mask is None and new > 1
-        return Positions(cos=cos, sin=sin, query_scale=query_scale, mask=mask, causal=causal)
+        return Positions(cos=cos, sin=sin, query_scale=query_scale)
 
     def _check(self, ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
         if not isinstance(ids_BT, Tensor) or ids_BT.dtype not in _ID_DTYPES:
@@ -145,6 +164,8 @@ class Transformer(nn.Module):
             raise SettingError(
                 f"token id {low if low < 0 else high} is outside the model's {self.config.vocab_rows} rows"
             )
+        if cache is not None and cache.config is not self.config and cache.config != self.config:
+            raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
         if cache is not None and len(cache.lengths) != batch_size:
             raise SettingError(f"a cache of {len(cache.lengths)} sequences cannot continue {batch_size}")
         if lengths is None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.json_file import read_json
-from qwen7b.weights.settings import Settings
+from qwen7b.weights.fields import Settings
 from qwen7b.weights.stored import RawTensor, StoredTensor
 
 _WORD_BITS = 32

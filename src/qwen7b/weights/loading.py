@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.long_context import extended
 from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes
-from qwen7b.weights.packed.loading import load_packed
-from qwen7b.weights.parameters import empty_model, parameters_of
-from qwen7b.weights.stored import DTYPES, StoredTensor, row_blocks
+from qwen7b.weights.packed.loading import load_packed, packed_bytes
+from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
+from qwen7b.weights.stored import DTYPES, RawTensor, StoredTensor, map_file, row_blocks
 
 
 def load_model(
@@ -26,6 +28,9 @@ def load_model(
     device: torch.device | str = "cpu",
     quantize: str | None = None,
     keep: bool = False,
+    mapped: bool = False,
+    long_context: str | None = None,
+    context_length: int | None = None,
 ) -> Transformer:
     """The model of a checkpoint folder or GGUF file, in eval mode.
 
@@ -37,25 +42,38 @@ def load_model(
     q4 where not. Such a model runs on a CPU and computes in float32. With `keep` the packed weights stay in the cache
     for the next start. A checkpoint that is packed already loads as it is.
 
+    `long_context` says how the model goes beyond its trained length, in place of what the checkpoint says: "none", or
+    parts joined by "+", one of "ntk", "linear" and "yarn" (both also with a factor, as in "yarn:4"), then "logn", and
+    "window" or "window:2048" (of as many tokens in every layer). The context is then 4 times the trained length, or as
+    many times as the factor says, and never shorter than the checkpoint's own; `context_length` sets it.
+
+    `mapped` leaves weights that a safetensors file holds in the model's dtype in the file's pages: they come in when
+    they are used and are shared with other processes, but nobody may overwrite the file while the model lives.
+
     Raises CheckpointError where tensors are missing or of other shapes than the config says, ResourceError where the
-    model does not fit, SettingError for another dtype or format or a device that is not there.
+    model does not fit, SettingError for another dtype, format or method or a device that is not there.
 
     >>> model = load_model("Qwen-7B-Chat", dtype=torch.bfloat16)  # doctest: +SKIP
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
     device = _check_device(device)
-    model = empty_model(checkpoint.config)
+    config = extended(checkpoint.config, method=long_context, context_length=context_length)
+    model = empty_model(config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     check_shapes(checkpoint, shapes)
     check_complete(checkpoint, shapes)
     if quantize is not None or checkpoint.packed is not None:
-        return load_packed(checkpoint, quantize, keep=keep, dtype=dtype, device=device)
-    dtype = _choose_dtype(dtype, device=device, num_weights=sum(shape.numel() for shape in shapes.values()))
+        return load_packed(checkpoint, quantize, config=config, keep=keep, dtype=dtype, device=device)
+    num_weights = sum(shape.numel() for shape in shapes.values())
+    dtype = _choose_dtype(dtype, device=device, num_weights=num_weights, packed_bytes=packed_bytes(config, "q4"))
+    parameters = parameters_of(checkpoint)
     with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
-        state = {name: torch.empty(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
+        state = _mapped(parameters, dtype) if mapped and device.type == "cpu" else {}
+        missing = {name: stored for name, stored in parameters.items() if name not in state}
+        state |= {name: torch.empty(shapes[name], dtype=dtype, device=device) for name in missing}
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        fills = [pool.submit(_fill, state[name], stored) for name, stored in parameters_of(checkpoint).items()]
+        fills = [pool.submit(_fill, state[name], stored) for name, stored in missing.items()]
         for fill in fills:
             fill.result()
     # With a tied head the state has no entry for it; it is tied again below.
@@ -63,6 +81,18 @@ def load_model(
     if checkpoint.config.tied_head:
         model.head.weight = model.embedding.weight
     return model.eval()
+
+
+def _mapped(parameters: Parameters, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The parameters that lie in files as the model wants them, there."""
+    maps: dict[Path, mmap.mmap] = {}
+    found = {}
+    for name, stored in parameters.items():
+        if isinstance(stored, RawTensor) and stored.dtype == dtype and stored.offset % dtype.itemsize == 0:
+            if stored.path not in maps:
+                maps[stored.path] = map_file(stored.path)
+            found[name] = stored.view(maps[stored.path])
+    return found
 
 
 def _fill(parameter: Tensor, stored: StoredTensor) -> None:
@@ -81,8 +111,10 @@ def _check_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def _choose_dtype(dtype: torch.dtype | str | None, *, device: torch.device, num_weights: int) -> torch.dtype:
-    """The dtype asked for, or the device's default, once the model is known to fit."""
+def _choose_dtype(
+    dtype: torch.dtype | str | None, *, device: torch.device, num_weights: int, packed_bytes: int
+) -> torch.dtype:
+    """The dtype asked for, or the device's default, once the model is known to fit; `packed_bytes` are its as q4."""
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
     if dtype is not None and (isinstance(dtype, str) or dtype not in DTYPES.values()):
@@ -100,12 +132,13 @@ def _choose_dtype(dtype: torch.dtype | str | None, *, device: torch.device, num_
             stacklevel=3,
         )
         return torch.bfloat16
+    if smaller <= available:
+        remedy = f"load it as bfloat16 ({gigabytes(smaller)})"
+    elif device.type == "cpu" and packed_bytes <= available:
+        remedy = f"quantize it as q4 ({gigabytes(packed_bytes)})"
+    else:
+        remedy = "free some or take a smaller model"
     raise ResourceError(
         f"the model needs {gigabytes(num_weights * chosen.itemsize)} as {str(chosen).removeprefix('torch.')} and "
-        f"{gigabytes(available)} of memory are free: "
-        + (
-            f"load it as bfloat16 ({gigabytes(smaller)})"
-            if smaller <= available
-            else "free some or take a smaller model"
-        )
+        f"{gigabytes(available)} of memory are free: {remedy}"
     )

@@ -1,6 +1,6 @@
 """What a checkpoint says about its model: config.json, generation_config.json or GGUF metadata, in our own words.
 
-The only place, with `names.py`, that knows the file formats' words for sizes.
+The only place, with `positions.py` and `names.py`, that knows the file formats' words for sizes.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
 from qwen7b.json_file import read_json
-
-Number = TypeVar("Number", int, float)
+from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
+from qwen7b.weights import positions
+from qwen7b.weights.fields import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,48 +29,6 @@ class GenerationSettings:
     history_token_limit: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of Sample; empty for greedy."""
-
-
-class Settings:
-    """A config's fields, read with checks that name the file and the field."""
-
-    def __init__(self, fields: Mapping[str, Any], *, source: str) -> None:
-        self.fields = fields
-        self.source = source
-
-    def number(self, kind: type[Number], *names: str, default: Number | None = None) -> Number:
-        """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
-        for name in names:
-            if (value := self.fields.get(name)) is not None:
-                try:
-                    if not isinstance(value, bool) and isinstance(value, (int, float)) and kind(value) == value:
-                        return kind(value)
-                except (OverflowError, ValueError):  # infinite, no number, or past what a float holds
-                    pass
-                raise CheckpointError(f"{self.source}: {name} must be a number ({kind.__name__}), found {value!r:.40}")
-        if default is None:
-            raise CheckpointError(f"{self.source} does not say {' or '.join(names)}: complete it or download it again")
-        return default
-
-    def count(self, name: str) -> int | None:
-        """A number of tokens; None where the field is absent or 0."""
-        value = self.number(int, name, default=0)
-        if value < 0:
-            raise CheckpointError(f"{self.source}: {name} must not be negative, found {value}")
-        return value or None
-
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self.fields.get(name, default)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise CheckpointError(f"{self.source}: {name} must be true or false, found {value!r}")
-        return value
-
-    def refuse(self, name: str, *, unless: object, reason: str) -> None:
-        """Raise UnsupportedError where a field says what qwen7b does not compute."""
-        if (value := self.fields.get(name)) not in (None, unless):
-            raise UnsupportedError(f"{self.source} sets {name} to {value!r}: {reason}")
 
 
 def folder_config(folder: Path) -> ModelConfig:
@@ -115,11 +74,17 @@ def _qwen(settings: Settings) -> ModelConfig:
     if odd:
         raise CheckpointError(f"{settings.source}: the feed-forward size must be even, as it counts both branches")
     trained_length = settings.number(int, "seq_length", default=2048)
+    num_layers = settings.number(int, "num_hidden_layers", "n_layer")
+    scaling = positions.read_rope(settings, max_positions=trained_length)
+    if settings.flag("use_dynamic_ntk"):
+        if scaling is not None:
+            raise CheckpointError(f"{settings.source} has both use_dynamic_ntk and rope_scaling: drop one of them")
+        scaling = DynamicNtk()
     return ModelConfig(
         family="qwen",
         vocab_rows=settings.number(int, "padded_vocab_size", "vocab_size"),
         hidden_size=hidden_size,
-        num_layers=settings.number(int, "num_hidden_layers", "n_layer"),
+        num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=num_heads,
         head_size=head_size,
@@ -132,42 +97,49 @@ def _qwen(settings: Settings) -> ModelConfig:
         ),
         qkv_bias=True,
         tied_head=settings.flag("tie_word_embeddings"),
-        dynamic_ntk=settings.flag("use_dynamic_ntk"),
+        rotary_scaling=scaling,
         logn=settings.flag("use_logn_attn"),
+        attention_windows=positions.read_own_windows(settings),
     )
 
 
 def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
     settings.refuse("hidden_act", unless="silu", reason="only SwiGLU is computed here")
     settings.refuse("mlp_bias", unless=False, reason="the feed-forward has no bias here")
-    settings.refuse("use_sliding_window", unless=False, reason="attention windows are not computed here")
-    rope = settings.fields.get("rope_parameters") or settings.fields.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else rope
-    if kind != "default" or not isinstance(rope, dict):
-        raise UnsupportedError(f"{settings.source} scales rotary positions by {kind!r}: qwen7b does not compute that")
     if family == "llama":
         settings.refuse("attention_bias", unless=False, reason="a Llama with biases is not supported")
+        settings.refuse("use_sliding_window", unless=False, reason="no Llama has attention windows")
     hidden_size = settings.number(int, "hidden_size")
     num_heads = settings.number(int, "num_attention_heads")
-    context_length = settings.number(int, "max_position_embeddings")
+    num_layers = settings.number(int, "num_hidden_layers")
+    max_positions = settings.number(int, "max_position_embeddings")
+    scaling = positions.read_rope(settings, max_positions=max_positions)
+    trained_length, context_length = _lengths(max_positions, scaling)
     return ModelConfig(
         family=family,
         vocab_rows=settings.number(int, "vocab_size"),
         hidden_size=hidden_size,
-        num_layers=settings.number(int, "num_hidden_layers"),
+        num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=settings.number(int, "num_key_value_heads", default=num_heads),
         head_size=settings.number(int, "head_dim", default=hidden_size // max(num_heads, 1)),
         feed_forward_size=settings.number(int, "intermediate_size"),
         norm_epsilon=settings.number(float, "rms_norm_eps", default=1e-6),
-        rope_base=Settings({**settings.fields, **rope}, source=settings.source).number(
-            float, "rope_theta", default=10000.0
-        ),
-        trained_length=context_length,
+        rope_base=positions.rope_settings(settings).number(float, "rope_theta", default=10000.0),
+        trained_length=trained_length,
         context_length=context_length,
         qkv_bias=family == "qwen2",
         tied_head=settings.flag("tie_word_embeddings"),
+        rotary_scaling=scaling,
+        attention_windows=positions.read_windows(settings, num_layers=num_layers),
     )
+
+
+def _lengths(max_positions: int, scaling: RotaryScaling | None) -> tuple[int, int]:
+    """Trained length and context length; with YaRN a file's number of positions may or may not count what it adds."""
+    if not isinstance(scaling, Yarn):
+        return max_positions, max_positions
+    return scaling.original_length, max(max_positions, int(scaling.factor * scaling.original_length))
 
 
 def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool, source: str) -> ModelConfig:
@@ -179,13 +151,14 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
     settings = Settings(
         {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}, source=source
     )
-    settings.refuse("rope.scaling.type", unless="none", reason="scaled rotary positions are not computed here")
     settings.refuse("expert_count", unless=0, reason="qwen7b runs dense models")
     hidden_size = settings.number(int, "embedding_length")
     num_heads = settings.number(int, "attention.head_count")
-    context_length = settings.number(int, "context_length")
+    max_positions = settings.number(int, "context_length")
     feed_forward_size = settings.number(int, "feed_forward_length")
     try:
+        scaling = positions.read_gguf_rope(settings, max_positions=max_positions)
+        trained_length, context_length = _lengths(max_positions, scaling)
         return ModelConfig(
             family=family,
             vocab_rows=vocab_rows,
@@ -198,10 +171,11 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
             feed_forward_size=feed_forward_size // 2 if family == "qwen" else feed_forward_size,
             norm_epsilon=settings.number(float, "attention.layer_norm_rms_epsilon"),
             rope_base=settings.number(float, "rope.freq_base", default=10000.0),
-            trained_length=context_length,
+            trained_length=trained_length,
             context_length=context_length,
             qkv_bias=family != "llama",
             tied_head=tied_head,
+            rotary_scaling=scaling,
         )
     except SettingError as error:
         raise CheckpointError(f"{source} contradicts itself: {error}") from error

@@ -1,11 +1,13 @@
 """What a tensor in a file looks like to the loader, whatever the format: a shape, and rows that can be read.
 
-Files are read, not mapped: mapped pages would count as memory of the process while a checkpoint streams through.
+Files are read, not mapped, except where their numbers are the model's own: mapped pages would count as memory of the
+process while a checkpoint streams through.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +49,16 @@ def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
         yield start, stored.read_rows(start, stop)
 
 
+def map_file(path: Path) -> mmap.mmap:
+    """A file's pages, which come in when they are used. Writing to them changes the process' own copy only."""
+    with path.open("rb") as file:
+        # torch wants pages that can be written; as long as nobody does they are the file's own.
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if hasattr(mmap, "MADV_WILLNEED"):
+        pages.madvise(mmap.MADV_WILLNEED)
+    return pages
+
+
 def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:
     """A stretch of a file. Raises CheckpointError where the file ends before it."""
     data = bytearray(num_bytes)
@@ -75,6 +87,11 @@ class RawTensor:
         if not data:
             return torch.empty((stop - start, *self.shape[1:]), dtype=self.dtype)
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape[1:])
+
+    def view(self, pages: mmap.mmap) -> Tensor:
+        """The tensor where it lies in the file, of which `pages` is the map."""
+        count = math.prod(self.shape)
+        return torch.frombuffer(pages, dtype=self.dtype, count=count, offset=self.offset).view(self.shape)
 
     def read_columns(self, start: int, stop: int) -> Tensor:
         """Columns start to stop of a matrix."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +13,7 @@ from gguf import GGMLQuantizationType
 
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.weights.checkpoint import open_checkpoint
+from qwen7b.weights.config_json import config_fields
 from qwen7b.weights.conversion.blocks import dealt_out
 from qwen7b.weights.conversion.metadata import as_json, original_vocabulary
 from qwen7b.weights.conversion.parameters import Format
@@ -66,8 +66,8 @@ def convert(
         hashes = _write(plan, workplace)
         written = time.monotonic()
         report = {
-            "source": {"path": str(path), "config": asdict(plan.source.config)},
-            "target": {"path": str(target), "format": to, "config": asdict(plan.config)},
+            "source": {"path": str(path), "config": config_fields(plan.source.config)},
+            "target": {"path": str(target), "format": to, "config": config_fields(plan.config)},
             **_check(plan, workplace, to=to, text=check_text),
         }
         report |= {

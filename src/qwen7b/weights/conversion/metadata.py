@@ -13,6 +13,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.text import patterns
 from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, qwen_tiktoken, spelled_ids, tokenizer_json
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
+from qwen7b.weights import positions
 from qwen7b.weights.conversion.companions import Companions
 
 QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + 208
@@ -51,6 +52,9 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
         "use_logn_attn": config.logn,
         "vocab_size": config.vocab_rows,
     }
+    fields |= positions.rope_fields(config.rotary_scaling)
+    if config.attention_windows is not None:
+        fields["attention_windows"] = list(config.attention_windows)
     tiktoken = original_vocabulary(config, companions)
     if tiktoken is None:
         fields["tokenizer_class"] = "PreTrainedTokenizerFast"
@@ -88,7 +92,6 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
         "initializer_range": 0.02,
         "intermediate_size": config.feed_forward_size,
         "max_position_embeddings": config.context_length,
-        "max_window_layers": config.num_layers,
         "num_attention_heads": config.num_heads,
         "num_hidden_layers": config.num_layers,
         "num_key_value_heads": config.num_kv_heads,
@@ -97,8 +100,9 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
         "tie_word_embeddings": config.tied_head,
         "torch_dtype": _name(dtype),
         "use_cache": True,
-        "use_sliding_window": False,
         "vocab_size": config.vocab_rows,
+        **positions.rope_fields(config.rotary_scaling),
+        **positions.window_fields(config),
     }
     if config.head_size * config.num_heads != config.hidden_size:
         fields["head_dim"] = config.head_size
@@ -136,6 +140,7 @@ def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuan
         "rope.dimension_count": config.head_size,
         "rope.freq_base": config.rope_base,
         "vocab_size": config.vocab_rows,
+        **positions.gguf_rope_fields(config.rotary_scaling),
     }
     fields |= {f"{config.family}.{key}": value for key, value in sizes.items()}
     fields |= gguf_tokenizer(

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
+from qwen7b.rotary_scaling import Yarn
 from qwen7b.weights.names import Names, tensors_of
 from qwen7b.weights.parameters import Parameters
+from qwen7b.weights.positions import can_say_windows
 from qwen7b.weights.stored import StoredTensor, row_blocks
 from qwen7b.weights.views import ChosenRows, Zeros, dtype_of
 
@@ -27,20 +29,26 @@ def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) ->
     """The config of the same model in another format. Reads tensors where it must know whether they are equal."""
     if to == "qwen":
         return replace(source, family="qwen", num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
+    windows = source.attention_windows if to == "qwen2" and can_say_windows(source.attention_windows) else None
     if source.family != "qwen":
+        source = replace(source, attention_windows=windows)
         return source if to == "gguf" else replace(source, family="qwen2", qkv_bias=True)
     # Without dynamic NTK and LogN the model is the same one only up to its trained length.
     scaled = source.dynamic_ntk or source.logn
     context_length = min(source.context_length, source.trained_length) if scaled else source.context_length
+    trained_length = context_length
+    if isinstance(source.rotary_scaling, Yarn):  # which says both of them
+        trained_length, context_length = source.rotary_scaling.original_length, source.context_length
     return replace(
         source,
         family="qwen2",
         num_kv_heads=_fewest_kv_heads(source, parameters),
         tied_head=source.tied_head or _equal(parameters["head.weight"], parameters["embedding.weight"]),
-        trained_length=context_length,
+        trained_length=trained_length,
         context_length=context_length,
-        dynamic_ntk=False,
+        rotary_scaling=None if source.dynamic_ntk else source.rotary_scaling,
         logn=False,
+        attention_windows=windows,
     )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen7b.config import ModelConfig
+from qwen7b.rotary_scaling import Yarn
 from qwen7b.text.qwen_tiktoken import _CONTROL_NAMES, FIRST_CONTROL_ID
 from qwen7b.weights.conversion.companions import Companions
 from qwen7b.weights.conversion.encoding import QUANTIZED
 from qwen7b.weights.conversion.parameters import Format
+from qwen7b.weights.positions import rope_fields, shortest_window
 
 
 def changes(source: ModelConfig, target: ModelConfig) -> list[str]:
@@ -35,12 +37,7 @@ def losses(
 ) -> list[str]:
     """What the target's format cannot say; the numbers' own losses are `rounding`."""
     said = []
-    scaling = [name for name, on in (("dynamic NTK", source.dynamic_ntk), ("LogN", source.logn)) if on]
-    if scaling and to != "qwen":
-        said.append(
-            f"{' and '.join(scaling)} cannot be said in this format, so the context ends at the trained length: "
-            f"{target.context_length} tokens instead of {source.context_length}."
-        )
+    said += _long_context(source, target, to=to)
     if to == "qwen" and is_original_vocabulary:
         names = companions.tokenizer.control_tokens
         renamed = [name for name, id in names.items() if _CONTROL_NAMES[id - FIRST_CONTROL_ID] != name]
@@ -58,6 +55,35 @@ def losses(
             said.append(f"Generation settings: {listed}.")
         if companions.tokenizer.vocabulary.nfc:
             said.append("NFC normalization: normalize text yourself before llama.cpp encodes it.")
+    return said
+
+
+def _long_context(source: ModelConfig, target: ModelConfig, *, to: Format) -> list[str]:
+    if to == "qwen":
+        own = list(rope_fields(target.rotary_scaling)) + ["attention_windows"] * (target.attention_windows is not None)
+        return [
+            f"Only qwen7b reads {name} in this format: other programs compute as if it were not there." for name in own
+        ]
+    said = []
+    scaling = [name for name, on in (("dynamic NTK", source.dynamic_ntk), ("LogN", source.logn)) if on]
+    if scaling and isinstance(target.rotary_scaling, Yarn):
+        said.append(
+            f"{' and '.join(scaling)} cannot be said in this format, so beyond the trained length of "
+            f"{target.trained_length} tokens the model is another one."
+        )
+    elif scaling:
+        said.append(
+            f"{' and '.join(scaling)} cannot be said in this format, so the context ends at the trained length: "
+            f"{target.context_length} tokens instead of {source.context_length}."
+        )
+    yarn = target.rotary_scaling
+    if to == "gguf" and isinstance(yarn, Yarn) and (yarn.beta_fast, yarn.beta_slow) != (32, 1):
+        said.append("llama.cpp does not read YaRN's beta_fast and beta_slow for such models: it takes 32 and 1.")
+    if target.attention_windows is None and (shortest := shortest_window(source.attention_windows)) is not None:
+        said.append(
+            "These attention windows cannot be said in this format, so beyond the shortest of them, "
+            f"{shortest} tokens, the model is another one."
+        )
     return said
 
 

@@ -17,6 +17,7 @@ from qwen7b.weights.conversion.encoding import TORCH_TYPES
 from qwen7b.weights.conversion.layout import TargetTensor
 from qwen7b.weights.conversion.streamed import streamed_model
 from qwen7b.weights.parameters import Parameters, parameters_of
+from qwen7b.weights.positions import shortest_window
 from qwen7b.weights.stored import StoredTensor
 
 CHECK_TEXT = (
@@ -75,8 +76,10 @@ def _compare(
 
 @torch.inference_mode()
 def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, *, text: str) -> dict[str, Any]:
-    """How the logits differ over a text, both models computing in float32 and within the trained length."""
+    """How the logits differ over a text, both models computing in float32, as far as both are to be one model."""
     limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
+    if source.config.attention_windows != written.config.attention_windows:
+        limit = min(limit, shortest_window(source.config.attention_windows) or limit)
     ids = tokenizer.encode(text)[:limit]
     before, after = (streamed_model(checkpoint)(torch.tensor([ids]))[0] for checkpoint in (source, written))
     largest, same, divergence = 0.0, 0, 0.0

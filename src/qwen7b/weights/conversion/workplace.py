@@ -30,10 +30,14 @@ _MARK_BYTES = 256_000_000  # written between two entries in progress.json
 
 
 class Workplace:
-    """The partial target of one conversion; a context manager that holds it against other processes."""
+    """The partial target of one conversion; a context manager that holds it against other processes.
 
-    def __init__(self, target: Path) -> None:
+    One that does not resume is gone after a failure.
+    """
+
+    def __init__(self, target: Path, *, resumes: bool = True) -> None:
         self.target = target
+        self.resumes = resumes
         self.folder = target.with_name(f"{target.name}.partial")
         self.files = self.folder / "files"
         self._progress_path = self.folder / "progress.json"
@@ -54,6 +58,10 @@ class Workplace:
             try:
                 self._open(job)
                 yield
+            except BaseException:
+                if not self.resumes and not self.target.exists():  # or what is whole waits for its name
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                raise
             finally:
                 lock.release()
 
@@ -62,11 +70,11 @@ class Workplace:
             self._progress = json.loads(self._progress_path.read_text("utf-8"))
         except (OSError, ValueError):
             self._progress = {}
-        if self._progress.get("job") == job:
+        if self._progress.get("job") == job and self.resumes:
             done = sum(entry["bytes"] for entry in self._progress["files"].values())
             say(f"Continuing in {self.folder}, where {megabytes(done)} are done.")
             return
-        if self._progress:
+        if self._progress and self.resumes:
             say(f"{self.folder} is of another source or other settings: beginning anew.")
         self.restart(job)
 
@@ -147,9 +155,9 @@ class Workplace:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                continued = f", which goes on from what {self.folder} holds" if self.resumes else ""
                 raise ResourceError(
-                    f"the disk that holds {self.target} is full: make room and run the same command again, which goes "
-                    f"on from what {self.folder} holds"
+                    f"the disk that holds {self.target} is full: make room and run the same command again{continued}"
                 ) from error
             raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import Qwen7bError
 from qwen7b.json_file import read_json
 from qwen7b.text import Tokenizer, load_tokenizer
-from qwen7b.weights.checkpoint import Checkpoint, placed
+from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.diagnosis import repairs
 from qwen7b.weights.diagnosis.config_repair import rewritten_config
@@ -25,6 +25,7 @@ from qwen7b.weights.diagnosis.weights import (
 )
 from qwen7b.weights.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.weights.names import QWEN, QWEN2
+from qwen7b.weights.packed.file import VERSION_FIELD
 from qwen7b.weights.settings import (
     GenerationSettings,
     config_of,
@@ -43,6 +44,9 @@ _FIRST_SIZE = "n_embd"
 def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None) -> None:
     diagnosis.kind = "checkpoint folder"
     fields = diagnosis.attempt(lambda: read_json(path / "config.json"))
+    if fields and VERSION_FIELD in fields:
+        _diagnose_packed(path, diagnosis, tokenizer=tokenizer)
+        return
     generation = diagnosis.attempt(lambda: folder_generation(path)) or GenerationSettings()
     quantization = diagnosis.attempt(lambda: folder_quantization(path)) if fields else None
     tensors, is_whole = _open_tensors(path, quantization, diagnosis)
@@ -61,6 +65,16 @@ def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None)
         _note_generation(path, fields, diagnosis)
     _look_at_other_files(path, diagnosis)
     if checkpoint:
+        note_usage(checkpoint, diagnosis)
+
+
+def _diagnose_packed(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None) -> None:
+    diagnosis.kind = "folder of packed weights"
+    checkpoint = diagnosis.attempt(lambda: open_checkpoint(path))
+    found = _open_tokenizer(path, checkpoint.config if checkpoint else None, diagnosis, spare=tokenizer)
+    if checkpoint:
+        note_model(checkpoint, diagnosis)
+        look_at_tokenizer(checkpoint, found, diagnosis)
         note_usage(checkpoint, diagnosis)
 
 

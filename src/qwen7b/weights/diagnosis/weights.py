@@ -57,7 +57,8 @@ def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:
     config, tensors = checkpoint.config, [stored for _, stored in checkpoint.tensors.values()]
     sizes: Counter[str] = Counter()
     for stored in tensors:
-        sizes[_precision(stored)] += math.prod(stored.shape)
+        precision = checkpoint.packed.format.name if checkpoint.packed else _precision(stored)
+        sizes[precision] += math.prod(stored.shape)
     total = sum(sizes.values())
     diagnosis.facts |= {
         "family": config.family,

@@ -12,6 +12,7 @@ from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.packed.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.weights.packed.model import Write
 from qwen7b.weights.packed.packing import pack_checkpoint
+from qwen7b.weights.packed.showing import shown
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.progress import say
 
@@ -21,24 +22,28 @@ _MOST_WEIGHTS = 1_000_000_000
 
 def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> None:
     """Calibrated and compensated where the format has use for it and the model is small, else by its weights alone."""
-    if not format.searches_scales:
-        pack_checkpoint(checkpoint, format, write)
-        return
+    ids = _calibration_ids(checkpoint, format) if format.searches_scales else None
+    with shown(write, checkpoint, format) as write:
+        if ids is None:
+            pack_checkpoint(checkpoint, format, write)
+        else:
+            pack_calibrated(checkpoint, format, ids, write, compensate=True)
+
+
+def _calibration_ids(checkpoint: Checkpoint, format: Format) -> Tensor | None:
+    """What to calibrate with, (B, T); None, saying why, where that is not done."""
     if _layer_weights(checkpoint.config) > _MOST_WEIGHTS:
         say(
             f"A model of this size is packed by its weights alone here: 'qwen7b quantize {checkpoint.path} FOLDER "
             f"--format {format.name} --gptq' takes longer and is more exact."
         )
-        pack_checkpoint(checkpoint, format, write)
-        return
+        return None
     try:
         tokenizer = load_tokenizer(checkpoint.path)
     except Qwen7bError as error:
         say(f"Packing by the weights alone, as there is no tokenizer to calibrate with: {error}.")
-        pack_checkpoint(checkpoint, format, write)
-        return
-    ids = token_sequences(tokenizer, default_text(), trained_length=checkpoint.config.trained_length)
-    pack_calibrated(checkpoint, format, ids, write, compensate=True)
+        return None
+    return token_sequences(tokenizer, default_text(), trained_length=checkpoint.config.trained_length)
 
 
 def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:

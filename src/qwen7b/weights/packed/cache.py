@@ -16,7 +16,7 @@ from qwen7b.weights.environment import cache_folder
 from qwen7b.weights.packed.automatic import pack_automatically, packed_in_memory
 from qwen7b.weights.packed.file import layout_bytes, map_packed, writing_packed
 from qwen7b.weights.packed.model import packed_layout
-from qwen7b.weights.progress import progress, say
+from qwen7b.weights.progress import say
 from qwen7b.weights.storage import check_disk_space, only_one_process, storage_errors
 
 _WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".json"}
@@ -28,7 +28,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
     Where the cache cannot be written they stay in memory, with a warning.
     """
     path = kept_path(checkpoint.path, format)
-    source = _identity(checkpoint.path)
+    source = identity(checkpoint.path)
     if (tensors := _whole(path, checkpoint, format, source)) is not None:
         return tensors
     layout = packed_layout(checkpoint.config, format)
@@ -39,15 +39,12 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
             with only_one_process(path.parent, what="a model", doing="packing"):
                 if (tensors := _whole(path, checkpoint, format, source)) is not None:
                     return tensors
+                if path.exists():
+                    say(f"{path} is of another version or of older weights, or damaged: packing them again.")
                 partial = path.with_name(f"{path.name}.part")
                 try:
-                    what = f"Packing {checkpoint.path} as {format.name}"
-                    with (
-                        progress(what, layout_bytes(layout), "B") as report,
-                        writing_packed(
-                            partial, config=checkpoint.config, format=format, source=source, report=report
-                        ) as write,
-                    ):
+                    say(f"Weights are packed once, into {path.parent}: later starts as {format.name} find them.")
+                    with writing_packed(partial, config=checkpoint.config, format=format, source=source) as write:
                         pack_automatically(checkpoint, format, write)
                     partial.replace(path)
                 finally:
@@ -71,11 +68,10 @@ def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> d
     try:
         return map_packed(path, config=checkpoint.config, format=format, source=source)
     except CheckpointError:
-        say(f"{path} is of another version or of older weights, or damaged: packing them again.")
         return None
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
     """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
     files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _WEIGHTS_AND_SETTINGS)
     stats = [(file.name, file.stat()) for file in files]

@@ -19,7 +19,7 @@ from qwen7b.quant.gptq import Compensation
 from qwen7b.text import Tokenizer
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.packed.model import Write, write_matrix
-from qwen7b.weights.packed.packing import pack_matrix, rounding_pool, whole
+from qwen7b.weights.packed.packing import pack_matrix, rounding_pool, whole, write_pair_sizes
 from qwen7b.weights.parameters import empty_model, parameters_of
 from qwen7b.weights.stored import StoredTensor
 
@@ -71,6 +71,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
             weight = whole(parameters[name])
             write(name, weight)
             model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(weight, requires_grad=False)
+        write_pair_sizes(parameters, checkpoint.config, write)
         model.eval().hidden(ids_BT)
         if not checkpoint.config.tied_head:
             head = pack_matrix(parameters["head.weight"], name="head", format=format, pool=pool)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from qwen7b.errors import CheckpointError
 from qwen7b.quant.formats import Format
 from qwen7b.weights.packed.model import Layout, Write, packed_layout
 from qwen7b.weights.safetensors_file import read_safetensors
+from qwen7b.weights.stored import map_file
 
-VERSION = 1
+VERSION = 2
 """Of what packed codes mean; a file of another one is never read."""
 VERSION_FIELD = "qwen7b_packed"
 _ALIGNMENT = 64
@@ -35,17 +35,10 @@ def layout_bytes(layout: Layout) -> int:
 
 
 @contextmanager
-def writing_packed(
-    path: Path,
-    *,
-    config: ModelConfig,
-    format: Format,
-    source: str,
-    report: Callable[[int], None] = lambda _: None,
-) -> Iterator[Write]:
+def writing_packed(path: Path, *, config: ModelConfig, format: Format, source: str) -> Iterator[Write]:
     """Yield a function that takes each tensor of a packed model once, in any order; `source` is what they come from.
 
-    `report` is told the bytes as they are done. The file is whole when this returns, and only then.
+    The file is whole when this returns, and only then.
     """
     layout = packed_layout(config, format)
     offsets, header = _header(layout, {VERSION_FIELD: str(VERSION), "weight_format": format.name, "source": source})
@@ -58,7 +51,6 @@ def writing_packed(
             missing.remove(name)
             file.seek(len(header) + offsets[name])
             file.write(tensor.contiguous().view(torch.uint8).numpy().data)
-            report(tensor.nbytes)
 
         yield write
         assert not missing, missing
@@ -101,14 +93,5 @@ def map_packed(path: Path, *, config: ModelConfig, format: Format, source: str |
     # A vector of no elements has the shape (1,) in stored tensors; no packed one has none.
     if {name: (tensor.dtype, tensor.shape) for name, tensor in stored.items()} != layout:
         raise CheckpointError(f"{path} does not hold the tensors of its config: quantize the original checkpoint again")
-    with path.open("rb") as file:
-        # Private pages that nobody writes to are the file's own; torch wants none that are read-only.
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    if hasattr(mmap, "MADV_WILLNEED"):
-        pages.madvise(mmap.MADV_WILLNEED)
-    return {
-        name: torch.frombuffer(pages, dtype=tensor.dtype, count=math.prod(tensor.shape), offset=tensor.offset).view(
-            tensor.shape
-        )
-        for name, tensor in stored.items()
-    }
+    pages = map_file(path)
+    return {name: tensor.view(pages) for name, tensor in stored.items()}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
 from qwen7b.kernels import LANES, PackedMatrix
 from qwen7b.quant.formats import Format, find_format
+from qwen7b.weights.config_json import config_fields, config_from
 from qwen7b.weights.names import Place
 from qwen7b.weights.packed.file import VERSION, VERSION_FIELD, map_packed
 from qwen7b.weights.packed.model import packed_matrix
@@ -34,7 +35,7 @@ class Packed:
 
 def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
     """The content of a packed folder's config.json."""
-    return {VERSION_FIELD: VERSION, "weight_format": format.name, "model": asdict(config)}
+    return {VERSION_FIELD: VERSION, "weight_format": format.name, "model": config_fields(config)}
 
 
 def is_packed(folder: Path) -> bool:
@@ -53,8 +54,8 @@ def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
         )
     try:
         format = find_format(str(fields["weight_format"]))
-        config = ModelConfig(**fields["model"])
-    except (KeyError, TypeError, SettingError) as error:
+        config = config_from(fields["model"])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): quantize the original checkpoint again") from error
     weights = folder / WEIGHTS
     if not weights.is_file():

@@ -25,11 +25,15 @@ def load_packed(
     checkpoint: Checkpoint,
     quantize: str | None,
     *,
+    config: ModelConfig,
     keep: bool,
     dtype: torch.dtype | str | None,
     device: torch.device,
 ) -> Transformer:
-    """The packed model of a checkpoint; `quantize` may be None where it is packed already."""
+    """The packed model of a checkpoint; `quantize` may be None where it is packed already.
+
+    `config` is the model's; the checkpoint's own is what its weights are packed by, so that they serve every other.
+    """
     if device.type != "cpu":
         raise SettingError(f"packed weights run on the CPU only, found device {str(device)!r}: leave out device")
     if dtype not in (None, torch.float32, "float32"):
@@ -42,28 +46,29 @@ def load_packed(
                 f"{checkpoint.path} is packed as {format.name} already: quantize the original checkpoint as {quantize}"
             )
         _require_memory(checkpoint.config, format)
-        return packed_model(checkpoint.config, checkpoint.packed.tensors)
+        return packed_model(config, checkpoint.packed.tensors)
     if quantize == AUTO:
         format = _choose(checkpoint.config)
     else:
         format = find_format(str(quantize), also=[AUTO])
         _require_memory(checkpoint.config, format)
     tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
-    return packed_model(checkpoint.config, tensors)
+    return packed_model(config, tensors)
 
 
 def _choose(config: ModelConfig) -> Format:
     """q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
     available = available_bytes(torch.device("cpu"))
-    format = FORMATS["q8" if _num_bytes(config, FORMATS["q8"]) * _ROOM <= available else "q4"]
+    format = FORMATS["q8" if packed_bytes(config, "q8") * _ROOM <= available else "q4"]
     _require_memory(config, format)
-    say(f"Weights as {format.name}: {gigabytes(_num_bytes(config, format))}, of {gigabytes(available)} that are free.")
+    taken = gigabytes(packed_bytes(config, format.name))
+    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} that are free.")
     return format
 
 
 def _require_memory(config: ModelConfig, format: Format) -> None:
     available = available_bytes(torch.device("cpu"))
-    needed, least = _num_bytes(config, format), _num_bytes(config, FORMATS["q4"])
+    needed, least = packed_bytes(config, format.name), packed_bytes(config, "q4")
     if needed <= available:
         return
     remedy = f"load it as q4 ({gigabytes(least)})" if least <= available else "free some or take a smaller model"
@@ -72,5 +77,6 @@ def _require_memory(config: ModelConfig, format: Format) -> None:
     )
 
 
-def _num_bytes(config: ModelConfig, format: Format) -> int:
-    return layout_bytes(packed_layout(config, format))
+def packed_bytes(config: ModelConfig, format: str) -> int:
+    """Bytes of a model's weights in a format."""
+    return layout_bytes(packed_layout(config, FORMATS[format]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.model import Transformer
+from qwen7b.model.layers import Layer
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.quant.formats import Format
 from qwen7b.weights.parameters import empty_model
@@ -21,7 +23,8 @@ Write = Callable[[str, Tensor], None]
 
 
 def packed_layout(config: ModelConfig, format: Format) -> Layout:
-    """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight."""
+    """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight, and
+    `layers.N.attention.pair_sizes` of each layer."""
     layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for name, parameter in empty_model(config).named_parameters():
         if parameter.dim() == 1:
@@ -34,7 +37,13 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
         layout[f"{stem}.scales"] = (torch.float16, (blocks, groups, LANES))
         if is_short:
             layout[f"{stem}.codebook"] = (torch.int8, (16,))
+    for layer in range(config.num_layers):
+        layout[pair_sizes_name(layer)] = (torch.float32, (2, config.num_kv_heads, config.head_size // 2))
     return layout
+
+
+def pair_sizes_name(layer: int) -> str:
+    return f"layers.{layer}.attention.pair_sizes"
 
 
 def write_matrix(name: str, matrix: PackedMatrix, write: Write) -> None:
@@ -70,4 +79,6 @@ def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Transfor
     for name, _ in list(model.named_parameters()):
         norm = model.get_submodule(name.removesuffix(".weight"))
         norm.weight = nn.Parameter(tensors[name], requires_grad=False)
+    for index, layer in enumerate(model.layers):
+        cast(Layer, layer).attention.pair_sizes = tensors[pair_sizes_name(index)]
     return model.eval()

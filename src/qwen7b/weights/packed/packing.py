@@ -9,14 +9,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model.key_balance import pair_sizes
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
 from qwen7b.quant.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
 from qwen7b.weights.checkpoint import Checkpoint
-from qwen7b.weights.packed.model import Write, write_matrix
-from qwen7b.weights.parameters import empty_model, parameters_of
+from qwen7b.weights.packed.model import Write, pair_sizes_name, write_matrix
+from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
 from qwen7b.weights.stored import StoredTensor, row_blocks
 
 _BLOCK_WEIGHTS = 1 << 18
@@ -39,6 +41,30 @@ def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> Non
                 write(name, whole(stored))
             else:
                 write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
+        write_pair_sizes(parameters, checkpoint.config, write)
+
+
+def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) -> None:
+    """Measure every layer's queries and keys, for the int8 cache; queries that share a key count as their mean."""
+    heads, kv_heads, size = config.num_heads, config.num_kv_heads, config.head_size
+    for layer in range(config.num_layers):
+        stem = f"layers.{layer}.attention"
+        norm, bias = whole(parameters[f"layers.{layer}.attention_norm.weight"]), parameters.get(f"{stem}.qkv.bias")
+        biases = None if bias is None else whole(bias)
+        rows = (heads + kv_heads) * size
+        sizes = torch.cat(
+            [
+                pair_sizes(
+                    parameters[f"{stem}.qkv.weight"].read_rows(start, start + size),
+                    None if biases is None else biases[start : start + size],
+                    norm=norm,
+                    head_size=size,
+                )
+                for start in range(0, rows, size)
+            ]
+        )
+        queries = sizes[:heads].view(kv_heads, -1, size // 2).square().mean(dim=1).sqrt()
+        write(pair_sizes_name(layer), torch.stack((queries, sizes[heads:])))
 
 
 def whole(stored: StoredTensor) -> Tensor:

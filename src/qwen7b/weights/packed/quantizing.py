@@ -21,8 +21,8 @@ from qwen7b.weights.packed.file import layout_bytes, writing_packed
 from qwen7b.weights.packed.folder import WEIGHTS, packed_config
 from qwen7b.weights.packed.model import packed_layout
 from qwen7b.weights.packed.packing import pack_checkpoint
+from qwen7b.weights.packed.showing import shown
 from qwen7b.weights.parameters import empty_model
-from qwen7b.weights.progress import progress
 from qwen7b.weights.storage import check_disk_space
 
 _COPIED = (
@@ -77,8 +77,8 @@ def quantize(
         text = ""
     started = time.monotonic()
     num_bytes = layout_bytes(packed_layout(checkpoint.config, chosen))
-    workplace = Workplace(target)
-    with workplace.held({"quantize": str(checkpoint.path), "format": format, "started": time.time()}):
+    workplace = Workplace(target, resumes=False)
+    with workplace.held({"quantize": str(checkpoint.path), "format": format}):
         check_disk_space(workplace.files, num_bytes, variable="the target")
         _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
         for name, content in _companions(checkpoint, name=Path(source).resolve().name).items():
@@ -114,12 +114,9 @@ def _open(source: str | Path, target: Path, *, offline: bool | None) -> Checkpoi
 def _write_weights(
     path: Path, checkpoint: Checkpoint, format: Format, tokenizer: Tokenizer, *, text: str, gptq: bool
 ) -> None:
-    num_bytes = layout_bytes(packed_layout(checkpoint.config, format))
     with (
-        progress(f"Packing {checkpoint.path} as {format.name}", num_bytes, "B") as report,
-        writing_packed(
-            path, config=checkpoint.config, format=format, source=str(checkpoint.path), report=report
-        ) as write,
+        writing_packed(path, config=checkpoint.config, format=format, source=str(checkpoint.path)) as write_file,
+        shown(write_file, checkpoint, format) as write,
     ):
         if text:
             ids = token_sequences(tokenizer, text, trained_length=checkpoint.config.trained_length)

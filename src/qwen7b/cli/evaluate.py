@@ -1,0 +1,115 @@
+"""`qwen7b eval …`: tests of what a model can do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.cli.measuring import (
+    PRECISIONS,
+    Methods,
+    Plot,
+    Precisions,
+    Resume,
+    TrainedLength,
+    parse_names,
+    parse_numbers,
+)
+
+if TYPE_CHECKING:
+    from qwen7b.evals import Retrieval
+
+evaluate = typer.Typer(rich_markup_mode=None)
+
+
+@evaluate.callback(invoke_without_command=True)
+def show_help(context: typer.Context) -> None:
+    """Test what a model can do."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@evaluate.command()
+def needle(
+    haystack: Annotated[
+        Path, typer.Option("--haystack", metavar="FILE", help="A long text in UTF-8, English or Chinese.")
+    ],
+    model: options.Model = "demo",
+    lengths: Annotated[
+        str, typer.Option("--lengths", metavar="LIST", help="Tokens of prompt and reply together.")
+    ] = "1024,2048,4096",
+    depths: Annotated[
+        str, typer.Option("--depths", metavar="LIST", help="Percent of the text before the fact.")
+    ] = "0,25,50,75,100",
+    methods: Methods = "none",
+    trained_length: TrainedLength = None,
+    quantize: Precisions = "none",
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Facts at each length and depth.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Chooses the facts and the parts of the text.")] = 0,
+    plot: Plot = None,
+    resume: Resume = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find a number in a long text.
+
+    A part of the haystack is cut to size, and between two of its sentences, at each depth, stands a fact: the secret
+    number of some thing. The model is asked for it: a chat model by a question behind the text, a base model by the
+    beginning of a sentence. Right is a reply, of greedy choice, that has the number. Prompt and room for the reply
+    have exactly the length together; a trial has the same fact and part of the text at all lengths and depths.
+
+    The format "none" leaves the weights in --dtype. The method "none" treats all positions alike, whatever the
+    checkpoint says of NTK, LogN and windows.
+    """
+    options.set_threads(threads)
+    wanted = parse_numbers("--lengths", lengths, least=2)
+    percents = parse_numbers("--depths", depths, least=0, most=100)
+    precisions = parse_names("--quantize", quantize, known=PRECISIONS)
+    from tqdm import tqdm
+
+    from qwen7b.evals import Subject, check_plot, measure_retrieval, plot_retrieval
+
+    if plot is not None:
+        check_plot(plot)
+    subject = Subject(
+        model,
+        precisions=precisions,
+        methods=parse_names("--methods", methods),
+        lengths=wanted,
+        trained_length=trained_length,
+        dtype=None if dtype is None else dtype.value,
+        device=device,
+        offline=offline or None,
+    )
+    results = []
+    for result in measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume):
+        results.append(result)
+        if not as_json:
+            tqdm.write(  # leaves a progress bar whole
+                f"{result.precision}  {result.method}  length {result.length}, depth {result.depth}%: "
+                f"{result.accuracy:.0%} of {result.trials} in {result.seconds:.0f} s"
+            )
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False))
+    else:
+        show_tables(results)
+    if plot is not None:
+        plot_retrieval(results, plot)
+
+
+def show_tables(results: list[Retrieval]) -> None:
+    """A table for each format and method."""
+    from qwen7b.evals import retrieval_table
+
+    for precision, method in dict.fromkeys((result.precision, result.method) for result in results):
+        chosen = [result for result in results if (result.precision, result.method) == (precision, method)]
+        typer.echo(f"\n{precision}, {method}, trained length {chosen[0].trained_length:,}\n")
+        typer.echo(retrieval_table(chosen))

@@ -1,0 +1,66 @@
+"""Options of the verbs that measure one model in several ways, and the lists that they take, with commas between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qwen7b.checked import whole_number
+from qwen7b.errors import SettingError
+
+PRECISIONS = ("none", "q8", "q4", "nf4")
+
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        metavar="LIST",
+        help="Ways past the trained length to compare: none,ntk,ntk+logn,ntk+logn+window,yarn:4.",
+    ),
+]
+TrainedLength = Annotated[
+    int | None,
+    typer.Option("--trained-length", metavar="L", min=1, help="What methods take for the model's trained length."),
+]
+Precisions = Annotated[
+    str, typer.Option("--quantize", metavar="LIST", help=f"Weight formats to compare: {','.join(PRECISIONS)}.")
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw the results: a .png, .svg or .pdf; needs the extra eval."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume", metavar="FILE", help="Keep results here as they come; what is here is not measured again."
+    ),
+]
+
+
+def parse_names(flag: str, text: str, *, known: Sequence[str] = ()) -> list[str]:
+    """
+    >>> parse_names("--methods", "none, ntk")
+    ['none', 'ntk']
+    """
+    names = [name.strip() for name in text.split(",")]
+    if known and (unknown := [name for name in names if name not in known]):
+        raise SettingError(f"{flag} takes some of {','.join(known)} with commas between, found {unknown[0]!r}")
+    return names
+
+
+def parse_numbers(flag: str, text: str, *, least: int, most: int | None = None) -> list[int]:
+    """
+    >>> parse_numbers("--lengths", "1024,2048", least=2)
+    [1024, 2048]
+    """
+    numbers = []
+    for part in text.split(","):
+        try:
+            numbers.append(whole_number(flag, int(part), least=least, most=most))
+        except ValueError:  # a SettingError is one too
+            span = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise SettingError(f"{flag} takes whole numbers {span} with commas between, found {part!r}") from None
+    return numbers

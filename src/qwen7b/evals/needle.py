@@ -1,0 +1,228 @@
+"""A needle in a haystack: does a model find a number that a long text mentions once, at some depth?
+
+The haystack's sentences are real ones, cut to size; the fact stands between two of them, and the question follows the
+text: to a chat model as one message, to a base model as the beginning of a sentence. The prompt and the room for the
+reply have exactly `length` tokens together, so that NTK's alpha is that of the length. A trial has its own fact and its
+own part of the haystack, the same at each length and depth. After https://github.com/gkamradt/LLMTest_NeedleInAHaystack
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from qwen7b.checked import whole_number
+from qwen7b.errors import PromptError
+from qwen7b.evals.journal import Journal
+from qwen7b.evals.subject import Subject, read_text
+from qwen7b.generate import Batch, Greedy, Qwen
+from qwen7b.model import Transformer
+from qwen7b.text import Tokenizer, chat_prompt
+from qwen7b.weights.parameters import empty_model
+from qwen7b.weights.progress import progress
+
+REPLY_TOKENS = 24
+"""Room for a reply, which has a number of six digits to say."""
+_SENTENCE = re.compile(r".+?(?:[。！？]+[”’」』]*|[.!?]+[”’\"')]*(?=\s)|\Z)", re.DOTALL)
+_SENTENCE_TOKENS = 1000
+"""A text whose sentences are longer than this on average has none to put a fact between."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wording:
+    """How one language puts the fact, the question, and a base model's cue."""
+
+    things: tuple[str, ...]
+    fact: str
+    question: str
+    cue: str
+
+
+ENGLISH = Wording(
+    things=("lighthouse", "old mill", "blue house", "railway station", "town library", "stone bridge", "north gate"),
+    fact=" The secret number of the {thing} is {number}.",
+    question="\n\nWhat is the secret number of the {thing}? Answer with the number only.",
+    cue="\n\nAs said above, the secret number of the {thing} is",
+)
+CHINESE = Wording(
+    things=("灯塔", "老磨坊", "蓝房子", "火车站", "图书馆", "石桥", "北城门"),
+    fact="{thing}的秘密号码是{number}。",
+    question="\n\n{thing}的秘密号码是多少？请只回答号码。",
+    cue="\n\n上文说过，{thing}的秘密号码是",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retrieval:
+    """All trials at one length and depth."""
+
+    method: str
+    precision: str
+    length: int
+    depth: int
+    """Percent of the haystack that stands before the fact."""
+    trained_length: int
+    accuracy: float
+    """Share of the trials whose reply has the number."""
+    trials: int
+    seconds: float
+    replies: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A fact, and where its part of the haystack begins."""
+
+    thing: str
+    number: str
+    start: int
+
+
+class Haystack:
+    """A long text as tokens, which knows where sentences begin. Raises PromptError where they hardly ever do."""
+
+    def __init__(self, text: str, tokenizer: Tokenizer, *, is_chat: bool) -> None:
+        self.tokenizer = tokenizer
+        self.is_chat = is_chat
+        self.wording = CHINESE if sum("\u4e00" <= char <= "\u9fff" for char in text) > len(text) // 10 else ENGLISH
+        self.ids: list[int] = []
+        self.starts: list[int] = []
+        for sentence in _SENTENCE.findall(text):  # each encoded by itself, so that no token reaches into the next
+            self.starts.append(len(self.ids))
+            self.ids += tokenizer.encode(sentence)
+        if len(self.ids) > _SENTENCE_TOKENS * len(self.starts):
+            raise PromptError(
+                f"the haystack has {len(self.starts)} sentences in {len(self.ids)} tokens: give a text of ordinary "
+                "sentences, between which a fact can stand"
+            )
+
+    def trial(self, number: int, *, seed: int, longest: int) -> Trial:
+        """A fact and the beginning of a part of `longest` tokens, the same for the same seed and number."""
+        random = Random(f"{seed} {number}")
+        return Trial(
+            start=random.choice([start for start in self.starts if start + longest <= len(self.ids)]),
+            thing=random.choice(self.wording.things),
+            number=str(random.randrange(100_000, 1_000_000)),
+        )
+
+    def prompt(self, trial: Trial, *, length: int, depth: int) -> list[int]:
+        """Exactly `length` - REPLY_TOKENS ids; the fact stands before the sentence that `depth` % falls in."""
+        fact = self.tokenizer.encode(self.wording.fact.format(thing=trial.thing, number=trial.number))
+        before, after = self._around(trial)
+        room = length - REPLY_TOKENS - len(before) - len(fact) - len(after)
+        if room < 0:
+            raise PromptError(f"a length of {length} leaves no room for a haystack: take at least {length - room}")
+        sought = trial.start + room * depth // 100
+        place = self.starts[bisect_right(self.starts, sought) - 1]
+        text = self.ids
+        return before + text[trial.start : place] + fact + text[place : trial.start + room] + after
+
+    def _around(self, trial: Trial) -> tuple[list[int], list[int]]:
+        """The ids before the haystack, and those behind it, which ask."""
+        if not self.is_chat:
+            return [], self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
+        question = self.wording.question.format(thing=trial.thing)
+        asked = self.tokenizer.encode(question)
+        prompt = chat_prompt(self.tokenizer, [{"role": "user", "content": question}])
+        place = next(place for place in range(len(prompt)) if prompt[place : place + len(asked)] == asked)
+        return prompt[:place], prompt[place:]
+
+
+def measure_retrieval(
+    subject: Subject,
+    haystack: Path,
+    *,
+    depths: Sequence[int] = (0, 25, 50, 75, 100),
+    trials: int = 3,
+    seed: int = 0,
+    resume: Path | None = None,
+) -> Iterator[Retrieval]:
+    """The accuracy in each precision, with each method, at each length and depth (percent), as they come.
+
+    With `resume` every reply is kept in that file as it comes, and none that is there is asked for again. Raises
+    SettingError or PromptError, before any weights are read, for a haystack that is no text or too short, and for a
+    length too short for fact and question.
+    """
+    whole_number("trials", trials, least=1)
+    depths = sorted({whole_number("a depth", depth, least=0, most=100) for depth in depths})
+    journal, longest = Journal(resume), subject.lengths[-1]
+    checkpoint, tokenizer = subject.checkpoint, subject.tokenizer
+    # A Qwen without weights knows already whether it chats and what ends its replies.
+    qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation)
+    text = Haystack(read_text(haystack), tokenizer, is_chat=qwen.is_chat)
+    if len(text.ids) < longest:
+        raise PromptError(f"{haystack} has {len(text.ids)} tokens, fewer than the length {longest}: lower the length")
+    asked = [text.trial(number, seed=seed, longest=longest) for number in range(trials)]
+    prompts = {
+        (length, depth): [text.prompt(trial, length=length, depth=depth) for trial in asked]
+        for length in subject.lengths
+        for depth in depths
+    }
+    for precision in subject.precisions:
+        cells = [(method, *place) for method in subject.methods for place in prompts]
+        tasks = {
+            (method, length, depth): [_task(subject, precision, method, length, ids) for ids in prompts[length, depth]]
+            for method, length, depth in cells
+        }
+        unknown = [cell[1] for cell in cells for task in tasks[cell] if journal.find(task) is None]
+        if unknown:
+            subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
+        with progress(f"Prompts with weights {precision}: {len(cells) * trials}", sum(unknown), " tokens") as report:
+            for method, length, depth in cells:
+                results = []
+                for ids, task in zip(prompts[length, depth], tasks[method, length, depth], strict=True):
+                    known = journal.find(task)
+                    if known is None:
+                        start = time.perf_counter()
+                        reply = _reply(subject.model(precision, method, length), ids, length=length, qwen=qwen)
+                        known = {"reply": reply, "seconds": time.perf_counter() - start}
+                        journal.add(task, known)
+                        report(length)
+                    results.append(known)
+                replies = tuple(result["reply"] for result in results)
+                found = [trial.number in reply.replace(",", "") for trial, reply in zip(asked, replies, strict=True)]
+                yield Retrieval(
+                    method=method,
+                    precision=precision,
+                    length=length,
+                    depth=depth,
+                    trained_length=subject.trained_length,
+                    accuracy=sum(found) / trials,
+                    trials=trials,
+                    seconds=sum(result["seconds"] for result in results),
+                    replies=replies,
+                )
+
+
+def _task(subject: Subject, precision: str, method: str, length: int, prompt: list[int]) -> dict[str, Any]:
+    """All that a reply depends on."""
+    digest = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:16]
+    return {**subject.task(precision, method, length), "prompt": digest}
+
+
+def _reply(model: Transformer, prompt: list[int], *, length: int, qwen: Qwen) -> str:
+    """The likeliest continuation, up to `length` tokens in all."""
+    tokenizer, ids = qwen.tokenizer, []
+    batch = Batch(
+        model,
+        [prompt],
+        sampling=Greedy(),
+        max_lengths=[length],
+        vocab_size=tokenizer.vocab_size,
+        unused_ids=tokenizer.unused_ids,
+        ntk="reserve",
+    )
+    while batch.active:
+        (token,) = batch.step()
+        if token.id in qwen.stop_ids:
+            break
+        ids.append(token.id)
+    return tokenizer.decode(ids)

@@ -1,0 +1,145 @@
+"""Pictures of what was measured. matplotlib comes with the extra `eval`."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen7b.errors import MissingExtraError, SettingError
+from qwen7b.evals.perplexity import Perplexity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from qwen7b.evals.needle import Retrieval
+
+_KINDS = (".png", ".svg", ".pdf")
+_COLOURS = ("#3d3d3d", "#d1495b", "#2a9d8f", "#5b4fd6", "#e09f3e", "#4a90d9", "#8a5a44", "#b05fb0")
+_MARKERS = "osD^vPX*"
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "qwen7b",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def check_plot(target: Path) -> None:
+    """Raises MissingExtraError or SettingError where no picture can be made there: better now than after hours."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", extra="eval")
+    if target.suffix.lower() not in _KINDS:
+        raise SettingError(f"a plot's name must end in {', '.join(_KINDS)}, found {str(target)!r}")
+    if not target.parent.is_dir():
+        raise SettingError(f"there is no folder {target.parent} for the plot {target.name}: make it first")
+
+
+def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
+    """Perplexity against length, both logarithmic: a line a method, a panel a file and precision."""
+    panels = list(dict.fromkeys((result.file, result.precision) for result in results))
+    methods = list(dict.fromkeys(result.method for result in results))
+    lengths = sorted({result.length for result in results})
+    figure, grid = _panels(len(panels), size=(5.4, 4.0))
+    for axes, (file, precision) in zip(grid, panels, strict=True):
+        for number, method in enumerate(methods):
+            points = [
+                (result.length, result.perplexity)
+                for result in results
+                if (result.file, result.precision, result.method) == (file, precision, method)
+            ]
+            axes.plot(
+                *zip(*sorted(points), strict=True),
+                label=method,
+                color=_COLOURS[number % len(_COLOURS)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                # Where methods agree, a later line would hide an earlier one of the same width.
+                linewidth=3.2 - 2.0 * number / max(len(methods) - 1, 1),
+                markersize=8 - 4.0 * number / max(len(methods) - 1, 1),
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+        axes.set_xticks([], minor=True)
+        trained_length = results[0].trained_length
+        axes.axvline(trained_length, color="#888888", linestyle="--", linewidth=1, zorder=0)
+        axes.annotate(
+            f"trained length {trained_length:,}",
+            (trained_length, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, -4),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="top",
+            color="#666666",
+        )
+        _label_logarithms(axes)
+        axes.set_xlabel("tokens a window")
+        axes.set_ylabel("perplexity")
+        axes.set_title(f"{Path(file).name}, {_weights(precision)}", loc="left")
+        axes.legend(framealpha=0.9, edgecolor="none")
+    _save(figure, target)
+
+
+def plot_retrieval(results: Sequence[Retrieval], target: Path) -> None:
+    """Accuracy by length and depth as a heat map, a panel a precision and method."""
+    panels = list(dict.fromkeys((result.precision, result.method) for result in results))
+    lengths = sorted({result.length for result in results})
+    depths = sorted({result.depth for result in results})
+    found = {(r.precision, r.method, r.length, r.depth): r.accuracy for r in results}
+    figure, grid = _panels(len(panels), size=(2.2 + 0.65 * len(lengths), 1.7 + 0.42 * len(depths)))
+    for axes, (precision, method) in zip(grid, panels, strict=True):
+        shares = [[found[precision, method, length, depth] for length in lengths] for depth in depths]
+        axes.imshow(shares, cmap="RdYlGn", vmin=-0.3, vmax=1.3, aspect="auto")  # pale enough for letters
+        for row, values in enumerate(shares):
+            for column, value in enumerate(values):
+                axes.text(column, row, f"{value:.0%}", ha="center", va="center", color="black")
+        axes.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths], rotation=30)
+        axes.set_yticks(range(len(depths)), [f"{depth}%" for depth in depths])
+        axes.set_xlabel("tokens")
+        axes.set_ylabel("depth of the fact")
+        axes.set_title(f"{method}\n{_weights(precision)}", loc="left")
+    _save(figure, target)
+
+
+def _panels(count: int, *, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
+
+
+def _save(figure: Figure, target: Path) -> None:
+    import matplotlib
+
+    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[target.suffix.lower()]
+    with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
+        warnings.filterwarnings("ignore", message="Glyph")  # a file's name may have letters that the font has not
+        try:
+            figure.savefig(target, dpi=150, metadata=metadata)
+        except OSError as error:
+            raise SettingError(f"the plot {target} cannot be written: {error.strerror or error}") from error
+
+
+def _weights(precision: str) -> str:
+    return "weights as they are" if precision == "none" else f"weights {precision}"
+
+
+def _label_logarithms(axes: Axes) -> None:
+    """Enough plain numbers along y, however little or much it spans."""
+    from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullLocator
+
+    low, high = axes.get_ylim()
+    steps = (1, 2, 5) if high / low < 1000 else (1,)
+    axes.yaxis.set_major_locator(AutoLocator() if high / low < 10 else LogLocator(subs=steps))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.grid(True, axis="y", color="#e6e6e6")

@@ -1,0 +1,118 @@
+"""The model that is measured: in several weight formats, with several treatments of positions, at several lengths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qwen7b.checked import whole_number
+from qwen7b.errors import SettingError
+from qwen7b.long_context import with_long_context
+from qwen7b.model import Transformer
+from qwen7b.quant.formats import find_format
+from qwen7b.text import load_tokenizer
+from qwen7b.weights import load_model, locate, open_checkpoint
+from qwen7b.weights.checks import check_vocabulary
+from qwen7b.weights.packed.cache import identity
+
+
+class Subject:
+    """A checkpoint and all that it is to be measured with; what contradicts is refused before any weights are read.
+
+    precisions      "none" for the weights in `dtype`, or formats to pack them in
+    methods         what `with_long_context` takes, each in the place of the checkpoint's own settings
+    lengths         tokens a sequence
+    trained_length  in the place of the checkpoint's own
+
+    Names given twice count once. Raises SettingError.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        precisions: Sequence[str] = ("none",),
+        methods: Sequence[str] = ("none",),
+        lengths: Sequence[int],
+        trained_length: int | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str = "cpu",
+        offline: bool | None = None,
+    ) -> None:
+        self.precisions = list(dict.fromkeys(precisions))
+        self.methods = list(dict.fromkeys(methods))
+        self.lengths = sorted({whole_number("a length", length, least=2) for length in lengths})
+        if not (self.precisions and self.methods and self.lengths):
+            raise SettingError("there is nothing to measure: give at least one precision, one method and one length")
+        for precision in self.precisions:
+            if precision != "none":
+                find_format(precision, also=["none"])
+        if dtype is not None and "none" not in self.precisions:
+            raise SettingError(
+                f"packed weights ({', '.join(self.precisions)}) compute in float32, found the dtype "
+                f"{str(dtype).removeprefix('torch.')}: drop it, or measure the weights as they are too (none)"
+            )
+        self.dtype, self.device = dtype, device
+        self.checkpoint = open_checkpoint(locate(model, offline=offline))
+        self.tokenizer = load_tokenizer(self.checkpoint.path)
+        check_vocabulary(self.tokenizer, self.checkpoint.config, source=self.checkpoint.path)
+        self.configs = {
+            (method, length): with_long_context(
+                self.checkpoint.config, method, trained_length=trained_length, length=length
+            )
+            for method in self.methods
+            for length in self.lengths
+        }
+        self._loaded: tuple[str, Transformer] | None = None
+
+    @property
+    def trained_length(self) -> int:
+        """What the methods take for it."""
+        return next(iter(self.configs.values())).trained_length
+
+    def model(self, precision: str, method: str, length: int) -> Transformer:
+        """The model, loaded where it is not; raises ResourceError where the longest sequence has no room beside it."""
+        if self._loaded is None or self._loaded[0] != precision:
+            self._loaded = None  # two models need not fit side by side
+            self._loaded = precision, self._load(precision)
+        model = self._loaded[1]
+        model.config = self.configs[method, length]
+        return model
+
+    def _load(self, precision: str) -> Transformer:
+        if precision == "none":
+            model = load_model(self.checkpoint, dtype=self.dtype, device=self.device)
+        else:
+            model = load_model(self.checkpoint, quantize=precision, device=self.device, keep=True)
+        for method in self.methods:
+            model.config = self.configs[method, self.lengths[-1]]
+            model.new_cache(max_length=self.lengths[-1])
+        return model
+
+    def task(self, precision: str, method: str, length: int) -> dict[str, Any]:
+        """All that a result at that length depends on but for the text, for a journal."""
+        config = self.configs[method, length]
+        return {
+            "model": hashlib.sha256(identity(self.checkpoint.path).encode()).hexdigest()[:16],
+            "precision": precision,
+            "dtype": None if self.dtype is None or precision != "none" else str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "length": length,
+            "trained_length": config.trained_length,
+            "rotary_scaling": repr(config.rotary_scaling),
+            "logn": config.logn,
+            "attention_windows": config.attention_windows,
+        }
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A text in UTF-8. Raises SettingError where it cannot be read."""
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read as UTF-8 text: {error}") from error

@@ -1,0 +1,45 @@
+"""Tables of what was measured, in Markdown that also reads well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qwen7b.evals.perplexity import Perplexity
+
+if TYPE_CHECKING:
+    from qwen7b.evals.needle import Retrieval
+
+
+def perplexity_table(results: Sequence[Perplexity]) -> str:
+    """Of one file in one precision, in the original's form: a row a method, a column a length."""
+    found = {(result.method, result.length): f"{result.perplexity:.2f}" for result in results}
+    return _table("method", found)
+
+
+def retrieval_table(results: Sequence[Retrieval]) -> str:
+    """Of one method in one precision: a row a depth, a column a length."""
+    found = {(f"{result.depth}%", result.length): f"{result.accuracy:.0%}" for result in results}
+    return _table("depth", found)
+
+
+def _table(corner: str, cells: dict[tuple[str, int], str]) -> str:
+    """
+    >>> print(_table("depth", {("0%", 1024): "50%", ("0%", 2048): "100%"}))
+    | depth | 1,024 | 2,048 |
+    | ----- | ----: | ----: |
+    | 0%    |   50% |  100% |
+    """
+    names = list(dict.fromkeys(name for name, _ in cells))
+    lengths = list(dict.fromkeys(length for _, length in cells))
+    heads = [f"{length:,}" for length in lengths]
+    rows = [[cells[name, length] for length in lengths] for name in names]
+    first = max(len(corner), *map(len, names))
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def line(name: str, values: Sequence[str]) -> str:
+        padded = [value.rjust(width) for value, width in zip(values, widths, strict=True)]
+        return f"| {' | '.join([name.ljust(first), *padded])} |"
+
+    rule = f"| {' | '.join(['-' * first, *['-' * (width - 1) + ':' for width in widths]])} |"
+    return "\n".join([line(corner, heads), rule, *map(line, names, rows)])

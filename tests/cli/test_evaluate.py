@@ -1,0 +1,69 @@
+"""`eval`: its tests, what they print, and how they fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def needle(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> Run:
+    haystack = tmp_path / "haystack.txt"
+    haystack.write_text("the hell in there. It is in the inn. " * 60, encoding="utf-8")
+    common = ("eval", "needle", "--haystack", str(haystack), "--model", str(tiny_chat_checkpoint), "--trials", "1")
+    return lambda *arguments: run(*common, *arguments)
+
+
+def test_help_names_every_test(run: Run) -> None:
+    for arguments in (("eval",), ("eval", "--help")):
+        result = run(*arguments)
+        assert result.exit_code == 0 and "  needle " in result.stdout
+
+
+def test_json_is_a_list_of_results_and_nothing_else(needle: Run) -> None:
+    documents = json.loads(
+        needle("--lengths", "400,300", "--depths", "0,100", "--methods", "none,ntk", "--json").stdout
+    )
+    places = [(document["method"], document["length"], document["depth"]) for document in documents]
+    assert places == [(m, n, d) for m in ("none", "ntk") for n in (300, 400) for d in (0, 100)]
+    assert documents[0].keys() == {
+        *("method", "precision", "length", "depth", "trained_length", "accuracy", "trials", "seconds", "replies")
+    }
+
+
+def test_a_line_a_result_then_a_table(needle: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra eval")
+    plot = tmp_path / "plot.svg"
+    output = needle("--lengths", "300", "--depths", "0,50", "--plot", str(plot)).stdout.splitlines()
+    assert output[0].startswith("none  none  length 300, depth 0%: ")
+    assert output[3] == "none, none, trained length 64"
+    assert [line.split()[1] for line in output[5:]] == ["depth", "-----", "0%", "50%"]
+    assert plot.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lengths", "20"], "a length of 20 leaves no room for a haystack: take at least"),
+        (["--lengths", "9999"], "fewer than the length 9999"),
+        (["--lengths", "300,"], "--lengths takes whole numbers of at least 2 with commas between, found ''"),
+        (["--depths", "0,101"], "--depths takes whole numbers from 0 to 100 with commas between, found '101'"),
+        (["--quantize", "int4"], "--quantize takes some of none,q8,q4,nf4 with commas between, found 'int4'"),
+        (["--haystack", "/none"], "/none cannot be read as UTF-8 text"),
+    ],
+)
+def test_mistakes_are_one_line(needle: Run, arguments: list[str], message: str) -> None:
+    result = needle(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_unknown_test_is_one_line(run: Run) -> None:
+    result = run("eval", "needles")
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "needle" in result.stderr

@@ -1,0 +1,86 @@
+"""Tables and plots of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qwen7b.errors import SettingError
+from qwen7b.evals import Perplexity, Retrieval, perplexity_table, plot_perplexity, plot_retrieval, retrieval_table
+
+ORIGINAL = {
+    "none": (4.23, 3.78, 39.35, 469.81, 2645.09),
+    "ntk": (4.23, 3.78, 3.59, 3.66, 5.71),
+    "ntk+logn+window": (4.23, 3.78, 3.58, 3.49, 4.32),
+}
+
+
+def perplexities(file: str = "红楼梦.txt", precision: str = "q8") -> list[Perplexity]:
+    return [
+        Perplexity(
+            file=file,
+            method=method,
+            precision=precision,
+            dtype="float32",
+            length=1024 << number,
+            trained_length=2048,
+            perplexity=perplexity,
+            tokens_scored=1,
+            seconds=1.0,
+            seconds_per_token=1.0,
+            cache_bytes=1,
+        )
+        for method, values in ORIGINAL.items()
+        for number, perplexity in enumerate(values)
+    ]
+
+
+def retrievals() -> list[Retrieval]:
+    return [
+        Retrieval(
+            method=method,
+            precision="none",
+            length=length,
+            depth=depth,
+            trained_length=2048,
+            accuracy=depth / 100,
+            trials=4,
+            seconds=1.0,
+            replies=(),
+        )
+        for method in ("none", "ntk")
+        for length in (1024, 2048, 4096)
+        for depth in (0, 50, 100)
+    ]
+
+
+def test_tables_are_markdown_that_reads_well_as_it_is() -> None:
+    assert perplexity_table(perplexities()).splitlines() == [
+        "| method          | 1,024 | 2,048 | 4,096 |  8,192 |  16,384 |",
+        "| --------------- | ----: | ----: | ----: | -----: | ------: |",
+        "| none            |  4.23 |  3.78 | 39.35 | 469.81 | 2645.09 |",
+        "| ntk             |  4.23 |  3.78 |  3.59 |   3.66 |    5.71 |",
+        "| ntk+logn+window |  4.23 |  3.78 |  3.58 |   3.49 |    4.32 |",
+    ]
+    lines = retrieval_table([result for result in retrievals() if result.method == "ntk"]).splitlines()
+    assert lines[3] == "| 50%   |   50% |   50% |   50% |"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_plots_are_written_the_same_each_time(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra eval")
+    target = tmp_path / f"plot{suffix}"
+    results = [*perplexities(), *perplexities("a.txt"), *perplexities(precision="none")]
+    for draw in (lambda: plot_perplexity(results, target), lambda: plot_retrieval(retrievals(), target)):
+        draw()
+        first = target.read_bytes()
+        draw()
+        assert target.read_bytes() == first and len(first) > 1000
+
+
+def test_a_plot_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra eval")
+    (tmp_path / "plot.png").mkdir()
+    with pytest.raises(SettingError, match="plot.png cannot be written"):
+        plot_perplexity(perplexities(), tmp_path / "plot.png")
