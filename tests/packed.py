@@ -55,6 +55,8 @@ def random_model(*, bits: int = 4, **changes: object) -> Transformer:
                 )
             elif isinstance(child, torch.nn.Embedding):
                 setattr(module, name, PackedEmbedding(random_matrix(child.num_embeddings, child.embedding_dim, bits=8)))
+    for layer in model.layers:
+        layer.attention.pair_sizes = torch.ones(2, model.config.num_kv_heads, model.config.head_size // 2)
     for parameter in model.parameters():
         torch.nn.init.ones_(parameter)
     return model.eval()

@@ -76,8 +76,9 @@ def test_lengths_choose_the_factor() -> None:
         ("yarn:-4", "found 'yarn:-4'"),
         ("linear:nan", "found 'linear:nan'"),
         ("window:1.5", "found 'window:1.5'"),
-        ("linear:0.5", "factor must be a number of at least 1, found 0.5"),
-        ("yarn:0", "factor must be a number above 0, found 0.0"),
+        ("linear:0.5", "the factor of linear must lie between 1 and 1000, found 'linear:0.5'"),
+        ("yarn:0", "the factor of yarn must lie between 1 and 1000, found 'yarn:0'"),
+        ("logn+yarn:999999999999999", "the factor of yarn must lie between 1 and 1000, found 'yarn:999999999999999'"),
         ("window:" + "9" * 5000, "found 'window:9999"),
         ("window:0", "an attention window must be a whole number of at least 1, found 0"),
         ("ntk+yarn", "stretches positions twice: drop yarn or the other"),
@@ -92,6 +93,20 @@ def test_wrong_methods_are_refused_in_one_sentence(method: str, message: str) ->
         with pytest.raises(SettingError, match=message) as error:
             refuse(method)
         assert "\n" not in str(error.value)
+
+
+def test_configs_that_cannot_be_computed_are_refused() -> None:
+    yarn = Yarn(factor=2, original_length=64)
+    for changes, message in (
+        ({"logn": True, "trained_length": 1}, "LogN .* trained_length, which must be at least 2, found 1"),
+        ({"rotary_scaling": DynamicNtk(), "head_size": 2}, "dynamic NTK needs a head_size of at least 4, found 2"),
+        ({"rotary_scaling": yarn, "rope_base": 1.0}, "YaRN needs a rope_base above 1, found 1.0"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            replace(CONFIG, **changes)  # type: ignore[arg-type]
+    assert with_long_context(LONG, "none", trained_length=1).trained_length == 1
+    with pytest.raises(SettingError, match="LogN"):
+        with_long_context(LONG, "logn", trained_length=1)
 
 
 def test_a_window_larger_than_the_context_is_refused() -> None:

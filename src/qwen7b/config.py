@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qwen7b.checked import positive_number, whole_number
 from qwen7b.errors import SettingError
-from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling
+from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 
 # Far above any real model, and low enough that no product of them overflows.
 _MOST = {
@@ -76,6 +76,12 @@ class ModelConfig:
                 whole_number("a layer's attention window", window, least=0, most=_MOST["context_length"])
         positive_number("norm_epsilon", self.norm_epsilon)
         positive_number("rope_base", self.rope_base)
+        if self.logn and self.trained_length < 2:
+            raise SettingError("LogN divides by the logarithm of trained_length, which must be at least 2, found 1")
+        if self.dynamic_ntk and self.head_size < 4:
+            raise SettingError(f"dynamic NTK needs a head_size of at least 4, found {self.head_size}")
+        if isinstance(self.rotary_scaling, Yarn) and self.rope_base <= 1:
+            raise SettingError(f"YaRN needs a rope_base above 1, found {self.rope_base}")
 
     @property
     def dynamic_ntk(self) -> bool:

@@ -15,6 +15,8 @@ from qwen7b.rotary_scaling import DynamicNtk, LinearInterpolation, RotaryScaling
 
 DEFAULT_GROWTH = 4
 """How many times its trained length a model reads where a method is asked for without a length."""
+MOST_GROWTH = 1000
+"""The largest factor that a method may name."""
 _KNOWN = "none, or parts joined by +: one of ntk, linear, linear:F, yarn and yarn:F, then logn, and window or window:W"
 _PART = re.compile(r"(ntk|logn)|(linear|yarn)(?::(\d{1,15}(?:\.\d+)?))?|(window)(?::(\d{1,15}))?")
 
@@ -29,6 +31,13 @@ class Method:
     logn: bool = False
     window: bool = False
     window_size: int | None = None
+
+    @property
+    def uses_trained_length(self) -> bool:
+        """Whether it computes otherwise for another trained length."""
+        if self.rotary == "linear" and self.factor is None:
+            return True
+        return self.rotary in ("ntk", "yarn") or self.logn or (self.window and self.window_size is None)
 
 
 def parse_method(name: str) -> Method:
@@ -54,8 +63,8 @@ def parse_method(name: str) -> Method:
             raise SettingError(f"the long-context method {name!r} stretches positions twice: drop {part} or the other")
         else:
             found = replace(found, rotary=plain or stretch, factor=None if factor is None else float(factor))
-            if found.factor is not None:
-                LinearInterpolation(factor=found.factor)  # which refuses a factor out of range
+            if found.factor is not None and not 1 <= found.factor <= MOST_GROWTH:
+                raise SettingError(f"the factor of {stretch} must lie between 1 and {MOST_GROWTH}, found {part!r}")
     return found
 
 
@@ -72,7 +81,8 @@ def with_long_context(
     True
     """
     asked = parse_method(method)
-    config = config if trained_length is None else replace(config, trained_length=trained_length)
+    if trained_length is not None:
+        config = replace(config, trained_length=trained_length, logn=False)  # LogN is refused below, if asked for
     length = config.context_length if length is None else length
     most = max(length, config.context_length)
     windows = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,6 +95,14 @@ def test_when_ntk_stretches_anew_may_be_chosen(run: Run, fake, verb: str) -> Non
     assert fake.asked[0][1]["ntk"] == "original"
     result = run(verb, "x", "--ntk", "never")
     assert result.exit_code == 1 and "'never' is not one of 'recompute', 'original', 'reserve'" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_ntk_of_a_model_without_it_is_named(run: Run, tiny_chat_checkpoint: Path, verb: str) -> None:
+    arguments = (verb, "the", "--model", str(tiny_chat_checkpoint), "--max-new-tokens", "2", "--ntk", "original")
+    assert run(*arguments).exit_code == 0
+    with pytest.warns(UserWarning, match="ntk='original' is ignored: this model has no dynamic NTK"):
+        assert run(*arguments, "--long-context", "none").exit_code == 0
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])

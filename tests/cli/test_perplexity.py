@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def test_results_are_kept_and_drawn(run: Run, tiny_chat_checkpoint: Path, text: 
     [
         (["--quantize", "none,int3"], "--quantize takes some of none,q8,q4,nf4 with commas between, found 'int3'"),
         (["--length", "1000"], "fewer than a window of 1000"),
+        (["--length", "0"], "a length must be a whole number of at least 2, found 0"),
         (["--lengths", "32,long"], "--lengths takes whole numbers of at least 2 with commas between, found 'long'"),
         (["--lengths", "32,1"], "--lengths takes whole numbers of at least 2 with commas between, found '1'"),
         (["--lengths", "32", "--length", "32"], "--length and --lengths both say how long a window is: drop one"),
@@ -96,8 +97,9 @@ def test_mistakes_are_one_line(
 
 
 def test_a_plot_that_cannot_be_is_refused_first(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "run pip install 'qwen7b[eval]'" in run("perplexity", text, "--plot", "x.png").stderr
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        assert "run pip install 'qwen7b[eval]'" in run("perplexity", text, "--plot", "x.png").stderr
+    pytest.importorskip("matplotlib", reason="draws")
     assert "must end in .png, .svg, .pdf, found 'x.jpeg'" in run("perplexity", text, "--plot", "x.jpeg").stderr
     assert "there is no folder /none for the plot x.png" in run("perplexity", text, "--plot", "/none/x.png").stderr

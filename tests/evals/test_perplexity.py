@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 import qwen7b
-from qwen7b.errors import PromptError, ResourceError, SettingError
+from qwen7b import kernels
+from qwen7b.errors import CheckpointError, PromptError, ResourceError, SettingError
 from qwen7b.evals import Perplexity, Subject, measure_perplexity
 from qwen7b.evals import perplexity as module
 from qwen7b.evals import subject as subject_module
@@ -168,8 +169,65 @@ class TestResuming:
             assert len(kept.read_text().splitlines()) > num_results
             num_results = len(kept.read_text().splitlines())
 
+    def test_the_number_format_that_memory_chose_is_kept(
+        self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = tmp_path / "kept.jsonl"
+        (usual,) = measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 1})
+        num_weights = sum(p.numel() for p in qwen7b.load_model(tiny_chat_checkpoint).parameters())
+        monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: num_weights * 3)
+        with pytest.warns(UserWarning, match="loading as bfloat16"):
+            subject = Subject(tiny_chat_checkpoint, lengths=[32])
+        monkeypatch.undo()  # what is free later changes nothing
+        (smaller,) = measure_perplexity(subject, [text], resume=kept, max_windows=1)
+        assert (usual.dtype, smaller.dtype) == ("float32", "bfloat16")
+        dtypes = [json.loads(line)["task"]["dtype"] for line in kept.read_text().splitlines()]
+        assert dtypes == [None, "bfloat16"]
+
+    def test_results_of_the_reference_are_told_from_those_of_the_kernels(
+        self, tiny_chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        subject = Subject(tiny_chat_checkpoint, lengths=[32], precisions=["none", "q8"])
+        monkeypatch.setattr(kernels, "instruction_set", lambda: "avx2")
+        native = [subject.task(precision, "none", 32) for precision in ("none", "q8")]
+        monkeypatch.setattr(kernels, "instruction_set", lambda: None)
+        assert [subject.task(precision, "none", 32) for precision in ("none", "q8")] == [
+            native[0],
+            {**native[1], "reference": True},
+        ]
+
+    def test_a_result_of_another_kind_is_refused(self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path) -> None:
+        kept = tmp_path / "kept.jsonl"
+        measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 2})
+        first, second = (json.loads(line) for line in kept.read_text().splitlines())
+        for result in (
+            {name: value for name, value in second["result"].items() if name != "dtype"},
+            {**second["result"], "more": 1},
+            {**second["result"], "nats": "3"},
+            {**second["result"], "nats": math.nan},
+        ):
+            kept.write_text("".join(json.dumps(entry) + "\n" for entry in (first, {**second, "result": result})))
+            with pytest.raises(SettingError, match=r"line 2 of .*kept.jsonl is cut short or no result of qwen7b"):
+                measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 2})
+
+    def test_a_mistake_leaves_no_file(self, tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+        kept = tmp_path / "kept.jsonl"
+        with pytest.raises(SettingError, match="nowhere cannot be read"):
+            measure(tiny_chat_checkpoint, tmp_path / "nowhere", reading={"resume": kept})
+        assert not kept.exists()
+
+    def test_an_unfinished_last_line_is_dropped(self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path) -> None:
+        kept = tmp_path / "kept.jsonl"
+        expected = measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 2})
+        whole = kept.read_bytes()
+        for cut in (1, 40, len(whole.splitlines()[1]) - 3):
+            kept.write_bytes(whole[:-cut])
+            found = measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 2})
+            assert [result.perplexity for result in found] == [result.perplexity for result in expected]
+            assert len(kept.read_bytes().splitlines()) == 2
+
     @pytest.mark.parametrize(
-        "line", ["not json\n", "[]\n", '{"a": 1}\n', '{"task": 1, "result": 2}\n', '{"task": {}, "result": {}}', "\n"]
+        "line", ["not json\n", "[]\n", '{"a": 1}\n', '{"task": 1, "result": 2}\n', '{"a": 1}', "\n"]
     )
     def test_a_damaged_or_foreign_file_is_left_alone(
         self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path, line: str
@@ -208,9 +266,30 @@ def test_mistakes_are_found_before_weights_are_read(
         ([text], {"precisions": ["q8"], "dtype": torch.bfloat16}, SettingError, "float32, found the dtype bfloat16"),
         ([text], {"trained_length": 0}, SettingError, "trained_length must be"),
         ([text], {"reading": {"max_tokens": 31}}, SettingError, "max_tokens must be a whole number of at least 32"),
+        ([text], {"reading": {"max_windows": 0}}, SettingError, "max_windows must be a whole number of at least 1"),
     ]:
         with pytest.raises(error, match=message):
             measure(tiny_chat_checkpoint, *files, **about)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, 1e30])
+def test_a_model_without_probabilities_is_refused(
+    tiny_chat_checkpoint: Path, text: Path, tmp_path: Path, broken: float
+) -> None:
+    subject, kept = Subject(tiny_chat_checkpoint, lengths=[32]), tmp_path / "kept.jsonl"
+    with torch.no_grad():
+        subject.model("none", "none", 32).head.weight.mul_(broken)
+    with pytest.raises(CheckpointError, match="the model gives no probabilities for .*text.txt: its weights or"):
+        list(measure_perplexity(subject, [text], resume=kept))
+    assert not kept.exists()
+
+
+def test_a_trained_length_that_no_method_uses_is_named(tiny_chat_checkpoint: Path) -> None:
+    for methods in (["none"], ["none", "linear:2", "window:8"]):
+        with pytest.warns(UserWarning, match=f"trained_length 16 is ignored: of the methods {', '.join(methods)} none"):
+            Subject(tiny_chat_checkpoint, lengths=[32], methods=methods, trained_length=16)
+    for method in ("ntk", "logn", "linear", "yarn:2", "window"):
+        Subject(tiny_chat_checkpoint, lengths=[32], methods=["none", method], trained_length=16)
 
 
 def test_a_length_without_room_is_refused_before_anything_is_read(

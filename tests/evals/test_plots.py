@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +86,28 @@ def test_a_plot_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "plot.png").mkdir()
     with pytest.raises(SettingError, match="plot.png cannot be written"):
         plot_perplexity(perplexities(), tmp_path / "plot.png")
+
+
+def test_the_legend_hides_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure", reason="plots need the extra eval")
+    figures, save = [], figure_module.Figure.savefig
+
+    def save_and_keep(figure: Any, *args: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(figure_module.Figure, "savefig", save_and_keep)
+    methods = ("none", "ntk", "ntk+logn", "ntk+logn+window", "linear+logn+window:2048", "yarn:4")
+    results = [
+        replace(result, method=method, perplexity=result.perplexity + number)
+        for number, method in enumerate(methods)
+        for result in perplexities("a.txt")
+        if result.method == "none"
+    ]
+    plot_perplexity([*results, *[replace(result, precision="q4") for result in results]], tmp_path / "plot.png")
+    (figure,) = figures
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert [text.get_text() for text in legend.get_texts()] == list(methods)
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)

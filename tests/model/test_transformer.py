@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, ResourceError, SettingError
-from qwen7b.model import Transformer
+from qwen7b.model import Transformer, transformer
 from qwen7b.model.rotary import logn_scale, ntk_alpha
 from qwen7b.rotary_scaling import DynamicNtk
 
@@ -129,11 +129,33 @@ def test_selected_rows_go_on_by_themselves() -> None:
 
 
 @torch.inference_mode()
-def test_reading_again_is_said() -> None:
-    cache = LONG.new_cache(max_length=40)
+def test_reading_again_is_said_once() -> None:
+    transformer._say_recomputed.cache_clear()
+    cache = LONG.new_cache(max_length=4 * TRAINED)
     LONG(ids_of(TRAINED), cache=cache)
-    with pytest.warns(UserWarning, match="a sequence outgrew the length that its rotary base was chosen for"):
+    with pytest.warns(UserWarning, match="a sequence outgrew the length that its rotary base was chosen for") as said:
         LONG(ids_of(1), cache=cache)
+        LONG.hidden(ids_of(TRAINED), cache=cache)
+    assert len(said) == 1
+
+
+@torch.inference_mode()
+def test_what_is_read_again_has_the_alpha_that_is_recorded() -> None:
+    ids = ids_of(5 * TRAINED)
+    model = make_model()
+    cache = model.new_cache(max_length=200, ntk="reserve")
+    model.train()(ids[:, :20], cache=cache)
+    logits = model.eval()(ids[:, 20:30], cache=cache)
+    whole = model(ids[:, :30], cache=model.new_cache(max_length=200, ntk="reserve"))
+    assert_close(logits, whole[:, 20:])
+    cache = model.new_cache(max_length=200, ntk="reserve")
+    cache.plan([10])
+    model(ids[:, :10], cache=cache)
+    cache.plan([20])
+    logits = model(ids[:, 10:], cache=cache)
+    planned = model.new_cache(max_length=200, ntk="reserve")
+    planned.plan([20])
+    assert_close(logits, model(ids, cache=planned)[:, 10:])
 
 
 @torch.inference_mode()
@@ -195,6 +217,10 @@ def test_cache_refuses_what_does_not_fit_or_match() -> None:
         GROUPED(ids_of(9), cache=GROUPED.new_cache(max_length=8))
     with pytest.raises(SettingError, match="2 sequences cannot continue 1"):
         GROUPED(ids_of(3), cache=GROUPED.new_cache(batch_size=2, max_length=8))
+    with pytest.raises(SettingError, match="a plan needs 1 lengths, one a sequence, found 2"):
+        GROUPED.new_cache(max_length=8).plan([1, 2])
+    with pytest.raises(SettingError, match="a planned length must be a whole number"):
+        GROUPED.new_cache(max_length=8).plan([-5])
     with pytest.raises(SettingError, match="ntk must be one of"):
         GROUPED.new_cache(max_length=8, ntk="never")  # type: ignore[arg-type]
     with pytest.raises(ResourceError, match=r"a cache of 1 x 1000000000000 tokens needs \d+\.\d GB"):

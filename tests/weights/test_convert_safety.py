@@ -199,6 +199,8 @@ def test_another_source_or_setting_begins_anew(
 
 
 def test_a_folder_of_the_users_is_in_the_way(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.partial").write_text("mine")
+    assert "is in the way" in refusal(SettingError, source, tmp_path / "other")
     (tmp_path / "target.partial").mkdir()
     (tmp_path / "target.partial" / "thesis.txt").write_text("mine")
     assert "in the way" in refusal(SettingError, source, tmp_path / "target")

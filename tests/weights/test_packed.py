@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, f
     exact, model = load_model(path), load_model(path, quantize=format)
     assert not model.training and not any(parameter.dim() > 1 for parameter in model.parameters())
     found = matrices(model)
-    assert len(found) == 2 + 5 * tiny.LAYERS
+    assert len(found) == (2 if kind == "qwen2" else 1) + 5 * tiny.LAYERS
     for name, matrix in found.items():
         weight = exact.get_submodule(name).weight.detach()
         is_short = format != "q8" and name.startswith("layers.")
@@ -73,6 +75,17 @@ def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, f
         error = (matrix.dequantize() - weight).norm() / weight.norm()
         assert error < (0.12 if is_short else 0.01), name
     assert torch.equal(model.norm.weight, exact.norm.weight)
+    rows, weight = model.embedding(torch.arange(tiny.ROWS)), exact.embedding.weight.detach()
+    assert rows.shape == weight.shape and (rows - weight).norm() < 0.01 * weight.norm()
+    for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
+        attention, norm = exact_layer.attention, exact_layer.attention_norm.weight
+        size, kv_heads = attention.head_size, attention.num_kv_heads
+        rows = (attention.qkv.weight * norm).square().sum(1)
+        if attention.qkv.bias is not None:
+            rows = rows + attention.qkv.bias.square()
+        pairs = rows.view(-1, 2, size // 2).sum(1)[: attention.num_heads + kv_heads]
+        queries, keys = pairs[: attention.num_heads].view(kv_heads, -1, size // 2).mean(1), pairs[-kv_heads:]
+        torch.testing.assert_close(layer.attention.pair_sizes.square(), torch.stack((queries, keys)).detach())
     if kind == "qwen2":
         assert found["head"].codes.data_ptr() == found["embedding"].codes.data_ptr()
         assert torch.equal(model.layers[1].attention.qkv.bias, exact.layers[1].attention.qkv.bias)
@@ -147,12 +160,23 @@ def test_threads_are_as_many_as_before(source: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tensor", "ours"),
+    [
+        ("h.1.mlp.w1.weight", "layers.1.feed_forward.up"),
+        ("h.0.attn.c_attn.bias", "layers.0.attention.qkv.bias"),
+        ("ln_f.weight", "norm.weight"),
+        ("wte.weight", "embedding"),
+    ],
+)
+@pytest.mark.parametrize("format", ["q8", "q4"])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_weights_that_are_no_numbers(tmp_path: Path, tensor: str, ours: str, format: str, value: float) -> None:
     tensors = tiny.qwen_tensors()
-    tensors["transformer.h.1.mlp.w1.weight"][3, 5] = float("inf")
+    tensors[f"transformer.{tensor}"].view(-1)[5] = value
     path = tiny.write_folder(tmp_path / "bad", tiny.V11_CONFIG, tensors)
-    with pytest.raises(CheckpointError, match=r"layers\.1\.feed_forward\.up holds weights that are infinite"):
-        load_model(path, quantize="q4")
+    with pytest.raises(CheckpointError, match=f"{re.escape(ours)} holds weights that are infinite"):
+        load_model(path, quantize=format)
 
 
 # Settings and memory
@@ -239,6 +263,12 @@ def test_kept_weights_that_are_no_longer_good_are_made_again(
     assert capsys.readouterr().err.count("packing them again") == 1
     load_model(source, quantize="q8", keep=True)
     assert capsys.readouterr().err == ""
+
+
+def test_a_folder_in_the_place_of_a_kept_file(source: Path, cache: Path) -> None:
+    packed_cache.kept_path(source, find_format("q8")).mkdir(parents=True)
+    with pytest.warns(UserWarning, match="the packed weights are not kept.*is a folder"):
+        load_model(source, quantize="q8", keep=True)
 
 
 def test_a_cache_that_cannot_be_written(source: Path, cache: Path) -> None:

@@ -148,9 +148,9 @@ def test_windows_are_read_as_transformers_reads_them(fields: dict[str, Any], win
     ("fields", "kind", "message"),
     [
         ({"layer_types": ["sliding_attention"] * 2}, CheckpointError, "without use_sliding_window"),
-        ({**SLIDING, "layer_types": ["sliding_attention"] * 3}, CheckpointError, "one window for each of 2 layers"),
+        ({**SLIDING, "layer_types": ["sliding_attention"] * 3}, CheckpointError, "one type for each of 2 layers"),
         ({**SLIDING, "layer_types": ["chunked_attention"] * 2}, UnsupportedError, "layer_types other than"),
-        ({**SLIDING, "layer_types": "sliding_attention"}, UnsupportedError, "layer_types other than"),
+        ({**SLIDING, "layer_types": "sliding_attention"}, CheckpointError, "one type for each of 2 layers"),
         ({**SLIDING, "sliding_window": 0}, CheckpointError, "sliding_window must be a whole number of at least 1"),
         ({**SLIDING, "sliding_window": 9.5}, CheckpointError, "sliding_window must be a number"),
     ],
@@ -166,6 +166,13 @@ def test_first_generation_has_settings_of_ours() -> None:
     assert config(plain, rope_scaling={"type": "yarn", "factor": 2}).rotary_scaling == Yarn(
         factor=2, original_length=tiny.V11_CONFIG["seq_length"]
     )
+    for positions, rope, lengths in (
+        (512, YARN, (32, 512)),
+        (64, YARN, (32, 128)),
+        (64, {"type": "default"}, (64, 64)),
+    ):
+        found = config(plain, max_position_embeddings=positions, rope_scaling=rope)
+        assert (found.trained_length, found.context_length) == lengths
     for fields, message in (
         ({"attention_windows": [8]}, "one window for each of 2 layers"),
         ({"attention_windows": 8}, "must be a list"),

@@ -61,7 +61,8 @@ Ntk = Annotated[
     Literal["recompute", "original", "reserve"],
     typer.Option(
         "--ntk",
-        help="When dynamic NTK stretches anew: when a sequence outgrows it, never as in the original, or once for all.",
+        help="When dynamic NTK stretches anew: recompute: whenever a sequence outgrows it; original: never, as the "
+        "original did; reserve: once, for prompt and reply.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]

@@ -68,7 +68,8 @@ def perplexity(
     if length is not None and lengths is not None:
         raise SettingError("--length and --lengths both say how long a window is: drop one")
     options.set_threads(threads)
-    wanted = [length or DEFAULT_LENGTH] if lengths is None else parse_numbers("--lengths", lengths, least=2)
+    window = DEFAULT_LENGTH if length is None else length
+    wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, least=2)
     precisions = parse_names("--quantize", quantize, known=PRECISIONS)
     from tqdm import tqdm
 

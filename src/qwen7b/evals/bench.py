@@ -169,5 +169,8 @@ def _read_bytes(batch: Batch, *, length: int) -> int:
     """What one step reads of the weights, and of a cache with so many positions. The embedding gives a row only."""
     modules = (batch.model.layers, batch.model.norm, batch.model.head)
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    cached = batch.cache.num_bytes * length // batch.cache.max_length
+    cached = 0
+    for layer, (held, num_slots) in enumerate(zip(batch.cache.layers, batch.cache.num_slots, strict=True)):
+        seen = min(length, batch.cache.config.window(layer) or length)
+        cached += sum(tensor.nbytes for tensor in held.values()) * seen // num_slots
     return sum(tensor.nbytes for tensor in tensors) + cached

@@ -78,6 +78,14 @@ class Retrieval:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the model said in one trial."""
+
+    reply: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """A fact, and where its part of the haystack begins."""
 
@@ -172,22 +180,22 @@ def measure_retrieval(
             (method, length, depth): [_task(subject, precision, method, length, ids) for ids in prompts[length, depth]]
             for method, length, depth in cells
         }
-        unknown = [cell[1] for cell in cells for task in tasks[cell] if journal.find(task) is None]
+        unknown = [cell[1] for cell in cells for task in tasks[cell] if not journal.find(task, Answer)]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
         with progress(f"Prompts with weights {precision}: {len(cells) * trials}", sum(unknown), " tokens") as report:
             for method, length, depth in cells:
-                results = []
+                answers = []
                 for ids, task in zip(prompts[length, depth], tasks[method, length, depth], strict=True):
-                    known = journal.find(task)
-                    if known is None:
+                    answer = journal.find(task, Answer)
+                    if answer is None:
                         start = time.perf_counter()
                         reply = _reply(subject.model(precision, method, length), ids, length=length, qwen=qwen)
-                        known = {"reply": reply, "seconds": time.perf_counter() - start}
-                        journal.add(task, known)
+                        answer = Answer(reply=reply, seconds=time.perf_counter() - start)
+                        journal.add(task, answer)
                         report(length)
-                    results.append(known)
-                replies = tuple(result["reply"] for result in results)
+                    answers.append(answer)
+                replies = tuple(answer.reply for answer in answers)
                 found = [trial.number in reply.replace(",", "") for trial, reply in zip(asked, replies, strict=True)]
                 yield Retrieval(
                     method=method,
@@ -197,7 +205,7 @@ def measure_retrieval(
                     trained_length=subject.trained_length,
                     accuracy=sum(found) / trials,
                     trials=trials,
-                    seconds=sum(result["seconds"] for result in results),
+                    seconds=sum(answer.seconds for answer in answers),
                     replies=replies,
                 )
 

@@ -14,7 +14,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import PromptError
+from qwen7b.errors import CheckpointError, PromptError
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject, read_text
 from qwen7b.generate.engine import PREFILL_CHUNK
@@ -31,6 +31,8 @@ from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
 """Positions that go through the head at a time: the logits of 2,048 would take 1.2 GB."""
+_MOST_NATS = 700.0
+"""Of a token, on average: exp of 710 is more than a float holds, and 12 is no better than to guess."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,11 +79,13 @@ def measure_perplexity(
     window's score is kept in that file as it comes, and none that is there is measured again.
 
     Raises SettingError for a file that is no text and PromptError for one that has fewer tokens than a window, before
-    any weights are read.
+    any weights are read, and CheckpointError where the model's probabilities are none.
     """
     longest = subject.lengths[-1]
     if max_tokens is not None:
         whole_number("max_tokens", max_tokens, least=longest)
+    if max_windows is not None:
+        whole_number("max_windows", max_windows, least=1)
     journal = Journal(resume)
     texts = {
         file: _read_ids(file, subject.tokenizer.encode, length=longest, max_tokens=max_tokens, max_windows=max_windows)
@@ -94,18 +98,22 @@ def measure_perplexity(
             for method in subject.methods
             for length in subject.lengths
         ]
-        unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if journal.find(task) is None]
+        unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if not journal.find(task, Score)]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
         with progress(f"Readings with weights {precision}: {len(readings)}", sum(unknown), " tokens") as report:
             for file, method, length, tasks in readings:
                 scores = []
                 for window, task in tasks:
-                    known = journal.find(task)
+                    known = journal.find(task, Score)
+                    score = known or read_window(subject.model(precision, method, length), window, report)
+                    if not score.nats / (length - 1) <= _MOST_NATS:  # nor is NaN
+                        raise CheckpointError(
+                            f"the model gives no probabilities for {file}: its weights or settings are broken"
+                        )
                     if known is None:
-                        known = asdict(read_window(subject.model(precision, method, length), window, report))
-                        journal.add(task, known)
-                    scores.append(Score(**known))
+                        journal.add(task, score)
+                    scores.append(score)
                 tokens_scored = len(scores) * (length - 1)
                 seconds = sum(score.seconds for score in scores)
                 yield Perplexity(
@@ -177,4 +185,6 @@ def _read_ids(
     num_windows = len(ids[:max_tokens]) // length
     if not num_windows:
         raise PromptError(f"{file} has {len(ids)} tokens, fewer than a window of {length}: lower the length")
-    return torch.tensor(ids[: min(num_windows, max_windows or num_windows) * length])
+    if max_windows is not None:
+        num_windows = min(num_windows, max_windows)
+    return torch.tensor(ids[: num_windows * length])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +29,10 @@ _STYLE: dict[Any, Any] = {
 
 def check_plot(target: Path) -> None:
     """Raises MissingExtraError or SettingError where no picture can be made there: better now than after hours."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", extra="eval")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", extra="eval") from error
     if target.suffix.lower() not in _KINDS:
         raise SettingError(f"a plot's name must end in {', '.join(_KINDS)}, found {str(target)!r}")
     if not target.parent.is_dir():
@@ -43,7 +44,7 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
     panels = list(dict.fromkeys((result.file, result.precision) for result in results))
     methods = list(dict.fromkeys(result.method for result in results))
     lengths = sorted({result.length for result in results})
-    figure, grid = _panels(len(panels), size=(5.4, 4.0))
+    figure, grid = _panels(len(panels), size=(5.4, 4.0 + 0.2 * -(-len(methods) // 2)))
     for axes, (file, precision) in zip(grid, panels, strict=True):
         for number, method in enumerate(methods):
             points = [
@@ -81,7 +82,8 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
         axes.set_xlabel("tokens a window")
         axes.set_ylabel("perplexity")
         axes.set_title(f"{Path(file).name}, {_weights(precision)}", loc="left")
-        axes.legend(framealpha=0.9, edgecolor="none")
+    # Below all panels, where it hides no point.
+    figure.legend(handles=grid[0].get_lines()[: len(methods)], loc="outside lower center", ncols=2, frameon=False)
     _save(figure, target)
 
 

@@ -112,6 +112,8 @@ def _random_tensor(name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Ten
         return tensor.fill_(0 if name.endswith(".bias") else 1)
     if dtype == torch.uint8:
         draw = torch.randint(256, (_PIECE,), dtype=dtype)
+    elif dtype == torch.int8:
+        draw = torch.randint(-127, 128, (_PIECE,), dtype=dtype)
     else:
         draw = torch.randn(_PIECE).mul_(_SPREAD).to(dtype)
     for part in torch.split(tensor.view(-1), _PIECE):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from qwen7b import kernels
 from qwen7b.checked import whole_number
 from qwen7b.errors import SettingError
-from qwen7b.long_context import with_long_context
+from qwen7b.long_context import parse_method, with_long_context
 from qwen7b.model import Transformer
 from qwen7b.quant.formats import find_format
 from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, locate, open_checkpoint
 from qwen7b.weights.checks import check_vocabulary
+from qwen7b.weights.loading import choose_dtype, default_dtype
 from qwen7b.weights.packed.cache import identity
+from qwen7b.weights.parameters import empty_model
 
 
 class Subject:
@@ -29,7 +34,7 @@ class Subject:
     lengths         tokens a sequence
     trained_length  in the place of the checkpoint's own
 
-    Names given twice count once. Raises SettingError.
+    Names given twice count once. Raises SettingError, and ResourceError where the model fits in no dtype.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class Subject:
                 f"packed weights ({', '.join(self.precisions)}) compute in float32, found the dtype "
                 f"{str(dtype).removeprefix('torch.')}: drop it, or measure the weights as they are too (none)"
             )
-        self.dtype, self.device = dtype, device
+        self.device = device
         self.checkpoint = open_checkpoint(locate(model, offline=offline))
         self.tokenizer = load_tokenizer(self.checkpoint.path)
         check_vocabulary(self.tokenizer, self.checkpoint.config, source=self.checkpoint.path)
@@ -68,6 +73,17 @@ class Subject:
             for method in self.methods
             for length in self.lengths
         }
+        self._is_packed = self.checkpoint.packed is not None
+        self.dtype = self._unusual_dtype = dtype
+        if dtype is None and "none" in self.precisions and not self._is_packed:
+            # The memory that is free decides about it: settled here, all results are in one dtype, and kept as such.
+            self.dtype = choose_dtype(empty_model(self.checkpoint.config), device=device)
+            self._unusual_dtype = None if self.dtype == default_dtype(device) else self.dtype
+        if trained_length is not None and not any(parse_method(method).uses_trained_length for method in self.methods):
+            warnings.warn(
+                f"trained_length {trained_length} is ignored: of the methods {', '.join(self.methods)} none uses it",
+                stacklevel=2,
+            )
         self._loaded: tuple[str, Transformer] | None = None
 
     @property
@@ -95,12 +111,17 @@ class Subject:
         return model
 
     def task(self, precision: str, method: str, length: int) -> dict[str, Any]:
-        """All that a result at that length depends on but for the text, for a journal."""
-        config = self.configs[method, length]
-        return {
+        """All that a result at that length depends on but for the text, for a journal.
+
+        Up to the trained length that is neither dynamic NTK nor LogN.
+        """
+        config, dtype = self.configs[method, length], self._unusual_dtype
+        if length <= config.trained_length:
+            config = replace(config, rotary_scaling=None if config.dynamic_ntk else config.rotary_scaling, logn=False)
+        task = {
             "model": hashlib.sha256(identity(self.checkpoint.path).encode()).hexdigest()[:16],
             "precision": precision,
-            "dtype": None if self.dtype is None or precision != "none" else str(self.dtype).removeprefix("torch."),
+            "dtype": None if precision != "none" or dtype is None else str(dtype).removeprefix("torch."),
             "device": str(self.device),
             "length": length,
             "trained_length": config.trained_length,
@@ -108,6 +129,9 @@ class Subject:
             "logn": config.logn,
             "attention_windows": config.attention_windows,
         }
+        if (precision != "none" or self._is_packed) and kernels.instruction_set() is None:
+            task["reference"] = True  # close to what the native kernels give, and not the same
+        return task
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -191,6 +192,8 @@ class Qwen:
 
     def _stream(self, prompts: list[list[int]], request: Request) -> Generator[tuple[int, Piece], None, None]:
         """Pieces of all replies as they come, each with its prompt's index."""
+        if request.ntk != "recompute" and not self.config.dynamic_ntk:
+            warnings.warn(f"ntk={request.ntk!r} is ignored: this model has no dynamic NTK", stacklevel=2)
         batch = Batch(
             self.model,
             prompts,

@@ -90,7 +90,9 @@ class Cache:
 
         With ntk="reserve": how long it will be at the end.
         """
-        self.planned_lengths = list(lengths)
+        if len(lengths) != len(self.lengths):
+            raise SettingError(f"a plan needs {len(self.lengths)} lengths, one a sequence, found {len(lengths)}")
+        self.planned_lengths = [whole_number("a planned length", length, least=0) for length in lengths]
 
     def grown_lengths(self, counts: Sequence[int]) -> list[int]:
         """Lengths after `counts` more tokens each. Raises PromptError where one does not fit."""

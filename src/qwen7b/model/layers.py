@@ -41,8 +41,10 @@ class Attention(nn.Module):
     """Self-attention; query heads share key-value heads in groups of H/K.
 
     A mask (B or 1, 1, T, S) is true where a query may see a key; None lets query t see the keys up to t, and a single
-    query all of them.
+    query all of them. Where weights are packed, `pair_sizes` is what a `KeyBalance` is made from.
     """
+
+    pair_sizes: Tensor | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,8 +55,7 @@ class Attention(nn.Module):
             config.hidden_size, inner + 2 * config.num_kv_heads * config.head_size, bias=config.qkv_bias
         )
         self.output = nn.Linear(inner, config.hidden_size, bias=False)
-        self.pair_sizes = torch.ones(2, config.num_kv_heads, config.head_size // 2)
-        """Of queries and keys, for a `KeyBalance`; known of packed weights."""
+        self.register_buffer("pair_sizes", None, persistent=False)
 
     def forward(
         self, x_BTC: Tensor, positions: Positions, *, mask: Tensor | None, layer: int, cache: Cache | None

@@ -35,8 +35,6 @@ def _mask(positions_BT: Tensor, *, window: int, layer: int, cache: Cache | None)
         keys_BS = positions_BT
     else:
         keys_BS = cache.slot_positions(layer, (positions_BT[:, -1] + 1).clamp(max=cache.max_length))
-    distance_BTS = positions_BT[:, :, None] - keys_BS[:, None, :]
-    seen = (distance_BTS >= 0) & (keys_BS >= 0)[:, None, :]
-    if window:
-        seen &= distance_BTS < window
-    return seen[:, None]
+    queries_B1T1, keys_B11S = positions_BT[:, None, :, None], keys_BS[:, None, None, :]
+    seen = (keys_B11S <= queries_B1T1) & (keys_B11S >= 0)
+    return seen & (keys_B11S > queries_B1T1 - window) if window else seen

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,17 @@ from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
 from qwen7b.quant import PackedLinear
 
 _ID_DTYPES = (torch.int64, torch.int32)
-_RECOMPUTED = (
-    "a sequence outgrew the length that its rotary base was chosen for, so all of it is read again with the next one, "
-    "as at every doubling: ntk='reserve' chooses the base for the full length beforehand, 'original' keeps the first"
-)
+
+
+@functools.cache
+def _say_recomputed() -> None:
+    """Once."""
+    warnings.warn(
+        "a sequence outgrew the length that its rotary base was chosen for, so all of it is read again with the next "
+        "one, as at every doubling: ntk='reserve' chooses the base for the full length beforehand, 'original' keeps "
+        "the first",
+        stacklevel=5,
+    )
 
 
 class Transformer(nn.Module):
@@ -78,7 +86,7 @@ class Transformer(nn.Module):
             self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device
         )
         if isinstance(cache, PackedCache) and dtype == torch.int8:
-            cache.balance = KeyBalance([cast(Layer, layer).attention.pair_sizes for layer in self.layers])
+            cache.balance = KeyBalance([layer.get_buffer("attention.pair_sizes") for layer in self.layers])
         return cache
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
@@ -100,13 +108,14 @@ class Transformer(nn.Module):
             return self._pass(ids_BT, cache=None, counts=counts, alphas=[self._alpha(count) for count in counts])
         grown = cache.grown_lengths(counts)
         alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
-        self._refill(cache, grown=grown, alphas=alphas)
-        passes = []
+        self._refill(cache, alphas)
+        return torch.cat(list(self._passes(ids_BT, cache=cache, counts=counts, alphas=alphas)), dim=1)
+
+    def _passes(self, ids_BT: Tensor, *, cache: Cache, counts: list[int], alphas: list[float]) -> Iterator[Tensor]:
         for start in range(0, ids_BT.shape[1], MOST_NEW_TOKENS):
             ids = ids_BT[:, start : start + MOST_NEW_TOKENS]
             now = [min(max(count - start, 0), ids.shape[1]) for count in counts]
-            passes.append(self._pass(ids, cache=cache, counts=now, alphas=alphas))
-        return torch.cat(passes, dim=1)
+            yield self._pass(ids, cache=cache, counts=now, alphas=alphas)
 
     def _pass(self, ids_BT: Tensor, *, cache: Cache | None, counts: list[int], alphas: list[float]) -> Tensor:
         starts = [0] * len(counts) if cache is None else cache.lengths
@@ -129,14 +138,14 @@ class Transformer(nn.Module):
             return 1.0
         return ntk_alpha(length, trained_length=self.config.trained_length)
 
-    def _refill(self, cache: Cache, *, grown: Sequence[int], alphas: Sequence[float]) -> None:
+    def _refill(self, cache: Cache, alphas: list[float]) -> None:
         """Recompute the sequences whose alpha changed: their keys were turned by the old one."""
         for row, (held, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
             if held and old != new:
-                warnings.warn(_RECOMPUTED, stacklevel=4)
-                fresh = cache.row(row)
-                fresh.plan([max(cache.planned_lengths[row], grown[row])])
-                self.hidden(cache.ids[row : row + 1, :held], cache=fresh)
+                _say_recomputed()
+                ids, fresh = cache.ids[row : row + 1, :held], cache.row(row)
+                for _ in self._passes(ids, cache=fresh, counts=[held], alphas=[new]):
+                    pass
 
     def _positions(self, positions_BT: Tensor, *, alphas: Sequence[float]) -> Positions:
         config = self.config

@@ -3,6 +3,6 @@
 Knows no checkpoint and no text.
 """
 
-from qwen7b.quant.linear import PackedEmbedding, PackedLinear
+from qwen7b.quant.linear import PackedEmbedding, PackedLinear, RowEmbedding
 
-__all__ = ["PackedEmbedding", "PackedLinear"]
+__all__ = ["PackedEmbedding", "PackedLinear", "RowEmbedding"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qwen7b.kernels import PackedMatrix, linear
+from qwen7b.kernels import GROUP, PackedMatrix, linear
 
 
 class PackedLinear(nn.Module):
@@ -38,8 +38,32 @@ class PackedLinear(nn.Module):
         return linear(x, self.matrix, self.bias)
 
 
+class RowEmbedding(nn.Module):
+    """Rows of int8 codes with a scale a group, looked up as float32.
+
+    Rows lie one after the other, unlike a packed matrix' sixteen: of a mapped file only rows that were looked up are
+    ever in memory.
+
+    codes   int8 (V, C up to whole groups)
+    scales  float16 (V, C/GROUP)
+    """
+
+    codes: Tensor
+    scales: Tensor
+
+    def __init__(self, codes: Tensor, scales: Tensor, *, embedding_dim: int) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = len(codes), embedding_dim
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        groups = self.codes[ids].reshape(*ids.shape, -1, GROUP)
+        return (groups * self.scales[ids].float()[..., None]).flatten(-2)[..., : self.embedding_dim]
+
+
 class PackedEmbedding(nn.Module):
-    """Rows of a packed matrix, as float32."""
+    """Rows of a packed matrix that is the head too, as float32."""
 
     codes: Tensor
     scales: Tensor

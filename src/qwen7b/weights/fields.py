@@ -1,4 +1,4 @@
-"""The fields of a settings file, read with checks that name the file and the field."""
+"""Reads the fields of settings files, whatever they are about."""
 
 from __future__ import annotations
 

@@ -65,8 +65,7 @@ def load_model(
     check_complete(checkpoint, shapes)
     if quantize is not None or checkpoint.packed is not None:
         return load_packed(checkpoint, quantize, config=config, keep=keep, dtype=dtype, device=device)
-    num_weights = sum(shape.numel() for shape in shapes.values())
-    dtype = _choose_dtype(dtype, device=device, num_weights=num_weights, packed_bytes=packed_bytes(config, "q4"))
+    dtype = choose_dtype(model, dtype, device=device)
     parameters = parameters_of(checkpoint)
     with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
         state = _mapped(parameters, dtype) if mapped and device.type == "cpu" else {}
@@ -111,17 +110,26 @@ def _check_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def _choose_dtype(
-    dtype: torch.dtype | str | None, *, device: torch.device, num_weights: int, packed_bytes: int
+def default_dtype(device: torch.device | str) -> torch.dtype:
+    """What a model is loaded in where it fits."""
+    return {"cuda": torch.bfloat16, "mps": torch.float16}.get(torch.device(device).type, torch.float32)
+
+
+def choose_dtype(
+    model: Transformer, dtype: torch.dtype | str | None = None, *, device: torch.device | str
 ) -> torch.dtype:
-    """The dtype asked for, or the device's default, once the model is known to fit; `packed_bytes` are its as q4."""
+    """What `load_model` makes of `dtype` with the memory that is free now; the model may be an empty one.
+
+    Raises SettingError for another dtype or a device that is not there, ResourceError where the model does not fit.
+    """
+    device = _check_device(device)
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
     if dtype is not None and (isinstance(dtype, str) or dtype not in DTYPES.values()):
         raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype}")
     available = available_bytes(device)
-    default = {"cuda": torch.bfloat16, "mps": torch.float16}.get(device.type, torch.float32)
-    chosen = dtype or default
+    chosen = dtype or default_dtype(device)
+    num_weights = sum(parameter.numel() for parameter in model.parameters())
     if num_weights * chosen.itemsize <= available:
         return chosen
     smaller = num_weights * torch.bfloat16.itemsize
@@ -134,8 +142,8 @@ def _choose_dtype(
         return torch.bfloat16
     if smaller <= available:
         remedy = f"load it as bfloat16 ({gigabytes(smaller)})"
-    elif device.type == "cpu" and packed_bytes <= available:
-        remedy = f"quantize it as q4 ({gigabytes(packed_bytes)})"
+    elif device.type == "cpu" and (packed := packed_bytes(model.config, "q4")) <= available:
+        remedy = f"quantize it as q4 ({gigabytes(packed)})"
     else:
         remedy = "free some or take a smaller model"
     raise ResourceError(

@@ -98,7 +98,9 @@ def read_windows(settings: Settings, *, num_layers: int) -> tuple[int, ...] | No
     if types is None:
         first = settings.number(int, "max_window_layers", default=28) if has_windows else num_layers
         types = [_SLIDING if layer >= first else _FULL for layer in range(num_layers)]
-    if not isinstance(types, list) or not all(kind in (_SLIDING, _FULL) for kind in types):
+    if not isinstance(types, list) or len(types) != num_layers:
+        raise CheckpointError(f"{settings.source}: layer_types must name one type for each of {num_layers} layers")
+    if not all(kind in (_SLIDING, _FULL) for kind in types):
         raise UnsupportedError(f"{settings.source} has layer_types other than {_SLIDING} and {_FULL}: {types!r:.100}")
     if _SLIDING not in types:
         return None

@@ -73,9 +73,11 @@ def _qwen(settings: Settings) -> ModelConfig:
     feed_forward_size, odd = divmod(settings.number(int, "intermediate_size", "ffn_hidden_size"), 2)
     if odd:
         raise CheckpointError(f"{settings.source}: the feed-forward size must be even, as it counts both branches")
-    trained_length = settings.number(int, "seq_length", default=2048)
+    seq_length = settings.number(int, "seq_length", default=2048)
+    max_positions = settings.number(int, "max_position_embeddings", "n_positions", default=seq_length)
     num_layers = settings.number(int, "num_hidden_layers", "n_layer")
-    scaling = positions.read_rope(settings, max_positions=trained_length)
+    scaling = positions.read_rope(settings, max_positions=seq_length)
+    trained_length, context_length = _lengths(seq_length, max(seq_length, max_positions), scaling)
     if settings.flag("use_dynamic_ntk"):
         if scaling is not None:
             raise CheckpointError(f"{settings.source} has both use_dynamic_ntk and rope_scaling: drop one of them")
@@ -92,9 +94,7 @@ def _qwen(settings: Settings) -> ModelConfig:
         norm_epsilon=settings.number(float, "layer_norm_epsilon", default=1e-6),
         rope_base=settings.number(float, "rotary_emb_base", default=10000.0),
         trained_length=trained_length,
-        context_length=max(
-            trained_length, settings.number(int, "max_position_embeddings", "n_positions", default=trained_length)
-        ),
+        context_length=context_length,
         qkv_bias=True,
         tied_head=settings.flag("tie_word_embeddings"),
         rotary_scaling=scaling,
@@ -114,7 +114,7 @@ def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
     num_layers = settings.number(int, "num_hidden_layers")
     max_positions = settings.number(int, "max_position_embeddings")
     scaling = positions.read_rope(settings, max_positions=max_positions)
-    trained_length, context_length = _lengths(max_positions, scaling)
+    trained_length, context_length = _lengths(max_positions, max_positions, scaling)
     return ModelConfig(
         family=family,
         vocab_rows=settings.number(int, "vocab_size"),
@@ -135,11 +135,11 @@ def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
     )
 
 
-def _lengths(max_positions: int, scaling: RotaryScaling | None) -> tuple[int, int]:
-    """Trained length and context length; with YaRN a file's number of positions may or may not count what it adds."""
+def _lengths(trained_length: int, context_length: int, scaling: RotaryScaling | None) -> tuple[int, int]:
+    """Both as a file says them, or as YaRN does: what it adds may or may not be counted in the file's."""
     if not isinstance(scaling, Yarn):
-        return max_positions, max_positions
-    return scaling.original_length, max(max_positions, int(scaling.factor * scaling.original_length))
+        return trained_length, context_length
+    return scaling.original_length, max(context_length, int(scaling.factor * scaling.original_length))
 
 
 def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool, source: str) -> ModelConfig:
@@ -158,7 +158,7 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
     feed_forward_size = settings.number(int, "feed_forward_length")
     try:
         scaling = positions.read_gguf_rope(settings, max_positions=max_positions)
-        trained_length, context_length = _lengths(max_positions, scaling)
+        trained_length, context_length = _lengths(max_positions, max_positions, scaling)
         return ModelConfig(
             family=family,
             vocab_rows=vocab_rows,

@@ -46,7 +46,8 @@ class Workplace:
     @contextmanager
     def held(self, job: Mapping[str, Any]) -> Iterator[None]:
         """Continue what is there, if it is the same job (anything that JSON can hold), or begin anew."""
-        if self.folder.exists() and not _OWN_NAMES.issuperset(os.listdir(self.folder)):
+        is_own = not self.folder.exists() or (self.folder.is_dir() and _OWN_NAMES.issuperset(os.listdir(self.folder)))
+        if not is_own:
             raise SettingError(f"{self.folder} is in the way and none of qwen7b's: rename it or choose another target")
         with self.disk_errors():
             self.files.mkdir(parents=True, exist_ok=True)

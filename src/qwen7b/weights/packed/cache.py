@@ -46,6 +46,8 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                     say(f"Weights are packed once, into {path.parent}: later starts as {format.name} find them.")
                     with writing_packed(partial, config=checkpoint.config, format=format, source=source) as write:
                         pack_automatically(checkpoint, format, write)
+                    if path.is_dir():
+                        raise ResourceError(f"{path} is a folder, where a file should be")
                     partial.replace(path)
                 finally:
                     partial.unlink(missing_ok=True)
@@ -63,7 +65,7 @@ def kept_path(source: Path, format: Format) -> Path:
 
 def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:
     """The kept tensors, if they are there, whole, of this version and of this source."""
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         return map_packed(path, config=checkpoint.config, format=format, source=source)

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
 from qwen7b.text import Tokenizer
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.packed.model import Write, write_matrix
-from qwen7b.weights.packed.packing import pack_matrix, rounding_pool, whole, write_pair_sizes
+from qwen7b.weights.packed.packing import pack_embedding, pack_matrix, rounding_pool, whole, write_pair_sizes
 from qwen7b.weights.parameters import empty_model, parameters_of
 from qwen7b.weights.stored import StoredTensor
 
@@ -51,15 +52,18 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
     with rounding_pool() as pool:
         for name, module in list(model.named_modules()):
             if isinstance(module, nn.Embedding):
-                model.set_submodule(name, _Embedding(parameters[f"{name}.weight"], format, pool, write))
+                model.set_submodule(
+                    name, _Embedding(parameters[f"{name}.weight"], checkpoint.config, format, pool, write)
+                )
             elif isinstance(module, nn.Linear) and name != "head":
                 bias = parameters.get(f"{name}.bias")
-                if bias is not None:
-                    write(f"{name}.bias", whole(bias))
+                values = None if bias is None else whole(bias, name=f"{name}.bias")
+                if values is not None:
+                    write(f"{name}.bias", values)
                 packing = _Linear(
                     name,
                     parameters[f"{name}.weight"],
-                    None if bias is None else whole(bias),
+                    values,
                     format=format,
                     pool=pool,
                     write=write,
@@ -68,7 +72,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
                 model.set_submodule(name, packing)
         norms = [name for name, parameter in model.named_parameters() if parameter.dim() == 1]
         for name in norms:
-            weight = whole(parameters[name])
+            weight = whole(parameters[name], name=name)
             write(name, weight)
             model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(weight, requires_grad=False)
         write_pair_sizes(parameters, checkpoint.config, write)
@@ -81,14 +85,17 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
 class _Embedding(nn.Module):
     """Packs itself when it is used, and is forgotten."""
 
-    def __init__(self, stored: StoredTensor, format: Format, pool: ThreadPoolExecutor, write: Write) -> None:
+    def __init__(
+        self, stored: StoredTensor, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+    ) -> None:
         super().__init__()
-        self.stored, self.format, self.pool, self.write = stored, format, pool, write
+        self.stored, self.config, self.format, self.pool, self.write = stored, config, format, pool, write
 
     def forward(self, ids: Tensor) -> Tensor:
-        matrix = pack_matrix(self.stored, name="embedding", format=self.format, pool=self.pool)
-        write_matrix("embedding", matrix, self.write)
-        return matrix.rows(ids)
+        embedding = pack_embedding(
+            self.stored, config=self.config, format=self.format, pool=self.pool, write=self.write
+        )
+        return embedding(ids)  # type: ignore[no-any-return]
 
 
 class _Linear(nn.Module):

@@ -22,7 +22,7 @@ from qwen7b.weights.packed.model import Layout, Write, packed_layout
 from qwen7b.weights.safetensors_file import read_safetensors
 from qwen7b.weights.stored import map_file
 
-VERSION = 2
+VERSION = 3
 """Of what packed codes mean; a file of another one is never read."""
 VERSION_FIELD = "qwen7b_packed"
 _ALIGNMENT = 64

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
 from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.quant import RowEmbedding
 from qwen7b.quant.formats import Format, find_format
 from qwen7b.weights.config_json import config_fields, config_from
 from qwen7b.weights.names import Place
 from qwen7b.weights.packed.file import VERSION, VERSION_FIELD, map_packed
-from qwen7b.weights.packed.model import packed_matrix
+from qwen7b.weights.packed.model import has_rows, packed_matrix, row_embedding
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.stored import StoredTensor
 
@@ -73,6 +75,9 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
         else:
             num_rows, num_columns = parameter.shape
             stem = name.removesuffix(".weight")
+            if has_rows(stem, config):
+                tensors[name] = (Place(parameter=name), EmbeddingRows(row_embedding(config, packed.tensors)))
+                continue
             stored = Rows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
         tensors[name] = (Place(parameter=name), stored)
     return tensors
@@ -88,6 +93,19 @@ class Vector:
 
     def read_rows(self, start: int, stop: int) -> Tensor:
         return self.values[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRows:
+    embedding: RowEmbedding
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.embedding.num_embeddings, self.embedding.embedding_dim
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        rows: Tensor = self.embedding(torch.arange(start, stop))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.model import Transformer
 from qwen7b.model.layers import Layer
-from qwen7b.quant import PackedEmbedding, PackedLinear
+from qwen7b.quant import PackedEmbedding, PackedLinear, RowEmbedding
 from qwen7b.quant.formats import Format
 from qwen7b.weights.parameters import empty_model
 
@@ -32,6 +32,10 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
             continue
         stem = name.removesuffix(".weight")
         blocks, groups = -(-parameter.shape[0] // LANES), -(-parameter.shape[1] // GROUP)
+        if has_rows(stem, config):
+            layout[f"{stem}.codes"] = (torch.int8, (parameter.shape[0], groups * GROUP))
+            layout[f"{stem}.scales"] = (torch.float16, (parameter.shape[0], groups))
+            continue
         is_short = bool(format.codebooks_of(stem))
         layout[f"{stem}.codes"] = (torch.uint8, (blocks, groups, LANES * GROUP // (2 if is_short else 1)))
         layout[f"{stem}.scales"] = (torch.float16, (blocks, groups, LANES))
@@ -40,6 +44,15 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
     for layer in range(config.num_layers):
         layout[pair_sizes_name(layer)] = (torch.float32, (2, config.num_kv_heads, config.head_size // 2))
     return layout
+
+
+def has_rows(name: str, config: ModelConfig) -> bool:
+    """Whether a matrix is a RowEmbedding: one that is the head too is multiplied by, and has to be a PackedMatrix."""
+    return name == "embedding" and not config.tied_head
+
+
+def row_embedding(config: ModelConfig, tensors: Mapping[str, Tensor]) -> RowEmbedding:
+    return RowEmbedding(tensors["embedding.codes"], tensors["embedding.scales"], embedding_dim=config.hidden_size)
 
 
 def pair_sizes_name(layer: int) -> str:
@@ -69,7 +82,9 @@ def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Transfor
     model = empty_model(config)
     for name, module in list(model.named_modules()):
         home = "embedding" if name == "head" and config.tied_head else name
-        if isinstance(module, nn.Embedding):
+        if has_rows(name, config):
+            model.set_submodule(name, row_embedding(config, tensors))
+        elif isinstance(module, nn.Embedding):
             sizes = {"num_rows": module.num_embeddings, "num_columns": module.embedding_dim}
             model.set_submodule(name, PackedEmbedding(packed_matrix(home, tensors, **sizes)))
         elif isinstance(module, nn.Linear):

@@ -13,13 +13,14 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.model.key_balance import pair_sizes
+from qwen7b.quant import PackedEmbedding, RowEmbedding
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
 from qwen7b.quant.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
 from qwen7b.weights.checkpoint import Checkpoint
-from qwen7b.weights.packed.model import Write, pair_sizes_name, write_matrix
+from qwen7b.weights.packed.model import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
 from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
-from qwen7b.weights.stored import StoredTensor, row_blocks
+from qwen7b.weights.stored import StoredTensor, row_blocks, row_ranges
 
 _BLOCK_WEIGHTS = 1 << 18
 """Small enough that a block stays in a core's cache while its scales are searched."""
@@ -27,6 +28,7 @@ _COMPENSATED_WEIGHTS = 1 << 23
 """Of a block whose inputs are rounded one after the other."""
 _MOST = 127 * torch.finfo(torch.float16).max
 """What a half-precision scale can still reach."""
+_NOT_FINITE = "holds weights that are infinite, too large or not numbers at all"
 _SAMPLE_WEIGHTS = 1 << 18
 """Weights of a matrix from which its codebook is chosen."""
 
@@ -38,10 +40,37 @@ def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> Non
         for name, _ in empty_model(checkpoint.config).named_parameters():
             stored, stem = parameters[name], name.removesuffix(".weight")
             if len(stored.shape) == 1:
-                write(name, whole(stored))
+                write(name, whole(stored, name=name))
+            elif name == "embedding.weight":
+                pack_embedding(stored, config=checkpoint.config, format=format, pool=pool, write=write)
             else:
                 write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
         write_pair_sizes(parameters, checkpoint.config, write)
+
+
+def pack_embedding(
+    stored: StoredTensor, *, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+) -> PackedEmbedding | RowEmbedding:
+    """Hand over the embedding, and return it."""
+    if not has_rows("embedding", config):
+        matrix = pack_matrix(stored, name="embedding", format=format, pool=pool)
+        write_matrix("embedding", matrix, write)
+        return PackedEmbedding(matrix)
+    tensors = {
+        name: torch.empty(shape, dtype=dtype)
+        for name, (dtype, shape) in packed_layout(config, format).items()
+        if name.startswith("embedding.")
+    }
+
+    def fill(start: int, stop: int) -> None:
+        codes, scales = round_to_int8(_prepared(stored.read_rows(start, stop), name="embedding"))
+        tensors["embedding.codes"][start:stop], tensors["embedding.scales"][start:stop] = codes, scales
+
+    for _ in pool.map(fill, *zip(*row_ranges(stored), strict=True)):
+        pass
+    for name, tensor in tensors.items():
+        write(name, tensor)
+    return row_embedding(config, tensors)
 
 
 def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) -> None:
@@ -49,8 +78,9 @@ def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) 
     heads, kv_heads, size = config.num_heads, config.num_kv_heads, config.head_size
     for layer in range(config.num_layers):
         stem = f"layers.{layer}.attention"
-        norm, bias = whole(parameters[f"layers.{layer}.attention_norm.weight"]), parameters.get(f"{stem}.qkv.bias")
-        biases = None if bias is None else whole(bias)
+        norm_name, bias_name = f"layers.{layer}.attention_norm.weight", f"{stem}.qkv.bias"
+        norm, bias = whole(parameters[norm_name], name=norm_name), parameters.get(bias_name)
+        biases = None if bias is None else whole(bias, name=bias_name)
         rows = (heads + kv_heads) * size
         sizes = torch.cat(
             [
@@ -67,11 +97,13 @@ def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) 
         write(pair_sizes_name(layer), torch.stack((queries, sizes[heads:])))
 
 
-def whole(stored: StoredTensor) -> Tensor:
-    """All of a tensor in float32."""
+def whole(stored: StoredTensor, *, name: str) -> Tensor:
+    """All of a vector in float32. Raises CheckpointError where a number is not finite."""
     values = torch.empty(stored.shape)
     for start, rows in row_blocks(stored):
         values[start : start + len(rows)] = rows
+    if not values.isfinite().all():
+        raise CheckpointError(f"{name} {_NOT_FINITE}")
     return values
 
 
@@ -163,7 +195,7 @@ def _prepared(rows: Tensor, *, name: str) -> Tensor:
     rows = rows.float()
     least, largest = rows.aminmax()
     if not (least > -_MOST and largest < _MOST):  # false for what is no number
-        raise CheckpointError(f"{name} holds weights that are infinite, too large or not numbers at all")
+        raise CheckpointError(f"{name} {_NOT_FINITE}")
     return _padded(rows)
 
 
