@@ -11,13 +11,12 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.measuring import (
-    PRECISIONS,
     Methods,
     Plot,
     Precisions,
     Resume,
     TrainedLength,
-    parse_names,
+    open_subject,
     parse_numbers,
 )
 
@@ -69,25 +68,23 @@ def needle(
     The format "none" leaves the weights in --dtype. The method "none" treats all positions alike, whatever the
     checkpoint says of NTK, LogN and windows.
     """
-    options.set_threads(threads)
     wanted = parse_numbers("--lengths", lengths, least=2)
     percents = parse_numbers("--depths", depths, least=0, most=100)
-    precisions = parse_names("--quantize", quantize, known=PRECISIONS)
     from tqdm import tqdm
 
-    from qwen7b.evals import Subject, check_plot, measure_retrieval, plot_retrieval
+    from qwen7b.evals import measure_retrieval, plot_retrieval
 
-    if plot is not None:
-        check_plot(plot)
-    subject = Subject(
+    subject = open_subject(
         model,
-        precisions=precisions,
-        methods=parse_names("--methods", methods),
+        quantize=quantize,
+        methods=methods,
         lengths=wanted,
         trained_length=trained_length,
-        dtype=None if dtype is None else dtype.value,
+        dtype=dtype,
         device=device,
-        offline=offline or None,
+        threads=threads,
+        offline=offline,
+        plot=plot,
     )
     results = []
     for result in measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume):

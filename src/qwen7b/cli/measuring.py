@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.checked import whole_number
+from qwen7b.cli import options
 from qwen7b.errors import SettingError
+
+if TYPE_CHECKING:
+    from qwen7b.evals import Subject
 
 PRECISIONS = ("none", "q8", "q4", "nf4")
 
@@ -38,6 +42,38 @@ Resume = Annotated[
         "--resume", metavar="FILE", help="Keep results here as they come; what is here is not measured again."
     ),
 ]
+
+
+def open_subject(
+    model: str,
+    *,
+    quantize: str,
+    methods: str,
+    lengths: Sequence[int],
+    trained_length: int | None,
+    dtype: options.Precision | None,
+    device: str,
+    threads: int | None,
+    offline: bool,
+    plot: Path | None,
+) -> Subject:
+    """What is to be measured, once all that was asked for is known to make sense."""
+    options.set_threads(threads)
+    precisions = parse_names("--quantize", quantize, known=PRECISIONS)
+    from qwen7b.evals import Subject, check_plot
+
+    if plot is not None:
+        check_plot(plot)
+    return Subject(
+        model,
+        precisions=precisions,
+        methods=parse_names("--methods", methods),
+        lengths=lengths,
+        trained_length=trained_length,
+        dtype=None if dtype is None else dtype.value,
+        device=device,
+        offline=offline or None,
+    )
 
 
 def parse_names(flag: str, text: str, *, known: Sequence[str] = ()) -> list[str]:

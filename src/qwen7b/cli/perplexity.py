@@ -11,13 +11,12 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.measuring import (
-    PRECISIONS,
     Methods,
     Plot,
     Precisions,
     Resume,
     TrainedLength,
-    parse_names,
+    open_subject,
     parse_numbers,
 )
 from qwen7b.errors import SettingError
@@ -67,25 +66,23 @@ def perplexity(
     """
     if length is not None and lengths is not None:
         raise SettingError("--length and --lengths both say how long a window is: drop one")
-    options.set_threads(threads)
     window = DEFAULT_LENGTH if length is None else length
     wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, least=2)
-    precisions = parse_names("--quantize", quantize, known=PRECISIONS)
     from tqdm import tqdm
 
-    from qwen7b.evals import Subject, check_plot, measure_perplexity, plot_perplexity
+    from qwen7b.evals import measure_perplexity, plot_perplexity
 
-    if plot is not None:
-        check_plot(plot)
-    subject = Subject(
+    subject = open_subject(
         model,
-        precisions=precisions,
-        methods=parse_names("--methods", methods),
+        quantize=quantize,
+        methods=methods,
         lengths=wanted,
         trained_length=trained_length,
-        dtype=None if dtype is None else dtype.value,
+        dtype=dtype,
         device=device,
-        offline=offline or None,
+        threads=threads,
+        offline=offline,
+        plot=plot,
     )
     results = []
     for result in measure_perplexity(subject, files, max_tokens=max_tokens, max_windows=max_windows, resume=resume):
