@@ -55,7 +55,9 @@ def test_a_method_replaces_all_there_was(
 
 def test_lengths_choose_the_factor() -> None:
     assert with_long_context(CONFIG, "yarn", length=16384).rotary_scaling == Yarn(factor=8, original_length=2048)
-    assert with_long_context(CONFIG, "linear", length=100).rotary_scaling == LinearInterpolation(factor=1)
+    assert with_long_context(CONFIG, "linear", length=4096).rotary_scaling == LinearInterpolation(factor=2)
+    for method in ("linear", "yarn", "yarn:1"):
+        assert with_long_context(CONFIG, method, length=100).rotary_scaling is None
     shorter = with_long_context(CONFIG, "yarn", trained_length=1024)
     assert shorter.rotary_scaling == Yarn(factor=8, original_length=1024) and shorter.trained_length == 1024
     assert with_long_context(CONFIG, "ntk", trained_length=512).trained_length == 512

@@ -143,8 +143,8 @@ def _rotary_scaling(asked: Method, *, factor: float, trained_length: int) -> Rot
     match asked.rotary:
         case "ntk":
             return DynamicNtk()
-        case "linear":
+        case "linear" if factor > 1:  # 1 stretches nothing
             return LinearInterpolation(factor=factor)
-        case "yarn":
+        case "yarn" if factor > 1:
             return Yarn(factor=factor, original_length=trained_length)
     return None
