@@ -73,7 +73,7 @@ def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
 def test_long_prompts_in_chunks_give_the_same_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["hello there " * 10, "x", "你好" * 20]
     expected = qwen.complete_batch(prompts)
-    monkeypatch.setattr(engine, "PREFILL_CHUNK", 7)
+    monkeypatch.setattr(engine, "MOST_NEW_TOKENS", 7)
     assert qwen.complete_batch(prompts) == expected
     assert [qwen.complete(prompt) for prompt in prompts] == expected
 

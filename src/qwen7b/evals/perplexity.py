@@ -25,8 +25,8 @@ from qwen7b.checked import whole_number
 from qwen7b.errors import CheckpointError, PromptError
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject, read_text
-from qwen7b.generate.engine import PREFILL_CHUNK
 from qwen7b.model import Transformer
+from qwen7b.model.cache import MOST_NEW_TOKENS
 from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
@@ -149,7 +149,7 @@ def read_window(model: Transformer, window: Tensor, report: Callable[[int], None
     cache = model.new_cache(max_length=len(window))
     cache.plan([len(window)])
     for ids, targets in zip(
-        torch.split(window[:-1], PREFILL_CHUNK), torch.split(window[1:], PREFILL_CHUNK), strict=True
+        torch.split(window[:-1], MOST_NEW_TOKENS), torch.split(window[1:], MOST_NEW_TOKENS), strict=True
     ):
         hidden_TC = model.hidden(ids[None], cache=cache)[0]
         for rows, wanted in zip(torch.split(hidden_TC, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):

@@ -18,9 +18,7 @@ from torch import Tensor
 from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.sampling import Sample, Sampling, pick
 from qwen7b.model import NtkMode, Transformer
-
-PREFILL_CHUNK = 512
-"""Prompt tokens a pass: bounds the memory of a long prompt's activations."""
+from qwen7b.model.cache import MOST_NEW_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Batch:
         last: dict[int, Tensor] = {}
         while len(last) < len(self.active):
             chunks = [
-                self.sequences[sequence][held : held + PREFILL_CHUNK]
+                self.sequences[sequence][held : held + MOST_NEW_TOKENS]
                 for sequence, held in zip(self.active, self.cache.lengths, strict=True)
             ]
             counts = [len(chunk) for chunk in chunks]  # 0 for a prompt that is in already, while longer ones go on

@@ -22,7 +22,7 @@ as the original did. "reserve": once, for the length planned, or else the cache'
 
 
 MOST_NEW_TOKENS = 512
-"""Tokens of a sequence that one pass adds to a cache; the model cuts a longer call into such passes."""
+"""Tokens of a sequence that one pass adds to a cache: bounds the memory of a long prompt's activations."""
 _SLOT_BLOCK = 128
 """A ring's slots are a multiple of it, as the native attention takes so many positions at a time."""
 
