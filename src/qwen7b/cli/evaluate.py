@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +16,7 @@ from qwen7b.cli.measuring import (
     TrainedLength,
     open_subject,
     parse_numbers,
+    report,
 )
 
 if TYPE_CHECKING:
@@ -70,8 +69,6 @@ def needle(
     """
     wanted = parse_numbers("--lengths", lengths, least=2)
     percents = parse_numbers("--depths", depths, least=0, most=100)
-    from tqdm import tqdm
-
     from qwen7b.evals import measure_retrieval, plot_retrieval
 
     subject = open_subject(
@@ -86,17 +83,15 @@ def needle(
         offline=offline,
         plot=plot,
     )
-    results = []
-    for result in measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume):
-        results.append(result)
-        if not as_json:
-            tqdm.write(  # leaves a progress bar whole
-                f"{result.precision}  {result.method}  length {result.length}, depth {result.depth}%: "
-                f"{result.accuracy:.0%} of {result.trials} in {result.seconds:.0f} s"
-            )
-    if as_json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False))
-    else:
+    results = report(
+        measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume),
+        lambda result: (
+            f"{result.precision}  {result.method}  length {result.length}, depth {result.depth}%: "
+            f"{result.accuracy:.0%} of {result.trials} in {result.seconds:.0f} s"
+        ),
+        as_json=as_json,
+    )
+    if not as_json:
         show_tables(results)
     if plot is not None:
         plot_retrieval(results, plot)

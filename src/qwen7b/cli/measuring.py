@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,7 +15,11 @@ from qwen7b.cli import options
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from qwen7b.evals import Subject
+
+T = TypeVar("T", bound="DataclassInstance")
 
 PRECISIONS = ("none", "q8", "q4", "nf4")
 
@@ -74,6 +80,20 @@ def open_subject(
         device=device,
         offline=offline or None,
     )
+
+
+def report(results: Iterable[T], line: Callable[[T], str], *, as_json: bool) -> list[T]:
+    """All results: a line of each as it comes, or one JSON document of all at the end."""
+    from tqdm import tqdm
+
+    found = []
+    for result in results:
+        found.append(result)
+        if not as_json:
+            tqdm.write(line(result))  # leaves a progress bar whole
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in found], ensure_ascii=False))
+    return found
 
 
 def parse_names(flag: str, text: str, *, known: Sequence[str] = ()) -> list[str]:

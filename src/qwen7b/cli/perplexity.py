@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +16,7 @@ from qwen7b.cli.measuring import (
     TrainedLength,
     open_subject,
     parse_numbers,
+    report,
 )
 from qwen7b.errors import SettingError
 
@@ -68,8 +67,6 @@ def perplexity(
         raise SettingError("--length and --lengths both say how long a window is: drop one")
     window = DEFAULT_LENGTH if length is None else length
     wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, least=2)
-    from tqdm import tqdm
-
     from qwen7b.evals import measure_perplexity, plot_perplexity
 
     subject = open_subject(
@@ -84,17 +81,15 @@ def perplexity(
         offline=offline,
         plot=plot,
     )
-    results = []
-    for result in measure_perplexity(subject, files, max_tokens=max_tokens, max_windows=max_windows, resume=resume):
-        results.append(result)
-        if not as_json:
-            tqdm.write(  # leaves a progress bar whole
-                f"{result.file}  {result.precision}  {result.method}  length {result.length}: "
-                f"perplexity {result.perplexity:.4f} over {result.tokens_scored:,} tokens in {result.seconds:.0f} s"
-            )
-    if as_json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False))
-    elif len(subject.lengths) > 1:
+    results = report(
+        measure_perplexity(subject, files, max_tokens=max_tokens, max_windows=max_windows, resume=resume),
+        lambda result: (
+            f"{result.file}  {result.precision}  {result.method}  length {result.length}: "
+            f"perplexity {result.perplexity:.4f} over {result.tokens_scored:,} tokens in {result.seconds:.0f} s"
+        ),
+        as_json=as_json,
+    )
+    if not as_json and len(subject.lengths) > 1:
         show_tables(results)
     if plot is not None:
         plot_perplexity(results, plot)

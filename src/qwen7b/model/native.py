@@ -40,18 +40,17 @@ class NativeLayers:
         )
 
     def run(
-        self, x: Tensor, positions: Positions, *, cache: PackedCache, starts: list[int], counts: list[int]
+        self, x: Tensor, positions: Positions, positions_BT: Tensor, *, cache: PackedCache, counts: list[int]
     ) -> Tensor:
-        """x (B, T, C) through all layers, in float32; new keys and values go into the cache."""
+        """x (B, T, C) at `positions_BT` through all layers, in float32; new keys and values go into the cache."""
         library = native.library()
         assert library is not None
         num_new = x.shape[1]
         real_BT = torch.arange(num_new) < torch.tensor(counts)[:, None]
         rows = x.float()[real_BT]
         half = cache.config.head_size // 2
-        places_BT = torch.tensor(starts)[:, None] + torch.arange(num_new)
         sequences = torch.arange(len(counts), dtype=torch.int32)[:, None].expand(-1, num_new)[real_BT]
-        places = places_BT[real_BT].int()
+        places = positions_BT[real_BT].int()
         cosines, sines = (
             table[:, :, 0, :half].expand(len(counts), -1, -1)[real_BT].contiguous()
             for table in (positions.cos, positions.sin)

@@ -109,7 +109,8 @@ class Transformer(nn.Module):
         grown = cache.grown_lengths(counts)
         alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
         self._refill(cache, alphas)
-        return torch.cat(list(self._passes(ids_BT, cache=cache, counts=counts, alphas=alphas)), dim=1)
+        passes = list(self._passes(ids_BT, cache=cache, counts=counts, alphas=alphas))
+        return passes[0] if len(passes) == 1 else torch.cat(passes, dim=1)
 
     def _passes(self, ids_BT: Tensor, *, cache: Cache, counts: list[int], alphas: list[float]) -> Iterator[Tensor]:
         for start in range(0, ids_BT.shape[1], MOST_NEW_TOKENS):
@@ -119,14 +120,14 @@ class Transformer(nn.Module):
 
     def _pass(self, ids_BT: Tensor, *, cache: Cache | None, counts: list[int], alphas: list[float]) -> Tensor:
         starts = [0] * len(counts) if cache is None else cache.lengths
+        # On the CPU, so that no decision waits for another device.
         positions_BT = torch.tensor(starts)[:, None] + torch.arange(ids_BT.shape[1])
-        positions_BT = positions_BT.to(self.device)
         positions = self._positions(positions_BT, alphas=alphas)
         x = self.embedding(ids_BT.to(self.device))
         if isinstance(cache, PackedCache) and (native := native_layers(self)) is not None:
-            x = native.run(x, positions, cache=cache, starts=starts, counts=counts)
+            x = native.run(x, positions, positions_BT, cache=cache, counts=counts)
         else:
-            masks = attention_masks(self.config, positions_BT, cache=cache)
+            masks = attention_masks(self.config, positions_BT, cache=cache, device=self.device)
             for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
                 x = layer(x, positions, mask=mask, layer=index, cache=cache)
         if cache is not None:
@@ -148,9 +149,9 @@ class Transformer(nn.Module):
                     pass
 
     def _positions(self, positions_BT: Tensor, *, alphas: Sequence[float]) -> Positions:
-        config = self.config
+        config, placed_BT = self.config, positions_BT.to(self.device)
         cos, sin = rotary_tables(
-            positions_BT,
+            placed_BT,
             alphas=alphas,
             base=config.rope_base,
             head_size=config.head_size,
@@ -158,7 +159,7 @@ class Transformer(nn.Module):
         )
         query_scale = None
         if config.logn and not self.training and int(positions_BT.max()) >= config.trained_length:
-            query_scale = logn_scale(positions_BT, trained_length=config.trained_length)
+            query_scale = logn_scale(placed_BT, trained_length=config.trained_length)
         return Positions(cos=cos, sin=sin, query_scale=query_scale)
 
     def _check(self, ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
