@@ -1,4 +1,4 @@
-# Needs Python 3.10 or newer with pip, and make. Everything lives in .venv; `make clean` undoes it all.
+# Needs Python 3.11 or newer with pip, and make. Everything lives in .venv; `make clean` undoes it all.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet -c constraints.txt
 
@@ -42,8 +42,8 @@ clean:
 
 # torch comes first and pinned: another package's looser wish must not bring a second build of it.
 .venv/installed: pyproject.toml constraints.txt $(wildcard kernels/* kernels/*/*)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-		|| { echo "qwen7b needs Python 3.10 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "qwen7b needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@echo "Installing into .venv with $$($(PYTHON) --version): torch first, the largest download"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qwen7b.model import Transformer
 
 
-class Quantization(str, Enum):
+class Quantization(StrEnum):
     q4 = "q4"
     q8 = "q8"
     nf4 = "nf4"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +13,13 @@ from qwen7b.cli import options
 from qwen7b.errors import SettingError
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     qwen = "qwen"
     qwen2 = "qwen2"
     gguf = "gguf"
 
 
-class Quantization(str, Enum):
+class Quantization(StrEnum):
     q8_0 = "q8_0"
     q5_1 = "q5_1"
     q5_0 = "q5_0"

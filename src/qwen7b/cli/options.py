@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qwen7b import Greedy, Qwen, Sample
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """Number formats a model can compute in."""
 
     float32 = "float32"
@@ -24,7 +24,7 @@ class Precision(str, Enum):
     float16 = "float16"
 
 
-class WeightFormat(str, Enum):
+class WeightFormat(StrEnum):
     """Formats that weights can be packed in while loading."""
 
     q8 = "q8"

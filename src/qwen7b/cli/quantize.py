@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from qwen7b.cli import options
 from qwen7b.errors import SettingError
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     q8 = "q8"
     q4 = "q4"
     nf4 = "nf4"

@@ -6,9 +6,9 @@ import os
 import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
-from typing_extensions import Unpack
 
 from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
