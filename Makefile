@@ -1,17 +1,26 @@
 # Needs Python 3.11 or newer with pip, and make. Everything lives in .venv; `make clean` undoes it all.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PIP := .venv/bin/pip --disable-pip-version-check install --quiet -c constraints.txt
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+
+# On Linux without an NVIDIA GPU, PyTorch's own index of CPU builds, a tenth of the download, if it answers in time.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+HAS_NVIDIA := command -v nvidia-smi || test -e /proc/driver/nvidia/version || test -e /usr/lib/wsl/lib/libcuda.so.1
+CAN_READ := import sys, urllib.request; urllib.request.urlopen(sys.argv[1])
+TORCH_INDEX = $(shell test "$$(uname -s)" != Linux || { $(HAS_NVIDIA); } >/dev/null 2>&1 \
+	|| { timeout 3 $(PYTHON) -c '$(CAN_READ)' $(CPU_INDEX)/torch/ 2>/dev/null && echo --index-url $(CPU_INDEX); })
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench wheel clean
+.PHONY: help demo test test-latest check lock bench wheel clean
 
 help:
-	@echo "make demo    install, fetch the demo model, hold two short conversations, then chat"
-	@echo "make test    run the tests"
-	@echo "make check   formatting, lint, types and the order of imports"
-	@echo "make bench   time the demo model and the shape of Qwen-7B, and what this machine could do at most"
-	@echo "make wheel   build an installable file for machines like this one, into dist"
-	@echo "make clean   remove .venv and all caches of this folder (not the downloaded models)"
+	@echo "make demo         install, fetch the demo model, hold two short conversations, then chat"
+	@echo "make test         run the tests"
+	@echo "make test-latest  run the tests on the newest packages that pyproject.toml admits"
+	@echo "make check        formatting, lint, types and the order of imports"
+	@echo "make lock         choose all packages anew, at their newest, and write them into requirements/"
+	@echo "make bench        time the demo model and the shape of Qwen-7B, and what this machine could do at most"
+	@echo "make wheel        build an installable file for machines like this one, into dist"
+	@echo "make clean        remove the environments and all caches of this folder (not the downloaded models)"
 
 demo: .venv/installed
 	@.venv/bin/qwen7b pull demo >/dev/null
@@ -21,11 +30,29 @@ demo: .venv/installed
 test: .venv/installed-dev
 	@.venv/bin/python -m pytest -q
 
+test-latest: python-is-usable
+	@$(PYTHON) -m venv --clear .venv-latest
+	@.venv-latest/bin/python $(PIP_INSTALL) $(TORCH_INDEX) torch
+	@.venv-latest/bin/python $(PIP_INSTALL) -e '.[dev]'
+	@.venv-latest/bin/python -m pip list
+	@echo "Held back by an upper bound:"; .venv-latest/bin/python -m pip list --outdated
+	@.venv-latest/bin/python -m pytest -q
+
 check: .venv/installed-dev
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/test_imports.py
+
+# uv resolves for every Python and system at once, which pip cannot.
+lock: python-is-usable
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python $(PIP_INSTALL) uv
+	@$(LOCK) --extra dev --output-file requirements/dev.txt
+	@$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
+LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile --quiet --upgrade --universal \
+	--python-version 3.11 --generate-hashes --no-emit-package torch --constraints requirements/torch.txt \
+	pyproject.toml --group build
 
 bench: .venv/installed
 	@for which in "--model demo" "--shape 7b"; do for format in q4 q8; do \
@@ -33,26 +60,31 @@ bench: .venv/installed
 	done; done
 
 wheel: .venv/installed
-	@.venv/bin/pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/qwen7b/kernels/*.so
+	rm -rf .venv .venv-latest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/qwen7b/kernels/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and pinned: another package's looser wish must not bring a second build of it.
-.venv/installed: pyproject.toml constraints.txt $(wildcard kernels/* kernels/*/*)
+.PHONY: python-is-usable
+python-is-usable:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "qwen7b needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	@echo "Installing into .venv with $$($(PYTHON) --version): torch first, the largest download"
+
+# Every package comes by version and hash, so that what passes today passes on any day. torch comes last, when all that
+# it shares with others is there in its locked version.
+.venv/installed: pyproject.toml requirements/run.txt requirements/torch.txt $(wildcard kernels/* kernels/*/*) | python-is-usable
+	@echo "Installing into .venv with $$($(PYTHON) --version): torch, the largest download, comes last"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) torch
-	@$(PIP) -e .
+	@.venv/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements/run.txt
+	@.venv/bin/python $(PIP_INSTALL) $(TORCH_INDEX) -r requirements/torch.txt
+	@.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/installed-dev: .venv/installed
+.venv/installed-dev: .venv/installed requirements/dev.txt
 	@echo "Installing the development tools"
-	@$(PIP) -e '.[dev]'
+	@.venv/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
