@@ -21,8 +21,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from qwen7b.hf.release import OLDEST
+
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST = (5, 6)
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 COMPANIONS = ("huggingface-hub", "tokenizers")
 

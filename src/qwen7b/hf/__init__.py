@@ -13,19 +13,15 @@ of our own model's cache and engine; borrows its rotary embedding, its norm and 
 
 from __future__ import annotations
 
-from qwen7b.errors import MissingExtraError, UnsupportedError
+from qwen7b.errors import MissingExtraError
+from qwen7b.hf.release import check_release
 
 try:
     import transformers
 except ImportError as error:
     raise MissingExtraError("transformers", extra="hf") from error
-
-# Up to 5.4 the checkpoint's own code goes before a class of ours where the user trusts it; 5.5 loads the folder of an
-# adapter without the adapter, unless the decoder within the model is called "model".
-if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 6):
-    raise UnsupportedError(
-        f"qwen7b.hf needs transformers 5.6 or newer, found {transformers.__version__}: run pip install -U 'qwen7b[hf]'"
-    )
+else:
+    check_release(transformers.__version__)
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 

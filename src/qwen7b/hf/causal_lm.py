@@ -11,6 +11,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from qwen7b.errors import SettingError
+from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.chat import ChatMixin
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.model import QWenModel, QWenPreTrainedModel
@@ -40,6 +41,8 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        cache: Cache | None = None,
+        token_type_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         outputs = self.transformer(
@@ -47,6 +50,7 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             **kwargs,
@@ -56,15 +60,16 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        named_cache: dict[str, Any] = {CACHE_NAME: getattr(outputs, CACHE_NAME)}
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **named_cache,
         )
 
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         inputs: Tensor | None = None,
         generation_config: GenerationConfig | None = None,
@@ -86,8 +91,11 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
             )
         if stop_words_ids is None:
             stop_words_ids = getattr(settings, "stop_words_ids", None)
+        given = choose_cache(kwargs.pop("past_key_values", None), kwargs.pop("cache", None), others=kwargs)
+        if given is not None:
+            kwargs[CACHE_NAME] = given
         criteria = StoppingCriteriaList(stopping_criteria or ())
         if stop_words_ids:
             prompt = inputs if inputs is not None else kwargs.get("input_ids")
             criteria.append(StopWords(stop_words_ids, prompt_length=0 if prompt is None else prompt.shape[-1]))
-        return super().generate(inputs, generation_config, logits_processor, criteria, **kwargs)  # type: ignore[misc]
+        return super().generate(inputs, generation_config, logits_processor, criteria, **kwargs)

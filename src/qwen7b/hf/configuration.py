@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from transformers import PreTrainedConfig
 
 from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.hf.cache_name import CACHE_NAME
 from qwen7b.json_file import read_json
 from qwen7b.rotary_scaling import DynamicNtk
 from qwen7b.weights.settings import config_of
@@ -31,7 +32,7 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """
 
     model_type: ClassVar[str] = "qwen"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [CACHE_NAME]
     attribute_map: ClassVar[dict[str, str]] = {
         "n_embd": "hidden_size",
         "n_head": "num_attention_heads",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, Cache, DynamicCache, PreTrainedModel
@@ -15,6 +16,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
 from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.positions import sequence_alphas, token_positions
 from qwen7b.model.layers import RMSNorm
@@ -92,10 +94,10 @@ class QWenBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
         x_BTC: Tensor,
         rotation: Rotation,
         attention_mask: Tensor | None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        mixed, weights = self.attn(self.ln_1(x_BTC), rotation, attention_mask, past_key_values, **kwargs)
+        mixed, weights = self.attn(self.ln_1(x_BTC), rotation, attention_mask, cache, **kwargs)
         x_BTC = x_BTC + mixed
         return x_BTC + self.mlp(self.ln_2(x_BTC)), weights
 
@@ -107,7 +109,7 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     supports_gradient_checkpointing = True
     _input_embed_layer = "wte"
     _no_split_modules = ["QWenBlock"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = [CACHE_NAME]
     _keys_to_ignore_on_load_unexpected = [HOLDS_NO_WEIGHTS.pattern]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -160,28 +162,38 @@ class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        cache: Cache | None = None,
+        token_type_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Without `position_ids`, positions count the tokens that `attention_mask` shows."""
+        """Without `position_ids`, positions count the tokens that `attention_mask` shows.
+
+        The cache is taken by either of its names. `token_type_ids` change nothing, as in the original.
+        """
         if (input_ids is None) == (inputs_embeds is None):
             raise SettingError("give either input_ids or inputs_embeds")
         x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
-        checkpointing = self.gradient_checkpointing and self.training
+        cache = choose_cache(past_key_values, cache, others=kwargs)
+        # The backward pass computes a layer again, and would enter its keys a second time.
+        checkpointing = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        if checkpointing and cache is not None:
+            raise SettingError(
+                "gradient checkpointing has no use for a cache: leave it out, or call model.eval() first"
+            )
         if use_cache is None:
             use_cache = self.config.use_cache
-        if use_cache and past_key_values is None and not checkpointing:
-            past_key_values = DynamicCache(config=self.config)
+        if use_cache and cache is None and not checkpointing:
+            cache = DynamicCache(config=self.config)
         if position_ids is None:
-            position_ids = token_positions(
-                x.shape[:2], attention_mask=attention_mask, cache=past_key_values, device=x.device
-            )
-        rotation = self._rotation(position_ids, past_key_values)
+            position_ids = token_positions(x.shape[:2], attention_mask=attention_mask, cache=cache, device=x.device)
+        rotation = self._rotation(position_ids, cache)
+        named_cache: dict[str, Any] = {CACHE_NAME: cache}
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=x,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
             position_ids=position_ids,
+            **named_cache,
         )
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -190,16 +202,16 @@ class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
         x = self.drop(x)
         states, attentions = [x], []
         for block in self.h:
-            x, weights = block(x, rotation, mask, past_key_values=past_key_values, **kwargs)
+            x, weights = block(x, rotation, mask, cache, **kwargs)
             states.append(x)
             attentions.append(weights)
         x = self.ln_f(x)
         states[-1] = x
         return BaseModelOutputWithPast(
             last_hidden_state=x,
-            past_key_values=past_key_values if use_cache else None,
             hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
+            **(named_cache if use_cache else {}),
         )
 
     def _rotation(self, position_ids: Tensor, cache: Cache | None) -> Rotation:
