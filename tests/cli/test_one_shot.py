@@ -160,7 +160,9 @@ def test_an_error_in_the_middle_is_one_line(run: Run, fake) -> None:
         (["chat", "Hi", "--threads", str(usable_cores() + 1)], None, "--threads must lie between 1 and"),
         (["chat", "Hi", "--greedy", "--top-p", "0.5", "--seed", "1"], None, "cannot go with --seed, --top-p"),
         (["chat", "Hi", "--top-p", "2"], None, "top_p"),
-        (["chat", "Hi", "--temperature", "0"], None, "use --greedy"),
+        (["chat", "Hi", "--temperature", "0", "--top-p", "0.5"], None, "--temperature 0 leaves nothing to chance"),
+        (["chat", "Hi", "--greedy", "--temperature", "0.7"], None, "cannot go with --temperature"),
+        (["chat", "Hi", "--temperature", "-1"], None, "temperature must be a number above 0"),
         (["chat", "Hi", "--long-context", "alibi"], None, "a long-context method is none, or parts joined by +"),
         (["complete", "Hi", "--long-context", "ntk+yarn"], None, "stretches positions twice"),
         (["complete", "Hi", "--context-length", "1"], None, "--context-length"),
@@ -189,6 +191,10 @@ def test_sampling_options_are_laid_over_the_default() -> None:
     assert sampling(repetition_penalty=1.1).over(qwen7b.Greedy()) == qwen7b.Greedy(repetition_penalty=1.1)
     assert sampling(greedy=True, repetition_penalty=1.1).over(default) == qwen7b.Greedy(repetition_penalty=1.1)
     assert sampling(greedy=True).over(default) == qwen7b.Greedy()
+    assert sampling(temperature=0.0).over(default) == qwen7b.Greedy()
+    assert sampling(greedy=True, temperature=0.0, top_p=1.0).over(default) == qwen7b.Greedy()
+    penalized = qwen7b.Sample(top_p=0.5, repetition_penalty=1.1)
+    assert sampling(greedy=True).over(penalized) == qwen7b.Greedy(repetition_penalty=1.1)
 
 
 def test_threads_are_no_more_than_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

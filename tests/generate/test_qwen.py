@@ -270,7 +270,7 @@ def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:
     ):
         with pytest.raises(SettingError, match=message):
             qwen.chat("hello", **settings)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="top_q"):
+    with pytest.raises(SettingError, match="chat has no setting top_q: did you mean top_p"):
         qwen.chat("hello", top_q=1)  # type: ignore[call-arg]
     with pytest.raises(SettingError, match="context_length"):
         Qwen(qwen.model, qwen.tokenizer, context_length=1)

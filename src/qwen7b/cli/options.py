@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from qwen7b.long_context import parse_method
 
 if TYPE_CHECKING:
     from qwen7b import Greedy, Qwen, Sample
+    from qwen7b.generate.sampling_keywords import SamplingKeywords
 
 
 class Precision(StrEnum):
@@ -75,9 +76,11 @@ MaxNewTokens = Annotated[
 Stop = Annotated[
     list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the reply before this text; repeatable.")
 ]
-AlwaysBest = Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")]
+AlwaysBest = Annotated[
+    bool, typer.Option("--greedy", help="Always take the likeliest token; the same as temperature 0.")
+]
 Temperature = Annotated[
-    float | None, typer.Option("--temperature", metavar="X", help="Below 1 safer, above 1 more varied.")
+    float | None, typer.Option("--temperature", metavar="X", help="Below 1 safer, above 1 more varied, 0 greedy.")
 ]
 TopK = Annotated[
     int | None, typer.Option("--top-k", metavar="K", help="Choose among the K likeliest tokens; 0: among all.")
@@ -167,29 +170,31 @@ class SamplingOptions:
     seed: int | None
 
     def __post_init__(self) -> None:
-        contradicting = self._given().keys() - {"repetition_penalty"}
-        if self.greedy and contradicting:
-            flags = ", ".join(sorted("--" + name.replace("_", "-") for name in contradicting))
-            raise SettingError(
-                f"--greedy leaves nothing to chance, so it cannot go with {flags}: drop one or the other"
-            )
-        if self.temperature == 0:
-            raise SettingError("--temperature must be above 0, found 0: for no randomness use --greedy")
+        from qwen7b.generate.sampling_keywords import is_greedy, left_to_chance
+
+        given = self._given()
+        if self.greedy or is_greedy(given):
+            flag = "--greedy" if self.greedy else "--temperature 0"
+            contradicting = left_to_chance(given)
+            if self.greedy and given.get("temperature"):
+                contradicting.append("temperature")
+            if contradicting:
+                flags = ", ".join(sorted("--" + name.replace("_", "-") for name in contradicting))
+                raise SettingError(
+                    f"{flag} leaves nothing to chance, so it cannot go with {flags}: drop one or the other"
+                )
         self.over(None)  # a value out of range is refused here, before a model is loaded
 
     def over(self, default: Greedy | Sample | None) -> Greedy | Sample | None:
         """These options laid over a model's default; None where no option was given."""
-        from qwen7b import Greedy, Sample
+        from qwen7b import Greedy
+        from qwen7b.generate.sampling_keywords import lay_over
 
         given = self._given()
         if self.greedy:
-            return Greedy(**given)
-        if not given:
-            return None
-        if isinstance(default, Sample) or (isinstance(default, Greedy) and given.keys() <= {"repetition_penalty"}):
-            given = asdict(default) | given
-            return type(default)(**given)
-        return Sample(**given)
+            given["temperature"] = 0
+        return lay_over(default or Greedy(), **given) if given else None
 
-    def _given(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}
+    def _given(self) -> SamplingKeywords:
+        given = {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}
+        return cast("SamplingKeywords", given)

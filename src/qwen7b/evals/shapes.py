@@ -97,7 +97,7 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
         for name, tensor in tensors.items():
             if name.endswith(".codebook"):
                 tensor.copy_(torch.tensor(format.codebooks_of(name)[0]))
-        return packed_model(config, tensors)
+        return packed_model(config, tensors, format=format)
     model.load_state_dict(tensors, assign=True, strict=not config.tied_head)
     if config.tied_head:
         model.head.weight = model.embedding.weight

@@ -16,7 +16,7 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.request import Request, Settings, default_sampling
+from qwen7b.generate.request import CompletionSettings, Request, Settings, default_sampling
 from qwen7b.long_context import parse_method
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
@@ -92,6 +92,15 @@ class Qwen:
         self.stop_ids = self.generation.stop_ids | tokenizer.stop_ids
         self.default_sampling = default_sampling(self.generation)
 
+    def __repr__(self) -> str:
+        """
+        >>> load("demo")  # doctest: +SKIP
+        Qwen('demo', q8, 32,768 tokens)
+        """
+        held = self.model.weight_format or str(self.model.dtype).removeprefix("torch.")
+        where = "" if self.model.device.type == "cpu" else f" on {self.model.device}"
+        return f"Qwen({self.name!r}, {held}{where}, {self.context_length:,} tokens)"
+
     @property
     def config(self) -> ModelConfig:
         return self.model.config
@@ -108,39 +117,43 @@ class Qwen:
     def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
 
-        Settings, all optional, are the fields of `Settings`: sampling, max_new_tokens, stop, history_token_limit,
-        logprobs and ntk. Ctrl-C ends the reply and keeps what was said: its finish_reason is then "interrupted".
-        Raises SettingError for a setting out of range, and PromptError where the prompt does not fit the context,
-        where the conversation has no question, or where the model is a base model.
+        Settings, all optional, are the fields of `Settings`: temperature, top_p, seed and the other fields of
+        `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
+        all of them; max_new_tokens, stop, history_token_limit, logprobs and ntk. Ctrl-C ends the reply and keeps what
+        was said: its finish_reason is then "interrupted". Raises SettingError for a setting that is unknown, out of
+        range or at odds with another, and PromptError where the prompt does not fit the context, where the
+        conversation has no question, or where the model is a base model.
+
+        >>> qwen.chat("1+1=?", temperature=0.7, max_new_tokens=16).text  # doctest: +SKIP
         """
         return self.chat_batch([messages], **settings)[0]
 
     def stream(self, messages: Conversation, **settings: Unpack[Settings]) -> Generator[Piece, None, None]:
         """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
-        request = Request(self.generation, **settings)
+        request = Request(self.generation, settings, call="chat")
         return self._stream_one(self._chat_ids(messages, request), request)
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
         if isinstance(conversations, str):
             raise PromptError("chat_batch takes a list of conversations, found one string: use chat")
-        request = Request(self.generation, **settings)
+        request = Request(self.generation, settings, call="chat")
         return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
 
-    def complete(self, prompt: str, **settings: Unpack[Settings]) -> Reply:
+    def complete(self, prompt: str, **settings: Unpack[CompletionSettings]) -> Reply:
         """Continue a text. Raises PromptError where it is empty or does not fit the context."""
         return self.complete_batch([prompt], **settings)[0]
 
-    def stream_completion(self, prompt: str, **settings: Unpack[Settings]) -> Generator[Piece, None, None]:
+    def stream_completion(self, prompt: str, **settings: Unpack[CompletionSettings]) -> Generator[Piece, None, None]:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
-        request = Request(self.generation, **settings)
+        request = Request(self.generation, settings, call="complete")
         return self._stream_one(self._prompt_ids(prompt), request)
 
-    def complete_batch(self, prompts: Sequence[str], **settings: Unpack[Settings]) -> list[Reply]:
+    def complete_batch(self, prompts: Sequence[str], **settings: Unpack[CompletionSettings]) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
         if isinstance(prompts, str):
             raise PromptError("complete_batch takes a list of texts, found one string: use complete")
-        request = Request(self.generation, **settings)
+        request = Request(self.generation, settings, call="complete")
         return self._replies([self._prompt_ids(prompt) for prompt in prompts], request)
 
     def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:

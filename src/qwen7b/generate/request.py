@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from qwen7b.checked import whole_number
 from qwen7b.errors import CheckpointError, SettingError
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 from qwen7b.weights import GenerationSettings
@@ -15,53 +17,78 @@ from qwen7b.weights import GenerationSettings
 DEFAULT_MAX_NEW_TOKENS = 512
 
 
-class Settings(TypedDict, total=False):
-    """Keywords of `Qwen.chat` and its kin; None or absent means the checkpoint's own."""
+class CompletionSettings(SamplingKeywords, total=False):
+    """Keywords of `Qwen.complete` and its kin; None or absent means the checkpoint's own."""
 
     sampling: Sampling | None
-    """Greedy() or Sample(...). A checkpoint without its own is sampled greedily."""
+    """Greedy() or Sample(...), instead of the keywords. A checkpoint without its own is sampled greedily."""
     max_new_tokens: int | None
     """512 where the checkpoint says nothing; never past the context."""
     stop: str | Sequence[str] | None
     """Strings that end the reply and are not part of it."""
-    history_token_limit: int | None
-    """Tokens that system prompt and past turns may have together; the oldest turns are dropped whole. Chat only."""
     logprobs: int | None
     """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
     ntk: NtkMode
     """When dynamic NTK chooses alpha anew: see `NtkMode`."""
 
 
+class Settings(CompletionSettings, total=False):
+    """Keywords of `Qwen.chat` and its kin."""
+
+    history_token_limit: int | None
+    """Tokens that system prompt and past turns may have together; the oldest turns are dropped whole."""
+
+
 class Request:
     """Settings completed and checked. Raises SettingError."""
 
-    def __init__(
-        self,
-        generation: GenerationSettings,
-        *,
-        sampling: Sampling | None = None,
-        max_new_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        history_token_limit: int | None = None,
-        logprobs: int | None = None,
-        ntk: NtkMode = "recompute",
-    ) -> None:
-        self.sampling = sampling if sampling is not None else default_sampling(generation)
-        self.max_new_tokens = _default(max_new_tokens, generation.max_new_tokens, DEFAULT_MAX_NEW_TOKENS)
+    def __init__(self, generation: GenerationSettings, settings: Settings | CompletionSettings, *, call: str) -> None:
+        _check_names(settings, call=call)
+        given: Settings = {**settings}
+        self.sampling = _sampling(generation, given)
+        self.max_new_tokens = _default(given.get("max_new_tokens"), generation.max_new_tokens, DEFAULT_MAX_NEW_TOKENS)
+        stop = given.get("stop")
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
         self.history_token_limit = _default(
-            history_token_limit, generation.history_token_limit, DEFAULT_HISTORY_TOKEN_LIMIT
+            given.get("history_token_limit"), generation.history_token_limit, DEFAULT_HISTORY_TOKEN_LIMIT
         )
-        self.logprobs = logprobs
-        self.ntk = ntk
+        self.logprobs = given.get("logprobs")
+        self.ntk: NtkMode = given.get("ntk") or "recompute"
         if not isinstance(self.sampling, (Greedy, Sample)):
             raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {self.sampling!r}")
         if not all(isinstance(string, str) and string for string in self.stop):
             raise SettingError(f"stop must be strings that are not empty, found {stop!r:.40}")
         whole_number("max_new_tokens", self.max_new_tokens, least=1)
         whole_number("history_token_limit", self.history_token_limit, least=0)
-        if logprobs is not None:
-            whole_number("logprobs", logprobs, least=0, most=100)
+        if self.logprobs is not None:
+            whole_number("logprobs", self.logprobs, least=0, most=100)
+
+
+def _check_names(settings: Mapping[str, object], *, call: str) -> None:
+    """Raise SettingError where a call is given what it does not know or has no use for."""
+    known = list((CompletionSettings if call == "complete" else Settings).__annotations__)
+    for name, value in settings.items():
+        if name in known:
+            continue
+        if name not in Settings.__annotations__:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
+        if value is not None:
+            raise SettingError(f"{name} is of no use to {call}, found {value!r:.40}: leave it out, or use chat")
+
+
+def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
+    keywords = cast(
+        SamplingKeywords,
+        {name: settings[name] for name in SamplingKeywords.__annotations__ if settings.get(name) is not None},  # type: ignore[literal-required]
+    )
+    sampling = settings.get("sampling")
+    if sampling is not None and keywords:
+        raise SettingError(
+            f"sampling={sampling!r:.40} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
+        )
+    return sampling if sampling is not None else lay_over(default_sampling(generation), **keywords)
 
 
 def default_sampling(generation: GenerationSettings) -> Sampling:

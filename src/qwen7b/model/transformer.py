@@ -51,6 +51,8 @@ class Transformer(nn.Module):
         self.head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
         if config.tied_head:
             self.head.weight = self.embedding.weight
+        self.weight_format: str | None = None
+        """What packed weights are packed as, as in "q8"; None for weights in the model's dtype."""
         self.cache_dtype: torch.dtype | None = None
         """What new caches hold: int8 (None) or float16 where weights are packed, else only the model's own dtype."""
 

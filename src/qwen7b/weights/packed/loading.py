@@ -46,14 +46,14 @@ def load_packed(
                 f"{checkpoint.path} is packed as {format.name} already: quantize the original checkpoint as {quantize}"
             )
         _require_memory(checkpoint.config, format)
-        return packed_model(config, checkpoint.packed.tensors)
+        return packed_model(config, checkpoint.packed.tensors, format=format)
     if quantize == AUTO:
         format = _choose(checkpoint.config)
     else:
         format = find_format(str(quantize), also=[AUTO])
         _require_memory(checkpoint.config, format)
     tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
-    return packed_model(config, tensors)
+    return packed_model(config, tensors, format=format)
 
 
 def _choose(config: ModelConfig) -> Format:

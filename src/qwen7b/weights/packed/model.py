@@ -77,9 +77,10 @@ def packed_matrix(name: str, tensors: Mapping[str, Tensor], *, num_rows: int, nu
     )
 
 
-def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
+def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor], *, format: Format) -> Transformer:
     """A model whose linear layers and embedding are packed; it shares the tensors' memory, and so does a tied head."""
     model = empty_model(config)
+    model.weight_format = format.name
     for name, module in list(model.named_modules()):
         home = "embedding" if name == "head" and config.tied_head else name
         if has_rows(name, config):

@@ -1,0 +1,65 @@
+"""Sampling by plain keywords, as in `temperature=0.7`: laid over how a checkpoint is sampled by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TypedDict, Unpack
+
+from qwen7b.errors import SettingError
+from qwen7b.generate.sampling import Greedy, Sample, Sampling
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """The fields of `Sample` by themselves; None or absent means the checkpoint's own."""
+
+    temperature: float | None
+    """0 means greedy."""
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    seed: int | None
+    logit_bias: Mapping[int, float] | None
+
+
+_OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+_OF_GREEDY = {"repetition_penalty", "logit_bias"}
+
+
+def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
+    """These keywords with the default's other settings.
+
+    Temperature 0 makes it greedy, and what only chance has use for makes a greedy default a `Sample`. Raises
+    SettingError where the two meet or a value is out of range.
+
+    >>> lay_over(Sample(temperature=0.7, top_p=0.8), top_p=0.5)
+    Sample(temperature=0.7, top_k=0, top_p=0.5, min_p=0.0, repetition_penalty=1.0, seed=None, logit_bias={})
+    >>> lay_over(Sample(top_p=0.8, repetition_penalty=1.1), temperature=0)
+    Greedy(repetition_penalty=1.1, logit_bias={})
+    """
+    given = {name: value for name, value in keywords.items() if value is not None}
+    settings = asdict(default) | given
+    if is_greedy(keywords):
+        if unused := left_to_chance(keywords):
+            names = ", ".join(unused)
+            raise SettingError(
+                f"temperature 0 leaves nothing to chance, so it cannot go with {names}: drop one or the other"
+            )
+    elif isinstance(default, Sample) or given.keys() - _OF_GREEDY:
+        return Sample(**settings)
+    return Greedy(**{name: value for name, value in settings.items() if name in _OF_GREEDY})
+
+
+def is_greedy(keywords: SamplingKeywords) -> bool:
+    temperature = keywords.get("temperature")
+    return temperature == 0 and not isinstance(temperature, bool)
+
+
+def left_to_chance(keywords: SamplingKeywords) -> list[str]:
+    """The keywords that mean nothing to a greedy choice; values that turn one off do no harm there."""
+    return [
+        name
+        for name, value in keywords.items()
+        if value is not None and name not in {*_OF_GREEDY, "temperature"} and value != _OFF.get(name)
+    ]
