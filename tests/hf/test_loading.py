@@ -202,6 +202,14 @@ def test_configs_that_no_qwen_has_are_refused(tmp_path: Path, wrong: dict[str, A
         AutoConfig.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("sense, model", [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
+def test_models_that_see_or_hear_are_refused_by_name(tmp_path: Path, sense: str, model: str) -> None:
+    config = {**tiny.V11_CONFIG, "architectures": ["QWenLMHeadModel"], sense: {"width": 1664}}
+    folder = tiny.write_folder(tmp_path, config, tiny.qwen_tensors())
+    with pytest.raises(UnsupportedError, match=model):
+        AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+
+
 def test_embeddings_can_grow_and_be_saved(tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_chat_checkpoint)
     before = logits(model)

@@ -376,6 +376,28 @@ def test_model_that_is_not_run(folder: Path, config: dict[str, Any], message: st
     assert message in refused(folder, UnsupportedError)
 
 
+@pytest.mark.parametrize(
+    "config, field",
+    [
+        ({**tiny.V11_CONFIG, "visual": {"layers": 48, "image_size": 448}}, "Qwen-VL.*'visual'"),
+        ({**tiny.V11_CONFIG, "audio": {"n_layer": 32, "n_mels": 80}}, "Qwen-Audio.*'audio'"),
+        ({**tiny.LLAMA_CONFIG, "mm_vision_tower": "openai/clip-vit-large-patch14"}, "Qwen-VL.*'mm_vision_tower'"),
+        ({**tiny.QWEN2_CONFIG, "vision_config": {"depth": 32}}, "Qwen-VL.*'vision_config'"),
+        ({**tiny.QWEN2_CONFIG, "audio_config": {"d_model": 1280}}, "Qwen-Audio.*'audio_config'"),
+    ],
+)
+def test_models_that_see_or_hear_are_refused_by_name(tmp_path: Path, config: dict[str, Any], field: str) -> None:
+    folder = tiny.write_folder(tmp_path, config, tiny.qwen_tensors())
+    with pytest.raises(UnsupportedError, match=field):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("part, model", [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
+def test_tensors_of_another_sense_name_the_model(tmp_path: Path, part: str, model: str) -> None:
+    tensors = {**tiny.qwen_tensors(), f"transformer.{part}.proj": torch.zeros(4, 4)}
+    assert model in refused(tiny.write_folder(tmp_path, tiny.V11_CONFIG, tensors), UnsupportedError)
+
+
 def test_config_that_is_no_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
     assert "not valid JSON" in refused(folder)

@@ -13,6 +13,7 @@ from qwen7b.weights.gptq import dequantized, folder_quantization
 from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, is_extra_bias, naming_of, place_of
 from qwen7b.weights.packed.folder import Packed, is_packed, open_packed, unpacked
 from qwen7b.weights.problems import Report, and_more, fail
+from qwen7b.weights.senses import refuse_other_senses
 from qwen7b.weights.settings import (
     GenerationSettings,
     folder_config,
@@ -92,6 +93,7 @@ def placed(
                 unknown.append(name)
         elif not _is_left_out(place, stored, config):
             result[name] = (place, stored)
+    refuse_other_senses({}, unknown, source=str(source))
     naming = naming_of(unknown)
     if naming and not naming_of(result):
         report(

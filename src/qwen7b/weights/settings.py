@@ -16,6 +16,7 @@ from qwen7b.json_file import read_json
 from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.weights import positions
 from qwen7b.weights.fields import Settings
+from qwen7b.weights.senses import refuse_other_senses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,7 @@ def folder_config(folder: Path) -> ModelConfig:
 
 def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
     """The ModelConfig that a config.json's fields describe."""
+    refuse_other_senses(fields, source=source)
     settings = Settings(fields, source=source)
     family = fields.get("model_type")
     try:
