@@ -18,6 +18,7 @@ LAYERS = [
     ("checked", "json_file", "memory"),
     ("rotary_scaling",),
     ("config", "gguf_header"),
+    ("gguf_parts",),
     ("long_context",),
     ("text",),
     ("kernels",),

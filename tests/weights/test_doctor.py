@@ -219,7 +219,10 @@ def test_index_that_names_other_tensors(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     weight_map = json.loads(index.read_text())["weight_map"]
     change_json(index, weight_map={**weight_map, "transformer.h.9.ln_1.weight": "model-00001-of-00002.safetensors"})
-    assert "lacks tensor 'transformer.h.9.ln_1.weight'" in only_error(folder)
+    found = diagnose(folder)
+    assert found.is_healthy and "lacks tensor 'transformer.h.9.ln_1.weight'" in warnings_of(found)[0]
+    change_tensors(folder, lambda tensors: tensors.pop("transformer.h.1.ln_1.weight", None))
+    assert "lacks tensors for layers.1.attention_norm.weight" in only_error(folder)
 
 
 def test_pickle_that_wants_to_run_code(tmp_path: Path) -> None:
@@ -363,7 +366,8 @@ def test_index_is_restored(tmp_path: Path, pickled: bool) -> None:
     whole = write(tmp_path / "whole", tiny.V11_CONFIG, tensors)
     folder = write(tmp_path / "model", tiny.V11_CONFIG, tensors, shards=3, pickled=pickled)
     next(folder.glob("*.index.json")).unlink()
-    assert "no index that says what they hold" in only_error(folder)
+    found = diagnose(folder)
+    assert found.is_healthy and "has no index that says what its shards hold" in warnings_of(found)[0]
     assert not mended(folder, tmp_path).findings
     assert same_logits(tmp_path / "mended", whole)
 

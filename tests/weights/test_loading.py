@@ -300,6 +300,7 @@ def test_pickle_with_a_flipped_byte_is_one_error_or_none(tmp_path: Path, positio
 
 
 def test_index_that_makes_no_sense(folder: Path) -> None:
+    (folder / "model-00002-of-00002.safetensors").unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "x" * 300}}))
     assert "lacks 1 of 1 shards" in refused(folder)

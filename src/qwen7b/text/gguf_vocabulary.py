@@ -24,9 +24,10 @@ NORMAL, _UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 
 def read_gguf_vocabulary(path: Path) -> Vocabulary:
     # Brings numpy, which the other formats do without.
-    from qwen7b.gguf_header import read_gguf_header
+    from qwen7b.gguf_parts import read_gguf_parts
 
-    metadata = read_gguf_header(path).metadata
+    path, header = read_gguf_parts(path)[0]
+    metadata = header.metadata
     model = metadata.get("tokenizer.ggml.model")
     if model is None:
         raise CheckpointError(f"{path} has no tokenizer: convert the model again, with its vocabulary")

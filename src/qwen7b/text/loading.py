@@ -42,7 +42,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
         return read_qwen_tiktoken(path, extra=extra)
     if extra is not None:
         raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         return read_gguf_vocabulary(path)
     if path.name == "vocab.json":
         return read_vocab_json(path)
@@ -57,6 +57,11 @@ def _file_in(folder: Path) -> Path:
     for name in _IN_FOLDERS:
         if (folder / name).exists():
             return folder / name
+    if any(file.suffix.lower() == ".gguf" for file in folder.iterdir()):
+        from qwen7b.gguf_parts import gguf_in  # brings numpy, which the other formats do without
+
+        if file := gguf_in(folder):
+            return file
     raise CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_IN_FOLDERS)}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, ModelNotFoundError
+from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.gguf_file import open_gguf
 from qwen7b.weights.gptq import dequantized, folder_quantization
 from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, is_extra_bias, naming_of, place_of
@@ -21,8 +22,8 @@ from qwen7b.weights.settings import (
     gguf_config,
     gguf_generation,
 )
-from qwen7b.weights.shards import open_shards
 from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.weight_files import open_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,7 @@ class Checkpoint:
     """An opened checkpoint."""
 
     path: Path
+    """The folder, or the GGUF file that says what the model is."""
     config: ModelConfig
     generation: GenerationSettings
     tensors: Mapping[str, tuple[Place, StoredTensor]]
@@ -41,10 +43,13 @@ class Checkpoint:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint folder of either Qwen generation, Qwen2 or Llama, packed or not, or a GGUF file of these.
 
-    Raises ModelNotFoundError where nothing is there, CheckpointError where it is damaged, incomplete or contradicts
-    itself, UnsupportedError where it is sound but of another kind.
+    A folder may hold one GGUF model; of one in several parts any part is given. Raises ModelNotFoundError where nothing
+    is there, CheckpointError where it is damaged, incomplete or contradicts itself, UnsupportedError where it is sound
+    but of another kind.
     """
     path = Path(path)
+    if path.is_dir():
+        path = gguf_instead(path) or path
     if path.is_dir() and is_packed(path):
         config, packed = open_packed(path)
         return Checkpoint(
@@ -58,11 +63,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         config = folder_config(path)
         names = QWEN if config.family == "qwen" else QWEN2
         quantization, generation = folder_quantization(path), folder_generation(path)
-        tensors = dequantized(open_shards(path), quantization)
-    elif path.is_file() and path.suffix in (".safetensors", ".bin", ".json"):
+        tensors = dequantized(open_weights(path), quantization)
+    elif path.is_file() and path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".json", ".tiktoken"):
         raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
     elif path.is_file():
-        metadata, tensors = open_gguf(path)
+        path, metadata, tensors = open_gguf(path)
         if "token_embd.weight" not in tensors:
             raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
         vocab_rows = tensors["token_embd.weight"].shape[0]

@@ -12,8 +12,9 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 from torch import Tensor
 
-from qwen7b.errors import UnsupportedError
-from qwen7b.gguf_header import GGUFTensorInfo, read_gguf_header
+from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.gguf_header import GGUFTensorInfo
+from qwen7b.gguf_parts import read_gguf_parts
 from qwen7b.weights.stored import StoredTensor, read_bytes
 
 
@@ -45,7 +46,15 @@ class GGUFTensor:
         return torch.from_numpy(values).reshape(-1, *self.shape[1:])
 
 
-def open_gguf(path: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
-    """Metadata and tensors by name of a GGUF file."""
-    header = read_gguf_header(path)
-    return header.metadata, {name: GGUFTensor(path, info) for name, info in header.tensors.items()}
+def open_gguf(path: Path) -> tuple[Path, dict[str, Any], dict[str, StoredTensor]]:
+    """First part, metadata and tensors by name of the model that a GGUF file is, or is a part of."""
+    parts = read_gguf_parts(path)
+    tensors: dict[str, StoredTensor] = {}
+    for part, header in parts:
+        if twice := tensors.keys() & header.tensors.keys():
+            raise CheckpointError(
+                f"{part} and an earlier part both have a tensor {min(twice)!r:.100}: take all parts from one source"
+            )
+        tensors |= {name: GGUFTensor(part, info) for name, info in header.tensors.items()}
+    first, header = parts[0]
+    return first, header.metadata, tensors

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from gguf import GGMLQuantizationType
 
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.gguf_parts import part_files
 from qwen7b.weights.checkpoint import open_checkpoint
 from qwen7b.weights.config_json import config_fields
 from qwen7b.weights.conversion.blocks import dealt_out
@@ -94,7 +95,7 @@ def _check_target(target: Path, *, to: Format) -> None:
 def _job(plan: Plan, *, to: Format, type: GGMLQuantizationType | None) -> dict[str, Any]:
     """What an interrupted conversion must have in common with one that continues it."""
     path = plan.source.path
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = sorted(path.iterdir()) if path.is_dir() else part_files(path)
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     headers = hashlib.sha256(b"".join(file.header for file in plan.weight_files)).hexdigest()
     return {

@@ -46,8 +46,8 @@ class Diagnosis:
     def warn(self, problem: str, *, repair: Repair | None = None) -> None:
         self.findings.append(Finding(severity="warning", message=problem, repair=repair))
 
-    def attempt(self, read: Callable[[], Result]) -> Result | None:
-        """What `read` returns, or None after noting its error; its warnings are noted too."""
+    def attempt(self, read: Callable[[], Result], *, repair: Repair | None = None) -> Result | None:
+        """What `read` returns, or None after noting its error; its warnings are noted too, with their repair."""
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -58,7 +58,7 @@ class Diagnosis:
             self.error(CheckpointError(f"{error.filename or self.path} cannot be read: {error.strerror or error}"))
         finally:
             for warning in caught:
-                self.warn(str(warning.message))
+                self.warn(str(warning.message), repair=repair)
         return None
 
     def as_document(self) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from qwen7b.weights.settings import (
     config_of,
     folder_generation,
 )
-from qwen7b.weights.shards import open_shards
 from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.weight_files import open_weights
 
 _LEFTOVERS = (".part", ".partial", ".incomplete", ".aria2", ".crdownload", ".downloading")
 _QWEN_ROWS = (151851, 151936, 152064)
@@ -81,19 +81,11 @@ def _diagnose_packed(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None
 def _open_tensors(path: Path, quantization: GPTQ | None, diagnosis: Diagnosis) -> tuple[dict[str, StoredTensor], bool]:
     """The tensors that can be had, and whether that is all of them."""
     problems: list[Qwen7bError] = []
-    try:
-        tensors = open_shards(path, report=problems.append)
-    except Qwen7bError as error:
-        problems.append(error)
-        tensors = {}
-    if problems:
-        weight_map, repair = repairs.scanned_index(path)
-        for problem in problems:
-            diagnosis.error(problem, repair=repair)
-        tensors = tensors if repair is None else weight_map
-    unpacked = diagnosis.attempt(lambda: dequantized(tensors, quantization))
-    is_whole = unpacked is not None and (not problems or repair is not None)
-    return unpacked if unpacked is not None else {}, is_whole
+    tensors = diagnosis.attempt(lambda: open_weights(path, report=problems.append), repair=repairs.index_repair(path))
+    for problem in problems:
+        diagnosis.error(problem)
+    unpacked = diagnosis.attempt(lambda: dequantized(tensors or {}, quantization))
+    return unpacked or {}, bool(unpacked) and not problems
 
 
 def _fit(

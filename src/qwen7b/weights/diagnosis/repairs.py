@@ -11,8 +11,8 @@ from typing import Any
 from qwen7b.errors import Qwen7bError
 from qwen7b.json_file import read_json
 from qwen7b.weights.diagnosis.findings import Repair
-from qwen7b.weights.shards import numbered_shards, open_weight_file
-from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.weight_files import numbered_shards
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 _CODE_SUFFIXES = (".py", ".cpp", ".cu", ".cuh")
@@ -39,31 +39,25 @@ def write_stop_ids(stop_ids: Sequence[int], folder: Path) -> str:
     return f"completed eos_token_id in generation_config.json to {', '.join(map(str, stop_ids))}"
 
 
-def scanned_index(folder: Path) -> tuple[dict[str, StoredTensor], Repair | None]:
-    """The tensors of all numbered shards, and the repair that writes their index.
-
-    None instead of the repair where a shard is missing or damaged.
-    """
+def index_repair(folder: Path) -> Repair | None:
+    """The repair that writes the index of numbered shards; None where one is there, or not all shards are sound."""
     shards = numbered_shards(folder)
-    tensors: dict[str, StoredTensor] = {}
+    if not shards or any(folder.glob("*.index.json")):
+        return None
     weight_map: dict[str, str] = {}
-    if not shards or len(shards) != int(shards[0].stem.rpartition("-")[2]):
-        return {}, None
     for shard in shards:
         try:
-            found = open_weight_file(shard)
+            weight_map |= dict.fromkeys(open_weight_file(shard), shard.name)
         except Qwen7bError:
-            return {}, None
-        tensors |= found
-        weight_map |= dict.fromkeys(found, shard.name)
-    stem = shards[0].name.rsplit("-", 3)[0]
+            return None
+    whole = "model.safetensors" if shards[0].suffix == ".safetensors" else "pytorch_model.bin"
 
     def write_index(folder: Path) -> str:
-        index = folder / f"{stem}{shards[0].suffix}.index.json"
+        index = folder / f"{whole}.index.json"
         write_json(index, {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))})
         return f"wrote {index.name} from {len(shards)} shards"
 
-    return tensors, write_index
+    return write_index
 
 
 def copy_tokenizer(source: Path, folder: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError, ResourceError
+from qwen7b.gguf_parts import part_files
 from qwen7b.quant.formats import Format
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.environment import cache_folder
@@ -19,7 +20,7 @@ from qwen7b.weights.packed.model import packed_layout
 from qwen7b.weights.progress import say
 from qwen7b.weights.storage import check_disk_space, only_one_process, storage_errors
 
-_WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".json"}
+_WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json"}
 
 
 def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
@@ -75,6 +76,9 @@ def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> d
 
 def identity(path: Path) -> str:
     """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _WEIGHTS_AND_SETTINGS)
+    if path.is_file():
+        files = part_files(path)
+    else:
+        files = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS_AND_SETTINGS)
     stats = [(file.name, file.stat()) for file in files]
     return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])

@@ -1,0 +1,82 @@
+"""Folders that are no checkpoint themselves: what they are, and what to give instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.gguf_parts import gguf_in
+from qwen7b.json_file import read_json
+from qwen7b.weights.weight_files import has_weights
+
+_DEPTH = 4
+"""Folders below which checkpoints are looked for: the hub's cache has them three below its own."""
+_MOST_FOLDERS = 2000
+_MOST_NAMED = 5
+
+
+def gguf_instead(folder: Path) -> Path | None:
+    """The GGUF file that a folder is to be read by; None where it is a checkpoint folder itself.
+
+    Raises CheckpointError or UnsupportedError, with the path or the command that works, where it is neither.
+    """
+    if has_weights(folder):
+        return None
+    if file := gguf_in(folder):
+        return file
+    if (folder / "adapter_config.json").exists():
+        raise _adapter(folder)
+    if not (folder / "config.json").exists() and (error := _elsewhere(folder)):
+        raise error
+    return None
+
+
+def _adapter(folder: Path) -> Qwen7bError:
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    return UnsupportedError(
+        f"{folder} is an adapter for {base!r:.200}, not a whole model: 'qwen7b doctor {folder}' says whether it is "
+        "sound and how to use it with its base"
+    )
+
+
+def _elsewhere(folder: Path) -> Qwen7bError | None:
+    found = list(_checkpoints_below(folder))
+    repository = _cached_repository(folder)
+    if repository:
+        own = [path for path in found if path.parent.name == "snapshots"]
+        where = f", or one of its revisions: {_named(own)}" if own else ", which fetches what is missing"
+        return CheckpointError(f"{folder} is where the hub's cache keeps {repository}: give the id {repository}{where}")
+    if not found:
+        return None
+    what = "a checkpoint" if len(found) == 1 else f"{len(found)} checkpoints"
+    return CheckpointError(f"{folder} is no checkpoint itself but holds {what}: give {_named(found)}")
+
+
+def _named(paths: list[Path]) -> str:
+    more = f" … ({len(paths) - _MOST_NAMED} more)" if len(paths) > _MOST_NAMED else ""
+    return ", ".join(map(str, paths[:_MOST_NAMED])) + more
+
+
+def _cached_repository(folder: Path) -> str | None:
+    """The hub id whose place in the Hugging Face cache this is, or is within."""
+    for place in (folder, folder.parent):
+        kind, *names = place.name.split("--")
+        if kind == "models" and names and (place / "snapshots").is_dir():
+            return "/".join(names)
+    return None
+
+
+def _checkpoints_below(folder: Path) -> Iterator[Path]:
+    """The checkpoint folders and GGUF files below a folder, in the order of their paths."""
+    for place, subfolders, files in islice(os.walk(folder), _MOST_FOLDERS):
+        path = Path(place)
+        subfolders.sort()
+        if len(path.relative_to(folder).parts) >= _DEPTH:
+            subfolders.clear()
+        if "config.json" in files and has_weights(path):
+            yield path
+        else:
+            yield from (path / name for name in sorted(files) if name.lower().endswith(".gguf") and path != folder)
