@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import tiny
+from qwen7b import kernels
 
 # On tiny models a second thread only waits, and on a busy machine it waits long.
 torch.set_num_threads(1)
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+# Where there is no library its one warning is due here, before warnings become errors; the tests' own processes need
+# not repeat it in what they print.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    if kernels.instruction_set() is None:
+        os.environ.setdefault("QWEN7B_KERNELS", "none")
 
 
 @pytest.fixture(autouse=True)

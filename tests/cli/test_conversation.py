@@ -151,6 +151,14 @@ def test_what_is_saved_can_be_loaded(talk: Talk, tmp_path: Path) -> None:
     assert "2 messages loaded" in screen
 
 
+def test_two_terminals_that_save_do_not_share_a_file(talk: Talk, tmp_path: Path) -> None:
+    theirs = tmp_path / "talk.json.part"
+    theirs.write_text("half of another terminal's")
+    talk("Hi", ENTER, f"/save {tmp_path / 'talk.json'}", ENTER)
+    assert theirs.read_text() == "half of another terminal's"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "talk.json", theirs]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

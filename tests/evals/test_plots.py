@@ -88,6 +88,22 @@ def test_a_plot_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         plot_perplexity(perplexities(), tmp_path / "plot.png")
 
 
+@pytest.mark.parametrize("before", [None, b"an older picture"])
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, before: bytes | None) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra eval")
+    resource = pytest.importorskip("resource", reason="needs limits of the system")
+    target, limits = tmp_path / "plot.png", resource.getrlimit(resource.RLIMIT_FSIZE)
+    if before is not None:
+        target.write_bytes(before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(SettingError, match="plot.png cannot be written"):
+            plot_perplexity(perplexities(), target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
 def test_the_legend_hides_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure_module = pytest.importorskip("matplotlib.figure", reason="plots need the extra eval")
     figures, save = [], figure_module.Figure.savefig

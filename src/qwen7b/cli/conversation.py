@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from qwen7b.cli.prompts import without_surrogates
 from qwen7b.cli.replies import follow
 from qwen7b.cli.terminal import unquoted
 from qwen7b.errors import PromptError, Qwen7bError, SettingError
+from qwen7b.whole_file import write_text_whole
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -109,13 +109,9 @@ class Conversation:
 
     def save(self, argument: str) -> None:
         path = _path(argument, command="/save")
-        partial = path.with_name(path.name + ".part")
         try:
-            partial.write_text(json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            partial.replace(path)  # so that what was there stays whole until the new file is
+            write_text_whole(path, json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n")
         except (OSError, ValueError) as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             reason = error.strerror if isinstance(error, OSError) else error
             raise SettingError(f"{path} cannot be written ({reason}): choose another place") from error
         self.note(f"{len(self.messages)} messages saved to {path}.")

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, get_type_hints
 
 from qwen7b.errors import SettingError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
-_BEGINNING = '{"task": '
+_BEGINNING = b'{"task": '
 
 
 class Journal:
     """What is known of tasks; a task is told from others by all that its result depends on.
 
-    The file is made with the first result; without a path nothing is kept. A last line that a full disk or a lost
-    process left unfinished is dropped. Raises SettingError for a file that cannot be written, or that is not a journal.
+    The file is made with the first result; without a path nothing is kept. Several processes may add to one file, whose
+    lines may end as on any system. A last line that a full disk or a lost process left unfinished is dropped. Raises
+    SettingError for a file that cannot be written, or that is not a journal.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -34,21 +42,19 @@ class Journal:
         if there and not path.is_file():
             raise SettingError(f"results cannot be kept in {path}: it is no regular file")
         try:
-            text = path.read_text("utf-8") if there else ""
-            lines = text.splitlines(keepends=True)
-            if lines and not lines[-1].endswith("\n") and lines[-1].startswith(_BEGINNING[: len(lines[-1])]):
-                os.truncate(path, len(text.encode()) - len(lines.pop().encode()))
-        except (OSError, UnicodeDecodeError) as error:
+            if there:
+                with _held(path) as file:
+                    _end_last_line(file)
+            data = path.read_bytes() if there else b""
+        except OSError as error:
             raise SettingError(f"results cannot be kept in {path}: {error}") from error
         if not os.access(path if there else path.parent, os.W_OK):
             raise SettingError(f"results cannot be kept in {path}: {'it' if there else path.parent} cannot be written")
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(data.removeprefix(BOM_UTF8).splitlines(), start=1):
             try:
-                entry = json.loads(line, parse_constant=_refuse_constant)
-                if entry.keys() != {"task", "result"} or not line.endswith("\n"):
-                    raise ValueError(line)
+                entry = _entry(line)
                 self._results[_name(entry["task"])] = number, dict(entry["result"])
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError):
                 raise self._no_result(number) from None
 
     def find(self, task: Mapping[str, Any], kind: type[T]) -> T | None:
@@ -65,8 +71,10 @@ class Journal:
         fields = asdict(result)
         if self._path is not None:
             try:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"task": task, "result": fields}) + "\n")
+                self._path.touch()
+                with _held(self._path) as file:
+                    _end_last_line(file)  # another process may have been lost meanwhile
+                    file.write(json.dumps({"task": task, "result": fields}).encode() + b"\n")
             except OSError as error:
                 raise SettingError(f"results cannot be kept in {self._path}: {error}") from error
         self._results[_name(task)] = 0, fields
@@ -76,6 +84,40 @@ class Journal:
             f"line {number} of {self._path} is cut short or no result of qwen7b: delete that line, or keep results in "
             "another file"
         )
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO]:
+    """The file to read and append to, where the system can with no other process at it."""
+    with path.open("ab+") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        yield file
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Give a last line its end, or drop it if it is the beginning of a result."""
+    file.seek(0)
+    data = file.read()
+    lines = data.splitlines(keepends=True)
+    if not lines or lines[-1].endswith((b"\n", b"\r")):
+        return
+    last = lines[-1].removeprefix(BOM_UTF8)
+    try:
+        _entry(last)
+    except (ValueError, TypeError):
+        if last.startswith(_BEGINNING[: len(last)]):
+            file.truncate(len(data) - len(lines[-1]))
+    else:
+        file.write(b"\n")
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """The task and result of a line. Raises ValueError or TypeError for any other line."""
+    entry = json.loads(line.decode(), parse_constant=_refuse_constant)
+    if not isinstance(entry, dict) or entry.keys() != {"task", "result"}:
+        raise ValueError(line)
+    return entry
 
 
 def _refuse_constant(name: str) -> NoReturn:

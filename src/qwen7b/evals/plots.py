@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen7b.errors import MissingExtraError, SettingError
 from qwen7b.evals.perplexity import Perplexity
+from qwen7b.whole_file import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,11 +123,13 @@ def _panels(count: int, *, size: tuple[float, float]) -> tuple[Figure, list[Axes
 def _save(figure: Figure, target: Path) -> None:
     import matplotlib
 
-    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[target.suffix.lower()]
+    kind = target.suffix.lower()
+    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
     with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
         warnings.filterwarnings("ignore", message="Glyph")  # a file's name may have letters that the font has not
         try:
-            figure.savefig(target, dpi=150, metadata=metadata)
+            with written_whole(target) as partial:
+                figure.savefig(partial, format=kind.removeprefix("."), dpi=150, metadata=metadata)
         except OSError as error:
             raise SettingError(f"the plot {target} cannot be written: {error.strerror or error}") from error
 

@@ -15,6 +15,7 @@ from qwen7b.errors import SettingError
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, ControlNames, complete_settings, find_vocabulary
 from qwen7b.text import load_tokenizer
+from qwen7b.whole_file import written_whole
 
 
 class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
@@ -116,11 +117,12 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         ranked = vocabulary.ids == vocabulary.ranks
         name = self.vocab_files_names["vocab_file" if ranked else "tokenizer_file"]
         path = Path(save_directory, f"{filename_prefix}-{name}" if filename_prefix else name)
-        if ranked:
-            lines = (b"%s %d\n" % (b64encode(token), token_id) for token, token_id in vocabulary.ids.items())
-            path.write_bytes(b"".join(lines))
-        else:
-            build_backend(vocabulary).save(str(path))
+        with written_whole(path) as partial:
+            if ranked:
+                lines = (b"%s %d\n" % (b64encode(token), token_id) for token, token_id in vocabulary.ids.items())
+                partial.write_bytes(b"".join(lines))
+            else:
+                build_backend(vocabulary).save(str(partial))
         return (str(path),)
 
     def _add_tokens(self, new_tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qwen7b.errors import ResourceError
 from qwen7b.weights.progress import say
+from qwen7b.whole_file import write_text_whole
 
 
 def sha256_of(path: Path) -> str:
@@ -42,7 +43,7 @@ def is_whole(path: Path, *, size: int, sha256: str) -> bool:
     if sha256_of(path) != sha256:
         return False
     with suppress(OSError):  # a cache that is only read needs no marker
-        marker.write_text(stamp, encoding="utf-8")
+        write_text_whole(marker, stamp)
     return True
 
 
@@ -51,7 +52,7 @@ def put_in_place(partial: Path, path: Path, *, sha256: str) -> None:
     with partial.open("rb+") as file:
         os.fsync(file.fileno())  # or a power cut could leave the name with nothing behind it
     os.replace(partial, path)
-    _marker(path).write_text(_stamp(path, sha256), encoding="utf-8")
+    write_text_whole(_marker(path), _stamp(path, sha256))
 
 
 def set_aside(path: Path) -> None:

@@ -24,8 +24,9 @@ from qwen7b.weights.conversion.encoding import encode
 from qwen7b.weights.conversion.layout import TargetFile, TargetTensor
 from qwen7b.weights.progress import megabytes, say
 from qwen7b.weights.storage import size_of
+from qwen7b.whole_file import PART_SUFFIX, write_text_whole
 
-_OWN_NAMES = {".lock", "files", "progress.json", "progress.new"}
+_OWN_NAMES = {".lock", "files", "progress.json"}
 _MARK_BYTES = 256_000_000  # written between two entries in progress.json
 
 
@@ -46,8 +47,7 @@ class Workplace:
     @contextmanager
     def held(self, job: Mapping[str, Any]) -> Iterator[None]:
         """Continue what is there, if it is the same job (anything that JSON can hold), or begin anew."""
-        is_own = not self.folder.exists() or (self.folder.is_dir() and _OWN_NAMES.issuperset(os.listdir(self.folder)))
-        if not is_own:
+        if self.folder.exists() and not (self.folder.is_dir() and all(map(_is_own, os.listdir(self.folder)))):
             raise SettingError(f"{self.folder} is in the way and none of qwen7b's: rename it or choose another target")
         with self.disk_errors():
             self.files.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,7 @@ class Workplace:
         self._save()
 
     def _save(self) -> None:
-        fresh = self._progress_path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._progress), "utf-8")
-        os.replace(fresh, self._progress_path)
+        write_text_whole(self._progress_path, json.dumps(self._progress))
 
     def check_room(self, files: list[TargetFile]) -> None:
         """Raise ResourceError unless what is left to write fits the disk."""
@@ -161,6 +159,10 @@ class Workplace:
                     f"the disk that holds {self.target} is full: make room and run the same command again{continued}"
                 ) from error
             raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN_NAMES or name.endswith(PART_SUFFIX)
 
 
 def _stretches(file: TargetFile) -> Iterator[tuple[int, Iterator[bytes]]]:

@@ -1,0 +1,105 @@
+"""Results stay whatever happens to the file: other line endings, a torn last line, several writers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from qwen7b.errors import SettingError
+from qwen7b.evals.journal import Journal
+
+
+@dataclass(frozen=True)
+class Count:
+    count: int
+
+
+def tasks(count: int) -> list[dict[str, int]]:
+    return [{"number": number} for number in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal of three results."""
+    journal = Journal(tmp_path / "kept.jsonl")
+    for number, task in enumerate(tasks(3)):
+        journal.add(task, Count(number))
+    return tmp_path / "kept.jsonl"
+
+
+def found(path: Path) -> list[Count | None]:
+    return [Journal(path).find(task, Count) for task in tasks(5)]
+
+
+WHOLE = [Count(0), Count(1), Count(2)]
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("torn", range(-1, 30))
+def test_a_torn_last_line_loses_only_itself(path: Path, ending: bytes, bom: bytes, torn: int) -> None:
+    content = bom + path.read_bytes().replace(b"\n", ending)
+    line = json.dumps({"task": {"number": 3}, "result": {"count": 3}}).encode()
+    path.write_bytes(content + line[:torn] if torn >= 0 else content[: -len(ending)])
+    assert found(path) == [*WHOLE, None, None]
+    Journal(path).add({"number": 4}, Count(4))
+    assert found(path) == [*WHOLE, None, Count(4)]
+    assert path.read_bytes().startswith(content.rstrip(b"\r\n"))
+
+
+def test_a_whole_last_line_without_its_end_is_kept(path: Path) -> None:
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    Journal(path).add({"number": 3}, Count(3))
+    assert found(path) == [*WHOLE, Count(3), None]
+
+
+def test_a_line_torn_by_another_process_meanwhile(path: Path) -> None:
+    journal, whole = Journal(path), path.read_bytes()
+    path.write_bytes(whole + b'{"task": {"number": 3}, "res')
+    journal.add({"number": 4}, Count(4))
+    assert found(path) == [*WHOLE, None, Count(4)]
+
+
+def test_a_full_disk_leaves_a_line_that_the_next_run_drops(path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="needs limits of the system")
+    journal, before = Journal(path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        with pytest.raises(SettingError, match="results cannot be kept in"):
+            journal.add({"number": 3}, Count(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert found(path) == [*WHOLE, None, None]
+    journal.add({"number": 4}, Count(4))
+    assert found(path) == [*WHOLE, None, Count(4)]
+
+
+def test_processes_that_write_at_the_same_time(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    program = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
+from test_journal import Count
+from qwen7b.evals.journal import Journal
+for number in range(100):  # long lines, and a file that is opened anew each time
+    Journal(Path(sys.argv[1])).add({"writer": sys.argv[2], "number": number, "long": "x" * 5000}, Count(number))
+"""
+
+    def write(writer: int) -> str:
+        command = [sys.executable, "-c", program, str(path), str(writer), str(Path(__file__).parent)]
+        return run(command, capture_output=True, text=True, timeout=100).stderr
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(write, range(3))) == [""] * 3
+    journal = Journal(path)
+    for writer in range(3):
+        for number in range(100):
+            task = {"writer": str(writer), "number": number, "long": "x" * 5000}
+            assert journal.find(task, Count) == Count(number)
