@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import ENOSPC
+from errno import ENOSPC, EPIPE
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +22,7 @@ from qwen7b.cli.evaluate import evaluate
 from qwen7b.cli.models import models, pull
 from qwen7b.cli.perplexity import perplexity
 from qwen7b.cli.quantize import quantize
+from qwen7b.cli.streams import LostOutputError, open_standard_streams
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.errors import Qwen7bError
 
@@ -40,7 +40,7 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _one_line_errors():
             result = super().invoke(ctx)
-            sys.stdout.flush()  # while typer still watches over it: a reader that has gone is no error
+            sys.stdout.flush()  # where a failure is still told
             return result
 
 
@@ -57,6 +57,10 @@ def _one_line_errors() -> Iterator[None]:
             typer.echo(f"error: {_one_line(error)}: see {usage} --help", err=True)
             raise typer.Exit(1) from error
         raise
+    except LostOutputError as error:
+        if error.errno != EPIPE:  # a reader that has gone needs no telling
+            typer.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
     except OSError as error:
         if error.errno != ENOSPC:
             raise
@@ -83,7 +87,8 @@ app = typer.Typer(
     # Plain help takes a third of the time of a coloured one, and plain tracebacks show no prompts.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # `color` keeps typer from taking escape sequences out of what is piped: those of a file are the file's.
+    context_settings={"help_option_names": ["-h", "--help"], "color": True},
 )
 for verb in (chat, complete, pull, models, tokenize, convert, quantize, doctor, perplexity, bench):
     app.command()(verb)
@@ -107,11 +112,6 @@ def qwen7b(
 
 def main() -> None:
     """Entry point of the command."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(encoding="utf-8", errors="surrogateescape")  # whatever the locale
+    open_standard_streams()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()

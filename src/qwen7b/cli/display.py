@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 from markdown_it import MarkdownIt
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import CodeBlock, Heading, Markdown
 from rich.segment import Segment, SegmentLines
 from rich.syntax import Syntax
 
+from qwen7b.cli.visible import unfiltered, visible
+
 REDRAWS_PER_SECOND = 12
-# A model may write escape sequences; a terminal must show them, not obey them.
-VISIBLE_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421, 0x0D: None}
 # Tags stay visible text: a chat model that writes <div> means to show it.
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
@@ -32,9 +32,21 @@ def reply_display() -> Display:
     return MarkdownDisplay(chat_console()) if sys.stdout.isatty() else PlainDisplay()
 
 
+class VisibleConsole(Console):
+    """A console that prints text as it is, made visible: no markup, no emoji codes, no colouring of numbers."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False, **settings})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """All that is printed comes through here, as text or as the console's own control sequences."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def chat_console() -> Console:
-    """A console that prints text as it is: no markup, no emoji codes, no colouring of numbers."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """A console on standard output."""
+    return VisibleConsole(file=unfiltered(sys.stdout))
 
 
 class PlainDisplay:
@@ -45,7 +57,7 @@ class PlainDisplay:
 
     def push(self, text: str) -> None:
         if text:
-            sys.stdout.write(text.translate(VISIBLE_CONTROLS) if sys.stdout.isatty() else text)
+            sys.stdout.write(text)
             sys.stdout.flush()
             self._last = text[-1]
 
@@ -66,7 +78,7 @@ class MarkdownDisplay:
         self._live.start(refresh=True)
 
     def push(self, text: str) -> None:
-        self._unfinished += text.translate(VISIBLE_CONTROLS)
+        self._unfinished += visible(text)
         start = self._clock()
         if start < self._next_redraw:
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.prompts import read_standard_input
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _explain(*, as_json: bool) -> None:
 
     if sys.stdin.isatty():
         raise SettingError("there is nothing to look at: give a path, or pipe a traceback in")
-    explanation = explain_traceback(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    explanation = explain_traceback(read_standard_input().decode("utf-8", "replace"))
     if as_json:
         causes = [
             {"name": known.name, "cause": known.cause, "remedy": known.remedy, "source": known.source}

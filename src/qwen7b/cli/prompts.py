@@ -20,10 +20,10 @@ def read_text(argument: str | None) -> str:
     if argument is not None:
         # What of an argument is not UTF-8 reaches Python as lone surrogates; this brings the bytes back.
         data, origin = argument.encode("utf-8", "surrogateescape"), "the argument"
-    elif sys.stdin is None or sys.stdin.isatty():
+    elif sys.stdin.isatty():
         raise PromptError("there is no text: give it as an argument or on standard input")
     else:
-        data, origin = sys.stdin.buffer.read(), "standard input"
+        data, origin = read_standard_input(), "standard input"
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -31,6 +31,14 @@ def read_text(argument: str | None) -> str:
             f"{origin} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}; "
             "convert it first, for example with iconv -f GB18030 -t UTF-8"
         ) from error
+
+
+def read_standard_input() -> bytes:
+    """All of standard input. Raises PromptError where it is closed, open for writing only, or fails."""
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise PromptError(f"standard input cannot be read ({error.strerror}): give the text as an argument") from error
 
 
 def without_surrogates(text: str) -> str:

@@ -12,8 +12,10 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.output import Output
 
+from qwen7b.cli.visible import SHOWN
 from qwen7b.weights.environment import cache_folder
 
 QUOTES = '"""'
@@ -27,6 +29,8 @@ def open_session(
     output: Output | None = None,
 ) -> PromptSession[str]:
     """Enter sends; Alt-Enter, a backslash before Enter, or an open triple quote begin another line."""
+    # What is typed or pasted is shown as what is printed; the library does so for control characters only.
+    Char.display_mappings.update({chr(code): shown for code, shown in SHOWN.items() if shown and code > 0xFF})
     keys = KeyBindings()
 
     @keys.add("enter")

@@ -1,0 +1,67 @@
+"""Text on its way to a terminal: what would steer the terminal or turn text around is shown instead of obeyed.
+
+Names, files and replies are other people's text. An escape sequence in one could hide a line, write a second one over
+it, or fill the clipboard; a bidirectional override shows characters in another order than they have.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+_PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
+_BIDIRECTIONAL = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # embeddings, overrides and isolates
+# Bytes that are no UTF-8 travel as surrogates; among them could be the 8-bit controls.
+_BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
+_SURROGATES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)} | _BYTES
+
+SHOWN: dict[int, str | None] = {
+    **_SURROGATES,
+    **_PICTURES,
+    0x0D: None,
+    **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+    **{code: f"\\u{code:04x}" for code in _BIDIRECTIONAL},
+}
+"""For `str.translate`: what stands for each character that a terminal must not get; newlines and tabs stay."""
+
+_UP = "\x1b[A"
+
+
+def visible(text: str) -> str:
+    """The text with every control character in a form that can be seen.
+
+    >>> visible("a\\x1b[31mb\\x9b1m\\u202ec\\r\\n")
+    'a␛[31mb\\\\x9b1m\\\\u202ec\\n'
+    """
+    return text.translate(SHOWN)
+
+
+class VisibleStream:
+    """A terminal's stream that shows control characters instead of passing them on, whoever writes.
+
+    What draws for itself (rich, prompt_toolkit) writes to `unfiltered`, and makes its text visible before.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unfiltered = stream
+        self._wrapped = stream  # tqdm's name for it, by which it knows that a bar and a line share the terminal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unfiltered, name)
+
+    def write(self, text: str) -> int:
+        # Progress bars return to the start of their line, and move by lines and nothing else.
+        if text.startswith("\r"):
+            self.unfiltered.write("\r" + visible(text[1:]))
+        else:
+            self.unfiltered.write(text if not text.replace(_UP, "") else visible(text))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """The stream for those that draw for themselves."""
+    raw: TextIO = getattr(stream, "unfiltered", stream)
+    return raw
