@@ -10,6 +10,9 @@ Importing this package is cheap: a name's module, and torch with it, is imported
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -64,10 +67,27 @@ _HOMES = {
 }
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """What is made meanwhile stays: to look for garbage in it, again and again, takes a fifth of torch's import."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # else a caller has frozen objects, which would thaw with ours
+            gc.freeze()
+            gc.unfreeze()  # all are old now, and the next collection of young ones is short
+        gc.enable()
+
+
 def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
-            globals()[name] = value = getattr(import_module(home), name)
+            with _collector_paused():
+                globals()[name] = value = getattr(import_module(home), name)
             return value
     raise AttributeError(f"module 'qwen7b' has no attribute {name!r}")
 

@@ -24,6 +24,7 @@ _LENGTH = struct.Struct("<Q")
 
 _MAX_DIMENSIONS = 4
 _MAX_ARRAY_DEPTH = 4
+_VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
 # Real headers stay below 20 MB: the bound keeps a hostile one from filling the memory with Python objects.
 _MAX_HEADER_BYTES = 1 << 27
 
@@ -48,8 +49,10 @@ class GGUFHeader:
     tensors: dict[str, GGUFTensorInfo]
 
 
-def read_gguf_header(path: str | Path) -> GGUFHeader:
+def read_gguf_header(path: str | Path, *, vocabulary: bool = True) -> GGUFHeader:
     """Read the header of a little-endian GGUF file of version 2 or 3.
+
+    Without `vocabulary`, its tokens and merges, which make up nearly all of a header, are passed over.
 
     Raises CheckpointError for a damaged or truncated file, UnsupportedError for another byte order, version or
     tensor type.
@@ -61,7 +64,7 @@ def read_gguf_header(path: str | Path) -> GGUFHeader:
             if magic != b"GGUF":
                 raise CheckpointError(f"{path} is not a GGUF file: it begins with {magic!r}, not b'GGUF'")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _HeaderReader(path, data).read()
+                return _HeaderReader(path, data, passed_over=() if vocabulary else _VOCABULARY).read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -69,8 +72,9 @@ def read_gguf_header(path: str | Path) -> GGUFHeader:
 class _HeaderReader:
     """A position in the mapped file; every read moves it on and checks that the bytes are there."""
 
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
+    def __init__(self, path: Path, data: mmap.mmap, *, passed_over: tuple[str, ...] = ()) -> None:
         self.path = path
+        self.passed_over = passed_over
         self.data = data
         self.position = len(b"GGUF")
         self.end = min(len(data), _MAX_HEADER_BYTES)
@@ -91,7 +95,11 @@ class _HeaderReader:
             [key] = self.read_strings(1)
             if key in metadata:
                 self.fail(f"it says {key!r} twice")
-            metadata[key] = self.read_values(self.read_number("I"), 1)[0]
+            type_id = self.read_number("I")
+            if key in self.passed_over and type_id == _ARRAY:
+                self.pass_over_array()
+            else:
+                metadata[key] = self.read_values(type_id, 1)[0]
         return metadata
 
     def read_tensors(self, num_tensors: int, alignment: int) -> dict[str, GGUFTensorInfo]:
@@ -144,6 +152,20 @@ class _HeaderReader:
         if depth == _MAX_ARRAY_DEPTH:
             self.fail(f"byte {self.position} opens arrays within arrays more than {depth} deep")
         return [self.read_values(self.read_number("I"), self.read_number("Q"), depth + 1) for _ in range(count)]
+
+    def pass_over_array(self) -> None:
+        type_id, count = self.read_number("I"), self.read_number("Q")
+        if type_id != _STRING:
+            self.read_values(type_id, count, 1)
+            return
+        data, position, last = self.data, self.position, self.end - _LENGTH.size
+        for _ in range(count):
+            if position > last:
+                self.fail_truncated(position - self.position)
+            position += _LENGTH.size + _LENGTH.unpack_from(data, position)[0]
+        if position > self.end:
+            self.fail_truncated(position - self.position)
+        self.position = position
 
     def read_number(self, format: str) -> int:
         number = self.read_numbers(format, 1)[0]

@@ -19,8 +19,10 @@ _PIECE = re.compile(r"(?P<whole>.+\.gguf)[-._](split-?[a-z0-9]+|part-?[a-z0-9]+|
 _NO_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
 
-def read_gguf_parts(path: Path) -> list[tuple[Path, GGUFHeader]]:
+def read_gguf_parts(path: Path, *, vocabulary: bool = True) -> list[tuple[Path, GGUFHeader]]:
     """The files of the model that this one is of, in their order, with their headers. Most models are one file.
+
+    Without `vocabulary`, its tokens and merges are passed over.
 
     Raises CheckpointError where parts are missing or contradict each other, and what `read_gguf_header` raises.
     """
@@ -29,14 +31,14 @@ def read_gguf_parts(path: Path) -> list[tuple[Path, GGUFHeader]]:
             f"{path} is a piece of {piece['whole']}, which was cut by bytes: join its pieces in their order, as in "
             f"'cat {piece['whole']}{path.name[len(piece['whole'])]}* > {piece['whole']}', and give that file"
         )
-    header = read_gguf_header(path)
+    header = read_gguf_header(path, vocabulary=vocabulary)
     count = _number(path, header.metadata, "split.count", default=1)
     if count <= 1:
         return [(path, header)]
     own = _number(path, header.metadata, "split.no", default=0)
     parts = {own: (path, header)}
     for other in _companions(path):
-        found = read_gguf_header(other)
+        found = read_gguf_header(other, vocabulary=vocabulary)
         if _number(other, found.metadata, "split.count", default=1) == count:
             number = _number(other, found.metadata, "split.no", default=0)
             if number in parts:

@@ -47,6 +47,43 @@ def write_gguf(path: Path, *, alignment: int = 32, endian: gguf.GGUFEndian = ggu
     return path
 
 
+def write_vocabulary(path: Path, *, tokens: object = ("a", "你好", ""), merges: object = ("a b",)) -> Path:
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_array("tokenizer.ggml.tokens", tokens)
+    writer.add_array("tokenizer.ggml.token_type", [1, 1, 1])
+    writer.add_array("tokenizer.ggml.merges", merges)
+    writer.add_tensor("vector", np.arange(5, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("tokens", [("a", "你好", ""), (1, 2, 3), (0.5, 1.5), ("x" * 100_000,)])
+def test_a_vocabulary_passed_over_changes_nothing_else(tokens: object, tmp_path: Path) -> None:
+    path = write_vocabulary(tmp_path / "tiny.gguf", tokens=tokens)
+    whole, rest = read_gguf_header(path), read_gguf_header(path, vocabulary=False)
+    assert rest.tensors == whole.tensors
+    assert whole.metadata.keys() - rest.metadata.keys() == {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"}
+    assert all(whole.metadata[key] == value for key, value in rest.metadata.items())
+
+
+def test_a_vocabulary_is_passed_over_within_bounds(tmp_path: Path) -> None:
+    path = write_vocabulary(tmp_path / "tiny.gguf")
+    data = path.read_bytes()
+    begin = data.index(b"tokenizer.ggml.tokens") + len("tokenizer.ggml.tokens") + 8
+    for length in (1 << 63, (1 << 64) - 1, len(data), 1 << 20):  # of the list, then of its first token
+        for position in (begin, begin + 8):
+            path.write_bytes(data[:position] + struct.pack("<Q", length) + data[position + 8 :])
+            with pytest.raises(CheckpointError, match="damaged or incomplete"):
+                read_gguf_header(path, vocabulary=False)
+    for end in range(begin, len(data) - 20):
+        path.write_bytes(data[:end])
+        with pytest.raises(CheckpointError, match="damaged or incomplete"):
+            read_gguf_header(path, vocabulary=False)
+
+
 @pytest.mark.parametrize("alignment", [32, 64, 8])
 def test_equal_to_the_gguf_package(alignment: int, tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", alignment=alignment)

@@ -48,7 +48,7 @@ class GGUFTensor:
 
 def open_gguf(path: Path) -> tuple[Path, dict[str, Any], dict[str, StoredTensor]]:
     """First part, metadata and tensors by name of the model that a GGUF file is, or is a part of."""
-    parts = read_gguf_parts(path)
+    parts = read_gguf_parts(path, vocabulary=False)
     tensors: dict[str, StoredTensor] = {}
     for part, header in parts:
         if twice := tensors.keys() & header.tensors.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -22,6 +23,7 @@ Write = Callable[[str, Tensor], None]
 """Takes a tensor of a packed model, with its name."""
 
 
+@lru_cache(maxsize=4)  # a start asks for it several times
 def packed_layout(config: ModelConfig, format: Format) -> Layout:
     """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight, and
     `layers.N.attention.pair_sizes` of each layer."""
