@@ -73,9 +73,11 @@ def test_first_generation_is_qwen2_with_equal_heads(tmp_path: Path) -> None:
     assert torch.equal(logits_of(tiny.write_folder(tmp_path / "qwen2", config, renamed)), expected)
 
 
-def write_gguf(path: Path, tensors: dict[str, torch.Tensor], *, family: str, quantize: str | None = None) -> Path:
-    """The tensors of a Qwen2 or Llama folder as llama.cpp would convert them."""
-    writer = gguf.GGUFWriter(path, family)
+def write_gguf(
+    path: Path, tensors: dict[str, torch.Tensor], *, family: str, quantize: str | None = None, part_tensors: int = 0
+) -> Path:
+    """The tensors of a Qwen2 or Llama folder as llama.cpp would convert them, perhaps cut into parts."""
+    writer = gguf.GGUFWriter(path, family, split_max_tensors=part_tensors)
     writer.add_context_length(128)
     writer.add_embedding_length(tiny.HIDDEN)
     writer.add_block_count(tiny.LAYERS)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, UnsupportedError
-from qwen7b.json_file import read_json
+from qwen7b.errors import ModelNotFoundError, SettingError, UnsupportedError
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
+from qwen7b.text.tokenizer_files import named_extra_vocabulary, no_tokenizer, tokenizer_file
 from qwen7b.text.tokenizer_json import read_tokenizer_json
 from qwen7b.text.vocab_json import read_vocab_json
 from qwen7b.text.vocabulary import Vocabulary
-
-_IN_FOLDERS = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
 
 
 def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = None) -> Tokenizer:
@@ -31,7 +29,7 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     if path.is_dir():
         path = _file_in(path)
         if path.suffix == ".tiktoken" and extra is None:
-            extra = _extra_in(path.parent)
+            extra = named_extra_vocabulary(path.parent)
     if not path.exists():
         raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
     return Tokenizer(_read_vocabulary(path, extra))
@@ -44,7 +42,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
         raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
     if path.suffix.lower() == ".gguf":
         return read_gguf_vocabulary(path)
-    if path.name == "vocab.json":
+    if path.name.endswith(("vocab.json", "encoder.json")):
         return read_vocab_json(path)
     if path.suffix == ".json":
         return read_tokenizer_json(path)
@@ -54,18 +52,11 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
 
 
 def _file_in(folder: Path) -> Path:
-    for name in _IN_FOLDERS:
-        if (folder / name).exists():
-            return folder / name
+    if file := tokenizer_file(folder):
+        return file
     if any(file.suffix.lower() == ".gguf" for file in folder.iterdir()):
         from qwen7b.gguf_parts import gguf_in  # brings numpy, which the other formats do without
 
         if file := gguf_in(folder):
             return file
-    raise CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_IN_FOLDERS)}")
-
-
-def _extra_in(folder: Path) -> Path | None:
-    config_path = folder / "tokenizer_config.json"
-    name = read_json(config_path).get("extra_vocab_file") if config_path.exists() else None
-    return None if name is None else folder / Path(str(name)).name
+    raise no_tokenizer(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
 from qwen7b.gguf_parts import gguf_in
 from qwen7b.json_file import read_json
+from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.weight_files import has_weights
 
 _DEPTH = 4
@@ -29,8 +30,8 @@ def gguf_instead(folder: Path) -> Path | None:
         return file
     if (folder / "adapter_config.json").exists():
         raise _adapter(folder)
-    if not (folder / "config.json").exists() and (error := _elsewhere(folder)):
-        raise error
+    if not (folder / "config.json").exists():
+        raise _elsewhere(folder)
     return None
 
 
@@ -42,15 +43,21 @@ def _adapter(folder: Path) -> Qwen7bError:
     )
 
 
-def _elsewhere(folder: Path) -> Qwen7bError | None:
+def _elsewhere(folder: Path) -> Qwen7bError:
     found = list(_checkpoints_below(folder))
     repository = _cached_repository(folder)
     if repository:
         own = [path for path in found if path.parent.name == "snapshots"]
         where = f", or one of its revisions: {_named(own)}" if own else ", which fetches what is missing"
         return CheckpointError(f"{folder} is where the hub's cache keeps {repository}: give the id {repository}{where}")
+    if not found and holds_tokenizer(folder):
+        return CheckpointError(f"{folder} holds a tokenizer but no model: give the folder that has the weights too")
     if not found:
-        return None
+        names = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
+        return CheckpointError(
+            f"{folder} is neither a checkpoint nor an adapter nor a tokenizer: there is no config.json, "
+            f"adapter_config.json, .gguf or tokenizer file, found {names:.300}"
+        )
     what = "a checkpoint" if len(found) == 1 else f"{len(found)} checkpoints"
     return CheckpointError(f"{folder} is no checkpoint itself but holds {what}: give {_named(found)}")
 
@@ -62,7 +69,8 @@ def _named(paths: list[Path]) -> str:
 
 def _cached_repository(folder: Path) -> str | None:
     """The hub id whose place in the Hugging Face cache this is, or is within."""
-    for place in (folder, folder.parent):
+    whole = folder.resolve()  # "." has no name
+    for place in (whole, whole.parent):
         kind, *names = place.name.split("--")
         if kind == "models" and names and (place / "snapshots").is_dir():
             return "/".join(names)

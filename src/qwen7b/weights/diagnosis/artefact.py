@@ -6,15 +6,17 @@ from pathlib import Path
 
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.text import load_tokenizer
+from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.diagnosis.adapter import diagnose_adapter
 from qwen7b.weights.diagnosis.findings import Diagnosis
 from qwen7b.weights.diagnosis.folder import diagnose_folder
 from qwen7b.weights.diagnosis.weights import diagnose_gguf
+from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.weight_files import has_weights
 
 _TOKENIZERS = (".tiktoken", ".json")
 _PICKLES = (".bin", ".pt", ".pth")
-_ADAPTER_FILES = {"adapter_model.safetensors", "adapter_model.bin", "training_args.bin"}
 
 
 def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | None = None) -> Diagnosis:
@@ -54,26 +56,17 @@ def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
 
 
 def _diagnose_folder(path: Path, diagnosis: Diagnosis, *, base: Path | None, tokenizer: Path | None) -> None:
-    names = {file.name for file in path.iterdir()}
-    ggufs = sorted(name for name in names if name.endswith(".gguf"))
-    has_weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in names - _ADAPTER_FILES)
-    if "adapter_config.json" in names and not has_weights:
-        diagnose_adapter(path, diagnosis, base=base)
-    elif "config.json" in names or has_weights:
+    if has_weights(path):
         diagnose_folder(path, diagnosis, tokenizer=tokenizer)
-    elif len(ggufs) == 1:
-        diagnosis.path = path / ggufs[0]
-        diagnose_gguf(diagnosis.path, diagnosis)
-    elif ggufs:
-        diagnosis.error(f"{path} holds several models ({', '.join(ggufs)}): give one of these files")
-    elif names & {"qwen.tiktoken", "tokenizer.json", "vocab.json"}:
+    elif (path / "adapter_config.json").exists():
+        diagnose_adapter(path, diagnosis, base=base)
+    elif holds_tokenizer(path) and not (path / "config.json").exists():
         _diagnose_tokenizer(path, diagnosis)
-    else:
-        found = ", ".join(sorted(names)[:8]) or "nothing"
-        diagnosis.error(
-            f"{path} is neither a checkpoint nor an adapter nor a tokenizer: there is no config.json, "
-            f"adapter_config.json, .gguf or tokenizer file, found {found}"
-        )
+    elif file := diagnosis.attempt(lambda: gguf_instead(path)):
+        diagnosis.path = file
+        diagnose_gguf(file, diagnosis)
+    elif diagnosis.is_healthy:
+        diagnose_folder(path, diagnosis, tokenizer=tokenizer)
 
 
 def _diagnose_tokenizer(path: Path, diagnosis: Diagnosis) -> None:

@@ -1,0 +1,62 @@
+"""Which file of a folder holds its tokenizer: one of the usual names, or the one that looks like it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError
+from qwen7b.json_file import read_json
+
+_USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
+# Names that tools give, the likeliest first, as in qwen-7b.tiktoken; the last are of OpenAI's GPT-2.
+_UNUSUAL = ("*.tiktoken", "*tokenizer.json", "*vocab.json", "encoder.json")
+_SUBFOLDERS = ("tokenizer", "tokenizer_files")
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a folder has a file that might be a tokenizer, GGUF files aside."""
+    return any(fnmatchcase(name, pattern) for name in os.listdir(folder) for pattern in _UNUSUAL)
+
+
+def tokenizer_file(folder: Path) -> Path | None:
+    """The file, with a warning where its name had to be guessed; None where there is none but perhaps a GGUF's.
+
+    Raises CheckpointError where several files could be meant.
+    """
+    for name in _USUAL:
+        if (folder / name).exists():
+            return folder / name
+    names, extra = sorted(os.listdir(folder)), named_extra_vocabulary(folder)
+    for pattern in _UNUSUAL:
+        found = [name for name in names if fnmatchcase(name, pattern) and folder / name != extra]
+        if len(found) > 1:
+            raise CheckpointError(
+                f"{folder} has no {_USUAL[0]} but several files like it ({', '.join(found):.200}): give the right one "
+                "that name"
+            )
+        if found:
+            return _guessed(folder / found[0])
+    for subfolder in _SUBFOLDERS:
+        for name in _USUAL:
+            if (folder / subfolder / name).exists():
+                return _guessed(folder / subfolder / name)
+    return None
+
+
+def no_tokenizer(folder: Path) -> CheckpointError:
+    return CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_USUAL)}")
+
+
+def named_extra_vocabulary(folder: Path) -> Path | None:
+    """The file of extra tokens that a folder's settings name."""
+    config_path = folder / "tokenizer_config.json"
+    name = read_json(config_path).get("extra_vocab_file") if config_path.exists() else None
+    return None if name is None else folder / Path(str(name)).name
+
+
+def _guessed(path: Path) -> Path:
+    warnings.warn(f"{path} is taken for the tokenizer, as there is none of a usual name", stacklevel=4)
+    return path
