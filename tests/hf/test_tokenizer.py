@@ -66,17 +66,62 @@ def test_the_words_of_the_original(tokenizer: Any) -> None:
     assert tokenizer.errors == "replace" and not tokenizer.is_fast and tokenizer.model_max_length == 8192
 
 
-def test_names_of_control_tokens_stay_text_unless_asked(tokenizer: Any, qwen_chat_folder: Path) -> None:
-    with pytest.warns(UserWarning, match="allowed_special"):
-        assert tokenizer(MARKUP).input_ids == PLAIN
-    assert tokenizer(MARKUP, allowed_special=()).input_ids == PLAIN
-    assert tokenizer(MARKUP, allowed_special="all").input_ids == PARSED
-    assert tokenizer(MARKUP, split_special_tokens=False).input_ids == PARSED
+def test_what_names_of_control_tokens_mean_is_asked_for(tokenizer: Any) -> None:
+    for said in ({"split_special_tokens": True}, {"allowed_special": ()}):
+        assert tokenizer(MARKUP, **said).input_ids == tokenizer.encode(MARKUP, **said) == PLAIN
+        assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(MARKUP, **said)) == PLAIN
+    for said in ({"split_special_tokens": False}, {"allowed_special": "all"}):
+        assert tokenizer(MARKUP, **said).input_ids == tokenizer.encode(MARKUP, **said) == PARSED
+        assert tokenizer([MARKUP, "b"], **said).input_ids == [PARSED, [65]]
+        assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(MARKUP, **said)) == PARSED
     assert tokenizer(MARKUP, allowed_special={"<|im_start|>"}).input_ids == [64, 151644, *PLAIN[7:]]
     with pytest.raises(PromptError, match="im_start"):
         tokenizer(MARKUP, disallowed_special="all")
-    as_before = AutoTokenizer.from_pretrained(qwen_chat_folder, allowed_special="all")
-    assert as_before(MARKUP).input_ids == PARSED
+
+
+@pytest.mark.parametrize("text", [MARKUP, "see <|endoftext|> there", "<|extra_7|>", "<|im_start|>user\nhi<|im_end|>\n"])
+def test_names_of_control_tokens_are_refused_where_nobody_said(tokenizer: Any, text: str) -> None:
+    pair = {"text": "a", "text_pair": text}
+    for call in (tokenizer, tokenizer.encode, tokenizer.tokenize, lambda text: tokenizer(["a", text])):
+        with pytest.raises(PromptError, match="split_special_tokens=False .* True .* apply_chat_template"):
+            call(text)
+    for arguments in (pair, {"text": "a", "text_target": text}):
+        with pytest.raises(PromptError, match="control token"):
+            tokenizer(**arguments)
+    assert tokenizer(text.replace("|", "")).input_ids
+
+
+def test_what_they_mean_can_be_said_once(qwen_chat_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(qwen_chat_folder, tmp_path / "copy")
+    fields = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    fields |= {"split_special_tokens": False, "allowed_special": "all"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(fields))
+    for load in (AutoTokenizer.from_pretrained, qwen7b.hf.QWenTokenizer.from_pretrained):
+        for said, ids in (
+            ({"split_special_tokens": False}, PARSED),
+            ({"split_special_tokens": True}, PLAIN),
+            ({"allowed_special": "all"}, PARSED),
+            ({"allowed_special": ()}, PLAIN),
+        ):
+            loaded = load(folder, **said)
+            assert loaded(MARKUP).input_ids == pickle.loads(pickle.dumps(loaded))(MARKUP).input_ids == ids
+            assert loaded.split_special_tokens is (ids == PLAIN)
+            assert loaded(MARKUP, split_special_tokens=ids == PARSED).input_ids == (PLAIN if ids == PARSED else PARSED)
+        with pytest.raises(SettingError, match="contradict"):
+            load(folder, allowed_special="all", split_special_tokens=True)
+        with pytest.raises(SettingError, match="True or False"):
+            load(folder, split_special_tokens="yes")
+        silent = load(folder)
+        assert silent.split_special_tokens is None
+        with pytest.raises(PromptError, match="im_start"):  # the file does not choose for the caller
+            silent(MARKUP)
+        silent.split_special_tokens = False
+        assert silent(MARKUP).input_ids == PARSED
+        silent.save_pretrained(tmp_path / "saved")
+        with pytest.raises(PromptError, match="im_start"):
+            qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path / "saved")(MARKUP)
+        silent.split_special_tokens = True
+        assert silent(MARKUP).input_ids == PLAIN
 
 
 def test_decoding(tokenizer: Any) -> None:
@@ -108,6 +153,36 @@ def test_settings_of_the_user_go_first(qwen_chat_folder: Path) -> None:
     assert tokenizer(["a", "a b"], padding=True).input_ids[0] == [64, 151646]
     tokenizer.pad_token_id = tokenizer.eod_id
     assert tokenizer.pad_token == "<|endoftext|>" and tokenizer.model_max_length == 100
+
+
+def test_a_file_does_not_choose_the_side_of_the_padding(qwen_chat_folder: Path, tmp_path: Path) -> None:
+    """Trainers save "right", which is wrong for generation."""
+    folder = shutil.copytree(qwen_chat_folder, tmp_path / "copy")
+    fields = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**fields, "padding_side": "right"}))
+    assert AutoTokenizer.from_pretrained(folder).padding_side == "left"
+    assert AutoTokenizer.from_pretrained(folder, padding_side="right").padding_side == "right"
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["slow", "fast"])
+def test_a_new_pad_token_is_refused(tiny_chat_checkpoint: Path, fast: bool) -> None:
+    """Like [PAD], which scripts of the time gave; the model has no row for it, or one that was never trained."""
+    kind = qwen7b.hf.QWenTokenizerFast if fast else qwen7b.hf.QWenTokenizer
+    for role in ("pad_token", "eos_token", "bos_token", "unk_token"):
+        with pytest.raises(SettingError, match=r"\[PAD\] is no control token.*<\|endoftext\|>"):
+            kind.from_pretrained(tiny_chat_checkpoint, **{role: "[PAD]"})
+    tokenizer = kind.from_pretrained(tiny_chat_checkpoint, pad_token="<|im_end|>")
+    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+        tokenizer.pad_token = "[PAD]"
+    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+        tokenizer.pad_token_id = 0
+    assert tokenizer.pad_token == "<|im_end|>" and "[PAD]" not in tokenizer.get_vocab()
+    tokenizer.pad_token_id = tokenizer.eod_id
+    assert tokenizer.pad_token == "<|endoftext|>"
+    tokenizer.pad_token = tokenizer.eos_token = "<|im_end|>"
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == tokenizer.im_end_id
 
 
 def test_tokens_that_the_vocabulary_lacks_are_not_added(tokenizer: Any) -> None:

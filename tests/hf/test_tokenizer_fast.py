@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import qwen7b.hf
-from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.errors import CheckpointError, PromptError, SettingError
 from qwen7b.hf.backend import build_backend
 from qwen7b.text import Tokenizer, load_tokenizer
 
@@ -74,16 +74,36 @@ def test_any_text(fast: Any, slow: Any, text: str) -> None:
     same(fast, slow, text)
 
 
-def test_names_of_control_tokens_stay_text_unless_asked(fast: Any, slow: Any, qwen_chat_folder: Path) -> None:
+def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any, saved: Path) -> None:
     text, parsed = "a<|im_end|>", [64, 151645]
     plain = slow(text, allowed_special=()).input_ids
-    assert fast(text).input_ids == fast.encode(text) == plain and fast([text]).input_ids == [plain]
-    assert fast(text, allowed_special="all").input_ids == fast(text, split_special_tokens=False).input_ids == parsed
-    assert fast(text).input_ids == plain
+    for said in ({"split_special_tokens": True}, {"allowed_special": ()}):
+        assert fast(text, **said).input_ids == fast.encode(text, **said) == plain
+        assert fast([text], **said).input_ids == [plain]
+    for said in ({"split_special_tokens": False}, {"allowed_special": "all"}):
+        assert fast(text, **said).input_ids == fast.encode(text, **said) == parsed
+        assert fast.tokenize(text, **said) == ["a", "<|im_end|>"]
+    for call in (fast, fast.encode, fast.tokenize, lambda text: fast(["a", text]), lambda text: fast("a", text)):
+        with pytest.raises(PromptError, match="split_special_tokens=False .* True .* apply_chat_template"):
+            call(text)
     with pytest.raises(SettingError, match="QWenTokenizer"):
         fast(text, allowed_special={"<|im_end|>"})
     with pytest.raises(SettingError, match="QWenTokenizer"):
         fast(text, disallowed_special="all")
+    for said, ids in (({"split_special_tokens": False}, parsed), ({"allowed_special": ()}, plain)):
+        loaded = AutoTokenizer.from_pretrained(saved, **said)
+        assert type(loaded) is type(fast) and loaded(text).input_ids == ids
+    loaded.split_special_tokens = False
+    assert loaded(text).input_ids == pickle.loads(pickle.dumps(loaded))(text).input_ids == parsed
+
+
+def test_an_added_token_is_known_everywhere(tiny_chat_checkpoint: Path) -> None:
+    fast = qwen7b.hf.QWenTokenizerFast.from_pretrained(tiny_chat_checkpoint)
+    before = fast.plain_tokenizer.vocab_size
+    assert fast.add_tokens(["<mood>"]) == 1
+    assert fast.plain_tokenizer.control_tokens["<mood>"] == fast.convert_tokens_to_ids("<mood>") == before
+    with pytest.raises(PromptError, match="<mood>"):
+        fast("a <mood>")
 
 
 def test_both_have_the_same_face(fast: Any, slow: Any) -> None:
@@ -102,7 +122,7 @@ def test_what_was_saved_as_fast_comes_back_as_fast(fast: Any, saved: Path) -> No
     text = "don't 你好 <|im_end|> e\u0301\n\n 3.14"
     for again in (AutoTokenizer.from_pretrained(saved), pickle.loads(pickle.dumps(fast))):
         assert type(again) is qwen7b.hf.QWenTokenizerFast
-        assert again(text).input_ids == fast(text).input_ids
+        assert again(text, allowed_special="all").input_ids == fast(text, allowed_special="all").input_ids
         assert again.apply_chat_template(CONVERSATION).data == fast.apply_chat_template(CONVERSATION).data
         assert again.model_max_length == 8192
 

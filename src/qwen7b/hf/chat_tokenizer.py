@@ -5,27 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from transformers import BatchEncoding
 
 from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.hf.control_names import ControlNamesMixin, check_roles
 from qwen7b.text import Message, Tokenizer, chat_prompt
-
-ControlNames = Collection[str] | Literal["all"]
-"""Names of control tokens, or all of them."""
 
 _END_OF_TEXT = "<|endoftext|>"
 
-# What a tokenizer_config.json may hold that the vocabulary knows better, that names code of the checkpoint's, or that
-# would quietly let control tokens into texts.
-_DROPPED = (
-    *("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
-    *("auto_map", "split_special_tokens"),
-)
+# What a tokenizer_config.json may hold that the vocabulary knows better, or that names code of the checkpoint's.
+_DROPPED = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "auto_map")
 
 
-class ChatTokenizer:
+class ChatTokenizer(ControlNamesMixin):
     """A Transformers tokenizer that has an exact one of ours, `plain_tokenizer`, beside it."""
 
     vocab_files_names = {"vocab_file": "qwen.tiktoken", "tokenizer_file": "tokenizer.json"}
@@ -118,18 +112,13 @@ def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Pat
     return Path(path), beside if beside.exists() else Path(extra_vocab_file)
 
 
-def complete_settings(
-    settings: Mapping[str, Any], *, control_names: Collection[str], allowed_special: ControlNames
-) -> dict[str, Any]:
+def complete_settings(settings: Mapping[str, Any], *, control_names: Collection[str]) -> dict[str, Any]:
     """Keywords for Transformers' constructor: the user's and the file's, over the defaults of both tokenizers."""
     complete: dict[str, Any] = {"padding_side": "left"}
     if _END_OF_TEXT in control_names:
         complete |= {"eos_token": _END_OF_TEXT, "pad_token": _END_OF_TEXT}
     complete |= {name: value for name, value in settings.items() if name not in _DROPPED and value is not None}
-    # Transformers' word for it, true where names of control tokens in a text stay text.
-    complete["split_special_tokens"] = not allowed_special
-    if allowed_special:
-        complete["allowed_special"] = allowed_special if allowed_special == "all" else sorted(allowed_special)
+    check_roles(complete, control_names)
     return complete
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,8 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from qwen7b.errors import SettingError
 from qwen7b.hf.backend import build_backend
-from qwen7b.hf.chat_tokenizer import ChatTokenizer, ControlNames, complete_settings, find_vocabulary
+from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
+from qwen7b.hf.control_names import ControlNames, choose_names
 from qwen7b.text import load_tokenizer
 from qwen7b.whole_file import written_whole
 
@@ -21,12 +21,13 @@ from qwen7b.whole_file import written_whole
 class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
     """Text to token ids exactly as the original, from `qwen.tiktoken` or `tokenizer.json`.
 
-    One default differs, for safety: names of control tokens in a text stay text. `allowed_special="all"`, in a call or
-    once when the tokenizer is loaded, brings back the original's reading, in which they become control tokens.
+    One default differs, for safety: a text with the name of a control token is refused until someone says what is
+    meant. `split_special_tokens=False`, in a call, once when the tokenizer is loaded, or as its attribute, brings back
+    the original's reading, in which names become control tokens; with True they stay text.
 
-    >>> tokenizer("<|im_end|>").input_ids                         # doctest: +SKIP
+    >>> tokenizer("<|im_end|>", split_special_tokens=True).input_ids   # doctest: +SKIP
     [27, 91, 318, 6213, 91, 29]
-    >>> tokenizer("<|im_end|>", allowed_special="all").input_ids  # doctest: +SKIP
+    >>> tokenizer("<|im_end|>", split_special_tokens=False).input_ids  # doctest: +SKIP
     [151645]
 
     Batches are padded on the left, with <|endoftext|>.
@@ -38,21 +39,22 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         tokenizer_file: str | None = None,
         errors: str = "replace",
         extra_vocab_file: str | None = None,
-        allowed_special: ControlNames = frozenset(),
+        allowed_special: ControlNames | None = None,
+        split_special_tokens: bool | None = None,
         **settings: Any,
     ) -> None:
         path, extra = find_vocabulary(vocab_file or tokenizer_file, extra_vocab_file)
         self.plain_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
         self.errors = errors
-        self.allowed_special = allowed_special
+        self._control_names = frozenset(self.plain_tokenizer.control_tokens)
         self._added_tokens_decoder = {
             token_id: AddedToken(name, special=True, normalized=False)
             for name, token_id in self.plain_tokenizer.control_tokens.items()
         }
-        settings = complete_settings(
-            settings, control_names=self.plain_tokenizer.control_tokens, allowed_special=allowed_special
+        super().__init__(  # type: ignore[no-untyped-call]
+            errors=errors, **complete_settings(settings, control_names=self._control_names)
         )
-        super().__init__(errors=errors, **settings)  # type: ignore[no-untyped-call]
+        self.allowed_special = choose_names(allowed_special, split_special_tokens)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -86,14 +88,15 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         split_special_tokens: bool | None = None,
         **_: Any,
     ) -> list[bytes | str]:
-        """Tokens of a text. Names in `allowed_special` become control tokens; those in `disallowed_special` raise
-        PromptError. `split_special_tokens=False` is Transformers' way to say `allowed_special="all"`."""
-        if allowed_special is None:
-            split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-            allowed_special = frozenset() if split else self.allowed_special or "all"
-            if split and not disallowed_special:
-                self._warn_of_control_names(text)
-        ids = self.plain_tokenizer.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)
+        """Tokens of a text. Names in `allowed_special` become control tokens, all of them with
+        `split_special_tokens=False`; PromptError is raised for those in `disallowed_special`, and for any where neither
+        this call nor the object says what they are."""
+        allowed = self._names_for(
+            () if disallowed_special else text,
+            allowed_special=allowed_special,
+            split_special_tokens=split_special_tokens,
+        )
+        ids = self.plain_tokenizer.encode(text, allowed_special=allowed, disallowed_special=disallowed_special)
         return [self._convert_id_to_token(token_id) for token_id in ids]
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
@@ -156,14 +159,6 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
             return ids
         plain = self.plain_tokenizer
         return (token_id for token_id in ids if token_id < plain.vocab_size and not plain.is_control(token_id))
-
-    def _warn_of_control_names(self, text: str) -> None:
-        if "<|" in text and (found := next((name for name in self.special_tokens if name in text), None)):
-            warnings.warn(
-                f"{found!r} in a text stays text and becomes no control token: if it is meant as one, pass "
-                'allowed_special="all"; if not, allowed_special=()',
-                stacklevel=2,
-            )
 
 
 _HUB_SETTINGS = ("cache_dir", "force_download", "token", "revision", "local_files_only", "subfolder")

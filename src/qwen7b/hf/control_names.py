@@ -1,0 +1,118 @@
+"""Names of control tokens in a text: tokens if the caller asks, text if the caller asks, else an error that says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from qwen7b.errors import PromptError, SettingError
+
+ControlNames = Collection[str] | Literal["all"]
+"""Names of control tokens, or all of them."""
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""What Transformers calls the tokens to which it gives a part of their own."""
+
+
+class ControlNamesMixin:
+    """A tokenizer that makes a control token of its name only where it is told to.
+
+    The original always did, so that what a user wrote could open and close messages. Nothing is guessed: a call on a
+    text with such a name fails unless the call, the object or the one who loaded it said what is meant, either by
+    Transformers' word `split_special_tokens` (False: tokens, True: text) or by the original's `allowed_special` ("all"
+    or some names: tokens, the others are text). What a checkpoint's files say about it is not heard.
+    """
+
+    allowed_special: ControlNames | None = None
+    """What becomes a control token where a call does not say; None while nobody has said."""
+    _control_names: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_pretrained(cls, path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in Transformers, but only the caller, not a file, chooses what text may become, and the padding's side."""
+        settings = {"allowed_special": None, "split_special_tokens": None, "padding_side": "left", **kwargs}
+        return super().from_pretrained(path, *args, **settings)  # type: ignore[misc]
+
+    @property
+    def split_special_tokens(self) -> bool | None:
+        """Whether names of control tokens are text; None while nobody has said."""
+        return None if self.allowed_special is None else not self.allowed_special
+
+    @split_special_tokens.setter
+    def split_special_tokens(self, split: bool | None) -> None:
+        self.allowed_special = choose_names(None, split)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        role = name.removesuffix("_id")
+        if role in ROLES and value is not None:
+            if role != name:
+                value, name = self.convert_ids_to_tokens(value), role  # type: ignore[attr-defined]
+            check_roles({role: value}, self._control_names)
+        super().__setattr__(name, value)
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> int:
+        """As in Transformers, except that a token with a part of its own must be one that the vocabulary has."""
+        check_roles({role: special_tokens_dict.get(role) for role in ROLES}, self._control_names)
+        return super().add_special_tokens(special_tokens_dict, *args, **kwargs)  # type: ignore[misc, no-any-return]
+
+    def _names_for(
+        self, text: Any, *, allowed_special: ControlNames | None, split_special_tokens: bool | None
+    ) -> ControlNames:
+        """The names that become tokens in a text, or in all of nested lists. Raises PromptError where nobody chose."""
+        if allowed_special is None and split_special_tokens is not None:
+            allowed_special = () if split_special_tokens else self.allowed_special or "all"
+        if allowed_special is None:
+            allowed_special = self.allowed_special
+        if allowed_special is not None:
+            return allowed_special
+        for single in _texts_in(text):
+            if self._control_names and (found := _any_of(self._control_names).search(single)):
+                raise PromptError(
+                    f"the text has {found[0]!r} at character {found.start()}, the name of a control token: pass "
+                    "split_special_tokens=False where it is meant as that token, or True where it is only text, in "
+                    "this call or to from_pretrained; for chat prompts there is apply_chat_template"
+                )
+        return ()
+
+
+def choose_names(allowed_special: ControlNames | None, split_special_tokens: bool | None) -> ControlNames | None:
+    """One answer from both words for it. Raises SettingError where they contradict each other."""
+    if split_special_tokens is None:
+        return allowed_special
+    if not isinstance(split_special_tokens, bool):
+        raise SettingError(f"split_special_tokens must be True or False, found {split_special_tokens!r:.40}")
+    if allowed_special is None:
+        return () if split_special_tokens else "all"
+    if bool(allowed_special) is split_special_tokens:
+        raise SettingError(
+            f"allowed_special={allowed_special!r:.40} and split_special_tokens={split_special_tokens} contradict each "
+            "other: give one of them"
+        )
+    return allowed_special
+
+
+def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raise SettingError for a token with a part of its own, such as `pad_token`, that is no control token."""
+    for role, token in tokens.items():
+        if role in ROLES and token is not None and (isinstance(token, bytes) or str(token) not in names):
+            known = " or ".join(repr(name) for name in ("<|endoftext|>", "<|extra_0|>", "<|im_end|>") if name in names)
+            raise SettingError(
+                f"{role} {token!s:.40} is no control token of this vocabulary, and the model was never trained on a "
+                f"new one: use {known or 'one of ' + ', '.join(sorted(names)[:3])}"
+            )
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts_in(one)
+
+
+@lru_cache(maxsize=8)
+def _any_of(names: frozenset[str]) -> re.Pattern[str]:
+    """Matches the longest of the names."""
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
