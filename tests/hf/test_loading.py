@@ -157,6 +157,55 @@ def test_the_words_for_the_dtype(qwen_chat_folder: Path, settings: dict[str, Any
         assert model.config.dtype == expected and not hasattr(model.config, "bf16")
 
 
+@pytest.mark.parametrize("word, dtype", [("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
+def test_the_words_for_the_dtype_on_a_config(tmp_path: Path, word: str, dtype: str) -> None:
+    """As in `config = AutoConfig.from_pretrained(…); config.fp32 = True`."""
+    folder = tiny.write_folder(tmp_path / "model", {**tiny.V11_CONFIG, "torch_dtype": "bfloat16"}, tiny.qwen_tensors())
+    config = AutoConfig.from_pretrained(folder)
+    other = "fp16" if word == "bf16" else "bf16"
+    setattr(config, other, True)
+    setattr(config, word, True)
+    setattr(config, other, False)
+    expected = getattr(torch, dtype)
+    assert AutoModelForCausalLM.from_pretrained(folder, config=config).dtype == config.dtype == expected
+    assert AutoModelForCausalLM.from_config(config).dtype == expected
+    assert qwen7b.hf.QWenConfig(**{word: True}).dtype == expected
+    config.save_pretrained(tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "config.json").read_text(encoding="utf-8"))
+    assert saved["dtype"] == dtype and not {"bf16", "fp16", "fp32"} & saved.keys()
+    with pytest.raises(SettingError, match="only one"):
+        qwen7b.hf.QWenConfig(**{word: True, other: True})
+
+
+SENSES = {"visual": {"layers": 48}, "audio": {"n_layer": 32}, "vision_config": {"width": 16}}
+
+
+@pytest.mark.parametrize("field", SENSES)
+def test_models_that_see_or_hear_are_refused_by_their_config(tmp_path: Path, field: str) -> None:
+    folder = tiny.write_folder(tmp_path, {**tiny.V11_CONFIG, field: SENSES[field]}, tiny.qwen_tensors())
+    for load in (AutoConfig.from_pretrained, AutoModelForCausalLM.from_pretrained):
+        with pytest.raises(UnsupportedError, match="Qwen-(VL|Audio)"):
+            load(folder, trust_remote_code=True)
+
+
+@pytest.mark.parametrize("name", ["transformer.visual.conv1.weight", "transformer.audio.blocks.0.attn.query.weight"])
+def test_models_that_see_or_hear_are_refused_by_their_tensors(tmp_path: Path, name: str) -> None:
+    folder = tiny.write_folder(tmp_path, tiny.V11_CONFIG, tiny.qwen_tensors() | {name: torch.ones(2)})
+    with pytest.raises(UnsupportedError, match="Qwen-(VL|Audio)"):
+        AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_token_type_ids_change_nothing(tiny_chat_checkpoint: Path) -> None:
+    """Tokenizers of before gave them along."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_chat_checkpoint)
+    inputs: dict[str, Any] = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
+    types = torch.ones_like(IDS)
+    with torch.no_grad():
+        assert torch.equal(model(**inputs, token_type_ids=types).logits, model(**inputs).logits)
+    settings: dict[str, Any] = {"max_new_tokens": 4, "pad_token_id": 266}
+    assert torch.equal(model.generate(**inputs, token_type_ids=types, **settings), model.generate(**inputs, **settings))
+
+
 def test_a_dtype_that_the_file_names(tmp_path: Path) -> None:
     folder = tiny.write_folder(tmp_path, {**tiny.V11_CONFIG, "fp16": True, "bf16": False}, tiny.qwen_tensors())
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.float16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_the_words_of_the_original(tokenizer: Any) -> None:
     assert tokenizer.tokenize("hi <|im_end|>", allowed_special="all") == [b"hi", b" ", "<|im_end|>"]
     assert tokenizer.get_vocab()[b"hello"] == tokenizer.convert_tokens_to_ids("hello") == 14990
     assert tokenizer.errors == "replace" and not tokenizer.is_fast and tokenizer.model_max_length == 8192
+
+
+def test_what_scripts_of_the_time_reached_for(
+    tokenizer: Any, qwen_vocabulary: Path, tiny_chat_checkpoint: Path
+) -> None:
+    lines = [line.split() for line in qwen_vocabulary.read_bytes().splitlines()]
+    assert tokenizer.mergeable_ranks == {b64decode(token): int(rank) for token, rank in lines}
+    assert tokenizer.decoder[14990] == b"hello" and tokenizer.decoder[151645] == "<|im_end|>"
+    assert len(tokenizer.decoder) == 151851
+    assert tokenizer.tokenizer.encode(MARKUP, allowed_special="all") == PARSED
+    assert (tokenizer.tokenizer.eot_token, tokenizer.tokenizer.n_vocab) == (151643, 151851)
+    assert pickle.loads(pickle.dumps(tokenizer)).tokenizer.decode([14990]) == "hello"
+    with pytest.raises(UnsupportedError, match="use get_vocab"):
+        _ = qwen7b.hf.QWenTokenizer.from_pretrained(tiny_chat_checkpoint).tokenizer
 
 
 def test_what_names_of_control_tokens_mean_is_asked_for(tokenizer: Any) -> None:

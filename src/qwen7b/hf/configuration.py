@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
+import torch
 from transformers import PreTrainedConfig
 
 from qwen7b.errors import SettingError, UnsupportedError
@@ -70,10 +72,20 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     tokenizer_class: str | None = "QWenTokenizer"
 
     def __post_init__(self, **others: Any) -> None:
-        for name in (*_REMOTE_CODE, *_PRECISIONS):
+        for name in _REMOTE_CODE:
             others.pop(name, None)
+        dtype = _dtype_among({name: others.pop(name, None) for name in _PRECISIONS})
         # Sets the first release's names too, by `attribute_map`.
         super().__post_init__(**others)  # type: ignore[no-untyped-call]
+        if dtype:
+            self.dtype = getattr(torch, dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As in the base class; a true bf16, fp16 or fp32, once its model is loaded or made, is the model's dtype."""
+        if name not in _PRECISIONS:
+            super().__setattr__(name, value)  # type: ignore[no-untyped-call]
+        elif value:
+            self.dtype = getattr(torch, _PRECISIONS[name])
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -93,17 +105,24 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         asked = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
         if not any(asked.values()):
             asked = {name: config_dict.get(name) for name in _PRECISIONS} | asked
-        chosen = [name for name in _PRECISIONS if asked.get(name)]
+        dtype = _dtype_among(asked)
         if kwargs.get("use_cache_quantization"):
             warnings.warn("use_cache_quantization is ignored: keys and values are kept as they are", stacklevel=2)
         for name in _SWITCHES:
             kwargs.pop(name, None)
-        if len(chosen) > 1:
-            raise SettingError(f"only one of bf16, fp16 and fp32 can be true, found {' and '.join(chosen)}")
-        if chosen:
-            config_dict = {name: value for name, value in config_dict.items() if name != "torch_dtype"}
-            config_dict["dtype"] = _PRECISIONS[chosen[0]]
+        config_dict = {name: value for name, value in config_dict.items() if name not in _PRECISIONS}
+        if dtype:
+            config_dict.pop("torch_dtype", None)
+            config_dict["dtype"] = dtype
         return super().from_dict(config_dict, **kwargs)
+
+
+def _dtype_among(precisions: Mapping[str, Any]) -> str | None:
+    """The dtype that bf16, fp16 or fp32 chooses. Raises SettingError where more than one of them is true."""
+    chosen = [name for name in _PRECISIONS if precisions.get(name)]
+    if len(chosen) > 1:
+        raise SettingError(f"only one of bf16, fp16 and fp32 can be true, found {' and '.join(chosen)}")
+    return _PRECISIONS[chosen[0]] if chosen else None
 
 
 def refuse_code_of_tokenizer(folder: Path) -> None:

@@ -22,6 +22,7 @@ from qwen7b.hf.positions import sequence_alphas, token_positions
 from qwen7b.model.layers import RMSNorm
 from qwen7b.model.rotary import logn_scale, rotary_tables, rotate
 from qwen7b.weights.names import HOLDS_NO_WEIGHTS
+from qwen7b.weights.senses import refuse_other_senses
 
 Rotation = tuple[Tensor, Tensor, Tensor | None]
 """Cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""
@@ -129,8 +130,10 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             raise SettingError(f"{next(iter(bits))} and quantization_config contradict each other: give one of them")
         if bits:
             kwargs["quantization_config"] = BitsAndBytesConfig(**bits)  # type: ignore[no-untyped-call]
+        informed = kwargs.pop("output_loading_info", False)
+        settings = {**kwargs, "trust_remote_code": False, "output_loading_info": True}
         try:
-            return super().from_pretrained(*args, **{**kwargs, "trust_remote_code": False})
+            loaded: Any = super().from_pretrained(*args, **settings)
         except ImportError as error:
             if "GPTQ" not in str(error):
                 raise
@@ -138,6 +141,9 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
                 "for a checkpoint quantized by GPTQ Transformers needs packages that are not kept up for it: use "
                 "qwen7b.load, which unpacks it by itself, or qwen7b convert FOLDER NEW_FOLDER --to qwen for a plain one"
             ) from error
+        model, info = loaded
+        refuse_other_senses({}, info["unexpected_keys"], source=str(args[0] if args else model.name_or_path))
+        return (model, info) if informed else model
 
 
 class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]

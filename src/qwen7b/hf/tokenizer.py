@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import tiktoken
 from transformers import AddedToken, PreTrainedTokenizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
@@ -66,6 +68,32 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
             if get_tokenizer_config(path, **hub).get("tokenizer_class") == QWenTokenizerFast.__name__:
                 return QWenTokenizerFast.from_pretrained(path, *args, **kwargs)
         return super().from_pretrained(path, *args, **kwargs)
+
+    @cached_property
+    def tokenizer(self) -> tiktoken.Encoding:
+        """The vocabulary as tiktoken runs it, by the original's name; it knows no normalization (NFC)."""
+        return tiktoken.Encoding(
+            "Qwen",
+            pat_str=self.plain_tokenizer.vocabulary.pattern,
+            mergeable_ranks=self.mergeable_ranks,
+            special_tokens=self.special_tokens,
+        )
+
+    @cached_property
+    def mergeable_ranks(self) -> dict[bytes, int]:
+        """Ranks, which are ids too, by the bytes of ordinary tokens. Raises UnsupportedError where they are not."""
+        vocabulary = self.plain_tokenizer.vocabulary
+        if vocabulary.ids != vocabulary.ranks:
+            raise UnsupportedError(
+                f"the ids of {vocabulary.source} are not its ranks, so it has no mergeable_ranks and no tiktoken "
+                "Encoding: use get_vocab and encode"
+            )
+        return dict(vocabulary.ids)
+
+    @cached_property
+    def decoder(self) -> dict[int, bytes | str]:
+        """Tokens by their ids: bytes of ordinary tokens, names of control tokens."""
+        return {token_id: token for token, token_id in self.get_vocab().items()}
 
     @property
     def vocab_size(self) -> int:
