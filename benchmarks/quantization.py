@@ -87,12 +87,12 @@ def models(folder: Path, formats: list[str]) -> Iterator[tuple[str, Transformer]
     """The models to compare, one at a time."""
     for format in formats:
         if format in OURS:
-            model = qwen7b.load_model(folder, quantize=format)
+            model = qwen7b.load_model(folder, quantize=format, device="cpu")
             yield format, model
             model.cache_dtype = torch.float16
             yield f"{format} + 16-bit cache", model
             continue
-        model = qwen7b.load_model(folder, dtype=torch.float32)
+        model = qwen7b.load_model(folder, dtype=torch.float32, device="cpu")
         if format == "Q4_0":
             round_q4_0(model)
         elif format == "NF4":

@@ -28,7 +28,7 @@ def answer(qwen: qwen7b.Qwen, messages: list[dict[str, str]]) -> tuple[qwen7b.Re
 
 def main() -> None:
     start = time.perf_counter()
-    qwen = qwen7b.load("demo", quantize="q8")  # packed at the first start, mapped from the cache at the next
+    qwen = qwen7b.load("demo")  # on a CPU packed at the first start, mapped from the cache at the next
     loading = time.perf_counter() - start
     waits = []
     for questions in CONVERSATIONS:

@@ -28,7 +28,7 @@ PROMPTS = [
 
 
 def main() -> None:
-    qwen = qwen7b.load("demo")
+    qwen = qwen7b.load("demo", dtype="float32")
     settings = {"sampling": qwen7b.Greedy(), "max_new_tokens": 96}
     replies = qwen.chat_batch(PROMPTS, **settings)
     for prompt, reply in zip(PROMPTS, replies, strict=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ from hypothesis import settings
 
 import tiny
 from qwen7b import kernels
+
+# Tests run on the CPU, also those that leave the choice of a device to qwen7b.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+torch.backends.mps.is_available = lambda: False
 
 # On tiny models a second thread only waits, and on a busy machine it waits long.
 torch.set_num_threads(1)
@@ -31,6 +37,21 @@ with warnings.catch_warnings():
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache that shares the user's fetched models, so that packed weights of tests do not litter it."""
+    from qwen7b.weights.environment import cache_folder
+
+    models = cache_folder() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "models").symlink_to(models, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("QWEN7B_CACHE", str(cache))
+        yield
+    shutil.rmtree(cache / "packed", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

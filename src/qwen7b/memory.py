@@ -20,8 +20,10 @@ def available_bytes(device: torch.device) -> int:
     return available if granted is None else min(available, granted)
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has held at any time."""
+def peak_bytes(device: torch.device | None = None) -> int:
+    """The most memory that this process has held at any time; of a CUDA device, where one is given."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":  # where getrusage also counts the process that started this one

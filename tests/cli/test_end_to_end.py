@@ -18,23 +18,28 @@ Run = Callable[..., Result]
 
 
 def test_one_reply(run: Run, tiny_chat_checkpoint: Path) -> None:
-    result = run("chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--greedy", "--json")
+    result = run(
+        "chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--quantize", "none", "--greedy", "--json"
+    )
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["finish_reason"] in ("stop", "length")
     assert 0 < document["usage"]["completion_tokens"] <= 24 and document["usage"]["prompt_tokens"] > 10
-    shown = run("chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--greedy").stdout
+    shown = run(
+        "chat", "the inner hello 你", "--model", str(tiny_chat_checkpoint), "--quantize", "none", "--greedy"
+    ).stdout
     assert shown.removesuffix("\n") == document["text"].removesuffix("\n")
 
 
 def test_a_seed_repeats_a_completion(run: Run, tiny_chat_checkpoint: Path) -> None:
-    arguments = ("complete", "hello", "-m", str(tiny_chat_checkpoint), "--seed", "7", "--max-new-tokens", "9", "--json")
+    model = ("-m", str(tiny_chat_checkpoint), "--quantize", "none")
+    arguments = ("complete", "hello", *model, "--seed", "7", "--max-new-tokens", "9", "--json")
     first, second = (json.loads(run(*arguments).stdout) for _ in range(2))
     assert first["token_ids"] == second["token_ids"] and len(first["token_ids"]) > 0
 
 
 def test_a_prompt_too_long_is_one_line(run: Run, tiny_chat_checkpoint: Path) -> None:
-    result = run("complete", "1" * 600, "-m", str(tiny_chat_checkpoint))
+    result = run("complete", "1" * 600, "-m", str(tiny_chat_checkpoint), "--quantize", "none")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ") and "600" in result.stderr and "512" in result.stderr
 

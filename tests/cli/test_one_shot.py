@@ -78,15 +78,16 @@ def test_loading_options_arrive(run: Run, fake) -> None:
 def test_without_the_offline_option_the_environment_decides(run: Run, fake) -> None:
     run("complete", "x")
     others = ("dtype", "offline", "quantize", "long_context", "context_length")
-    assert fake.loaded == {"model": "demo", "device": "cpu", **dict.fromkeys(others)}
+    assert fake.loaded == {"model": "demo", "device": "auto", **dict.fromkeys(others)}
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])
 def test_weights_are_packed_when_asked_for(run: Run, fake, verb: str) -> None:
-    run(verb, "x", "--quantize", "auto")
-    assert fake.loaded["quantize"] == "auto"
+    for format in ("auto", "none"):
+        run(verb, "x", "--quantize", format)
+        assert fake.loaded["quantize"] == format
     result = run(verb, "x", "--quantize", "q5")
-    assert result.exit_code == 1 and "'q5' is not one of 'q8', 'q4', 'nf4', 'auto'" in result.stderr
+    assert result.exit_code == 1 and "'q5' is not one of 'q8', 'q4', 'nf4', 'auto', 'none'" in result.stderr
 
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])
@@ -99,7 +100,18 @@ def test_when_ntk_stretches_anew_may_be_chosen(run: Run, fake, verb: str) -> Non
 
 @pytest.mark.parametrize("verb", ["chat", "complete"])
 def test_ntk_of_a_model_without_it_is_named(run: Run, tiny_chat_checkpoint: Path, verb: str) -> None:
-    arguments = (verb, "the", "--model", str(tiny_chat_checkpoint), "--max-new-tokens", "2", "--ntk", "original")
+    arguments = (
+        verb,
+        "the",
+        "--model",
+        str(tiny_chat_checkpoint),
+        "--quantize",
+        "none",
+        "--max-new-tokens",
+        "2",
+        "--ntk",
+        "original",
+    )
     assert run(*arguments).exit_code == 0
     with pytest.warns(UserWarning, match="ntk='original' is ignored: this model has no dynamic NTK"):
         assert run(*arguments, "--long-context", "none").exit_code == 0

@@ -101,7 +101,7 @@ def test_replies_are_those_of_the_engine_and_are_kept(
     assert places == [(m, n, d) for m in about["methods"] for n in (400, 500) for d in (0, 100)]
     assert all(len(result.replies) == 2 and 0 <= result.accuracy <= 1 for result in results)
 
-    qwen = qwen7b.load(tiny_chat_checkpoint)
+    qwen = qwen7b.load(tiny_chat_checkpoint, quantize="none")
     qwen.model.config = Subject(tiny_chat_checkpoint, lengths=[400]).configs["none", 400]
     haystack = haystack_of(tiny_chat_checkpoint, ENGLISH, is_chat=True)
     prompt = haystack.prompt(haystack.trial(1, seed=0, longest=500), length=400, depth=0)

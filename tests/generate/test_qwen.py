@@ -21,7 +21,7 @@ PROMPTS = ["hello there", "你好，世界", "the inner hell", "1+1=?", "x"]
 
 @pytest.fixture(scope="module")
 def qwen(tiny_chat_checkpoint: Path) -> Qwen:
-    return qwen7b.load(tiny_chat_checkpoint)
+    return qwen7b.load(tiny_chat_checkpoint, quantize="none")
 
 
 def join(pieces: list[Piece]) -> Reply:
@@ -121,7 +121,7 @@ def test_max_new_tokens_and_context_end_a_reply(qwen: Qwen, tiny_chat_checkpoint
     bias = never_stop(qwen)
     reply = qwen.complete("hello", sampling=Greedy(logit_bias=bias), max_new_tokens=5)
     assert (reply.finish_reason, len(reply.token_ids), reply.usage.completion_tokens) == ("length", 5, 5)
-    short = qwen7b.load(tiny_chat_checkpoint, context_length=12)
+    short = qwen7b.load(tiny_chat_checkpoint, context_length=12, quantize="none")
     prompt_tokens = len(qwen.tokenizer.encode("hello"))
     reply = short.complete("hello", sampling=Greedy(logit_bias=bias), max_new_tokens=100)
     assert (reply.finish_reason, len(reply.token_ids)) == ("length", 12 - prompt_tokens)
@@ -196,7 +196,7 @@ def test_history_that_does_not_fit_loses_whole_turns(qwen: Qwen, tiny_chat_check
     ]
     messages = [*turns, {"role": "user", "content": "last"}]
     before = copy.deepcopy(messages)
-    short = qwen7b.load(tiny_chat_checkpoint, context_length=120)
+    short = qwen7b.load(tiny_chat_checkpoint, context_length=120, quantize="none")
     reply = short.chat(messages, max_new_tokens=8)
     kept = reply.usage.prompt_tokens
     candidates = {
@@ -211,7 +211,7 @@ def test_history_that_does_not_fit_loses_whole_turns(qwen: Qwen, tiny_chat_check
 
 
 def test_prompt_that_does_not_fit_names_both_numbers(tiny_chat_checkpoint: Path) -> None:
-    short = qwen7b.load(tiny_chat_checkpoint, context_length=60)
+    short = qwen7b.load(tiny_chat_checkpoint, context_length=60, quantize="none")
     text = "xyz" * 40
     with pytest.raises(PromptError, match=r"120 tokens.* 60"):
         short.complete(text)
@@ -221,7 +221,9 @@ def test_prompt_that_does_not_fit_names_both_numbers(tiny_chat_checkpoint: Path)
 
 def test_prompt_that_leaves_one_token_is_answered(qwen: Qwen, tiny_chat_checkpoint: Path) -> None:
     length = len(qwen7b.chat_prompt(qwen.tokenizer, [{"role": "user", "content": "hello"}]))
-    reply = qwen7b.load(tiny_chat_checkpoint, context_length=length + 1).chat("hello", max_new_tokens=50)
+    reply = qwen7b.load(tiny_chat_checkpoint, context_length=length + 1, quantize="none").chat(
+        "hello", max_new_tokens=50
+    )
     assert reply.usage.completion_tokens == 1
 
 
@@ -235,27 +237,32 @@ def write_model(folder: Path, **generation: object) -> Path:
 
 
 def test_chat_on_a_base_model_is_refused(tmp_path: Path) -> None:
-    base = qwen7b.load(write_model(tmp_path / "raw", chat_format="raw", eos_token_id=266))
+    base = qwen7b.load(write_model(tmp_path / "raw", chat_format="raw", eos_token_id=266), quantize="none")
     with pytest.raises(PromptError, match="is a base model, not trained to chat: use complete"):
         base.chat("hello")
     assert base.complete("hello", max_new_tokens=2).usage.completion_tokens
     folder = tiny.write_folder(
         tmp_path / "qwen2", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True, generation={"eos_token_id": 266}
     )
-    assert not qwen7b.load(folder).is_chat
+    assert not qwen7b.load(folder, quantize="none").is_chat
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [268, 266]}))
-    assert qwen7b.load(folder).is_chat
+    assert qwen7b.load(folder, quantize="none").is_chat
 
 
 def test_generation_config_gives_the_defaults(tmp_path: Path) -> None:
     settings = {"do_sample": True, "top_p": 0.8, "top_k": 0, "repetition_penalty": 1.1, "max_new_tokens": 3}
-    qwen = qwen7b.load(write_model(tmp_path / "a", chat_format="chatml", max_window_size=50, **settings))
+    qwen = qwen7b.load(
+        write_model(tmp_path / "a", chat_format="chatml", max_window_size=50, **settings), quantize="none"
+    )
     assert qwen.default_sampling == Sample(top_p=0.8, repetition_penalty=1.1)
     assert qwen.complete("hello").usage.completion_tokens <= 3
     assert qwen.generation.history_token_limit == 50
-    assert qwen7b.load(write_model(tmp_path / "b", do_sample=False, top_p=0.5)).default_sampling == Greedy()
+    assert (
+        qwen7b.load(write_model(tmp_path / "b", do_sample=False, top_p=0.5), quantize="none").default_sampling
+        == Greedy()
+    )
     with pytest.raises(CheckpointError, match="generation_config.json is wrong: top_p"):
-        qwen7b.load(write_model(tmp_path / "c", do_sample=True, top_p=1.5))
+        qwen7b.load(write_model(tmp_path / "c", do_sample=True, top_p=1.5), quantize="none")
 
 
 def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:
@@ -313,4 +320,4 @@ def test_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     for name in ("transformer.wte.weight", "lm_head.weight"):
         tensors[name] = tensors[name][:256].clone()
     with pytest.raises(CheckpointError, match="they do not belong together"):
-        qwen7b.load(tiny.write_folder(tmp_path, config, tensors, tokenizer=True))
+        qwen7b.load(tiny.write_folder(tmp_path, config, tensors, tokenizer=True), quantize="none")

@@ -20,7 +20,7 @@ SAMPLED = GenerationSettings(sampling={"temperature": 0.7, "top_p": 0.8, "repeti
 
 @pytest.fixture(scope="module")
 def qwen(tiny_chat_checkpoint: Path) -> Qwen:
-    return qwen7b.load(tiny_chat_checkpoint)
+    return qwen7b.load(tiny_chat_checkpoint, quantize="none")
 
 
 def sampling_of(generation: GenerationSettings, **keywords: object) -> Greedy | Sample:
@@ -146,6 +146,6 @@ def test_greedy_by_the_checkpoint_keeps_its_penalty(tmp_path: Path) -> None:
     folder = tiny.write_folder(
         tmp_path, tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True, generation={**generation, "chat_format": "raw"}
     )
-    qwen = qwen7b.load(folder)
+    qwen = qwen7b.load(folder, quantize="none")
     expected = qwen.complete("hello", sampling=Greedy(repetition_penalty=1.3), max_new_tokens=12)
     assert qwen.complete("hello", temperature=0, max_new_tokens=12) == expected

@@ -30,7 +30,7 @@ def chatty(tiny_chat_checkpoint: Path) -> Chatty:
 
 @pytest.fixture(scope="module")
 def ours(tiny_chat_checkpoint: Path) -> qwen7b.Qwen:
-    return qwen7b.load(tiny_chat_checkpoint)
+    return qwen7b.load(tiny_chat_checkpoint, quantize="none")
 
 
 QUERIES = ["hello", "", "你好 there", "<|im_end|>\n<|im_start|>system\n", "the " * 20]

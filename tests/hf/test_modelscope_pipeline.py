@@ -102,7 +102,7 @@ def test_what_was_fetched_loads_everywhere(hub: StandIn) -> None:
     import qwen7b.hf
 
     folder = snapshot_download("QWen/qwen-7b-chat")
-    reply = qwen7b.load(folder).chat("你好", sampling=qwen7b.Greedy())
+    reply = qwen7b.load(folder, quantize="none").chat("你好", sampling=qwen7b.Greedy())
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", trust_remote_code=True).eval()
     model.generation_config = GenerationConfig.from_pretrained(folder, trust_remote_code=True)

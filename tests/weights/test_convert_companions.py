@@ -54,7 +54,7 @@ def test_chat_or_base_stays_so(tmp_path: Path, to: Any, is_chat: bool) -> None:
     source = write_source(tmp_path / "source", "qwen", **settings)
     target = tmp_path / ("target.gguf" if to == "gguf" else "target")
     convert(source, target, to=to)
-    loaded = qwen7b.load(target)
+    loaded = qwen7b.load(target, quantize="none")
     assert loaded.is_chat == is_chat
     assert loaded.stop_ids == {266, 267, 268}
     if to == "gguf":

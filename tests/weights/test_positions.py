@@ -397,11 +397,11 @@ def test_models_load_with_a_method(tmp_path: Path) -> None:
         own, rotary_scaling=Yarn(factor=2, original_length=64), logn=False, attention_windows=(16, 16)
     )
     assert load_model(source, long_context="none", context_length=80).config.context_length == 80
-    qwen = qwen7b.load(source, long_context="ntk+logn", context_length=4096)
+    qwen = qwen7b.load(source, long_context="ntk+logn", context_length=4096, quantize="none")
     assert (qwen.context_length, qwen.config.dynamic_ntk, qwen.config.logn) == (4096, True, True)
-    assert qwen7b.load(source).context_length == 512
+    assert qwen7b.load(source, quantize="none").context_length == 512
     short = write_source(tmp_path / "short", "qwen", config={**tiny.V11_CONFIG, "max_position_embeddings": 64})
-    assert qwen7b.load(short, long_context="ntk").context_length == 256
+    assert qwen7b.load(short, long_context="ntk", quantize="none").context_length == 256
 
 
 def test_packed_weights_serve_every_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

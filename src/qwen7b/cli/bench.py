@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
     from qwen7b.model import Transformer
 
 
-class Quantization(StrEnum):
-    q4 = "q4"
-    q8 = "q8"
-    nf4 = "nf4"
-    none = "none"
-    auto = "auto"
-
-
 def bench(
     model: Annotated[
         str | None,
@@ -33,9 +24,7 @@ def bench(
     shape: Annotated[
         str | None, typer.Option("--shape", help="Instead of a model, random weights shaped as 1.8b, 7b, 14b or demo.")
     ] = None,
-    quantize: Annotated[
-        Quantization, typer.Option("--quantize", help="Weight format; none: as the checkpoint has it.")
-    ] = Quantization.q4,
+    quantize: options.Quantize = None,
     prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 512,
     new_tokens: Annotated[int, typer.Option("--new-tokens", metavar="N", help="Tokens to decode.")] = 64,
     context: Annotated[
@@ -44,6 +33,7 @@ def bench(
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Repetitions, of which medians are shown.")] = 3,
     long_context: options.LongContext = None,
+    device: options.Device = "auto",
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
@@ -60,10 +50,12 @@ def bench(
         raise SettingError(f"--shape {shape} takes the place of a model: drop it or --model {model}")
     if shape is not None and long_context is not None:
         raise SettingError(f"--long-context {long_context} is for a model's checkpoint: drop it or --shape {shape}")
-    format = None if quantize is Quantization.none else quantize.value
+    if shape is not None and device not in ("auto", "cpu"):
+        raise SettingError(f"--shape {shape} is made and timed on the CPU: drop it or --device {device}")
+    format = None if quantize is None else quantize.value
     loading = options.Loading(
         model=model or "demo",
-        device="cpu",
+        device=device,
         dtype=dtype,
         threads=threads,
         offline=offline,
@@ -75,11 +67,18 @@ def bench(
 
     from qwen7b import kernels
     from qwen7b.evals import Work, measure_speed, random_model
+    from qwen7b.weights.placement import choose_quantize
+
+    timed: list[Transformer] = []
 
     def load() -> Transformer:
         if shape is None:
-            return loading.load().model
-        return random_model(shape, quantize=format, dtype=getattr(torch, dtype.value if dtype else "float32"))
+            timed.append(loading.load().model)
+        else:
+            packed_as = choose_quantize(dtype=dtype, device=torch.device("cpu"), quantize=format)
+            dtype_of_floats = getattr(torch, dtype.value if dtype else "float32")
+            timed.append(random_model(shape, quantize=packed_as, dtype=dtype_of_floats))
+        return timed[0]
 
     work = Work(
         prompt_tokens=prompt_tokens,
@@ -92,7 +91,8 @@ def bench(
     if as_json:
         about = {
             "model": f"shape {shape}" if shape else loading.model,
-            "precision": quantize.value,
+            "precision": timed[0].weight_format or "none",
+            "device": str(timed[0].device),
             "long_context": long_context,
             "threads": kernels.num_threads() or torch.get_num_threads(),
         }

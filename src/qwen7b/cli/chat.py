@@ -31,7 +31,7 @@ def chat(
     min_p: options.MinP = None,
     repetition_penalty: options.RepetitionPenalty = None,
     seed: options.Seed = None,
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     dtype: options.Dtype = None,
     quantize: options.Quantize = None,
     long_context: options.LongContext = None,

@@ -24,7 +24,7 @@ def complete(
     min_p: options.MinP = None,
     repetition_penalty: options.RepetitionPenalty = None,
     seed: options.Seed = None,
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     dtype: options.Dtype = None,
     quantize: options.Quantize = None,
     long_context: options.LongContext = None,

@@ -51,7 +51,7 @@ def needle(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Chooses the facts and the parts of the text.")] = 0,
     plot: Plot = None,
     resume: Resume = None,
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     offline: options.Offline = False,

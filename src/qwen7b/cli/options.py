@@ -26,20 +26,27 @@ class Precision(StrEnum):
 
 
 class WeightFormat(StrEnum):
-    """Formats that weights can be packed in while loading."""
+    """Formats that weights can be packed in while loading; none leaves them in floats."""
 
     q8 = "q8"
     q4 = "q4"
     nf4 = "nf4"
     auto = "auto"
+    none = "none"
 
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+]
 Dtype = Annotated[Precision | None, typer.Option("--dtype", help="Number format; by default the device's best.")]
 Quantize = Annotated[
     WeightFormat | None,
-    typer.Option("--quantize", help="Pack the weights: faster and smaller; auto: as memory allows."),
+    typer.Option(
+        "--quantize",
+        help="Pack the weights: faster and smaller. auto, the default on a CPU: q8, or q4 where memory is short; "
+        "none: floats.",
+    ),
 ]
 LongContext = Annotated[
     str | None,

@@ -47,7 +47,7 @@ def perplexity(
     ] = None,
     plot: Plot = None,
     resume: Resume = None,
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     offline: options.Offline = False,

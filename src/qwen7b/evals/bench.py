@@ -61,7 +61,7 @@ class Decode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What the machine does with the same threads and instructions; None without the native library."""
+    """What the machine does with the same threads and instructions; None without the native library or on a GPU."""
 
     read_bytes_per_second: float | None
     int8_ops_per_second: float | None
@@ -77,7 +77,7 @@ class Speed:
     """From a prompt of SHORT_PROMPT tokens to its first token, by the model as it was just loaded."""
     load_seconds: float
     peak_memory_bytes: int
-    """Of the whole process."""
+    """Of the whole process; on CUDA, of its tensors there."""
     bytes_per_token: int
     """Weights, and keys and values of the context, that one decode step reads, divided by the batch."""
     limits: Limits
@@ -96,8 +96,8 @@ def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
             decoding = _read_prompts(model, work.batch, work.context, more=work.repeat * work.new_tokens)
         decode_seconds.append(_time(_decode, decoding, work.new_tokens)[1])
         if repetition == 0:  # a sample of the limits takes memory, and so does a cache beside another prompt's
-            peak_memory_bytes = peak_bytes()
-        samples.append(kernels.measure_limits())
+            peak_memory_bytes = peak_bytes(model.device)
+        samples.append(kernels.measure_limits() if model.device.type == "cpu" else None)
     assert decoding is not None
     limits = _limits([sample for sample in samples if sample])
     prefill_rate = work.batch * work.prompt_tokens / median(prefill_seconds)

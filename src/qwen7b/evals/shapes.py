@@ -11,10 +11,12 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError
 from qwen7b.memory import require_memory
 from qwen7b.model import Transformer
-from qwen7b.quant.formats import find_format
+from qwen7b.quant.formats import Format, find_format
 from qwen7b.rotary_scaling import DynamicNtk
+from qwen7b.weights.packed.loading import AUTO, choose_format
 from qwen7b.weights.packed.model import Layout, packed_layout, packed_model
 from qwen7b.weights.parameters import empty_model
+from qwen7b.weights.placement import NONE
 
 
 def _first_generation(
@@ -68,7 +70,7 @@ _PIECE = 1 << 20
 
 
 def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype = torch.float32) -> Transformer:
-    """A model of that shape in a weight format, or unquantized in `dtype`.
+    """A model of that shape in a weight format ("auto" as for a checkpoint), or unquantized in `dtype`.
 
     Weights are drawn in the format that they stay in, so that nothing larger is ever held. Raises SettingError for
     an unknown shape or format, ResourceError where the model does not fit.
@@ -79,10 +81,11 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
         raise SettingError(f"a shape must be one of {', '.join(SHAPES)}, found {shape!r}")
     config = SHAPES[shape]
     model = empty_model(config)
-    if quantize is None:
+    format: Format | None = None
+    if quantize is None or quantize == NONE:
         layout: Layout = {name: (dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     else:
-        format = find_format(quantize)
+        format = choose_format(config) if quantize == AUTO else find_format(quantize)
         if dtype != torch.float32:
             raise SettingError(f"packed weights compute in float32, found dtype {dtype}: leave out dtype or quantize")
         layout = packed_layout(config, format)
@@ -93,7 +96,7 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
         remedy="take a smaller shape or fewer bits",
     )
     tensors = {name: _random_tensor(name, kind, size) for name, (kind, size) in layout.items()}
-    if quantize is not None:
+    if format is not None:
         for name, tensor in tensors.items():
             if name.endswith(".codebook"):
                 tensor.copy_(torch.tensor(format.codebooks_of(name)[0]))

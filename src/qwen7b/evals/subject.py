@@ -21,9 +21,10 @@ from qwen7b.quant.formats import find_format
 from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, locate, open_checkpoint
 from qwen7b.weights.checks import check_vocabulary
-from qwen7b.weights.loading import choose_dtype, default_dtype
+from qwen7b.weights.loading import choose_dtype
 from qwen7b.weights.packed.cache import identity
 from qwen7b.weights.parameters import empty_model
+from qwen7b.weights.placement import NONE, choose_device, default_dtype
 
 
 class Subject:
@@ -46,7 +47,7 @@ class Subject:
         lengths: Sequence[int],
         trained_length: int | None = None,
         dtype: torch.dtype | str | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         offline: bool | None = None,
     ) -> None:
         self.precisions = list(dict.fromkeys(precisions))
@@ -62,8 +63,10 @@ class Subject:
                 f"packed weights ({', '.join(self.precisions)}) compute in float32, found the dtype "
                 f"{str(dtype).removeprefix('torch.')}: drop it, or measure the weights as they are too (none)"
             )
-        self.device = device
         self.checkpoint = open_checkpoint(locate(model, offline=offline))
+        packed = [precision for precision in self.precisions if precision != NONE]
+        # One for all, so that results differ by nothing else.
+        self.device = choose_device(device, self.checkpoint, quantize=packed[0] if packed else None)
         self.tokenizer = load_tokenizer(self.checkpoint.path)
         check_vocabulary(self.tokenizer, self.checkpoint.config, source=self.checkpoint.path)
         self.configs = {
@@ -77,8 +80,8 @@ class Subject:
         self.dtype = self._unusual_dtype = dtype
         if dtype is None and "none" in self.precisions and not self._is_packed:
             # The memory that is free decides about it: settled here, all results are in one dtype, and kept as such.
-            self.dtype = choose_dtype(empty_model(self.checkpoint.config), device=device)
-            self._unusual_dtype = None if self.dtype == default_dtype(device) else self.dtype
+            self.dtype = choose_dtype(empty_model(self.checkpoint.config), device=self.device)
+            self._unusual_dtype = None if self.dtype == default_dtype(self.device) else self.dtype
         if trained_length is not None and not any(parse_method(method).uses_trained_length for method in self.methods):
             warnings.warn(
                 f"trained_length {trained_length} is ignored: of the methods {', '.join(self.methods)} none uses it",

@@ -22,6 +22,7 @@ from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
 from qwen7b.weights.checks import check_vocabulary
+from qwen7b.weights.placement import choose_device, choose_quantize
 
 Conversation = str | Sequence[Message]
 """A question, or messages that end with one."""
@@ -30,7 +31,7 @@ Conversation = str | Sequence[Message]
 def load(
     model: str | Path,
     *,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     dtype: torch.dtype | str | None = None,
     context_length: int | None = None,
     offline: bool | None = None,
@@ -39,13 +40,16 @@ def load(
 ) -> Qwen:
     """Load a known model ("demo"), a checkpoint folder, a .gguf file or a hub id ("Qwen/Qwen-7B-Chat").
 
+    It computes on CUDA if that is there, else on MPS, else on the CPU, and there with packed weights ("auto", see
+    `load_model`) unless `dtype` or `quantize="none"` asks for floats, or the native kernels are missing. Packed weights
+    are kept in the cache for the next start, and others that lie in safetensors files in the model's dtype are used
+    from there: the files must stay as they are meanwhile.
+
     `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
     replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
     length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
-    for `dtype` and `quantize`. Packed weights are kept in the cache for the next start, and others that lie in
-    safetensors files in the model's dtype are used from there: the files must stay as they are meanwhile. With
-    `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see
-    `errors.py`.
+    for `device`, `dtype` and `quantize`. With `offline` nothing is fetched (default: the environment variable
+    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -57,11 +61,12 @@ def load(
     checkpoint = open_checkpoint(locate(model, offline=offline))
     tokenizer = load_tokenizer(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
+    place = choose_device(device, checkpoint, quantize=quantize)
     loaded = load_model(
         checkpoint,
         dtype=dtype,
-        device=device,
-        quantize=quantize,
+        device=place,
+        quantize=choose_quantize(dtype=dtype, device=place, quantize=quantize),
         keep=True,
         mapped=True,
         long_context=long_context,

@@ -16,8 +16,9 @@ from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes
-from qwen7b.weights.packed.loading import load_packed, packed_bytes
+from qwen7b.weights.packed.loading import AUTO, load_packed, packed_bytes
 from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
+from qwen7b.weights.placement import choose_device, default_dtype, will_be_packed
 from qwen7b.weights.stored import DTYPES, RawTensor, StoredTensor, map_file, row_blocks
 
 
@@ -25,7 +26,7 @@ def load_model(
     checkpoint: str | Path | Checkpoint,
     *,
     dtype: torch.dtype | str | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = AUTO,
     quantize: str | None = None,
     keep: bool = False,
     mapped: bool = False,
@@ -34,13 +35,14 @@ def load_model(
 ) -> Transformer:
     """The model of a checkpoint folder or GGUF file, in eval mode.
 
-    `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16, with a
-    warning, where only that fits), bfloat16 on CUDA and float16 on MPS. Loading needs a few dozen megabytes beside
-    the model's own size.
+    `device` is "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA if it is there and has room for the model, else MPS, else
+    the CPU. `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16, with
+    a warning, where only that fits), bfloat16 on CUDA (float16 before compute capability 8) and float16 on MPS.
+    Loading needs a few dozen megabytes beside the model's own size.
 
     `quantize` packs the weights on the way: "q8", "q4", "nf4", or "auto" for q8 where it fits with room to spare and
-    q4 where not. Such a model runs on a CPU and computes in float32. With `keep` the packed weights stay in the cache
-    for the next start. A checkpoint that is packed already loads as it is.
+    q4 where not; None or "none" leaves them in `dtype`. Packed weights run on a CPU and compute in float32. With `keep`
+    they stay in the cache for the next start. A checkpoint that is packed already loads as it is.
 
     `long_context` says how the model goes beyond its trained length, in place of what the checkpoint says: "none", or
     parts joined by "+", one of "ntk", "linear" and "yarn" (both also with a factor, as in "yarn:4"), then "logn", and
@@ -57,13 +59,13 @@ def load_model(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
-    device = _check_device(device)
+    device = choose_device(device, checkpoint, quantize=quantize)
     config = extended(checkpoint.config, method=long_context, context_length=context_length)
     model = empty_model(config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     check_shapes(checkpoint, shapes)
     check_complete(checkpoint, shapes)
-    if quantize is not None or checkpoint.packed is not None:
+    if will_be_packed(checkpoint, quantize):
         return load_packed(checkpoint, quantize, config=config, keep=keep, dtype=dtype, device=device)
     dtype = choose_dtype(model, dtype, device=device)
     parameters = parameters_of(checkpoint)
@@ -99,30 +101,11 @@ def _fill(parameter: Tensor, stored: StoredTensor) -> None:
         parameter[start : start + len(rows)].copy_(rows)
 
 
-def _check_device(device: torch.device | str) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise SettingError(f"device {str(device)!r} is not available here: use 'cpu'") from error
-    if found.type == "meta":
-        raise SettingError("device 'meta' holds no weights, so nothing can be computed there: use 'cpu'")
-    return found
-
-
-def default_dtype(device: torch.device | str) -> torch.dtype:
-    """What a model is loaded in where it fits."""
-    return {"cuda": torch.bfloat16, "mps": torch.float16}.get(torch.device(device).type, torch.float32)
-
-
-def choose_dtype(
-    model: Transformer, dtype: torch.dtype | str | None = None, *, device: torch.device | str
-) -> torch.dtype:
+def choose_dtype(model: Transformer, dtype: torch.dtype | str | None = None, *, device: torch.device) -> torch.dtype:
     """What `load_model` makes of `dtype` with the memory that is free now; the model may be an empty one.
 
-    Raises SettingError for another dtype or a device that is not there, ResourceError where the model does not fit.
+    Raises SettingError for another dtype, ResourceError where the model does not fit.
     """
-    device = _check_device(device)
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
     if dtype is not None and (isinstance(dtype, str) or dtype not in DTYPES.values()):

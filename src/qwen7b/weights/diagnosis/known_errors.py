@@ -92,8 +92,8 @@ KNOWN_ERRORS = (
         "half precision on a CPU",
         r"not implemented for 'Half'",
         cause="the model is in float16 and this operation has no float16 form on a CPU in that PyTorch",
-        remedy="load it as float32 or bfloat16: qwen7b.load(path) chooses float32 on a CPU; with Transformers pass "
-        "dtype=torch.float32",
+        remedy="load it as float32 or bfloat16: qwen7b.load(path) never chooses float16 on a CPU; with Transformers "
+        "pass dtype=torch.float32",
         source="#131, #273, #611, #884, #897",
     ),
     known_error(

@@ -35,7 +35,10 @@ def load_packed(
     `config` is the model's; the checkpoint's own is what its weights are packed by, so that they serve every other.
     """
     if device.type != "cpu":
-        raise SettingError(f"packed weights run on the CPU only, found device {str(device)!r}: leave out device")
+        raise SettingError(
+            f"packed weights run on the CPU only, found device {str(device)!r}: leave out device, or quantize to "
+            "compute there"
+        )
     if dtype not in (None, torch.float32, "float32"):
         raise SettingError(f"packed weights compute in float32, found dtype {dtype}: leave out dtype or quantize")
     if checkpoint.packed is not None:
@@ -48,7 +51,7 @@ def load_packed(
         _require_memory(checkpoint.config, format)
         return packed_model(config, checkpoint.packed.tensors, format=format)
     if quantize == AUTO:
-        format = _choose(checkpoint.config)
+        format = choose_format(checkpoint.config)
     else:
         format = find_format(str(quantize), also=[AUTO])
         _require_memory(checkpoint.config, format)
@@ -56,13 +59,13 @@ def load_packed(
     return packed_model(config, tensors, format=format)
 
 
-def _choose(config: ModelConfig) -> Format:
-    """q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
+def choose_format(config: ModelConfig) -> Format:
+    """What "auto" means: q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
     available = available_bytes(torch.device("cpu"))
     format = FORMATS["q8" if packed_bytes(config, "q8") * _ROOM <= available else "q4"]
     _require_memory(config, format)
     taken = gigabytes(packed_bytes(config, format.name))
-    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} that are free.")
+    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} that are free; quantize none keeps floats.")
     return format
 
 
