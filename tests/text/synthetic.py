@@ -50,7 +50,9 @@ def train(style: str) -> Tokenizer:
     return tokenizer
 
 
-def write_gguf(path: Path, tokenizer: Tokenizer, *, pre: str, **others: Any) -> Path:
+def write_gguf(
+    path: Path, tokenizer: Tokenizer, *, pre: str | None, architecture: str = "qwen2", **others: Any
+) -> Path:
     """Write a tokenizer as GGUF has it, padded with two unused tokens. `others` replace metadata."""
     import gguf
 
@@ -58,9 +60,10 @@ def write_gguf(path: Path, tokenizer: Tokenizer, *, pre: str, **others: Any) -> 
     tokens = [*sorted(vocabulary, key=vocabulary.__getitem__), "[PAD1]", "[PAD2]"]
     types = [gguf.TokenType.CONTROL if token in CONTROL else gguf.TokenType.NORMAL for token in tokens[:-2]]
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    writer = gguf.GGUFWriter(path, "qwen2")
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_tokenizer_model(others.get("model", "gpt2"))
-    writer.add_tokenizer_pre(pre)
+    if pre is not None:
+        writer.add_tokenizer_pre(pre)
     writer.add_token_list(others.get("tokens", tokens))
     writer.add_token_types(others.get("types", [*types, gguf.TokenType.UNUSED, gguf.TokenType.UNUSED]))
     writer.add_token_merges(others.get("merges", [" ".join(merge) for merge in merges]))

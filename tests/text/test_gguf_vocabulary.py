@@ -10,7 +10,7 @@ import tokenizers
 from hypothesis import given, settings
 
 from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text import Tokenizer, load_tokenizer, patterns
 from text import synthetic
 
 
@@ -92,3 +92,52 @@ def test_old_files_of_qwen_need_not_name_the_pre_tokenizer(tmp_path: Path) -> No
     assert load_tokenizer(write_metadata(tmp_path / "old.gguf", "qwen", **values)).vocabulary.nfc
     with pytest.raises(UnsupportedError, match="pre-tokenizer None"):
         load_tokenizer(write_metadata(tmp_path / "other.gguf", "llama", **values))
+
+
+@pytest.mark.parametrize(
+    ("style", "pre"),
+    [
+        ("qwen", "deepseek-r1-qwen"),
+        ("qwen", "megrez"),
+        ("qwen", "hunyuan"),
+        ("gpt2", "phi-2"),
+        ("smollm", "starcoder"),
+        ("smollm", "command-r"),
+    ],
+)
+def test_other_names_of_the_same_cut(style: str, pre: str, tmp_path: Path) -> None:
+    reference = synthetic.train(style)
+    path = synthetic.write_gguf(tmp_path / "tiny.gguf", reference, pre=pre)
+    if pre == "deepseek-r1-qwen":
+        ours = load_tokenizer(path)
+    else:
+        with pytest.warns(UserWarning, match=f"the pre-tokenizer '{pre}', which cuts text as"):
+            ours = load_tokenizer(path)
+    assert ours.encode("I'm 20 (you)\n\n x") == reference.encode("I'm 20 (you)\n\n x").ids
+
+
+@pytest.mark.parametrize(("style", "architecture"), [("qwen", "qwen2"), ("qwen", "qwen"), ("smollm", "llama")])
+@pytest.mark.parametrize("pre", ["default", None])
+def test_the_family_says_the_cut_where_the_file_does_not(
+    style: str, architecture: str, pre: str | None, tmp_path: Path
+) -> None:
+    reference = synthetic.train(style)
+    path = synthetic.write_gguf(tmp_path / "tiny.gguf", reference, pre=pre, architecture=architecture)
+    if pre:
+        with pytest.warns(UserWarning, match="'default', which says nothing: text is cut as"):
+            ours = load_tokenizer(path)
+    else:
+        ours = load_tokenizer(path)
+    assert ours.encode("I'm 20 (you)\n\n x") == reference.encode("I'm 20 (you)\n\n x").ids
+
+
+def test_the_family_does_not_say_it_for_tokens_that_are_made_otherwise(tmp_path: Path) -> None:
+    path = synthetic.write_gguf(tmp_path / "tiny.gguf", synthetic.train("gpt2"), pre=None)
+    with pytest.raises(UnsupportedError, match="not made as qwen2's are"):
+        load_tokenizer(path)
+
+
+@pytest.mark.demo
+def test_real_vocabularies_fit_their_own_cut_alone(demo_gguf: Path) -> None:
+    ids = load_tokenizer(demo_gguf).vocabulary.ids
+    assert [patterns.fits(cut, ids) for cut in (patterns.QWEN, patterns.GPT2, patterns.SMOLLM)] == [True, False, False]

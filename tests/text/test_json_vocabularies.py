@@ -183,3 +183,141 @@ def test_damaged_files_beside_vocab_json(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="added_tokens_decoder"):
         load_tokenizer(folder)
+
+
+def write_old_vocab_json(folder: Path, reference: tokenizers.Tokenizer, *, before: str = "") -> Path:
+    """vocab.json, merges.txt and added_tokens.json, as libraries of 2023 wrote them, whose class is said elsewhere."""
+    write_vocab_json(folder, reference, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
+    added = {name: reference.token_to_id(name) for name in synthetic.CONTROL}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        (folder / name).rename(folder / f"{before}{name}")
+    return folder
+
+
+@pytest.mark.parametrize("before", ["", "qwen-", "Qwen2.5_"])
+@pytest.mark.parametrize("config", [{"eos_token": "<|im_end|>"}, {"tokenizer_class": "PreTrainedTokenizerFast"}, None])
+def test_added_tokens_json_and_a_class_that_config_json_says(
+    tmp_path: Path, before: str, config: dict[str, str] | None
+) -> None:
+    reference = synthetic.train("qwen")
+    folder = write_old_vocab_json(tmp_path, reference, before=before)
+    if config is None:
+        (folder / "tokenizer_config.json").unlink()
+    else:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.warns(UserWarning, match="cut as Qwen's tokenizers do"):
+        ours = load_tokenizer(folder / f"{before}vocab.json")
+    text = "I'm 20 <|im_end|> é你好"
+    assert ours.encode(text, allowed_special="all") == reference.encode(text).ids
+    assert ours.control_tokens == {name: reference.token_to_id(name) for name in synthetic.CONTROL}
+
+
+def test_a_class_is_not_guessed_against_the_tokens(tmp_path: Path) -> None:
+    folder = write_old_vocab_json(tmp_path, synthetic.train("gpt2"))
+    with pytest.warns(UserWarning), pytest.raises(UnsupportedError, match="not made as Qwen's are"):
+        load_tokenizer(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(UnsupportedError, match="tokenizer_class None"):
+        load_tokenizer(folder)
+
+
+def test_named_tokens_of_the_vocabulary_itself_are_control_tokens(tmp_path: Path) -> None:
+    """GPT-2's vocab.json holds <|endoftext|>, which tokenizer_config.json names and no list of added tokens has."""
+    reference = synthetic.train("gpt2")
+    folder = write_vocab_json(tmp_path, reference, "GPT2Tokenizer")
+    ids = json.loads((folder / "vocab.json").read_text())
+    end = max(ids.values()) + 1
+    (folder / "vocab.json").write_text(json.dumps({**ids, "<|endoftext|>": end}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "GPT2Tokenizer", "eos_token": {"content": "<|endoftext|>"}, "pad_token": "a"})
+    )
+    ours = load_tokenizer(folder)
+    assert ours.control_tokens == {"<|endoftext|>": end}
+    assert end not in ours.encode("<|endoftext|>") and ours.encode("a") == reference.encode("a").ids
+
+
+def test_openais_names(tmp_path: Path) -> None:
+    reference = synthetic.train("gpt2")
+    folder = write_vocab_json(tmp_path, reference, "GPT2Tokenizer")
+    (folder / "vocab.json").rename(folder / "encoder.json")
+    (folder / "merges.txt").rename(folder / "vocab.bpe")
+    with pytest.warns(UserWarning, match="encoder.json is taken for the tokenizer"):
+        assert load_tokenizer(folder).encode("in 20") == reference.encode("in 20").ids
+
+
+_REST = synthetic.QWEN2_PATTERN[synthetic.QWEN2_PATTERN.index(")") + 1 :]
+_SPLIT = {"type": "Split", "pattern": {"Regex": synthetic.QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
+_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+_CUTTING_BYTES = {**_BYTES, "use_regex": True}
+_GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s+"
+
+
+def split(pattern: str, **others: Any) -> dict[str, Any]:
+    return {**_SPLIT, "pattern": {"Regex": pattern}, **others}
+
+
+SAME: list[tuple[str, list[Any] | dict[str, Any]]] = [
+    ("qwen", [[_SPLIT, _BYTES]]),
+    ("qwen", [{**_SPLIT, "invert": True}, _BYTES]),
+    ("qwen", [{**_SPLIT, "behavior": "Removed", "invert": True}, _BYTES]),
+    ("qwen", [split(r"'(?i:[sdmt]|ll|ve|re)" + _REST), _BYTES]),
+    ("qwen", [split(r"(?i:'s|'t|'m|'d|'re|'ve|'ll)" + _REST), _BYTES]),
+    ("qwen", [split(synthetic.QWEN2_PATTERN.replace(r"\p{N}|", r"\p{N}{1}|")), _BYTES]),
+    ("qwen", [split(synthetic.QWEN2_PATTERN.replace(r"[\r\n]", "[\n\r]")), _BYTES]),
+    ("qwen", [split(synthetic.QWEN2_PATTERN.replace("]?", "]?+").replace("]+[", "]++[")), _BYTES]),
+    ("qwen", [split(synthetic.QWEN2_PATTERN.replace(r"^\s\p{L}\p{N}", r"^\p{N}\s\p{L}")), _BYTES]),
+    ("gpt2", [_CUTTING_BYTES]),
+    ("gpt2", [split(_GPT2_PATTERN), _BYTES]),
+    ("smollm", [[{"type": "Digits", "individual_digits": True}], _CUTTING_BYTES]),
+    ("smollm", [split(r"\p{N}"), _CUTTING_BYTES]),
+    ("smollm", [{"type": "Digits", "individual_digits": True}, split(_GPT2_PATTERN), _BYTES]),
+]
+
+
+def nested(steps: Any) -> Any:
+    return {"type": "Sequence", "pretokenizers": [nested(s) for s in steps]} if isinstance(steps, list) else steps
+
+
+@pytest.mark.parametrize(("style", "steps"), SAME)
+def test_the_same_pre_tokenizer_in_other_words(tmp_path: Path, style: str, steps: list[Any]) -> None:
+    document = json.loads(synthetic.train(style).to_str())
+    expected = load_tokenizer(write(tmp_path, document)).vocabulary
+    document["pre_tokenizer"] = nested(steps)
+    if style == "qwen":
+        document["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFC"}]}
+    found = load_tokenizer(write(tmp_path, document))
+    assert found.vocabulary == expected
+    referee = tokenizers.Tokenizer.from_str(json.dumps(document))
+    for text in ("I'm  20\t\n \n x've 'LL'ſa\r\n(you)\u00a0  ", "a1２½ ٣! \n\n  b", "don'T 'Re ''s  "):
+        assert found.encode(text) == referee.encode(text).ids
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        synthetic.QWEN2_PATTERN.replace(r"\s*[\r\n]+", r"\s*[\r\n]"),
+        synthetic.QWEN2_PATTERN.replace("]+[", "]+").replace("\r\n]*", ""),
+        r"(?i:'s|'t)" + _REST,
+        r"'(?:[sdmt]|ll|ve|re)" + _REST,
+        synthetic.QWEN2_PATTERN.replace(r"\s+(?!\S)", r"\s++(?!\S)"),
+        _REST[1:],
+        "(",
+        "",
+    ],
+)
+def test_other_patterns_are_not_taken_for_it(tmp_path: Path, pattern: str) -> None:
+    document = json.loads(synthetic.train("qwen").to_str())
+    document["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern
+    with pytest.raises(UnsupportedError, match="pre-tokenizer that qwen7b does not know"):
+        load_tokenizer(write(tmp_path, document))
+
+
+def test_llama_cpps_words_differ_at_one_letter_and_say_so(tmp_path: Path) -> None:
+    document = json.loads(synthetic.train("qwen").to_str())
+    pattern = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" + _REST
+    document["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern
+    with pytest.warns(UserWarning, match="differs at 'ſ"):
+        assert load_tokenizer(write(tmp_path, document)).vocabulary.pattern == synthetic.QWEN2_PATTERN

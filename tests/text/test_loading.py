@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,36 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 def test_extra_vocabulary_goes_with_tiktoken_only(reference_json: Path) -> None:
     with pytest.raises(SettingError, match="goes with a .tiktoken file"):
         load_tokenizer(reference_json, extra_vocabulary="extra.tiktoken")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Qwen-7B-tokenizer.json", "qwen_tokenizer.json", "tokenizer/tokenizer.json"],
+)
+def test_names_that_tools_give(reference_json: Path, ours: Tokenizer, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(reference_json, path)
+    with pytest.warns(UserWarning, match="is taken for the tokenizer, as there is none of a usual name"):
+        assert load_tokenizer(tmp_path).vocabulary.ids == ours.vocabulary.ids
+
+
+@pytest.mark.parametrize("name", ["tokenizer.tiktoken", "Qwen-7B.tiktoken", "vocab.tiktoken"])
+def test_tiktoken_files_of_other_names(qwen_vocabulary: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(qwen_vocabulary)
+    with pytest.warns(UserWarning, match=f"{name} is taken for the tokenizer"):
+        assert load_tokenizer(tmp_path).vocab_size == 151851
+
+
+def test_several_that_could_be_meant(reference_json: Path, tmp_path: Path) -> None:
+    for name in ("a-tokenizer.json", "b-tokenizer.json"):
+        shutil.copy(reference_json, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"several files like it \(a-tokenizer.json, b-tokenizer.json\)"):
+        load_tokenizer(tmp_path)
+
+
+def test_an_extra_vocabulary_is_not_the_tokenizer(reference_json: Path, tmp_path: Path) -> None:
+    (tmp_path / "extra.tiktoken").touch()
+    (tmp_path / "tokenizer_config.json").write_text('{"extra_vocab_file": "extra.tiktoken"}')
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        load_tokenizer(tmp_path)

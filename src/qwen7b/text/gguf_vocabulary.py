@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.text import patterns
+from qwen7b.text.patterns import fits
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 T = TypeVar("T")
@@ -17,6 +19,16 @@ PRE_TOKENIZERS = {
     "gpt-2": (patterns.GPT2, False),
     "smollm": (patterns.SMOLLM, False),
 }
+
+# llama.cpp's other names for the same cuts (llama-vocab.cpp). Of the first the normalization is the same too; of the
+# others it is not known.
+_SAME = {"deepseek-r1-qwen": "qwen2"}
+_SAME_CUTS = {
+    "qwen2": ("f2llmv2", "grok-2", "hunyuan", "kormo", "megrez", "stablelm2"),
+    "gpt-2": ("a.x-4.0", "exaone4", "gigachat", "jina-de", "jina-es", "jina-v2-de", "jina-v2-es", "mellum", "phi-2"),
+    "smollm": ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "starcoder"),
+}
+_SMOLLM_FIRST = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 # Token types of the format. Unused ones pad the vocabulary to the embedding's rows: they are no tokens.
 NORMAL, _UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
@@ -33,14 +45,15 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         raise CheckpointError(f"{path} has no tokenizer: convert the model again, with its vocabulary")
     if model != "gpt2":
         raise UnsupportedError(f"{path} has a tokenizer of the kind {model!r}: qwen7b reads byte-pair ones ('gpt2')")
-    pattern, nfc = _pre_tokenizer(path, metadata)
     tokens = _list(path, metadata, "tokenizer.ggml.tokens", str)
     types = _list(path, metadata, "tokenizer.ggml.token_type", int)
     if len(tokens) != len(types) or len(tokens) != len(set(tokens)):
         raise CheckpointError(
             f"{path} is damaged: {len(tokens)} tokens, {len(set(tokens))} of them different, have {len(types)} types"
         )
-    return merged_vocabulary(
+    name, is_certain = _pre_tokenizer(path, metadata, tokens)
+    pattern, nfc = PRE_TOKENIZERS[name]
+    vocabulary = merged_vocabulary(
         str(path),
         tokens={token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type == NORMAL},
         merges=_list(path, metadata, "tokenizer.ggml.merges", str),
@@ -52,15 +65,38 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         pattern=pattern,
         nfc=nfc,
     )
+    if not is_certain and not fits(pattern, vocabulary.ids):
+        raise UnsupportedError(
+            f"{path} does not say how text is cut, and its tokens are not made as {name}'s are: convert the model again"
+        )
+    return vocabulary
 
 
-def _pre_tokenizer(path: Path, metadata: dict[str, Any]) -> tuple[str, bool]:
-    # Files of first-generation Qwen are older than the key.
-    default = "qwen2" if metadata.get("general.architecture") in ("qwen", "qwen2") else None
-    name = metadata.get("tokenizer.ggml.pre", default)
-    if not isinstance(name, str) or name not in PRE_TOKENIZERS:
-        raise UnsupportedError(f"{path} has the pre-tokenizer {name!r}: qwen7b knows {', '.join(PRE_TOKENIZERS)}")
-    return PRE_TOKENIZERS[name]
+def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> tuple[str, bool]:
+    """The name of a pre-tokenizer of ours, and whether it is certain or only what the architecture mostly has."""
+    architecture, name = metadata.get("general.architecture"), metadata.get("tokenizer.ggml.pre")
+    known = _SAME.get(name, name) if isinstance(name, str) else None
+    if known in PRE_TOKENIZERS:
+        return known, True
+    for ours, others in _SAME_CUTS.items():
+        if known in others:
+            warnings.warn(
+                f"{path} has the pre-tokenizer {name!r}, which cuts text as {ours} does; whether text is normalized "
+                "first it does not say, and that is taken to be the same too",
+                stacklevel=4,
+            )
+            return ours, True
+    if known in (None, "default") and isinstance(name, str | None):
+        family = "qwen2" if architecture in ("qwen", "qwen2") else "smollm" if tokens[:3] == _SMOLLM_FIRST else None
+        if family and known:
+            warnings.warn(
+                f"{path} has the pre-tokenizer {name!r}, which says nothing: text is cut as {family} does, which its "
+                "tokens fit",
+                stacklevel=4,
+            )
+        if family:  # files of first-generation Qwen are older than the key
+            return family, False
+    raise UnsupportedError(f"{path} has the pre-tokenizer {name!r:.100}: qwen7b knows {', '.join(PRE_TOKENIZERS)}")
 
 
 def _list(path: Path, metadata: dict[str, Any], key: str, type: type[T]) -> list[T]:

@@ -9,6 +9,7 @@ from typing import Any
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.json_file import read_json
 from qwen7b.text import patterns
+from qwen7b.text.pattern_forms import known_form
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # Settings of the model that change which tokens come out: each must be absent, null, false or empty.
@@ -27,7 +28,7 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
 
 def _vocabulary(path: Path, document: dict[str, Any]) -> Vocabulary:
     model = document["model"]
-    if model.get("type") != "BPE":
+    if model.get("type", "BPE") != "BPE":
         raise UnsupportedError(f"{path} has a tokenizer of the kind {model.get('type')!r}: qwen7b reads BPE")
     for setting in _REFUSED:
         if model.get(setting):
@@ -48,34 +49,59 @@ def _vocabulary(path: Path, document: dict[str, Any]) -> Vocabulary:
 
 
 def _pattern(path: Path, pre_tokenizer: Any) -> str:
-    match pre_tokenizer:
-        case {"type": "Sequence", "pretokenizers": [*steps]}:
-            pass
-        case _:
-            steps = [pre_tokenizer]
-    match steps:
-        case [
-            {"type": "Split", "pattern": {"Regex": patterns.QWEN}, "behavior": "Isolated", "invert": False},
-            {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
-        ]:
-            return patterns.QWEN
+    match _steps(pre_tokenizer, within="pretokenizers"):
+        case [split, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]:
+            if (regex := _isolated(split)) and (pattern := known_form(regex)):
+                return pattern
         case [{"type": "ByteLevel", "add_prefix_space": False, **others}] if others.get("use_regex", True):
             return patterns.GPT2
         case [
-            {"type": "Digits", "individual_digits": True},
+            digits,
             {"type": "ByteLevel", "add_prefix_space": False, **others},
-        ] if others.get("use_regex", True):
+        ] if others.get("use_regex", True) and _are_digits_alone(digits):
             return patterns.SMOLLM
+        case [digits, split, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]:
+            regex = _isolated(split)
+            if _are_digits_alone(digits) and regex and known_form(regex) == patterns.GPT2:
+                return patterns.SMOLLM
     raise UnsupportedError(
         f"{path} has a pre-tokenizer that qwen7b does not know: {json.dumps(pre_tokenizer):.200}; "
         "it knows those of Qwen, GPT-2 and SmolLM"
     )
 
 
-def _nfc(path: Path, normalizer: Any) -> bool:
-    match normalizer:
-        case None:
-            return False
-        case {"type": "NFC"}:
+def _isolated(step: Any) -> str | None:
+    """The regular expression each of whose matches becomes a piece; None where a step is of another kind.
+
+    Ours match every character, so keeping only matches ("Removed" what is between them) is the same.
+    """
+    match step:
+        case {"type": "Split", "pattern": {"Regex": str(regex)}, "behavior": "Isolated"}:
+            return regex
+        case {"type": "Split", "pattern": {"Regex": str(regex)}, "behavior": "Removed", "invert": True}:
+            return regex if regex.endswith(r"\s+") else None
+    return None
+
+
+def _are_digits_alone(step: Any) -> bool:
+    match step:
+        case {"type": "Digits", "individual_digits": True}:
             return True
+    return _isolated(step) in (r"\p{N}", r"\pN", r"[\p{N}]", r"\p{N}{1}")
+
+
+def _nfc(path: Path, normalizer: Any) -> bool:
+    steps = _steps(normalizer, within="normalizers")
+    if all(step == {"type": "NFC"} for step in steps):
+        return bool(steps)
     raise UnsupportedError(f"{path} has a normalizer that qwen7b does not know: {json.dumps(normalizer):.200}")
+
+
+def _steps(step: Any, *, within: str) -> list[Any]:
+    """The steps of a sequence, of sequences within it too, or the one step."""
+    match step:
+        case None:
+            return []
+        case {"type": "Sequence"}:
+            return [inner for each in step[within] for inner in _steps(each, within=within)]
+    return [step]

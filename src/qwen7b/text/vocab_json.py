@@ -1,49 +1,109 @@
-"""The vocabulary in `vocab.json`, with `merges.txt` and `tokenizer_config.json` beside it."""
+"""The vocabulary in `vocab.json`, with `merges.txt` and the settings beside it."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.json_file import read_json
 from qwen7b.text import patterns
+from qwen7b.text.patterns import fits
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # tokenizer_class: how text is cut, and whether it is NFC-normalized.
+_QWEN = (patterns.QWEN, True)
 _CLASSES = {
-    "Qwen2Tokenizer": (patterns.QWEN, True),
-    "Qwen2TokenizerFast": (patterns.QWEN, True),
+    "Qwen2Tokenizer": _QWEN,
+    "Qwen2TokenizerFast": _QWEN,
     "GPT2Tokenizer": (patterns.GPT2, False),
     "GPT2TokenizerFast": (patterns.GPT2, False),
 }
+_OF_ANY_KIND = (None, "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "QWenTokenizer")
+_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "additional_special_tokens", "extra_special_tokens")
 
 
 def read_vocab_json(path: Path) -> Vocabulary:
-    """Read `vocab.json` at this path and the files beside it."""
+    """Read `vocab.json` at this path and the files beside it; what stands before that in its name they may have too."""
     ids = read_json(path)
-    config_path = path.with_name("tokenizer_config.json")
-    config = read_json(config_path)
+    config_path = _beside(path, "tokenizer_config.json")
+    config = _read_if_there(config_path)
     name = config.get("tokenizer_class")
-    if not isinstance(name, str) or name not in _CLASSES:
-        raise UnsupportedError(f"{config_path} has the tokenizer_class {name!r}: qwen7b knows {', '.join(_CLASSES)}")
-    pattern, nfc = _CLASSES[name]
-    control_tokens = _control_tokens(config_path, config)
-    return merged_vocabulary(
+    is_known = isinstance(name, str) and name in _CLASSES
+    pattern, nfc = _CLASSES[str(name)] if is_known else _guess(path, config_path, name)
+    control_tokens = _control_tokens(path, config_path, config)
+    merges_path = path.with_name("vocab.bpe") if path.name == "encoder.json" else _beside(path, "merges.txt")
+    merges = _read_merges(merges_path)
+    control_tokens |= _named_tokens(path, config, ids, made={merge.replace(" ", "") for merge in merges})
+    vocabulary = merged_vocabulary(
         str(path),
         tokens={token: id for token, id in ids.items() if token not in control_tokens},
-        merges=_read_merges(path.with_name("merges.txt")),
+        merges=merges,
         control_tokens=control_tokens,
         pattern=pattern,
         nfc=nfc,
     )
+    if not is_known and not fits(pattern, vocabulary.ids):
+        raise UnsupportedError(
+            f"{config_path} says no tokenizer_class that qwen7b knows ({', '.join(_CLASSES)}), and the tokens in "
+            f"{path.name} are not made as Qwen's are: take the tokenizer from the model's original repository"
+        )
+    return vocabulary
 
 
-def _control_tokens(path: Path, config: dict[str, Any]) -> dict[str, int]:
+def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
+    """How a Qwen cuts text, where config.json says that it is one and nothing says otherwise."""
+    family = _read_if_there(path.with_name("config.json")).get("model_type")
+    if family is None:
+        read_json(config_path)  # or it is that which is missing
+    if name not in _OF_ANY_KIND or family not in ("qwen", "qwen2"):
+        raise UnsupportedError(
+            f"{config_path} has the tokenizer_class {name!r:.100}: qwen7b knows {', '.join(_CLASSES)}"
+        )
+    warnings.warn(
+        f"{config_path} says no tokenizer_class of use ({name!r:.100}): text is cut as Qwen's tokenizers do, as "
+        f"config.json is of model_type {family!r}",
+        stacklevel=5,
+    )
+    return _QWEN
+
+
+def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> dict[str, int]:
+    """From `added_tokens_decoder` in the settings or, as older libraries wrote it, `added_tokens.json`."""
+    decoder = config.get("added_tokens_decoder")
+    if not decoder:
+        return dict(_read_if_there(_beside(path, "added_tokens.json")))
     try:
-        return {added["content"]: int(id) for id, added in config.get("added_tokens_decoder", {}).items()}
+        return {added["content"]: int(id) for id, added in decoder.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged added_tokens_decoder: {type(error).__name__} {error}") from error
+        raise CheckpointError(
+            f"{config_path} has a damaged added_tokens_decoder: {type(error).__name__} {error}"
+        ) from error
+
+
+def _named_tokens(path: Path, config: dict[str, Any], ids: dict[str, Any], *, made: set[str]) -> dict[str, int]:
+    """Tokens of `vocab.json` itself that the settings name for a use and that no merge makes."""
+    named: set[str] = set()
+    for fields in (config, _read_if_there(_beside(path, "special_tokens_map.json"))):
+        for use in _NAMED:
+            values = fields.get(use)
+            for value in values if isinstance(values, list) else [values]:
+                content = value.get("content") if isinstance(value, dict) else value
+                if isinstance(content, str):
+                    named.add(content)
+    return {name: ids[name] for name in named if name in ids and len(name) > 1 and name not in made}
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A file that goes along with another, whose name may begin with the same as that one's."""
+    before = path.name.removesuffix("vocab.json")
+    own = path.with_name(before + name)
+    return own if before != path.name and own.exists() else path.with_name(name)
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
 
 
 def _read_merges(path: Path) -> list[str]:

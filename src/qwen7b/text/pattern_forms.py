@@ -1,0 +1,96 @@
+"""Regular expressions that mean one of ours in other words, as tools and libraries write them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import cache
+from itertools import product
+from string import ascii_letters
+
+import regex  # type: ignore[import-untyped]
+
+from qwen7b.text import patterns
+
+_KNOWN = (patterns.QWEN, patterns.GPT2)
+_CLASS = re.compile(r"\[(\^?)((?:\\p\{\w+\}|\\.|[^\]\\-])+)\]")
+_MEMBER = re.compile(r"\\p\{\w+\}|\\.|.")
+# Notations of the same: what is on the left is written as what is on the right.
+_REWRITTEN = (
+    ("\r", r"\\r"),
+    ("\n", r"\\n"),
+    (r"\\p(?:L|\{Letter\})(?!\w)", r"\\p{L}"),
+    (r"\\p(?:N|\{Number\})(?!\w)", r"\\p{N}"),
+    (r"\{1(?:,1)?\}", ""),
+    (_CLASS.pattern, lambda found: _sorted_class(found[1], found[2])),
+    # Possessive: what follows is nothing that these classes hold, so giving a character back never helps.
+    (r"(\[\^[^\]]*\\p\{L\}\\p\{N\}[^\]]*\][?+]|\\p\{[LN]\}\+)\+", r"\1"),
+)
+# An apostrophe and at most two letters; the long s is an s to a pattern that ignores case.
+_LETTERS = f"{ascii_letters}'"
+_CONTRACTIONS = [f"'{''.join(letters)}" for count in (0, 1, 2) for letters in product(_LETTERS, repeat=count)]
+_LONG_S = "'ſ"
+
+
+def known_form(pattern: str) -> str | None:
+    """The pattern of ours that cuts texts into the same pieces; None where none is known to.
+
+    >>> known_form(r"'(?i:[sdmt]|ll|ve|re)" + patterns.QWEN[patterns.QWEN.index(")") + 1 :]) == patterns.QWEN
+    True
+    """
+    if pattern in _KNOWN:
+        return pattern
+    try:
+        form = _form(pattern)
+    except (regex.error, ValueError):
+        return None
+    for known in _KNOWN:
+        if form == _form(known):
+            if _first_of(pattern, _LONG_S) != _first_of(known, _LONG_S):
+                warnings.warn(
+                    f"the tokenizer's pattern is taken for the usual one, from which it differs at {_LONG_S}",
+                    stacklevel=2,
+                )
+            return known
+    return None
+
+
+@cache
+def _form(pattern: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a pattern's contractions take of every text of their kind, and its other alternatives in one notation."""
+    contractions, others = _alternatives(pattern)
+    first = regex.compile("|".join(contractions) or "(?!)")
+    taken = tuple(found[0] if (found := first.match(text)) else "" for text in _CONTRACTIONS)
+    for index, other in enumerate(others):
+        for before, after in _REWRITTEN:
+            other = re.sub(before, after, other)
+        others[index] = other
+    if others[-1:] == [r"\s+(?!\S)"]:  # what no alternative takes is a piece by itself
+        others.append(r"\s+")
+    return taken, tuple(others)
+
+
+def _alternatives(pattern: str) -> tuple[list[str], list[str]]:
+    """The alternatives that take contractions, where they come first, and the others."""
+    ignores_case = pattern.startswith("(?i)")
+    parts, depth, start = [], 0, 0
+    pattern = pattern.removeprefix("(?i)") + "|"
+    for found in re.finditer(r"\\.|\[(?:\\.|[^\]\\])*\]|[()|]", pattern, re.DOTALL):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if found[0] == "|" and depth == 0:
+            parts.append(pattern[start : found.start()])
+            start = found.end()
+    count = next(
+        (n for n, part in enumerate(parts) if not re.fullmatch(r"[()?:i]*'['()\[\]?:|A-Za-z]+", part)), len(parts)
+    )
+    return [f"(?i:{part})" if ignores_case else part for part in parts[:count]], parts[count:]
+
+
+def _sorted_class(negation: str, members: str) -> str:
+    found = sorted(set(_MEMBER.findall(members)))
+    return found[0] if len(found) == 1 and not negation else f"[{negation}{''.join(found)}]"
+
+
+def _first_of(pattern: str, text: str) -> str:
+    found = regex.match(pattern, text + "x")
+    return found[0] if found else ""
