@@ -11,12 +11,10 @@ from typing import Any
 
 from qwen7b.errors import CheckpointError
 from qwen7b.gguf_header import GGUFHeader, read_gguf_header
+from qwen7b.gguf_names import PART, gguf_models, is_gguf
 
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 # A file cut into pieces of bytes, as some publish what a hub finds too large.
 _PIECE = re.compile(r"(?P<whole>.+\.gguf)[-._](split-?[a-z0-9]+|part-?[a-z0-9]+|\d{1,3})", re.IGNORECASE)
-# What goes along with a model: the eyes of another model, or what a quantization was weighed by.
-_NO_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
 
 def read_gguf_parts(path: Path, *, vocabulary: bool = True) -> list[tuple[Path, GGUFHeader]]:
@@ -61,31 +59,27 @@ def gguf_in(folder: Path) -> Path | None:
 
     Raises CheckpointError where there are several.
     """
-    models: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() == ".gguf" and not _NO_MODEL.search(file.name):
-            part = _PART.fullmatch(file.name)
-            models.setdefault(f"{part['stem']}-of-{part['count']}" if part else file.name, file)
+    models = gguf_models(file.name for file in folder.iterdir())
     if len(models) > 1:
         raise CheckpointError(
-            f"{folder} holds several models ({', '.join(file.name for file in models.values()):.300}): give one of "
-            f"these files, as in {next(iter(models.values()))}"
+            f"{folder} holds several models ({', '.join(models):.300}): give one of these files, as in "
+            f"{folder / next(iter(models))}"
         )
-    return next(iter(models.values()), None)
+    return folder / next(iter(models)) if models else None
 
 
 def part_files(path: Path) -> list[Path]:
     """The files that by their names are the parts of one model, this one among them; opens none."""
-    return sorted([path, *_companions(path)]) if _PART.fullmatch(path.name) else [path]
+    return sorted([path, *_companions(path)]) if PART.fullmatch(path.name) else [path]
 
 
 def _companions(path: Path) -> list[Path]:
     """The other files that may be parts of the same model: by their names, or all where the name was changed."""
-    others = [file for file in sorted(path.parent.iterdir()) if file.suffix.lower() == ".gguf" and file != path]
-    own = _PART.fullmatch(path.name)
+    others = [file for file in sorted(path.parent.iterdir()) if is_gguf(file.name) and file != path]
+    own = PART.fullmatch(path.name)
     if own is None:
         return others
-    named = [(_PART.fullmatch(file.name), file) for file in others]
+    named = [(PART.fullmatch(file.name), file) for file in others]
     return [file for part, file in named if part and (part["stem"], part["count"]) == (own["stem"], own["count"])]
 
 

@@ -139,6 +139,18 @@ def test_a_single_gguf_needs_no_choice(hub: StandIn) -> None:
     assert fetch_repository(Reference(repository="org/one"), offline=True) == path
 
 
+def test_a_gguf_in_parts_is_fetched_whole(hub: StandIn) -> None:
+    parts = {f"q8/a-0000{number}-of-00003.gguf": b"GGUF" for number in (1, 2, 3)}
+    hub.repositories["org/parts"] = {**parts, "mmproj-a.gguf": b"GGUF"}
+    for file in (None, "q8/a-00002-of-00003.gguf"):
+        path = fetch_repository(Reference(repository="org/parts", file=file))
+        assert path.name == "a-00001-of-00003.gguf" and len(list(path.parent.iterdir())) == 3
+    assert fetch_repository(Reference(repository="org/parts"), offline=True) == path
+    hub.repositories["org/parts"]["q4.gguf"] = b"GGUF"
+    with pytest.raises(ModelNotFoundError, match=r"choose one, as in org/parts:q4.gguf, from q4.gguf, q8/a-00001"):
+        fetch_repository(Reference(repository="org/parts"))
+
+
 def test_no_weights(hub: StandIn) -> None:
     hub.repositories["org/words"] = {"README.md": b""}
     with pytest.raises(UnsupportedError, match=r"org/words has no weights that qwen7b reads .* it has README\.md"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qwen7b.errors import ModelNotFoundError, SettingError, UnsupportedError
+from qwen7b.gguf_names import is_gguf
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
@@ -40,7 +41,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
         return read_qwen_tiktoken(path, extra=extra)
     if extra is not None:
         raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
-    if path.suffix.lower() == ".gguf":
+    if is_gguf(path.name):
         return read_gguf_vocabulary(path)
     if path.name.endswith(("vocab.json", "encoder.json")):
         return read_vocab_json(path)
@@ -54,7 +55,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
 def _file_in(folder: Path) -> Path:
     if file := tokenizer_file(folder):
         return file
-    if any(file.suffix.lower() == ".gguf" for file in folder.iterdir()):
+    if any(is_gguf(file.name) for file in folder.iterdir()):
         from qwen7b.gguf_parts import gguf_in  # brings numpy, which the other formats do without
 
         if file := gguf_in(folder):

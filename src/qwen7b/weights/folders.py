@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.gguf_names import gguf_models
 from qwen7b.gguf_parts import gguf_in
 from qwen7b.json_file import read_json
 from qwen7b.text.tokenizer_files import holds_tokenizer
@@ -87,4 +88,4 @@ def _checkpoints_below(folder: Path) -> Iterator[Path]:
         if "config.json" in files and has_weights(path):
             yield path
         else:
-            yield from (path / name for name in sorted(files) if name.lower().endswith(".gguf") and path != folder)
+            yield from (path / name for name in gguf_models(files) if path != folder)

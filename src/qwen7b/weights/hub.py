@@ -6,7 +6,7 @@ Which hub it is, Hugging Face or ModelScope, is the environment's choice; each i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError
+from qwen7b.gguf_names import gguf_models, is_gguf
 from qwen7b.weights.environment import hub_name, is_offline
 from qwen7b.weights.known import HubFile
 from qwen7b.weights.progress import megabytes, say
@@ -23,7 +24,6 @@ from qwen7b.weights.storage import check_disk_space, storage_errors
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
 _SETTINGS = ("*.json", "*.tiktoken", "merges.txt")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
-_GGUF = "*.gguf"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
         with storage_errors(hub.cache_folder(), variable=hub.CACHE_VARIABLE):
             check_disk_space(hub.cache_folder(), sum(missing.values()), variable=hub.CACHE_VARIABLE)
             folder = hub.download(reference, files)
-    return folder / files[0] if fnmatchcase(files[0], _GGUF) else folder
+    return folder / files[0] if is_gguf(files[0]) else folder
 
 
 def continue_from_hub(
@@ -124,11 +124,11 @@ def _hub() -> Hub:
 
 
 def _choose(reference: Reference, names: Mapping[str, HubEntry]) -> list[str]:
-    """The files that are needed to run the model; for a GGUF, its one file."""
-    ggufs = [name for name in names if fnmatchcase(name, _GGUF)]
+    """The files that are needed to run the model; for a GGUF, its file or all its parts."""
+    ggufs = gguf_models(names)
     if reference.file:
         if reference.file in names:
-            return [reference.file]
+            return next((files for files in ggufs.values() if reference.file in files), [reference.file])
         raise ModelNotFoundError(f"{reference} has no file {reference.file}{_offer(reference, ggufs)}")
     for pattern in _WEIGHTS:
         weights = [name for name in names if fnmatchcase(name, pattern) and "/" not in name]
@@ -136,7 +136,7 @@ def _choose(reference: Reference, names: Mapping[str, HubEntry]) -> list[str]:
             settings = [name for name in names if any(fnmatchcase(name, kind) for kind in _SETTINGS)]
             return weights + [name for name in settings if "/" not in name]
     if len(ggufs) == 1:
-        return ggufs
+        return next(iter(ggufs.values()))
     if ggufs:
         raise ModelNotFoundError(f"{reference} holds several models{_offer(reference, ggufs)}")
     raise UnsupportedError(
@@ -145,10 +145,9 @@ def _choose(reference: Reference, names: Mapping[str, HubEntry]) -> list[str]:
     )
 
 
-def _offer(reference: Reference, ggufs: Sequence[str]) -> str:
-    if not ggufs:
-        return ": check the name"
-    return f": choose one, as in {reference}:{ggufs[0]}, from {', '.join(sorted(ggufs))}"
+def _offer(reference: Reference, ggufs: Iterable[str]) -> str:
+    names = list(ggufs)
+    return f": choose one, as in {reference}:{names[0]}, from {', '.join(names)}" if names else ": check the name"
 
 
 def _folder_of(name: str, entries: Mapping[str, HubEntry]) -> Path | None:
@@ -166,5 +165,5 @@ def _from_cache(hub: Hub, reference: Reference) -> Path | None:
         return file if file.exists() else None
     if any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
         return folder
-    ggufs = list(folder.rglob(_GGUF))
-    return ggufs[0] if len(ggufs) == 1 else None
+    ggufs = gguf_models(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
+    return folder / next(iter(ggufs)) if len(ggufs) == 1 else None

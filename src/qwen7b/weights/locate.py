@@ -8,6 +8,7 @@ from pathlib import Path
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.weights.fetch import fetch
 from qwen7b.weights.hub import fetch_repository, parse_reference
+from qwen7b.weights.hub_address import parse_address
 from qwen7b.weights.known import KNOWN_MODELS, find_known
 
 _FILE_SUFFIXES = {".gguf", ".safetensors", ".bin", ".json", ".tiktoken"}
@@ -28,6 +29,8 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     path = Path(os.path.expanduser(name))
     if name and os.path.exists(path):
         return path
+    if isinstance(model, str) and (reference := parse_address(name)):
+        return fetch_repository(reference, offline=offline)
     if isinstance(model, Path) or _looks_like_path(name):
         where = "" if os.path.isdir(path.parent) else f", nor a folder {path.parent}"
         raise ModelNotFoundError(
