@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from typer.testing import CliRunner, Result
 
 import qwen7b
 from qwen7b.cli.app import app
+from qwen7b.cli.chatting import converse
+from qwen7b.cli.commands import Commands, Surroundings
+from qwen7b.cli.conversation import Conversation
+from qwen7b.cli.display import VisibleConsole
+from qwen7b.cli.kept import KeptConversation
+from qwen7b.cli.terminal import confirm, open_session
 from qwen7b.generate import Piece, Reply, Usage
+from qwen7b.weights import GenerationSettings
+from talking import CTRL_D, Talk
 
 
 @dataclass
@@ -22,11 +35,18 @@ class FakeQwen:
     finish_reason: str = "stop"
     name: str = "fake"
     default_sampling: Any = None
+    context_length: int = 32768
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    reads: Sequence[tuple[int, int]] = ()
+    """What it reports while it reads a prompt."""
     asked: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
 
     def stream(self, messages: Any, **asking: Any) -> Iterator[Piece]:
+        on_prompt = asking.pop("on_prompt", None)
         self.asked.append((messages, asking))
+        for read in self.reads:
+            on_prompt(*read)
         return self._say()
 
     stream_completion = stream
@@ -74,3 +94,30 @@ def run() -> Callable[..., Result]:
         return CliRunner().invoke(app, arguments, input=input)
 
     return run
+
+
+@pytest.fixture
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
+@pytest.fixture
+def talk(fake) -> Talk:
+    """Type some keys into a new conversation; gives it back with what the screen showed."""
+
+    def talk(
+        *keys: str,
+        messages: list[dict[str, str]] | None = None,
+        kept: KeptConversation | None = None,
+        find_model: Callable = lambda name: pytest.fail(f"{name} is looked up"),
+    ) -> tuple[Conversation, str]:
+        console = VisibleConsole(file=io.StringIO(), width=200)
+        conversation = Conversation(fake, messages or [], asking={"max_new_tokens": 9}, console=console, kept=kept)
+        with create_pipe_input() as pipe:
+            pipe.send_text("".join(keys) + CTRL_D)
+            session = open_session(history=InMemoryHistory(), input=pipe, output=DummyOutput())
+            surroundings = Surroundings(find_model=find_model, confirm=partial(confirm, session))
+            converse(conversation, Commands(conversation, surroundings), session)
+        return conversation, console.file.getvalue()
+
+    return talk

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import Result
 
 import qwen7b
+from qwen7b.cli.app import app
 
 Run = Callable[..., Result]
 
@@ -129,3 +133,50 @@ def test_tokenize_and_models_need_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (result.stdout.split(), result.stderr) == (["0", "1", "1"], "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("eval",)])
+def test_a_bare_command_shows_its_help(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 0 and result.stdout.startswith("Usage: ") and result.stderr == ""
+    assert result.stdout == run(*arguments, "--help").stdout
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its subcommands."""
+    group = group or typer.main.get_command(app)
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_first_lines_of_help_are_whole_sentences_that_fit(run: Run) -> None:
+    for path, group in commands():
+        for name in getattr(group, "commands", {}):
+            (line,) = (line for line in run(*path, "--help").stdout.splitlines() if line.startswith(f"  {name} "))
+            assert line.endswith(".") and not line.endswith("...") and len(line) < 80
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_every_help_has_examples_that_are_right(run: Run, path: tuple[str, ...]) -> None:
+    help_text = run(*path, "--help").stdout
+    assert max(map(len, help_text.splitlines())) <= 80 or path  # an example may be longer
+    lines = help_text.partition("\n  Examples:\n")[2].splitlines()
+    assert lines
+    known = dict(commands())
+    for line in lines:
+        name, *words = shlex.split(line.partition(" < ")[0])
+        assert name == "qwen7b"
+        if words == ["--install-completion"]:
+            continue
+        found = max((tuple(words[:count]) for count in range(3) if tuple(words[:count]) in known), key=len)
+        assert found[: len(path)] == path
+        known[found].make_context(name, words[len(found) :])  # which refuses an option that there is not
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete(shell: str) -> None:
+    asked = {**os.environ, "_QWEN7B_COMPLETE": f"complete_{shell}", "COMP_WORDS": "qwen7b conv", "COMP_CWORD": "1"}
+    asked |= {"_TYPER_COMPLETE_ARGS": "qwen7b conv", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    completed = subprocess.run([Path(sys.executable).with_name("qwen7b")], capture_output=True, env=asked, timeout=60)
+    assert b"convert" in completed.stdout and b"chat" not in completed.stdout

@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
-from rich.console import Console
 
 import qwen7b
-from qwen7b.cli.conversation import Conversation
+from qwen7b.cli.commands import USAGES
 from qwen7b.cli.display import MarkdownDisplay
-from qwen7b.cli.terminal import kept_history, open_session
+from qwen7b.cli.terminal import kept_history
+from talking import ALT_ENTER, CTRL_C, CTRL_D, ENTER, Talk, assistant, system, user
 
-ENTER, ALT_ENTER, CTRL_C, CTRL_D = "\r", "\x1b\r", "\x03", "\x04"
-Talk = Callable[..., tuple[Conversation, str]]
-
-
-@pytest.fixture
-def talk(fake) -> Talk:
-    """Type some keys into a new conversation; gives it back with what the screen showed."""
-
-    def talk(*keys: str, messages: list[dict[str, str]] | None = None) -> tuple[Conversation, str]:
-        console = Console(file=io.StringIO(), width=200, highlight=False, markup=False)
-        conversation = Conversation(fake, messages or [], asking={"max_new_tokens": 9}, console=console)
-        with create_pipe_input() as pipe:
-            pipe.send_text("".join(keys) + CTRL_D)
-            session = open_session(conversation.commands, history=InMemoryHistory(), input=pipe, output=DummyOutput())
-            conversation.run(session)
-        return conversation, console.file.getvalue()
-
-    return talk
-
-
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def system(text: str) -> dict[str, str]:
-    return {"role": "system", "content": text}
+pytestmark = pytest.mark.usefixtures("english")
 
 
 def test_a_turn_is_answered_remembered_and_measured(talk: Talk, fake) -> None:
     conversation, screen = talk("Hi", ENTER, "你好", ENTER)
     assert conversation.messages == [user("Hi"), assistant("Hello there."), user("你好"), assistant("Hello there.")]
     assert fake.asked[1] == ([user("Hi"), assistant("Hello there."), user("你好")], {"max_new_tokens": 9})
-    assert "Hello there.\n" in screen and "2 tokens, " in screen and " tokens/s\n" in screen and "stop" not in screen
+    assert "Hello there.\n" in screen and "2 tokens, " in screen and " tokens/s, first after " in screen
+    assert "9 of 32,768 tokens of context\n" in screen and "stop" not in screen
 
 
 @pytest.mark.parametrize(
@@ -74,14 +42,16 @@ def test_messages_of_several_lines(talk: Talk, keys: tuple[str, ...]) -> None:
 
 
 def test_a_blank_message_is_not_sent(talk: Talk, fake) -> None:
-    assert talk(ENTER, "  ", ENTER)[0].messages == [] == fake.asked
+    conversation, screen = talk(ENTER, "  ", ENTER)
+    assert conversation.messages == [] == fake.asked
+    assert screen.count("\n") == 2  # the greeting: such a line leaves nothing on the screen
 
 
 def test_ctrl_c_clears_the_line(talk: Talk) -> None:
     assert talk("forget this", CTRL_C, "Hi", ENTER)[0].messages[0] == user("Hi")
 
 
-@pytest.mark.parametrize("leave", [("/quit", ENTER), (CTRL_D,)])
+@pytest.mark.parametrize("leave", [("/quit", ENTER), ("/Exit ", ENTER), ("/BYE", ENTER), (CTRL_D,)])
 def test_leaving(talk: Talk, fake, leave: tuple[str, ...]) -> None:
     talk(*leave, "Hi", ENTER)
     assert fake.asked == []
@@ -121,9 +91,11 @@ def test_an_error_takes_the_message_back_and_the_conversation_goes_on(talk: Talk
     assert "error: too long: shorten it\n" in screen and "/reset" in screen
 
 
-def test_help_names_every_command(talk: Talk) -> None:
-    conversation, screen = talk("/help", ENTER)
-    assert all(f"\n{command} " in screen for command in conversation.commands)
+def test_help_names_every_command_in_eighty_columns(talk: Talk) -> None:
+    screen = talk("/help", ENTER)[1]
+    names = [usage.split()[0] for usage in USAGES]
+    assert all(f"\n{name} " in screen for name in names)
+    assert max(map(len, screen.splitlines())) <= 80
 
 
 def test_unknown_commands_are_named(talk: Talk, fake) -> None:
@@ -164,7 +136,7 @@ def test_two_terminals_that_save_do_not_share_a_file(talk: Talk, tmp_path: Path)
     [
         (None, "cannot be read (No such file or directory)"),
         (b"{", "is not JSON"),
-        (b"\xff", "is not JSON"),
+        (b"\xff", "is not UTF-8"),
         (b"{}", "must hold a JSON list"),
         (json.dumps([{"role": "user"}]).encode(), "must hold a JSON list"),
         (json.dumps([{"role": "user", "content": 1}]).encode(), "must hold a JSON list"),

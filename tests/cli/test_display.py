@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.segment import Segment
 
 from qwen7b.cli.display import MarkdownDisplay, split_blocks
+from qwen7b.cli.live import LiveLines
 
 REPLY = """# 快速排序
 
@@ -102,3 +105,92 @@ def test_a_long_block_is_drawn_within_the_window(height: int) -> None:
 
 def test_an_empty_reply_is_an_empty_line_at_most() -> None:
     assert shown([]).strip() == shown([""]).strip() == ""
+
+
+class Window:
+    """A terminal of 30 rows that wraps its lines anew as its window gets narrower, as most do."""
+
+    def __init__(self, width: int) -> None:
+        self.lines = [""]
+        self.row = 0
+        self.width = width
+        self.wraps = True
+
+    def narrow(self, width: int) -> None:
+        rows = [line[start : start + width] for line in self.lines for start in range(0, max(len(line), 1), width)]
+        self.row = sum(max(1, -(-len(line) // width)) for line in self.lines[: self.row])
+        self.lines, self.width = rows, width
+
+    def write(self, text: str) -> int:
+        for code in re.findall("\x1b\\[[?0-9]*[A-Za-z]|.|\n", text):
+            if code == "\n":
+                self.row += 1
+                self.lines += [""] * (self.row + 1 - len(self.lines))
+            elif code == "\x1b[2K":
+                self.lines[self.row] = ""
+            elif code == "\x1b[1A":
+                self.row = max(self.row - 1, 0)
+            elif code in ("\x1b[?7l", "\x1b[?7h"):
+                self.wraps = code == "\x1b[?7h"
+            elif len(code) == 1 and code != "\r":
+                if len(self.lines[self.row]) == self.width:
+                    if not self.wraps:
+                        continue
+                    self.write("\n")
+                self.lines[self.row] += code
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("late", [0, 1, 3])
+@pytest.mark.parametrize("width", [70, 50, 36])
+def test_a_narrower_window_shows_each_line_once(width: int, late: int) -> None:
+    """`late` drawings come after the terminal wrapped its lines anew and before the process learnt of it."""
+    window = Window(90)
+    window.write("> question\n\n")
+    console = Console(
+        file=window, width=90, height=30, force_terminal=True, color_system=None, _environ={"TERM": "xterm"}
+    )
+    display = MarkdownDisplay(console, clock=itertools.cycle([1.0, 0.0]).__next__)
+    display.open()
+    words = [f"{number:02}abcde" for number in range(40)]
+    for number, word in enumerate(words):
+        if number == 30:
+            window.narrow(width)
+        if number == 30 + late:
+            console.width = width
+        display.push(word + " ")
+    display.close()
+    question, *reply = (line.rstrip() for line in window.lines)
+    assert question == "> question" and " ".join(reply).split() == words
+    assert late or reply[0] == ""  # a line that grew meanwhile may cost the blank one above the reply
+
+
+@pytest.mark.parametrize("kind", ["xterm", "linux", "screen"])
+def test_terminals_that_cut_lines_off_are_not_erased_too_far(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.setenv("TERM", kind)
+    if kind == "xterm":
+        monkeypatch.setenv("XTERM_VERSION", "XTerm(390)")
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
+    live = LiveLines(console)
+    live.draw([[Segment("x" * 70)]])
+    console.width = 40
+    live.close()
+    assert stream.getvalue().count("\x1b[1A") == 1
+
+
+def test_the_reading_of_a_long_prompt_is_shown_until_the_reply_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    window = Window(60)
+    console = Console(file=window, width=60, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
+    display = MarkdownDisplay(console, clock=itertools.cycle([1.0, 0.0]).__next__)
+    display.open()
+    display.show_reading(512, 2048)
+    assert "reading: 512 of 2,048 tokens" in window.lines[0]
+    display.push("Yes")
+    display.close()
+    assert [line.rstrip() for line in window.lines if line] == ["Yes"]

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from qwen7b.cli.kept import KeptConversation, read_latest
+
 Run = Callable[..., Result]
 
 
@@ -48,6 +50,7 @@ def test_a_conversation_at_a_terminal(tiny_chat_checkpoint: Path, tmp_path: Path
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "QWEN7B_CACHE": str(tmp_path)}
+    environment["LC_ALL"] = "C.UTF-8"
     command = [sys.executable, "-m", "qwen7b", "chat", "--model", str(tiny_chat_checkpoint), "--greedy"]
     process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
@@ -65,7 +68,7 @@ def test_a_conversation_at_a_terminal(tiny_chat_checkpoint: Path, tmp_path: Path
         wait_for(b"/help")
         wait_for(b">")
         os.write(keyboard, b"hello\r")
-        wait_for(b"tokens/s")
+        wait_for(b"tokens of context")
         wait_for(b">")
         os.write(keyboard, f"/save {tmp_path / 'talk.json'}\r".encode())
         wait_for(b"2 messages saved")
@@ -79,3 +82,43 @@ def test_a_conversation_at_a_terminal(tiny_chat_checkpoint: Path, tmp_path: Path
     messages = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
     assert [message["role"] for message in messages] == ["user", "assistant"]
     assert "hello" in (tmp_path / "chat_history").read_text(encoding="utf-8")
+    (kept,) = (tmp_path / "conversations").iterdir()
+    assert json.loads(kept.read_text(encoding="utf-8"))["messages"] == messages
+
+
+def test_a_conversation_goes_on(run: Run, tiny_chat_checkpoint: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path))
+    assert "no earlier conversation is kept" in run("chat", "hello", "--continue").stderr
+    earlier = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "the"}]
+    KeptConversation(tmp_path / "conversations").write(earlier, model=str(tiny_chat_checkpoint))
+    result = run("chat", "inner", "-c", "--greedy", "--max-new-tokens", "5", "--json")
+    document = json.loads(result.stdout)
+    assert document["model"] == str(tiny_chat_checkpoint)
+    assert document["messages"] == [*earlier, {"role": "user", "content": "inner"}]
+    if document["text"]:
+        assert read_latest(tmp_path / "conversations")[0][-1]["content"] == document["text"]
+    assert "unknown model" in run("chat", "inner", "--continue", "--model", "dmeo").stderr
+
+
+def test_what_is_typed_while_a_reply_comes_is_not_shown_before_the_next_line(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
+    keyboard, terminal = pty.openpty()
+    program = (
+        "import sys, time\nfrom qwen7b.cli.terminal import quiet_keyboard\n"
+        "with quiet_keyboard():\n    print('reply', flush=True); time.sleep(1)\n"
+        "print('end', flush=True); print('typed:', sys.stdin.readline(), flush=True)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    try:
+        screen = b""
+        while b"typed:" not in screen or not screen.endswith(b"next\r\n\r\n"):
+            assert select.select([keyboard], [], [], 60)[0], screen
+            screen += os.read(keyboard, 4096)
+            if screen == b"reply\r\n":
+                os.write(keyboard, b"next\n")
+        assert b"next" not in screen.partition(b"end")[0] and process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(keyboard)

@@ -321,3 +321,30 @@ def test_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
         tensors[name] = tensors[name][:256].clone()
     with pytest.raises(CheckpointError, match="they do not belong together"):
         qwen7b.load(tiny.write_folder(tmp_path, config, tensors, tokenizer=True), quantize="none")
+
+
+def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_NEW_TOKENS", 7)
+    told: list[tuple[int, int]] = []
+
+    def on_prompt(tokens_read: int, tokens: int) -> None:
+        told.append((tokens_read, tokens))
+
+    silent = qwen.complete_batch(["1" * 20, "2" * 3], max_new_tokens=4)
+    assert qwen.complete_batch(["1" * 20, "2" * 3], max_new_tokens=4, on_prompt=on_prompt) == silent
+    assert told == [(10, 23), (17, 23)]
+    told.clear()
+    qwen.complete("123", max_new_tokens=4, on_prompt=on_prompt)
+    assert told == []
+    with pytest.raises(SettingError, match="on_prompt must be a function"):
+        qwen.chat("hello", on_prompt=3)
+
+
+def test_an_interrupt_while_a_prompt_is_read_ends_the_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_NEW_TOKENS", 7)
+
+    def on_prompt(tokens_read: int, tokens: int) -> None:
+        raise KeyboardInterrupt
+
+    reply = qwen.complete("1" * 20, on_prompt=on_prompt)
+    assert (reply.text, reply.finish_reason) == ("", "interrupted")

@@ -19,6 +19,7 @@ from qwen7b.cli.complete import complete
 from qwen7b.cli.convert import convert
 from qwen7b.cli.doctor import doctor
 from qwen7b.cli.evaluate import evaluate
+from qwen7b.cli.examples import examples
 from qwen7b.cli.models import models, pull
 from qwen7b.cli.perplexity import perplexity
 from qwen7b.cli.quantize import quantize
@@ -33,9 +34,12 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 class Verbs(TyperGroup):
     """A user's mistake becomes one line and exit code 1, Ctrl-C exit code 130; a defect keeps its traceback."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        # Typer takes the escape sequences out of what it prints to a pipe, or out of nothing. Those of a file are the
+        # file's and stay; those in which typer itself says that completion is installed are of no use.
+        extra.setdefault("color", "--install-completion" not in args)
         with _one_line_errors():
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         with _one_line_errors():
@@ -52,19 +56,20 @@ def _one_line_errors() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except _UsageError as error:
-        if error.format_message():  # there is none where a bare command shows its help
-            usage = error.ctx.command_path if error.ctx else "qwen7b"
-            typer.echo(f"error: {_one_line(error)}: see {usage} --help", err=True)
-            raise typer.Exit(1) from error
-        raise
+        usage = error.ctx.command_path if error.ctx else "qwen7b"
+        typer.echo(f"error: {_one_line(error)}: see {usage} --help", err=True)
+        raise typer.Exit(1) from error
     except LostOutputError as error:
         if error.errno != EPIPE:  # a reader that has gone needs no telling
             typer.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
         raise typer.Exit(1) from error
     except OSError as error:
-        if error.errno != ENOSPC:
+        if error.errno == ENOSPC:
+            typer.echo("error: the output cannot be written: no space is left where it goes", err=True)
+        elif error.filename is not None:  # the machine's doing, not ours
+            typer.echo(f"error: {error.filename} cannot be used: {error.strerror}", err=True)
+        else:
             raise
-        typer.echo("error: the output cannot be written: no space is left where it goes", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -82,17 +87,16 @@ def _one_line(error: Any) -> str:
 
 app = typer.Typer(
     cls=Verbs,
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=examples(""),
+    invoke_without_command=True,
     # Plain help takes a third of the time of a coloured one, and plain tracebacks show no prompts.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    # `color` keeps typer from taking escape sequences out of what is piped: those of a file are the file's.
-    context_settings={"help_option_names": ["-h", "--help"], "color": True},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (chat, complete, pull, models, tokenize, convert, quantize, doctor, perplexity, bench):
-    app.command()(verb)
-app.add_typer(evaluate, name="eval")
+    app.command(epilog=examples(verb.__name__))(verb)
+app.add_typer(evaluate, name="eval", epilog=examples("eval"))
 
 
 def show_version(wanted: bool) -> None:
@@ -103,11 +107,14 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def qwen7b(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
     """Run first-generation Qwen and its dense successors: chat, complete, and look inside."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def bench(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Time a model: reading a prompt, decoding, loading, and the memory that takes.
+    """Time a model: prompts, replies, loading, and memory.
 
     Random prompts go through the same engine as every reply. Loading includes the tokenizer and, in a first run, the
     packing of the weights, which are kept; for a shape it is the making of its weights. The first token is that of a

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,15 +15,24 @@ from qwen7b.cli.prompts import read_prompt
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
+    from qwen7b import Qwen
+    from qwen7b.cli.kept import KeptConversation, Messages
     from qwen7b.generate.request import Settings
 
 
 def chat(
+    context: typer.Context,
     prompt: Annotated[
         str | None,
         typer.Argument(help="What to ask; without it, standard input or a conversation.", show_default=False),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="The system prompt.")] = None,
+    go_on: Annotated[
+        bool, typer.Option("--continue", "-c", help="Go on with the conversation that was kept last, and its model.")
+    ] = False,
+    autosave: Annotated[
+        bool, typer.Option("--autosave/--no-autosave", help="Keep the conversation for --continue.")
+    ] = True,
     model: options.Model = "demo",
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
@@ -48,6 +60,12 @@ def chat(
     if converse and as_json:
         raise SettingError("--json prints one reply: give a prompt as an argument or on standard input")
     question = "" if converse else read_prompt(prompt)
+    messages: Messages = []
+    if go_on:
+        source = context.get_parameter_source("model")
+        messages, model = _earlier(model, is_given=source is not None and source.name != "DEFAULT")
+    if system is not None:
+        messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
     loading = options.Loading(
         model=model,
         device=device,
@@ -68,22 +86,52 @@ def chat(
         seed=seed,
     )
     qwen = loading.load()
-    asking: Settings = {
-        "sampling": sampling.over(qwen.default_sampling),
-        "max_new_tokens": max_new_tokens,
-        "stop": tuple(stop or ()),
-        "ntk": ntk,
-    }
-    messages = [] if system is None else [{"role": "system", "content": system}]
+    asking: Settings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    kept = _kept() if autosave and (converse or go_on) else None
     if converse:
-        from qwen7b.cli.conversation import Conversation
-        from qwen7b.cli.terminal import open_session
-
-        conversation = Conversation(qwen, messages, asking=asking)
-        conversation.run(open_session(conversation.commands))
+        _converse(qwen, messages, asking={**asking, **sampling.keywords()}, kept=kept, loading=loading)
         return
     from qwen7b.cli.display import reply_display
     from qwen7b.cli.replies import answer
 
+    asking["sampling"] = sampling.over(qwen.default_sampling)
     messages.append({"role": "user", "content": question})
-    answer(qwen.stream(messages, **asking), None if as_json else reply_display(), model=model, messages=messages)
+    display = None if as_json else reply_display()
+    if display is not None:
+        asking["on_prompt"] = display.show_reading
+    reply = answer(qwen.stream(messages, **asking), display, model=model, messages=messages)
+    if kept is not None and reply.text:
+        kept.write([*messages, {"role": "assistant", "content": reply.text}], model=model)
+
+
+def _earlier(model: str, *, is_given: bool) -> tuple[Messages, str]:
+    """The conversation that was kept last and the model to go on with: the one that is given, or else its own."""
+    from qwen7b.cli.kept import kept_folder, read_latest
+
+    messages, its_model = read_latest(kept_folder())
+    return messages, model if is_given or its_model is None else its_model
+
+
+def _kept() -> KeptConversation:
+    from qwen7b.cli.kept import KeptConversation, kept_folder
+
+    return KeptConversation(kept_folder())
+
+
+def _converse(
+    qwen: Qwen, messages: Messages, *, asking: Settings, kept: KeptConversation | None, loading: options.Loading
+) -> None:
+    from qwen7b.cli.chatting import converse
+    from qwen7b.cli.commands import USAGES, Commands, Surroundings
+    from qwen7b.cli.conversation import Conversation
+    from qwen7b.cli.terminal import confirm, open_session
+
+    def find_model(name: str) -> Callable[[], Qwen]:
+        other = replace(loading, model=name)
+        other.find()
+        return other.load
+
+    session = open_session([usage.split()[0] for usage in USAGES])
+    conversation = Conversation(qwen, messages, asking=asking, kept=kept)
+    surroundings = Surroundings(find_model=find_model, confirm=partial(confirm, session))
+    converse(conversation, Commands(conversation, surroundings), session)

@@ -43,7 +43,10 @@ def convert(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Convert a checkpoint, check every number, and say what is lost; an interrupted conversion goes on."""
+    """Convert a checkpoint, check every number, say what is lost.
+
+    A conversion that was interrupted goes on where it stopped.
+    """
     given = {}
     if check_text is not None:
         try:

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.live import Live
 from rich.markdown import CodeBlock, Heading, Markdown
-from rich.segment import Segment, SegmentLines
+from rich.segment import Segment
 from rich.syntax import Syntax
 
+from qwen7b.cli.language import translated as _
+from qwen7b.cli.live import Line, LiveLines
 from qwen7b.cli.visible import unfiltered, visible
 
 REDRAWS_PER_SECOND = 12
@@ -23,6 +24,8 @@ PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "tab
 
 
 class Display(Protocol):
+    def open(self) -> None: ...
+    def show_reading(self, tokens_read: int, tokens: int) -> None: ...
     def push(self, text: str) -> None: ...
     def close(self) -> None: ...
 
@@ -55,6 +58,12 @@ class PlainDisplay:
     def __init__(self) -> None:
         self._last = ""
 
+    def open(self) -> None:
+        pass
+
+    def show_reading(self, tokens_read: int, tokens: int) -> None:
+        pass
+
     def push(self, text: str) -> None:
         if text:
             sys.stdout.write(text)
@@ -74,8 +83,17 @@ class MarkdownDisplay:
         self._clock = clock
         self._next_redraw = 0.0
         self._unfinished = ""
-        self._live = Live("…", console=console, auto_refresh=False, transient=True, redirect_stdout=False)
-        self._live.start(refresh=True)
+        self._live = LiveLines(console)
+
+    def open(self) -> None:
+        """Show that a reply is being made."""
+        self._live.open()
+        self._show_state("…")
+
+    def show_reading(self, tokens_read: int, tokens: int) -> None:
+        """How much of a long prompt the model has read."""
+        message = _("… reading: {tokens_read:,} of {tokens:,} tokens")
+        self._show_state(message.format(tokens_read=tokens_read, tokens=tokens) if tokens_read < tokens else "…")
 
     def push(self, text: str) -> None:
         self._unfinished += visible(text)
@@ -85,32 +103,30 @@ class MarkdownDisplay:
         *finished, self._unfinished = split_blocks(self._unfinished)
         # Only the end of a block that would outgrow the window is shown while it grows.
         tail = self._lines(self._unfinished)[-max(self._console.height - 2, 1) :]
-        with self._console:  # gathers what follows into one write, so that nothing flickers
-            self._live.update(SegmentLines(tail, new_lines=True), refresh=True)
-            self._settle(finished)
+        self._live.draw(tail, above=self._settled(finished))
         end = self._clock()
         # A long block takes long to draw: most of the time is left to the model.
         self._next_redraw = end + max(1 / REDRAWS_PER_SECOND, 10 * (end - start))
 
     def close(self) -> None:
-        self._live.update("", refresh=True)
-        self._live.stop()
         *finished, last = split_blocks(self._unfinished + "\n")
-        self._settle(finished)
-        self._console.print(SegmentLines(self._lines(last), new_lines=True))
+        self._live.close(above=[*self._settled(finished), *self._lines(last)])
 
-    def _settle(self, blocks: list[str]) -> None:
-        for block in blocks:
-            self._console.print(SegmentLines([*self._lines(block), []], new_lines=True))
+    def _show_state(self, text: str) -> None:
+        self._live.draw([[Segment(text, self._console.get_style("dim"))]])
 
-    def _lines(self, markdown: str) -> list[list[Segment]]:
+    def _settled(self, blocks: list[str]) -> list[Line]:
+        """The lines of finished blocks, with a blank one after each."""
+        return [line for block in blocks for line in (*self._lines(block), [])]
+
+    def _lines(self, markdown: str) -> list[Line]:
         """The rendered lines, without blanks to their right and without blank lines around them."""
         lines = [trimmed(line) for line in self._console.render_lines(ChatMarkdown(markdown), pad=False)]
         filled = [number for number, line in enumerate(lines) if line]
         return lines[filled[0] : filled[-1] + 1] if filled else []
 
 
-def trimmed(line: list[Segment]) -> list[Segment]:
+def trimmed(line: Line) -> Line:
     while line and not line[-1].text.strip():
         line = line[:-1]
     return [*line[:-1], Segment(line[-1].text.rstrip(), line[-1].style)] if line else []

@@ -38,7 +38,10 @@ def doctor(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Say what a checkpoint, adapter or tokenizer is, what is wrong with it, and what to do.
+    """Say what a model is, what is wrong with it, and what to do.
+
+    A checkpoint, an adapter or a tokenizer is looked at without loading its weights; a traceback of an old script is
+    explained.
 
     Exit code 1 where errors are found, or a traceback is not known.
     """

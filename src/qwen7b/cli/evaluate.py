@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import (
     Methods,
     Plot,
@@ -32,7 +33,7 @@ def show_help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@evaluate.command()
+@evaluate.command(epilog=examples("needle"))
 def needle(
     haystack: Annotated[
         Path, typer.Option("--haystack", metavar="FILE", help="A long text in UTF-8, English or Chinese.")

@@ -145,6 +145,12 @@ class Loading:
     def set_threads(self) -> None:
         set_threads(self.threads)
 
+    def find(self) -> None:
+        """Have the model on this machine. Raises Qwen7bError where there is none of its name."""
+        from qwen7b.weights import locate
+
+        locate(self.model, offline=self.offline or None)
+
     def load(self) -> Qwen:
         import torch
 
@@ -192,14 +198,19 @@ class SamplingOptions:
                 )
         self.over(None)  # a value out of range is refused here, before a model is loaded
 
+    def keywords(self) -> SamplingKeywords:
+        """These options as keywords of `Qwen.chat`."""
+        given = self._given()
+        if self.greedy:
+            given["temperature"] = 0
+        return given
+
     def over(self, default: Greedy | Sample | None) -> Greedy | Sample | None:
         """These options laid over a model's default; None where no option was given."""
         from qwen7b import Greedy
         from qwen7b.generate.sampling_keywords import lay_over
 
-        given = self._given()
-        if self.greedy:
-            given["temperature"] = 0
+        given = self.keywords()
         return lay_over(default or Greedy(), **given) if given else None
 
     def _given(self) -> SamplingKeywords:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from qwen7b.cli.language import translated as _
+
 if TYPE_CHECKING:
     from qwen7b import Piece, Reply
     from qwen7b.cli.display import Display
@@ -30,18 +32,23 @@ class TimedReply:
         tokens = self.reply.usage.completion_tokens - 1
         return tokens / writing if tokens > 0 and writing > 0 else None
 
-    @property
-    def summary(self) -> str:
-        """For a person, as in "34 tokens, 12.3 tokens/s, cut off at the token limit"."""
-        num_tokens = self.reply.usage.completion_tokens
-        parts = [f"{num_tokens} token{'' if num_tokens == 1 else 's'}"]
+    def summary(self, *, context_length: int) -> str:
+        """For a person, as in "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context"."""
+        usage = self.reply.usage
+        num_tokens = usage.completion_tokens
+        parts = [_("1 token") if num_tokens == 1 else _("{count:,} tokens").format(count=num_tokens)]
         if self.tokens_per_second is not None:
-            parts.append(f"{self.tokens_per_second:.1f} tokens/s")
+            parts.append(_("{speed:.1f} tokens/s").format(speed=self.tokens_per_second))
+        if self.reply.text:
+            parts.append(_("first after {seconds:.1f} s").format(seconds=self.seconds_to_first_piece))
+        used = usage.prompt_tokens + num_tokens
+        parts.append(_("{used:,} of {all:,} tokens of context").format(used=used, all=context_length))
         if self.reply.finish_reason == "length":
-            parts.append("cut off at the token limit")
-        elif self.reply.finish_reason != "stop":
-            parts.append(self.reply.finish_reason)
-        return ", ".join(parts)
+            limit = _("cut off as the context is full") if used >= context_length else _("cut off at the token limit")
+            parts.append(limit)
+        elif self.reply.finish_reason == "interrupted":
+            parts.append(_("interrupted"))
+        return _(", ").join(parts)
 
     def document(self, **asked: object) -> dict[str, Any]:
         """For --json: what was asked, then what came back."""
@@ -62,6 +69,8 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
     start = time.perf_counter()
     seconds_to_first: float | None = None
     reply: Reply | None = None
+    if display is not None:
+        display.open()
     try:
         while reply is None:
             try:
@@ -84,10 +93,11 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
     return TimedReply(reply=reply, seconds=seconds, seconds_to_first_piece=seconds_to_first)
 
 
-def answer(pieces: Generator[Piece, None, None], display: Display | None, **asked: object) -> None:
+def answer(pieces: Generator[Piece, None, None], display: Display | None, **asked: object) -> Reply:
     """One reply, shown as it is made or, without a display, as one JSON document; exit code 130 if interrupted."""
     timed = follow(pieces, display)
     if display is None:
         typer.echo(json.dumps(timed.document(**asked), ensure_ascii=False))
     if timed.reply.finish_reason == "interrupted":
         raise typer.Exit(130)
+    return timed.reply

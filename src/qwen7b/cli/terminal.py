@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -41,6 +42,8 @@ def open_session(
             buffer.insert_text("\n")
         elif is_open(buffer.text):
             buffer.insert_text("\n")
+        elif not buffer.text.strip():  # perhaps typed while a reply came: nothing to send, so no line of its own
+            buffer.reset()
         else:
             buffer.validate_and_handle()
 
@@ -56,10 +59,40 @@ def open_session(
         history=history or kept_history(cache_folder() / "chat_history"),
         completer=WordCompleter(list(commands), sentence=True),
         complete_while_typing=False,
+        enable_open_in_editor=True,
+        tempfile_suffix=".md",
         reserve_space_for_menu=0,
         input=input,
         output=output,
     )
+
+
+def confirm(session: PromptSession[str], question: str) -> bool:
+    """Whether the user says yes."""
+    asking: PromptSession[str] = PromptSession(input=session.input, output=session.output)
+    with suppress(KeyboardInterrupt, EOFError):
+        return asking.prompt(f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
+    return False
+
+
+@contextmanager
+def quiet_keyboard() -> Iterator[None]:
+    """What is typed meanwhile is not shown in the middle of a reply; it stands in the next line. Ctrl-C still acts."""
+    try:
+        import termios
+
+        number = sys.stdin.fileno()
+        settings = termios.tcgetattr(number)
+    except (ImportError, OSError, ValueError, termios.error):  # not on Windows; no terminal
+        yield
+        return
+    quiet = [*settings]
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(number, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(number, termios.TCSANOW, settings)
 
 
 def is_open(text: str) -> bool:

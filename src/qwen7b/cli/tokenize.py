@@ -22,7 +22,10 @@ def tokenize(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show the tokens of a text: ids, pieces and their number. The model may also be a tokenizer file."""
+    """Show the tokens of a text: ids, pieces and their number.
+
+    The model may also be a tokenizer file.
+    """
     text = read_text(text)
     from qwen7b import load_tokenizer
     from qwen7b.weights import locate

@@ -6,7 +6,7 @@ it, or fill the clipboard; a bidirectional override shows characters in another 
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+from typing import IO, Any
 
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 _BIDIRECTIONAL = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # embeddings, overrides and isolates
@@ -41,7 +41,7 @@ class VisibleStream:
     What draws for itself (rich, prompt_toolkit) writes to `unfiltered`, and makes its text visible before.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self.unfiltered = stream
         self._wrapped = stream  # tqdm's name for it, by which it knows that a bar and a line share the terminal
 
@@ -61,7 +61,7 @@ class VisibleStream:
             self.write(line)
 
 
-def unfiltered(stream: TextIO) -> TextIO:
+def unfiltered(stream: IO[str]) -> IO[str]:
     """The stream for those that draw for themselves."""
-    raw: TextIO = getattr(stream, "unfiltered", stream)
+    raw: IO[str] = getattr(stream, "unfiltered", stream)
     return raw

@@ -9,7 +9,7 @@ while batch.active:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,7 @@ class Batch:
     vocab_size   ids at and past it are never picked
     unused_ids   nor are these
     logprobs     None for no log-probabilities, else how many likeliest tokens to list with each
+    on_prompt    called while prompts of several passes are read, with the tokens read so far and all there are
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Batch:
         unused_ids: Sequence[int] = (),
         logprobs: int | None = None,
         ntk: NtkMode = "recompute",
+        on_prompt: Callable[[int, int], None] | None = None,
     ) -> None:
         assert prompts and all(prompts)
         assert all(limit > len(prompt) for limit, prompt in zip(max_lengths, prompts, strict=True))
@@ -59,6 +61,7 @@ class Batch:
         self.vocab_size = vocab_size
         self.unused_ids = list(unused_ids)
         self.logprobs = logprobs
+        self.on_prompt = on_prompt
         self.max_lengths = list(max_lengths)
         self.sequences = [list(prompt) for prompt in prompts]
         self.active = list(range(len(prompts)))
@@ -104,6 +107,8 @@ class Batch:
             for row, sequence in enumerate(self.active):
                 if counts[row] and self.cache.lengths[row] == len(self.sequences[sequence]):
                     last[row] = hidden_BTC[row, counts[row] - 1]
+            if self.on_prompt is not None and len(last) < len(self.active):
+                self.on_prompt(sum(self.cache.lengths), sum(len(self.sequences[sequence]) for sequence in self.active))
         last_BC = torch.stack([last[row] for row in range(len(self.active))])
         logits_BV: Tensor = self.model.head(last_BC)
         logits_BV = logits_BV[:, : self.vocab_size].float()

@@ -124,9 +124,9 @@ class Qwen:
 
         Settings, all optional, are the fields of `Settings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
-        all of them; max_new_tokens, stop, history_token_limit, logprobs and ntk. Ctrl-C ends the reply and keeps what
-        was said: its finish_reason is then "interrupted". Raises SettingError for a setting that is unknown, out of
-        range or at odds with another, and PromptError where the prompt does not fit the context, where the
+        all of them; max_new_tokens, stop, history_token_limit, logprobs, ntk and on_prompt. Ctrl-C ends the reply and
+        keeps what was said: its finish_reason is then "interrupted". Raises SettingError for a setting that is unknown,
+        out of range or at odds with another, and PromptError where the prompt does not fit the context, where the
         conversation has no question, or where the model is a base model.
 
         >>> qwen.chat("1+1=?", temperature=0.7, max_new_tokens=16).text  # doctest: +SKIP
@@ -221,6 +221,7 @@ class Qwen:
             unused_ids=self.tokenizer.unused_ids,
             logprobs=request.logprobs,
             ntk=request.ntk,
+            on_prompt=request.on_prompt,
         )
         drafts = [
             Draft(

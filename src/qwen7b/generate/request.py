@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from qwen7b.checked import whole_number
@@ -30,6 +30,8 @@ class CompletionSettings(SamplingKeywords, total=False):
     """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
     ntk: NtkMode
     """When dynamic NTK chooses alpha anew: see `NtkMode`."""
+    on_prompt: Callable[[int, int], None] | None
+    """Called while a long prompt is read, with the tokens read so far and all there are."""
 
 
 class Settings(CompletionSettings, total=False):
@@ -54,10 +56,13 @@ class Request:
         )
         self.logprobs = given.get("logprobs")
         self.ntk: NtkMode = given.get("ntk") or "recompute"
+        self.on_prompt = given.get("on_prompt")
         if not isinstance(self.sampling, (Greedy, Sample)):
             raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {self.sampling!r}")
         if not all(isinstance(string, str) and string for string in self.stop):
             raise SettingError(f"stop must be strings that are not empty, found {stop!r:.40}")
+        if self.on_prompt is not None and not callable(self.on_prompt):
+            raise SettingError(f"on_prompt must be a function of two numbers, found {self.on_prompt!r:.40}")
         whole_number("max_new_tokens", self.max_new_tokens, least=1)
         whole_number("history_token_limit", self.history_token_limit, least=0)
         if self.logprobs is not None:

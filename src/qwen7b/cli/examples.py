@@ -1,0 +1,55 @@
+"""What stands below the help of each verb: lines that can be typed as they are, or with names of one's own."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "qwen7b chat",
+        'qwen7b chat "Why is the sky blue?"',
+        "qwen7b doctor ./Qwen-7B-Chat",
+        "qwen7b --install-completion",
+    ),
+    "chat": (
+        "qwen7b chat",
+        "qwen7b chat --continue",
+        'qwen7b chat "Why is the sky blue?" --temperature 0.7 --seed 1',
+        'qwen7b chat --system "Answer in one sentence." < question.txt',
+        "qwen7b chat --model ./Qwen-7B-Chat --quantize q4",
+    ),
+    "complete": (
+        'qwen7b complete "The capital of Mongolia is" --max-new-tokens 8',
+        'qwen7b complete --stop ";" --json < start.sql',
+    ),
+    "pull": ("qwen7b pull demo", "qwen7b pull Qwen/Qwen2.5-0.5B-Instruct"),
+    "models": ("qwen7b models", "qwen7b models --json"),
+    "tokenize": ('qwen7b tokenize "Hello, 世界"', "qwen7b tokenize --model ./qwen.tiktoken --json < text.txt"),
+    "convert": (
+        "qwen7b convert ./Qwen-7B-Chat ./Qwen-7B-Chat-as-Qwen2 --to qwen2",
+        "qwen7b convert ./Qwen-7B-Chat qwen-7b-chat.gguf --to gguf --quantize q8_0",
+    ),
+    "quantize": (
+        "qwen7b quantize ./Qwen-7B-Chat ./qwen-7b-chat-q8 --format q8",
+        "qwen7b quantize demo ./demo-q4 --format q4 --gptq --calibrate text.txt",
+    ),
+    "doctor": (
+        "qwen7b doctor ./Qwen-7B-Chat",
+        "qwen7b doctor ./Qwen-7B-Chat --fix ./Qwen-7B-Chat-mended",
+        "qwen7b doctor < traceback.txt",
+    ),
+    "perplexity": (
+        "qwen7b perplexity text.txt",
+        "qwen7b perplexity text.txt --quantize none,q8,q4 --max-tokens 20000",
+        "qwen7b perplexity text.txt --lengths 1024,4096 --methods none,ntk+logn --plot table.png",
+    ),
+    "bench": ("qwen7b bench", "qwen7b bench --shape 7b --quantize q4", "qwen7b bench --model ./Qwen-7B-Chat --json"),
+    "eval": ("qwen7b eval needle --haystack text.txt",),
+    "needle": (
+        "qwen7b eval needle --haystack text.txt",
+        "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",
+    ),
+}
+
+
+def examples(verb: str) -> str:
+    """A verb's examples as typer's epilog; the \\b keeps it from joining the lines."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[verb])])

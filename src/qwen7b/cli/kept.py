@@ -1,0 +1,140 @@
+"""Conversations as files: those the user saves, and those that are kept by themselves after every turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from qwen7b.cli.language import translated as _
+from qwen7b.cli.prompts import without_surrogates
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.weights.environment import cache_folder
+from qwen7b.whole_file import write_text_whole
+
+Messages = list[dict[str, str]]
+
+MAX_KEPT = 100
+"""Conversations that are kept; the oldest go first."""
+MAX_BYTES = 64 << 20
+"""What a file of a conversation may have: more than any model reads."""
+
+
+def kept_folder() -> Path:
+    return cache_folder() / "conversations"
+
+
+class KeptConversation:
+    """One conversation's file in a folder of such; written from its first turn on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path: Path | None = None
+
+    def another(self) -> KeptConversation:
+        """For the conversation that comes after this one."""
+        return KeptConversation(self.folder)
+
+    def write(self, messages: Messages, *, model: str) -> None:
+        """Raises SettingError where it cannot be written."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(_unwritable(self.folder, error)) from error
+        if self.path is None:
+            started = time.strftime("%Y-%m-%d-%H%M%S")
+            self.path = self.folder / f"{started}-{os.getpid()}-{time.monotonic_ns() % 10**6:06}.json"
+            with suppress(OSError):
+                for old in list(_newest_first(self.folder))[MAX_KEPT - 1 :]:
+                    old.unlink()
+        write_messages(self.path, messages, model=model)
+
+
+def read_latest(folder: Path) -> tuple[Messages, str | None]:
+    """The conversation that was kept last, and the name of its model. Raises PromptError where there is none."""
+    with suppress(OSError):
+        for path in _newest_first(folder):
+            return read_messages(path), read_model(path)
+    raise PromptError(_("no earlier conversation is kept in {folder}: begin one").format(folder=folder))
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def write_messages(path: Path, messages: Messages, *, model: str | None = None) -> None:
+    """A JSON list of the messages, or with a model an object of both. Raises SettingError."""
+    document = messages if model is None else {"model": model, "messages": messages}
+    try:
+        write_text_whole(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    except (OSError, ValueError) as error:
+        raise SettingError(_unwritable(path, error)) from error
+
+
+def _unwritable(path: Path, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return _("{path} cannot be written ({reason}): choose another place").format(path=path, reason=reason)
+
+
+def read_messages(path: Path) -> Messages:
+    """The messages of a JSON file. Raises PromptError where it cannot be read or holds something else."""
+    document = _read(path)
+    messages = document["messages"] if isinstance(document, dict) and "messages" in document else document
+    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+        raise PromptError(
+            _('{path} must hold a JSON list of {{"role": …, "content": …}}: give a file written by /save').format(
+                path=path
+            )
+        )
+    if any(message["role"] == "system" for message in messages[1:]):
+        raise PromptError(_("{path} has a system message that is not the first: join them into one").format(path=path))
+    return messages
+
+
+def read_model(path: Path) -> str | None:
+    """The name of the model that a kept conversation was held with."""
+    document = _read(path)
+    model = document.get("model") if isinstance(document, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def _read(path: Path) -> object:
+    text = read_file(path)
+    try:
+        return json.loads(without_surrogates(json.dumps(json.loads(text), ensure_ascii=False)))
+    except (ValueError, RecursionError) as error:
+        raise PromptError(
+            _("{path} is not JSON ({error}): give a file written by /save").format(path=path, error=error)
+        ) from error
+
+
+def read_file(path: Path) -> str:
+    """The text of a regular file in UTF-8, without a byte-order mark. Raises PromptError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise PromptError(_("{path} is no file with a text in it: check the name").format(path=path))
+        if path.stat().st_size > MAX_BYTES:
+            raise PromptError(_("{path} is larger than any model reads: cut a part out of it").format(path=path))
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            _("{path} is not UTF-8 (byte {place} is 0x{byte:02x}): convert it first").format(
+                path=path, place=error.start, byte=error.object[error.start]
+            )
+        ) from error
+    except OSError as error:
+        raise PromptError(
+            _("{path} cannot be read ({reason}): check the name").format(path=path, reason=error.strerror)
+        ) from error
+
+
+def _is_message(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"role", "content"}
+        and value["role"] in ("system", "user", "assistant")
+        and isinstance(value["content"], str)
+    )
