@@ -59,7 +59,7 @@ def test_hub_ids(here: Path, hub: StandIn, name: str) -> None:
         locate("org/other", offline=True)
 
 
-@pytest.mark.parametrize("name", ["", "dmeo", "a/b/c", "Qwen-7B-Chat"])
+@pytest.mark.parametrize("name", ["", "dmeo", "a/b/c", "Qwen-7B-Cat"])
 def test_anything_else(here: Path, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match=f"unknown model '{name}'.* a hub id such as Qwen/Qwen-7B-Chat"):
         locate(name)

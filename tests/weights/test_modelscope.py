@@ -15,6 +15,7 @@ from qwen7b.weights import hub as hub_module
 from qwen7b.weights.fetch import fetch
 from qwen7b.weights.hub import Reference, fetch_repository
 from qwen7b.weights.known import HubFile, KnownModel
+from qwen7b.weights.locate import locate
 from weights.standins import ModelScopeHandler, StandIn, serving
 
 FILES = {
@@ -61,6 +62,14 @@ def test_repository(modelscope: StandIn) -> None:
     modelscope.requests.clear()
     assert fetch_repository(QWEN, offline=True) == folder
     assert not modelscope.requests
+
+
+@pytest.mark.parametrize("name", ["Qwen-1.8B-Chat", "qwen/qwen-1_8b-chat"])
+def test_official_names(modelscope: StandIn, name: str) -> None:
+    modelscope.repositories["Qwen/Qwen-1_8B-Chat"] = dict(FILES)
+    assert (locate(name) / "config.json").is_file()
+    with pytest.raises(ModelNotFoundError, match="it would be 15.4 GB from ModelScope"):
+        locate("qwen/Qwen-7B-Chat")
 
 
 def test_a_damaged_file_is_fetched_again(modelscope: StandIn) -> None:

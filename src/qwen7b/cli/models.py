@@ -11,7 +11,7 @@ from qwen7b.cli import options
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A known name (qwen7b models lists them) or a hub id.")],
+    name: Annotated[str, typer.Argument(help="A name that qwen7b models lists, or a hub id.")],
     offline: options.Offline = False,
 ) -> None:
     """Fetch a model unless it is cached, and print its path."""
@@ -21,10 +21,10 @@ def pull(
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the known models and the cached ones."""
-    from qwen7b.weights import list_models
+    """List the models that a name fetches and those that are cached."""
+    from qwen7b.weights import list_models, list_official_models
 
-    listed = list_models()
+    listed, official = list_models(), list_official_models()
     if as_json:
         documents = [
             {
@@ -35,12 +35,12 @@ def models(as_json: options.Json = False) -> None:
                 "cached": model.is_cached,
                 "path": None if model.path is None else str(model.path),
             }
-            for model in listed
+            for model in (*listed, *official)
         ]
         typer.echo(json.dumps(documents, ensure_ascii=False))
         return
     rows = [("NAME", "CACHED", "SIZE", "LICENCE", "TITLE")]
-    for model in listed:
+    for model in (*listed, *official):
         cached = "yes" if model.is_cached else "no"
         rows.append((model.name, cached, f"{model.size / 1e6:,.0f} MB", model.licence or "?", model.title))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -35,7 +35,9 @@ class WeightFormat(StrEnum):
     none = "none"
 
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name (see qwen7b models), a folder, a .gguf file or a hub id.")
+]
 Device = Annotated[
     str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
 ]

@@ -38,7 +38,7 @@ def load(
     quantize: str | None = None,
     long_context: str | None = None,
 ) -> Qwen:
-    """Load a known model ("demo"), a checkpoint folder, a .gguf file or a hub id ("Qwen/Qwen-7B-Chat").
+    """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
     It computes on CUDA if that is there, else on MPS, else on the CPU, and there with packed weights ("auto", see
     `load_model`) unless `dtype` or `quantize="none"` asks for floats, or the native kernels are missing. Packed weights

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qwen7b.weights.fetch import fetch
 from qwen7b.weights.known import KNOWN_MODELS
-from qwen7b.weights.listing import ListedModel, list_models
+from qwen7b.weights.listing import ListedModel, list_models, list_official_models
 from qwen7b.weights.locate import locate
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "convert",
     "fetch",
     "list_models",
+    "list_official_models",
     "load_model",
     "locate",
     "open_checkpoint",

@@ -18,6 +18,7 @@ from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, 
 from qwen7b.gguf_names import gguf_models, is_gguf
 from qwen7b.weights.environment import hub_name, is_offline
 from qwen7b.weights.known import HubFile
+from qwen7b.weights.official import find_official
 from qwen7b.weights.progress import megabytes, say
 from qwen7b.weights.storage import check_disk_space, storage_errors
 
@@ -97,7 +98,9 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
     missing = {name: entries[name].size for name in files if entries[name].local is None}
     folder = _folder_of(files[0], entries)
     if missing or folder is None:
-        say(f"Fetching {reference}: {len(missing)} file(s), {megabytes(sum(missing.values()))}.")
+        official = find_official(reference.repository)
+        about = f" It is {official}." if official else ""
+        say(f"Fetching {reference}: {len(missing)} file(s), {megabytes(sum(missing.values()))}.{about}")
         with storage_errors(hub.cache_folder(), variable=hub.CACHE_VARIABLE):
             check_disk_space(hub.cache_folder(), sum(missing.values()), variable=hub.CACHE_VARIABLE)
             folder = hub.download(reference, files)

@@ -6,6 +6,10 @@ import difflib
 from dataclasses import dataclass
 
 from qwen7b.errors import ModelNotFoundError
+from qwen7b.weights.official import OFFICIAL_MODELS, ORGANIZATION
+
+_NEAR = 0.7
+"""Of one, how alike names are that may be meant for each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,9 +120,20 @@ def find_known(name: str) -> KnownModel:
     """
     if name in KNOWN_MODELS:
         return KNOWN_MODELS[name]
-    near = difflib.get_close_matches(name.lower(), KNOWN_MODELS)
+    near = near_names(name)
     guess = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
     raise ModelNotFoundError(
         f"unknown model {name!r}{guess} Known names are {', '.join(KNOWN_MODELS)}; "
         "or give a folder, a .gguf file or a hub id such as Qwen/Qwen-7B-Chat"
     )
+
+
+def near_names(name: str) -> list[str]:
+    """Names of models, official ones too, that come near to what a user wrote, the nearest first.
+
+    >>> near_names("qwen7b-chat")[0]
+    'Qwen-7B-Chat'
+    """
+    names = {known.lower(): known for known in (*KNOWN_MODELS, *OFFICIAL_MODELS)}
+    written = name.lower().removeprefix(f"{ORGANIZATION.lower()}/").replace(".", "_")
+    return [names[near] for near in difflib.get_close_matches(written, names, n=2, cutoff=_NEAR)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from qwen7b.weights import huggingface
 from qwen7b.weights.fetch import model_path
 from qwen7b.weights.known import KNOWN_MODELS
+from qwen7b.weights.official import OFFICIAL_MODELS
 from qwen7b.weights.storage import size_of
 
 _MODEL_TYPES = {"qwen", "qwen2", "llama"}
@@ -48,6 +49,21 @@ def list_models() -> list[ListedModel]:
             )
         )
     return known + sorted(_hub_models(), key=lambda model: model.name)
+
+
+def list_official_models() -> list[ListedModel]:
+    """The first-generation models that can be had by their official names, cached or not."""
+    cached = {model.name.lower(): model.path for model in _hub_models()}
+    return [
+        ListedModel(
+            name=model.name,
+            title=model.title,
+            licence=model.licence,
+            size=model.size,
+            path=cached.get(model.repository.lower()),
+        )
+        for model in OFFICIAL_MODELS.values()
+    ]
 
 
 def _hub_models() -> Iterator[ListedModel]:

@@ -1,15 +1,17 @@
-"""From whatever a user calls a model (a path, a known name, a hub id) to the folder or file that holds it."""
+"""From whatever a user calls a model (a path, a known or official name, a hub id) to the folder or file of it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from qwen7b.errors import ModelNotFoundError
+from qwen7b.errors import DownloadError, ModelNotFoundError
+from qwen7b.weights.environment import hub_name
 from qwen7b.weights.fetch import fetch
-from qwen7b.weights.hub import fetch_repository, parse_reference
+from qwen7b.weights.hub import Reference, fetch_repository, parse_reference
 from qwen7b.weights.hub_address import parse_address
-from qwen7b.weights.known import KNOWN_MODELS, find_known
+from qwen7b.weights.known import KNOWN_MODELS, find_known, near_names
+from qwen7b.weights.official import ORGANIZATION, find_official
 
 _FILE_SUFFIXES = {".gguf", ".safetensors", ".bin", ".json", ".tiktoken"}
 
@@ -17,7 +19,8 @@ _FILE_SUFFIXES = {".gguf", ".safetensors", ".bin", ".json", ".tiktoken"}
 def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     """The folder or file of a model, fetched if it has to be; a path never touches the network.
 
-    A known name means the known model even beside a folder of that name: write "./demo" for the folder. Raises
+    A known name means the known model even beside a folder of that name: write "./demo" for the folder. The official
+    names of first-generation Qwen, such as "Qwen-7B-Chat", are its hub ids where no file or folder has them. Raises
     ModelNotFoundError where nothing has that name, DownloadError and ResourceError where it cannot be fetched.
 
     >>> locate("./Qwen-7B-Chat")  # doctest: +SKIP
@@ -30,15 +33,41 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     if name and os.path.exists(path):
         return path
     if isinstance(model, str) and (reference := parse_address(name)):
-        return fetch_repository(reference, offline=offline)
+        return _fetch_repository(reference, offline=offline)
     if isinstance(model, Path) or _looks_like_path(name):
         where = "" if os.path.isdir(path.parent) else f", nor a folder {path.parent}"
-        raise ModelNotFoundError(
-            f"there is no file or folder {path}{where}: check the path, or give a known name or a hub id"
-        )
-    if reference := parse_reference(name):
-        return fetch_repository(reference, offline=offline)
+        official = find_official(name)
+        choice = f"{official.name} for the one on the hub" if official else "a known name or a hub id"
+        raise ModelNotFoundError(f"there is no file or folder {path}{where}: check the path, or give {choice}")
+    if reference := _official_reference(name) or parse_reference(name):
+        return _fetch_repository(reference, offline=offline)
     return fetch(find_known(name).name, offline=offline)  # find_known names what comes near
+
+
+def _fetch_repository(reference: Reference, *, offline: bool | None) -> Path:
+    try:
+        return fetch_repository(reference, offline=offline)
+    except (DownloadError, ModelNotFoundError) as error:
+        raise type(error)(f"{error}{_ways_on(reference.repository)}") from error
+
+
+def _official_reference(name: str) -> Reference | None:
+    bare, at, revision = name.partition("@")
+    official = find_official(bare)
+    return parse_reference(f"{official.repository}{at}{revision}") if official else None
+
+
+def _ways_on(repository: str) -> str:
+    """What more may be said to someone who did not get a repository."""
+    if official := find_official(repository):
+        hub = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}[hub_name()]
+        return (
+            f"; it would be {official.size / 1e9:.1f} GB from {hub}: where there is a network, 'qwen7b pull "
+            f"{official.name}' fetches it and prints a folder, whose copy (cp -rL) is a model here"
+        )
+    organization, _, name = repository.partition("/")
+    near = near_names(name) if organization.lower() == ORGANIZATION.lower() else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _looks_like_path(name: str) -> bool:
