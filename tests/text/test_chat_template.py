@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qwen7b.text import Message, Tokenizer, chat_prompt
-from qwen7b.text.chat_template import CHAT_TEMPLATE
+from qwen7b.text.chatml import CHAT_TEMPLATE
 
 HELLO: Message = {"role": "user", "content": "Hello 你好\n"}
 SYSTEM: Message = {"role": "system", "content": "Be brief."}

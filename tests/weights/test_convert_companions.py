@@ -13,7 +13,7 @@ import tiny
 from qwen7b.errors import CheckpointError
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.text import load_tokenizer
-from qwen7b.text.chat_template import CHAT_TEMPLATE
+from qwen7b.text.chatml import CHAT_TEMPLATE
 from qwen7b.text.export import QWEN_SHA256
 from qwen7b.weights import convert, open_checkpoint
 from qwen7b.weights.conversion.planning import make_plan

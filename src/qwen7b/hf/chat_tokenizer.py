@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import BatchEncoding
 
-from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.errors import CheckpointError, PromptError, SettingError
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
-from qwen7b.text import Message, Tokenizer, chat_prompt
+from qwen7b.text import Message, Tokenizer
+from qwen7b.text.messages import read_messages
 
 _END_OF_TEXT = "<|endoftext|>"
 
@@ -126,15 +126,8 @@ def _conversation_ids(
     tokenizer: Tokenizer, messages: Sequence[Message], *, ask_for_reply: bool, open_ended: bool
 ) -> list[int]:
     """All messages, each closed and followed by a newline; then, if asked for, the beginning of a reply."""
-    if ask_for_reply and messages and messages[-1].get("role") == "user":
-        return chat_prompt(tokenizer, messages, history_token_limit=sys.maxsize)
-    # A conversation that asks for nothing is one that asks an empty question, without that question.
-    question: Message = {"role": "user", "content": ""}
-    bare = chat_prompt(tokenizer, [{"role": "system", "content": ""}, question])
-    assert tokenizer.im_end_id is not None
-    after_system = bare[bare.index(tokenizer.im_end_id) + 1 :]
-    after_question = after_system[after_system.index(tokenizer.im_end_id) + 1 :]
-    ids = chat_prompt(tokenizer, [*messages, question], history_token_limit=sys.maxsize)[: -len(after_system)]
-    if open_ended:
-        return ids[:-1]
-    return ids + (after_question if ask_for_reply else tokenizer.encode("\n"))
+    format = tokenizer.chat_format
+    if format is None:
+        raise PromptError(f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>: it cannot chat")
+    read = read_messages(messages)
+    return format.encode_open(tokenizer, read) if open_ended else format.encode(tokenizer, read, ask=ask_for_reply)

@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the only home of ChatML.
+"""Text to token ids and back, conversations included, and the only home of ChatML.
 
 In come text, conversations and tokenizer files (`qwen.tiktoken`, GGUF, `tokenizer.json`, `vocab.json` with
 `merges.txt`); out go token ids; and the other way round, all at once or as a stream. Knows nothing of models, of
@@ -7,9 +7,10 @@ weights, or of how ids are chosen, and does without torch.
 
 from __future__ import annotations
 
-from qwen7b.text.chatml import DEFAULT_HISTORY_TOKEN_LIMIT, Message, chat_prompt
+from qwen7b.text.chat_prompt import DEFAULT_HISTORY_TOKEN_LIMIT, chat_prompt
 from qwen7b.text.detokenizer import Detokenizer
 from qwen7b.text.loading import load_tokenizer
+from qwen7b.text.messages import Message
 from qwen7b.text.tokenizer import Tokenizer
 from qwen7b.text.vocabulary import Vocabulary
 

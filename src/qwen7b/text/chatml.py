@@ -1,4 +1,4 @@
-"""Conversations as token ids, in the ChatML of the Qwen chat models: the only place that knows it.
+"""ChatML, the format of the Qwen chat models: the only place that knows it.
 
     <|im_start|>system
     You are a helpful assistant.<|im_end|>
@@ -6,107 +6,92 @@
     Hello<|im_end|>
     <|im_start|>assistant
 
-Each <|…|> is one control token; roles, newlines and contents are encoded as ordinary text, each by itself, so nothing
-in a message can open or close another.
+Each <|…|> is one control token; what stands between is encoded as ordinary text, so nothing in a message can open or
+close another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from qwen7b.errors import PromptError, SettingError
-from qwen7b.text.tokenizer import Tokenizer
+from qwen7b.text.chat_format import Encoder
+from qwen7b.text.messages import Message
 
-Message: TypeAlias = Mapping[str, str]
-"""One message: its "role", which is "system", "user" or "assistant", and its "content"."""
-
+START, END = "<|im_start|>", "<|im_end|>"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
-DEFAULT_HISTORY_TOKEN_LIMIT = 6144
+"""First-generation Qwen's."""
 
 
-def chat_prompt(
-    tokenizer: Tokenizer,
-    messages: Sequence[Message],
-    *,
-    history_token_limit: int = DEFAULT_HISTORY_TOKEN_LIMIT,
-    context_length: int | None = None,
-    reply_tokens: int = 1,
-) -> list[int]:
-    """The prompt that asks for the assistant's next message, up to and including `<|im_start|>assistant\\n`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatML:
+    """One model's ChatML."""
 
-    A turn is a user's message and all that follows up to the user's next; the last one is to be answered. Of the
-    others, the newest stay whose tokens, with those of the system message, number fewer than `history_token_limit`
-    (the original's `max_window_size`), and with which the prompt leaves `reply_tokens` of `context_length` free.
+    default_system: str | None = DEFAULT_SYSTEM_PROMPT
+    """Said where a conversation has no system message; None says nothing."""
+    bos: str | None = None
+    """A control token before it all."""
+    by_parts: bool = True
+    """Role, newline and content are encoded each by itself, as first-generation Qwen does; else as one text, as
+    templates are. They differ where a content begins with a newline."""
 
-    Raises PromptError for messages that make no conversation, for a vocabulary without ChatML, and where the system
-    message and the last turn alone leave no token of `context_length` free.
+    @property
+    def ends(self) -> frozenset[str]:
+        return frozenset([END])
 
-    >>> chat_prompt(tokenizer, [{"role": "user", "content": "1+1=?"}])  # doctest: +SKIP
-    [151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 16, 10, 16, 19884, ...]
-    """
-    if tokenizer.im_start_id is None or tokenizer.im_end_id is None:
-        raise PromptError(f"{tokenizer} has no <|im_start|> and <|im_end|>, so it cannot chat: complete a text instead")
-    if history_token_limit < 0:
-        raise SettingError(f"history_token_limit must not be negative, found {history_token_limit}")
-    im_start, im_end, newline = [tokenizer.im_start_id], [tokenizer.im_end_id], tokenizer.encode("\n")
+    def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
+        """The ids of a conversation; with `ask`, up to where the assistant's next message begins."""
+        control, newline = encoder.control_tokens, encoder.encode("\n")
+        ids = [] if self.bos is None else [control[self.bos]]
+        for role, content in self._spoken(messages):
+            ids.append(control[START])
+            if self.by_parts:
+                ids += [*encoder.encode(role), *newline, *encoder.encode(content)]
+            else:
+                ids += encoder.encode(f"{role}\n{content}")
+            ids += [control[END], *newline]
+        return [*ids, control[START], *encoder.encode("assistant"), *newline] if ask else ids
 
-    def encode_message(message: Message) -> list[int]:
-        role, content = tokenizer.encode(message["role"]), tokenizer.encode(message["content"])
-        return im_start + role + newline + content + im_end
+    def encode_open(self, encoder: Encoder, messages: Sequence[Message]) -> list[int]:
+        """The ids of a conversation whose last message is still being written."""
+        return self.encode(encoder, messages, ask=False)[:-2]
 
-    system_message, turns = _split_turns(messages)
-    system = encode_message(system_message)
-    question = newline + encode_message(turns[-1][0]) + newline + im_start + tokenizer.encode("assistant") + newline
-    num_fixed = len(system) + len(question)
-    if context_length is not None and num_fixed >= context_length:
-        raise PromptError(
-            f"the prompt has {num_fixed} tokens without any history, which leaves none of the context's "
-            f"{context_length} for a reply: shorten the last message or the system message"
-        )
-    history: list[int] = []
-    for turn in reversed(turns[:-1]):
-        longer = [id for message in turn for id in newline + encode_message(message)] + history
-        if len(system) + len(longer) >= history_token_limit:
-            break
-        if context_length is not None and num_fixed + len(longer) + reply_tokens > context_length:
-            break
-        history = longer
-    return system + history + question
+    def write(self, messages: Sequence[Message], *, ask: bool = True) -> str:
+        """The same as a text, in which control tokens are spelled."""
+        spoken = "".join(f"{START}{role}\n{content}{END}\n" for role, content in self._spoken(messages))
+        return (self.bos or "") + spoken + (f"{START}assistant\n" if ask else "")
 
+    def count_system_tokens(self, encoder: Encoder, system: Message | None) -> int:
+        """Tokens of the system message, the newline after it left out."""
+        alone = ChatML(default_system=self.default_system, by_parts=self.by_parts)
+        return max(len(alone.encode(encoder, [] if system is None else [system], ask=False)) - 1, 0)
 
-def _split_turns(messages: Sequence[Message]) -> tuple[Message, list[list[Message]]]:
-    """The system message and the turns, the last of which is one message of the user's."""
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
-        raise PromptError(f"a conversation should be a list of messages, found {messages!r:.40}")
-    for number, message in enumerate(messages, start=1):
-        _check_message(message, number)
-    if not messages or [message["role"] for message in messages] == ["system"]:
-        raise PromptError("there is nothing to answer: give at least one message whose role is 'user'")
-    if messages[-1]["role"] != "user":
-        raise PromptError(
-            f"the last message is from the {messages[-1]['role']}, so there is nothing to answer: "
-            "end with a message whose role is 'user'"
-        )
-    system: Message = {"role": "system", "content": DEFAULT_SYSTEM_PROMPT}
-    if messages[0]["role"] == "system":
-        system, *messages = messages
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message["role"] == "system":
-            raise PromptError("only the first message may have the role 'system': join the system messages into one")
-        if message["role"] == "user":
-            turns.append([])
-        elif not turns:
-            raise PromptError("the conversation begins with the assistant: put a message of the user's first")
-        turns[-1].append(message)
-    return system, turns
+    def _spoken(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+        if self.default_system is not None and not (messages and messages[0]["role"] == "system"):
+            yield "system", self.default_system
+        for message in messages:
+            yield message["role"], message["content"]
 
 
-def _check_message(message: Message, number: int) -> None:
-    if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-        raise PromptError(f"message {number} should have exactly a 'role' and a 'content', found {message!r:.100}")
-    if message["role"] not in ("system", "user", "assistant"):
-        raise PromptError(f"message {number} has the role {message['role']!r}: use 'system', 'user' or 'assistant'")
-    if not isinstance(message["content"], str):
-        raise PromptError(f"message {number} has {message['content']!r:.100} for content: it should be a string")
+def jinja_template(default_system: str | None) -> str:
+    """ChatML as the template that checkpoints carry for other programs."""
+    opening = (
+        ""
+        if default_system is None
+        else "{% if loop.first and message['role'] != 'system' %}"
+        "{{ '" + START + "system\\n" + _quoted(default_system) + END + "\\n' }}"
+        "{% endif %}"
+    )
+    return (
+        "{% for message in messages %}" + opening + "{{ '<|im_start|>' + message['role'] + '\\n' + message['content']"
+        " + '<|im_end|>\\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+
+
+CHAT_TEMPLATE = jinja_template(DEFAULT_SYSTEM_PROMPT)

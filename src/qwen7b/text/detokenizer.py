@@ -21,7 +21,7 @@ class Detokenizer:
 
     def push(self, id: int) -> str:
         """The text that this id completes, often none. Raises SettingError for an id that is no token."""
-        if self._skip_control and self._tokenizer.is_control(id):
+        if self._skip_control and self._tokenizer.is_hidden(id):
             return ""
         return self._decoder.decode(self._tokenizer.token_bytes(id))
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from qwen7b.errors import UnsupportedError
 from qwen7b.text import patterns
-from qwen7b.text.gguf_vocabulary import CONTROL, NORMAL, PRE_TOKENIZERS, USER_DEFINED
+from qwen7b.text.gguf_vocabulary import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
 from qwen7b.text.vocabulary import BYTE_OF, Vocabulary
 
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 """Of the original `qwen.tiktoken`."""
 
-_UNUSED = 5  # GGUF's type of a token that only fills a row
 _CHARACTER_OF = {byte: character for character, byte in BYTE_OF.items()}
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 _PRE_TOKENIZER = {
@@ -157,7 +156,7 @@ def gguf_tokenizer(
             "cannot say of its way of cutting text: convert to another format"
         )
     tokens = [f"[PAD{id}]" for id in range(vocab_rows)]
-    types = [_UNUSED] * vocab_rows
+    types = [UNUSED] * vocab_rows
     for token, id in vocabulary.ids.items():
         tokens[id], types[id] = spell(token), NORMAL
     for name, id in vocabulary.control_tokens.items():

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
+from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
+from qwen7b.text.settings import gguf_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ _SAME_CUTS = {
 _SMOLLM_FIRST = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 # Token types of the format. Unused ones pad the vocabulary to the embedding's rows: they are no tokens.
-NORMAL, _UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
+NORMAL, _UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 
 
 def read_gguf_vocabulary(path: Path) -> Vocabulary:
@@ -47,6 +49,8 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         raise UnsupportedError(f"{path} has a tokenizer of the kind {model!r}: qwen7b reads byte-pair ones ('gpt2')")
     tokens = _list(path, metadata, "tokenizer.ggml.tokens", str)
     types = _list(path, metadata, "tokenizer.ggml.token_type", int)
+    if metadata.get("general.architecture") == "qwen":
+        tokens, types = _with_first_generation_names(tokens, types)
     if len(tokens) != len(types) or len(tokens) != len(set(tokens)):
         raise CheckpointError(
             f"{path} is damaged: {len(tokens)} tokens, {len(set(tokens))} of them different, have {len(types)} types"
@@ -64,12 +68,37 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         },
         pattern=pattern,
         nfc=nfc,
+        # Converters mark as control what looks like it, <|extra_0|> too, which the model writes as text.
+        visible=[
+            token
+            for token, type in zip(tokens, types, strict=True)
+            if type == USER_DEFINED or (type == CONTROL and token.startswith("<|extra_"))
+        ],
+        settings=gguf_settings(path, metadata, tokens),
     )
     if not is_certain and not fits(pattern, vocabulary.ids):
         raise UnsupportedError(
             f"{path} does not say how text is cut, and its tokens are not made as {name}'s are: convert the model again"
         )
     return vocabulary
+
+
+def _with_first_generation_names(tokens: list[str], types: list[int]) -> tuple[list[str], list[int]]:
+    """Tokens and types with the names of control tokens, which converters of 2023 called [PAD151643] and so on.
+
+    The control tokens follow on the ordinary ones; what follows on them fills rows of the embedding.
+    """
+    first = next((id for id, token in enumerate(tokens) if token == f"[PAD{id}]"), len(tokens))
+    if "<|im_start|>" in tokens or len(tokens) - first < 3 or len(types) != len(tokens):
+        return tokens, types
+    if any(token != f"[PAD{id}]" for id, token in enumerate(tokens[first:], start=first)):
+        return tokens, types
+    names = [*CONTROL_NAMES[: len(tokens) - first]]
+    last = first + len(names)
+    return (
+        [*tokens[:first], *names, *tokens[last:]],
+        [*types[:first], *[CONTROL] * len(names), *[UNUSED] * (len(tokens) - last)],
+    )
 
 
 def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> tuple[str, bool]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from base64 import b64decode
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
 from qwen7b.text import patterns
+from qwen7b.text.settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary
 
 FIRST_CONTROL_ID = 151643
-_CONTROL_NAMES = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{n}|>" for n in range(205)))
+CONTROL_NAMES = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{n}|>" for n in range(205)))
 
 
 def read_qwen_tiktoken(path: Path, *, extra: Path | None = None) -> Vocabulary:
@@ -25,17 +27,24 @@ def read_qwen_tiktoken(path: Path, *, extra: Path | None = None) -> Vocabulary:
             f"{path} is incomplete: {len(missing)} of Qwen's {FIRST_CONTROL_ID} tokens are missing, "
             f"the first has the id {min(missing)}; download it again"
         )
-    control_tokens = {name: id for id, name in enumerate(_CONTROL_NAMES, start=FIRST_CONTROL_ID)}
+    control_tokens = {name: id for id, name in enumerate(CONTROL_NAMES, start=FIRST_CONTROL_ID)}
     if extra is not None:
         _add_tokens(_read_tokens(extra), ids, control_tokens, extra)
     return Vocabulary(
-        source=str(path), ids=ids, ranks=ids, control_tokens=control_tokens, pattern=patterns.QWEN, nfc=True
+        source=str(path),
+        ids=ids,
+        ranks=ids,
+        control_tokens=control_tokens,
+        pattern=patterns.QWEN,
+        nfc=True,
+        visible=frozenset(CONTROL_NAMES[3:]),
+        settings=read_folder_settings(path.parent),
     )
 
 
 def _read_tokens(path: Path) -> dict[bytes, int]:
     try:
-        fields = path.read_bytes().split()
+        fields = path.read_bytes().removeprefix(BOM_UTF8).split()
         tokens = {b64decode(token, validate=True): int(id) for token, id in zip(fields[::2], fields[1::2], strict=True)}
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -1,17 +1,21 @@
-"""Text to token ids and back; knows nothing of files or of conversations."""
+"""Text to token ids and back; knows nothing of files, and carries how its model lays conversations out."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
-from functools import lru_cache
+from functools import cached_property
 from typing import Literal
 
 import regex  # type: ignore[import-untyped]
 import tiktoken
 
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.text.chat_format import ChatFormat
+from qwen7b.text.chat_template import any_of
+from qwen7b.text.endings import CHATML_NAMES, find_endings
+from qwen7b.text.finding import find_chat_format
 from qwen7b.text.vocabulary import Vocabulary
 
 # tiktoken's regular expressions overflow their stack before a million characters of white space.
@@ -34,6 +38,9 @@ class Tokenizer:
         self.control_tokens = dict(vocabulary.control_tokens)
         """Names and ids of the tokens that text never becomes by itself."""
         self._control_ids = frozenset(self.control_tokens.values())
+        self._hidden_ids = frozenset(
+            id for name, id in self.control_tokens.items() if name not in vocabulary.visible or name in CHATML_NAMES
+        )
         self._bytes_of = {id: token for token, id in ids.items()}
         self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
         self.vocab_size = max(self._bytes_of) + 1
@@ -65,17 +72,36 @@ class Tokenizer:
         return self.control_tokens.get("<|im_end|>")
 
     @property
+    def bos_id(self) -> int | None:
+        """The control token that goes before every text, where the model wants one; `encode` leaves it out."""
+        return None if self.vocabulary.settings.bos is None else self.vocabulary.id_of(self.vocabulary.settings.bos)
+
+    @property
     def is_chatml(self) -> bool:
         """Whether the vocabulary has what a ChatML conversation needs."""
         return self.im_start_id is not None and self.im_end_id is not None
 
+    @cached_property
+    def chat_format(self) -> ChatFormat | None:
+        """How the model lays conversations out; None where the files describe no way."""
+        return find_chat_format(self.vocabulary)
+
+    @cached_property
+    def endings(self) -> dict[int, str]:
+        """The ids that end a reply, as far as the tokenizer knows, each with what says so."""
+        return find_endings(self.vocabulary, self.chat_format)
+
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The ids that end a reply: end of text, and ChatML's two."""
-        return frozenset(id for id in (self.end_of_text_id, self.im_start_id, self.im_end_id) if id is not None)
+        """The ids of `endings`."""
+        return frozenset(self.endings)
 
     def is_control(self, id: int) -> bool:
         return id in self._control_ids
+
+    def is_hidden(self, id: int) -> bool:
+        """Whether a reply is shown without it, as a control token that is not part of the text."""
+        return id in self._hidden_ids
 
     def encode(
         self,
@@ -96,7 +122,7 @@ class Tokenizer:
         disallowed = self._control_names(disallowed_special)
         if disallowed_special == "all":
             disallowed -= allowed
-        if disallowed and (found := _any_of(disallowed).search(text)):
+        if disallowed and (found := any_of(disallowed).search(text)):
             raise PromptError(
                 f"the text has the control token {found[0]!r} at character {found.start()}: "
                 "remove it, or name it in allowed_special if it is meant"
@@ -104,7 +130,7 @@ class Tokenizer:
         if not allowed:
             return self._encode_plain(text)
         ids, start = [], 0
-        for found in _any_of(allowed).finditer(text):
+        for found in any_of(allowed).finditer(text):
             ids += self._encode_plain(text[start : found.start()])
             ids.append(self.control_tokens[found[0]])
             start = found.end()
@@ -113,10 +139,11 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], *, skip_control: bool = False) -> str:
         """The text of ids, with replacement characters for bytes that are not UTF-8.
 
-        Raises SettingError for an id that is no token.
+        `skip_control` leaves out the control tokens that are not part of the text: see `is_hidden`. Raises SettingError
+        for an id that is no token.
         """
         if skip_control:
-            ids = (id for id in ids if id not in self._control_ids)
+            ids = (id for id in ids if id not in self._hidden_ids)
         return self.decode_bytes(ids).decode(errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -159,9 +186,3 @@ class Tokenizer:
         if unknown := sorted(set(names) - self.control_tokens.keys()):
             raise SettingError(f"{unknown[0]!r} is not a control token of {self.vocabulary.source}")
         return frozenset(names)
-
-
-@lru_cache(maxsize=8)
-def _any_of(names: frozenset[str]) -> re.Pattern[str]:
-    """Matches the longest of the names."""
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))

@@ -10,6 +10,7 @@ from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.json_file import read_json
 from qwen7b.text import patterns
 from qwen7b.text.pattern_forms import known_form
+from qwen7b.text.settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # Settings of the model that change which tokens come out: each must be absent, null, false or empty.
@@ -42,6 +43,8 @@ def _vocabulary(path: Path, document: dict[str, Any]) -> Vocabulary:
         control_tokens=control_tokens,
         pattern=_pattern(path, document.get("pre_tokenizer")),
         nfc=_nfc(path, document.get("normalizer")),
+        visible=[added["content"] for added in document.get("added_tokens") or () if not added.get("special")],
+        settings=read_folder_settings(path.parent, post_processor=document.get("post_processor")),
     )
     if model.get("unk_token") and vocabulary.bytes_without_id:
         raise UnsupportedError(f"{path} writes unknown bytes as {model['unk_token']!r}, which qwen7b does not support")

@@ -10,6 +10,7 @@ from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.json_file import read_json
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
+from qwen7b.text.settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # tokenizer_class: how text is cut, and whether it is NFC-normalized.
@@ -43,6 +44,12 @@ def read_vocab_json(path: Path) -> Vocabulary:
         control_tokens=control_tokens,
         pattern=pattern,
         nfc=nfc,
+        visible=[
+            added["content"]
+            for added in (config.get("added_tokens_decoder") or {}).values()
+            if not added.get("special")
+        ],
+        settings=read_folder_settings(path.parent),
     )
     if not is_known and not fits(pattern, vocabulary.ids):
         raise UnsupportedError(
@@ -108,7 +115,7 @@ def _read_if_there(path: Path) -> dict[str, Any]:
 
 def _read_merges(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

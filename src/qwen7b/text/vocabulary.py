@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.text.settings import TokenizerSettings
 
 _MAX_ID = 1 << 20
 
@@ -27,6 +28,10 @@ class Vocabulary:
     """The regular expression that cuts text into pieces."""
     nfc: bool
     """Whether text is NFC-normalized first."""
+    visible: frozenset[str] = frozenset()
+    """Control tokens that are part of the text a model writes, such as <think>, though no text becomes them."""
+    settings: TokenizerSettings = field(default_factory=TokenizerSettings)
+    """What the files say beside the tokens."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -46,6 +51,10 @@ class Vocabulary:
             if bytes([byte]) not in self.ranks:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
 
+    def id_of(self, name: str) -> int | None:
+        """The id of a token by its name, control token or not."""
+        return self.control_tokens.get(name, self.ids.get(name.encode(errors="replace")))
+
     @property
     def bytes_without_id(self) -> bytes:
         """The bytes that the vocabulary cannot write, because they never occurred when it was made."""
@@ -60,6 +69,8 @@ def merged_vocabulary(
     control_tokens: dict[str, int],
     pattern: str,
     nfc: bool,
+    visible: Iterable[str] = (),
+    settings: TokenizerSettings | None = None,
 ) -> Vocabulary:
     """A vocabulary from a list of merges, first merged first, in GPT-2's spelling where each byte is one character.
 
@@ -82,7 +93,16 @@ def merged_vocabulary(
         if ranks.setdefault(merged, rank) != rank:
             raise UnsupportedError(f"{source} makes {left + right!r} by two merges, which qwen7b cannot reproduce")
     ids = {bytes_of[token]: id for token, id in tokens.items()}
-    return Vocabulary(source=source, ids=ids, ranks=ranks, control_tokens=control_tokens, pattern=pattern, nfc=nfc)
+    return Vocabulary(
+        source=source,
+        ids=ids,
+        ranks=ranks,
+        control_tokens=control_tokens,
+        pattern=pattern,
+        nfc=nfc,
+        visible=frozenset(visible),
+        settings=settings or TokenizerSettings(),
+    )
 
 
 def _is_text(name: object) -> bool:

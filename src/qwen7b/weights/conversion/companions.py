@@ -10,7 +10,7 @@ from typing import Any
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.json_file import read_json
 from qwen7b.text import Tokenizer, load_tokenizer
-from qwen7b.text.chat_template import CHAT_TEMPLATE
+from qwen7b.text.chatml import CHAT_TEMPLATE
 from qwen7b.text.gguf_vocabulary import USER_DEFINED
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.settings import GenerationSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen7b.config import ModelConfig
 from qwen7b.rotary_scaling import Yarn
-from qwen7b.text.qwen_tiktoken import _CONTROL_NAMES, FIRST_CONTROL_ID
+from qwen7b.text.qwen_tiktoken import CONTROL_NAMES, FIRST_CONTROL_ID
 from qwen7b.weights.conversion.companions import Companions
 from qwen7b.weights.conversion.encoding import QUANTIZED
 from qwen7b.weights.conversion.parameters import Format
@@ -40,7 +40,7 @@ def losses(
     said += _long_context(source, target, to=to)
     if to == "qwen" and is_original_vocabulary:
         names = companions.tokenizer.control_tokens
-        renamed = [name for name, id in names.items() if _CONTROL_NAMES[id - FIRST_CONTROL_ID] != name]
+        renamed = [name for name, id in names.items() if CONTROL_NAMES[id - FIRST_CONTROL_ID] != name]
         if renamed:
             said.append(f"Control tokens keep their ids but are called <|extra_0|> and so on: {', '.join(renamed)}.")
     generation = companions.generation

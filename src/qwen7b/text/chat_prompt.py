@@ -1,0 +1,72 @@
+"""A conversation as the prompt that asks for its next message, with as much of its past as may stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.text.messages import Message, split_turns
+from qwen7b.text.tokenizer import Tokenizer
+
+DEFAULT_HISTORY_TOKEN_LIMIT = 6144
+
+
+def chat_prompt(
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    *,
+    history_token_limit: int = DEFAULT_HISTORY_TOKEN_LIMIT,
+    context_length: int | None = None,
+    reply_tokens: int = 1,
+) -> list[int]:
+    """The prompt that asks for the assistant's next message, in the format of the model whose tokenizer this is.
+
+    For the Qwen chat models that is ChatML, up to and including `<|im_start|>assistant\\n`. A turn is a user's message
+    and all that follows up to the user's next; the last one is to be answered. Of the others, the newest stay whose
+    tokens, with those of the system message, number fewer than `history_token_limit` (the original's
+    `max_window_size`), and with which the prompt leaves `reply_tokens` of `context_length` free.
+
+    Raises PromptError for messages that make no conversation, for a tokenizer without a chat format, and where the
+    system message and the last turn alone leave no token of `context_length` free; UnsupportedError for a chat
+    template that cannot be rendered.
+
+    >>> chat_prompt(tokenizer, [{"role": "user", "content": "1+1=?"}])  # doctest: +SKIP
+    [151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 16, 10, 16, 19884, ...]
+    """
+    format = tokenizer.chat_format
+    if format is None:
+        raise PromptError(
+            f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: complete a "
+            "text instead"
+        )
+    if history_token_limit < 0:
+        raise SettingError(f"history_token_limit must not be negative, found {history_token_limit}")
+    system, turns = split_turns(messages)
+
+    def prompt_with(num_turns: int) -> list[int]:
+        kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
+        return format.encode(tokenizer, kept if system is None else [system, *kept])
+
+    shortest = prompt_with(0)
+    if context_length is not None and len(shortest) >= context_length:
+        raise PromptError(
+            f"the prompt has {len(shortest)} tokens without any history, which leaves none of the context's "
+            f"{context_length} for a reply: shorten the last message or the system message"
+        )
+    num_system = format.count_system_tokens(tokenizer, system)
+
+    def fits(prompt: list[int]) -> bool:
+        if num_system + len(prompt) - len(shortest) >= history_token_limit:
+            return False
+        return context_length is None or len(prompt) + reply_tokens <= context_length
+
+    # All of the past, as a rule; else as many turns as fit, found by halving.
+    best, fitting, too_many = shortest, 0, len(turns)
+    num_turns = len(turns) - 1
+    while fitting < num_turns < too_many:
+        if fits(prompt := prompt_with(num_turns)):
+            best, fitting = prompt, num_turns
+        else:
+            too_many = num_turns
+        num_turns = (fitting + too_many) // 2
+    return best

@@ -1,0 +1,83 @@
+"""Which chat format a vocabulary's files describe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qwen7b.errors import Qwen7bError
+from qwen7b.text import patterns
+from qwen7b.text.chat_format import ChatFormat
+from qwen7b.text.chat_template import Template
+from qwen7b.text.chatml import CHAT_TEMPLATE, DEFAULT_SYSTEM_PROMPT, END, START, ChatML
+from qwen7b.text.messages import Message
+from qwen7b.text.vocabulary import Vocabulary
+
+# What families say by default; only where the files hold no template.
+_QWEN25_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+_SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
+_ASK: Message = {"role": "user", "content": " What?\n"}
+_REPLY: Message = {"role": "assistant", "content": "\n<think>\nHm.\n</think>\n\nThat. "}
+_SYSTEM: Message = {"role": "system", "content": " Be brief.\n"}
+_NO_SYSTEM: Message = {"role": "system", "content": ""}
+# Conversations by which a template is told from ChatML; white space at the edges, as some templates trim it.
+_PROBES = ([_ASK], [_ASK, _REPLY, _ASK], [_SYSTEM, _ASK, _REPLY, _ASK, _REPLY, _ASK], [_NO_SYSTEM, _ASK])
+
+
+def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
+    """The format that the template describes; without one ChatML, if the vocabulary has its control tokens.
+
+    A template that says the same as ChatML is taken for that, as ChatML is faster and splits no hairs about content.
+    """
+    settings = vocabulary.settings
+    if settings.chat_template is None:
+        is_chatml = {START, END} <= vocabulary.control_tokens.keys()
+        return ChatML(default_system=_family_system(vocabulary), bos=settings.bos) if is_chatml else None
+    template = Template(
+        text=settings.chat_template,
+        source=settings.chat_template_source,
+        special_tokens=settings.special_tokens,
+        names=frozenset(vocabulary.control_tokens),
+        visible=vocabulary.visible,
+    )
+    if settings.chat_template == CHAT_TEMPLATE:
+        return ChatML()  # which a conversion gave to a first-generation model
+    return _as_chatml(template) or template
+
+
+def _as_chatml(template: Template) -> ChatML | None:
+    """The ChatML that says the same as a template, if there is one."""
+    if not {START, END} <= template.names or "strftime_now" in template.text:
+        return None
+    try:
+        first = template.write([_ASK])
+        bos = template.special_tokens.get("bos_token")
+        if bos not in template.names or not bos or not first.startswith(bos):
+            bos = None
+        before, found, _ = first.partition(f"{START}user\n")
+        opening, closing = f"{bos or ''}{START}system\n", f"{END}\n"
+        system = None
+        if found and before.startswith(opening) and before.endswith(closing):
+            system = before.removeprefix(opening).removesuffix(closing)
+        chatml = ChatML(default_system=system, bos=bos, by_parts=False)
+        same = all(
+            template.write(probe, ask=ask) == chatml.write(probe, ask=ask) for probe in _PROBES for ask in (True, False)
+        )
+    except Qwen7bError:
+        return None
+    return chatml if same else None
+
+
+def _family_system(vocabulary: Vocabulary) -> str | None:
+    names = vocabulary.control_tokens
+    if vocabulary.pattern == patterns.SMOLLM:
+        return _SMOLLM2_SYSTEM
+    if "<think>" in names:  # Qwen3's vocabulary
+        return None
+    return _QWEN25_SYSTEM if "<tool_call>" in names else DEFAULT_SYSTEM_PROMPT
+
+
+def with_chat_template(vocabulary: Vocabulary, template: str, *, source: str) -> ChatFormat | None:
+    """The format of another template for this vocabulary."""
+    settings = replace(vocabulary.settings, chat_template=template, chat_template_source=source)
+    return find_chat_format(replace(vocabulary, settings=settings))

@@ -1,0 +1,216 @@
+"""Renders chat templates, which come from strangers' files: sandboxed, and bounded in time and size.
+
+The environment is set up as Transformers does it, so that a template says here what it says there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache, wraps
+from types import FrameType
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+MAX_SECONDS = 5.0
+MAX_TEMPLATE = 1 << 18
+"""Characters of a template; those of known models have fewer than 20,000."""
+_MAX_WORK = 1 << 26
+"""Characters that one operation may make at most, judged by the sizes of what goes in."""
+_LIST_FILTERS = frozenset(
+    [
+        *("attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last", "length", "list"),
+        *("map", "max", "min", "random", "reject", "rejectattr", "reverse", "select", "selectattr", "slice", "sort"),
+        *("sum", "unique"),
+    ]
+)
+"""Filters that do not write a list out."""
+_WIDTH = re.compile(r"[%{][^%{}\sa-zA-Z]{0,9}?(\d{4,})")
+
+
+class RaisedByTemplate(TemplateError):
+    """A template refused a conversation in its own words."""
+
+
+def render(source: str, variables: Mapping[str, Any]) -> str:
+    """The text of a template. Raises RaisedByTemplate, and all sorts of exceptions for a template that is broken."""
+    if len(source) > MAX_TEMPLATE:
+        raise SecurityError(f"it has {len(source)} characters, more than the {MAX_TEMPLATE} that are rendered")
+    with _Deadline(MAX_SECONDS):
+        text: str = _compiled(source).render(**variables)
+    return text
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> Any:
+    return _environment().from_string(source)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = _BoundedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_writable
+    )
+    environment.filters = {
+        name: _bounded(filter, writes=name not in _LIST_FILTERS) for name, filter in environment.filters.items()
+    }
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    return environment
+
+
+class _Generation(Extension):
+    """Marks what a trainer learns from; here it is only text."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _BoundedCode(CodeGenerator):
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        self.write("environment.join(")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write(")")
+
+
+class _BoundedEnvironment(ImmutableSandboxedEnvironment):
+    code_generator_class = _BoundedCode
+    intercepted_binops = frozenset(["+", "*", "**", "%", "-", "//", "/"])
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """Joins what a template, a macro or a block writes."""
+        written, size = [], 0
+        for part in parts:
+            size += len(part)
+            _check_size(size)
+            written.append(part)
+        return "".join(written)
+
+    def join(self, *parts: Any) -> str:
+        return self.concat(str(_writable(part)) for part in parts)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("it calculates a power")
+        if operator == "+":
+            _check_size(_size(left) + _size(right))
+        else:
+            _check_work(left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        if (wrapped := super().wrap_str_format(value)) is not None:
+            _check_work(value.__self__)
+        return wrapped
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        _check_work(getattr(__obj, "__self__", None), *args, *kwargs.values())
+        return super().call(__context, __obj, *args, **kwargs)
+
+
+def _bounded(filter: Callable[..., Any], *, writes: bool) -> Callable[..., Any]:
+    @wraps(filter)  # which keeps the marks by which Jinja knows what to pass
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _check_work(*args, *kwargs.values())
+        if writes:
+            for value in args:
+                _writable(value)
+        return filter(*args, **kwargs)
+
+    return bounded
+
+
+def _writable(value: Any) -> Any:
+    """The value, if its text is not too long: a few lists within each other can spell out an endless one."""
+    waiting, size = [value], 0
+    while waiting and isinstance(waiting[-1], (list, tuple, dict, str)):
+        part = waiting.pop()
+        size += len(part)
+        _check_size(16 * size)
+        if isinstance(part, dict):
+            waiting += [*part.values()]
+        elif not isinstance(part, str):
+            waiting += part
+        while waiting and not isinstance(waiting[-1], (list, tuple, dict, str)):
+            waiting.pop()
+    return value
+
+
+def _check_work(*values: Any) -> None:
+    work = 1
+    for value in values:
+        work *= max(_size(value), 1)
+    _check_size(work)
+
+
+def _check_size(size: int) -> None:
+    if size > _MAX_WORK:
+        raise SecurityError("it makes too long a text")
+
+
+def _size(value: Any) -> int:
+    """How much of anything a value can ask for: as long as it is, or as high."""
+    if isinstance(value, (int, float)):
+        return int(min(abs(value), _MAX_WORK + 1))
+    if isinstance(value, str):  # a format string holds numbers, too
+        return max([len(value), *(int(digits[:12]) for digits in _WIDTH.findall(value))])
+    if isinstance(value, tuple):
+        return max([len(value), *map(_size, value)])
+    return len(value) if isinstance(value, (bytes, list, dict)) else 1
+
+
+def _raise_exception(message: object) -> None:
+    raise RaisedByTemplate(str(message))
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    _check_work(indent)
+    _writable(value)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+class _Deadline:
+    """Ends a template that runs too long: at each line of Python that runs for it, the clock is looked at.
+
+    A thread could not be ended and an alarm would need the main thread.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._end = time.monotonic() + self._seconds
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if time.monotonic() > self._end:
+            raise SecurityError(f"it runs for more than {self._seconds:g} seconds")
+        return self._trace

@@ -1,0 +1,117 @@
+"""What tokenizer files say beside the vocabulary: the chat template, BOS, and the tokens that end a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qwen7b.errors import CheckpointError
+from qwen7b.json_file import read_json
+
+_TEMPLATE_VARIABLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerSettings:
+    """How a tokenizer is meant to be used, as far as its files tell."""
+
+    chat_template: str | None = None
+    """The Jinja template that lays a conversation out."""
+    chat_template_source: str = ""
+    """The file and field it came from, for messages."""
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Names of control tokens by the words that templates have for them, such as "bos_token"."""
+    bos: str | None = None
+    """The control token that goes before every text, where one does."""
+    ends: Mapping[str, str] = field(default_factory=dict)
+    """Names of tokens that end a text or a reply, each with the file and field that say so."""
+
+
+def read_folder_settings(folder: Path, *, post_processor: object = None) -> TokenizerSettings:
+    """What `tokenizer_config.json` and the files beside it say; `post_processor` is `tokenizer.json`'s.
+
+    Raises CheckpointError for a damaged file.
+    """
+    config_path, map_path = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
+    config, special_map = _read_if_there(config_path), _read_if_there(map_path)
+    names = {word: name for word in _TEMPLATE_VARIABLES if (name := _name(config, word) or _name(special_map, word))}
+    ends: dict[str, str] = {}
+    for path, fields in ((config_path, config), (map_path, special_map)):
+        if end := _name(fields, "eos_token"):
+            ends.setdefault(end, f"{path} (eos_token)")
+    bos = first_of_post_processor(post_processor)
+    if bos is None and config.get("add_bos_token") is True:
+        bos = names.get("bos_token")
+    template, source = _find_template(folder, config_path, config)
+    return TokenizerSettings(
+        chat_template=template, chat_template_source=source, special_tokens=names, bos=bos, ends=ends
+    )
+
+
+def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]) -> TokenizerSettings:
+    """What a GGUF file's metadata says; `tokens` are its tokens by id."""
+
+    def named(key: str) -> str | None:
+        id = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        return tokens[id] if isinstance(id, int) and 0 <= id < len(tokens) else None
+
+    words = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    template = metadata.get("tokenizer.chat_template")
+    ends = {name: f"{path} (tokenizer.ggml.{key}_token_id)" for key in _GGUF_ENDS if (name := named(key))}
+    return TokenizerSettings(
+        chat_template=template if isinstance(template, str) and template else None,
+        chat_template_source=f"{path} (tokenizer.chat_template)",
+        special_tokens={word: name for word, key in words.items() if (name := named(key))},
+        bos=named("bos") if metadata.get("tokenizer.ggml.add_bos_token") is True else None,
+        ends=ends,
+    )
+
+
+_GGUF_ENDS = ("eom", "eot", "eos")
+
+
+def first_of_post_processor(post_processor: object) -> str | None:
+    """The control token that a post-processor of the tokenizers library puts before every text."""
+    match post_processor:
+        case {"type": "Sequence", "processors": [*parts]}:
+            return next((name for part in parts if (name := first_of_post_processor(part))), None)
+        case {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": str(name)}}, *_]}:
+            return name
+    return None
+
+
+def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The default template and where it is; a file of its own goes before a field, as in Transformers."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        try:
+            return path.read_bytes().decode("utf-8-sig"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
+        value = (_read_if_there(path) if fields is None else fields).get("chat_template")
+        if isinstance(value, list):  # several, each with a name
+            value = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
+        if isinstance(value, dict):
+            value = value.get("default")
+        if isinstance(value, str):
+            return value, f"{path} (chat_template)"
+        if value is not None:
+            raise CheckpointError(
+                f"{path}: chat_template must be a string or a list of named ones, found {value!r:.40}"
+            )
+    return None, ""
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def _name(fields: Mapping[str, Any], word: str) -> str | None:
+    """A token's name, which is written as a string or as an object with more about it."""
+    value = fields.get(word)
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) and value else None
