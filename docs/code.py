@@ -9,7 +9,21 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
-FOLDERS = ("text", "kernels", "quant", "model", "weights", "generate", "tools", "evals", "hf", "train", "serve", "cli")
+FOLDERS = (
+    "text",
+    "kernels",
+    "quant",
+    "model",
+    "weights",
+    "generate",
+    "diagnosis",
+    "tools",
+    "evals",
+    "hf",
+    "train",
+    "serve",
+    "cli",
+)
 
 
 def page() -> str:

@@ -27,6 +27,7 @@ LAYERS = [
     ("model",),
     ("weights",),
     ("generate",),
+    ("diagnosis",),
     ("tools",),
     ("evals", "hf", "train", "serve"),
     ("__init__",),

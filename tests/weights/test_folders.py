@@ -9,9 +9,9 @@ import pytest
 
 import qwen7b
 import tiny
+from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
 from qwen7b.weights import open_checkpoint
-from qwen7b.weights.diagnosis import diagnose
 
 
 def said(folder: Path, kind: type[Qwen7bError] = CheckpointError) -> str:

@@ -14,7 +14,7 @@ from qwen7b.cli.prompts import read_standard_input
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
-    from qwen7b.weights.diagnosis import Diagnosis, Explanation
+    from qwen7b.diagnosis import Diagnosis, Explanation
 
 _STANDARD_INPUT = "-"
 
@@ -50,9 +50,9 @@ def doctor(
             raise SettingError("--fix, --base and --tokenizer go with an artefact, not with a traceback: give its path")
         _explain(as_json=as_json)
         return
+    from qwen7b.diagnosis import diagnose
+    from qwen7b.diagnosis import fix as write_mended
     from qwen7b.weights import locate
-    from qwen7b.weights.diagnosis import diagnose
-    from qwen7b.weights.diagnosis import fix as write_mended
 
     def path_of(model: str | None) -> Path | None:
         return None if model is None else locate(model, offline=offline or None)
@@ -80,7 +80,7 @@ def doctor(
 
 
 def _explain(*, as_json: bool) -> None:
-    from qwen7b.weights.diagnosis import explain_traceback
+    from qwen7b.diagnosis import explain_traceback
 
     if sys.stdin.isatty():
         raise SettingError("there is nothing to look at: give a path, or pipe a traceback in")

@@ -76,3 +76,29 @@ def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, *, source: Path)
             f"{source} has a tokenizer of {tokenizer.vocab_size} tokens but a model of {config.vocab_rows} rows: "
             "they do not belong together"
         )
+
+
+def check_numbers(checkpoint: Checkpoint, *, report: Report = fail) -> None:
+    """Norms and biases are numbers, and no norm is all zeros: they cost little to read, and broken training shows."""
+    broken, empty = [], []
+    for name, (place, stored) in checkpoint.tensors.items():
+        if len(stored.shape) == 1:
+            values = stored.read_rows(0, stored.shape[0])
+            if not torch.isfinite(values.float()).all():
+                broken.append(name)
+            elif place.parameter.endswith("norm.weight") and not values.any():
+                empty.append(name)
+    if broken:
+        report(
+            CheckpointError(
+                f"{checkpoint.path}: tensor {broken[0]!r:.200} holds inf or nan{and_more(len(broken))}: training "
+                "diverged or the file is damaged, so take an earlier save or download it again"
+            )
+        )
+    if empty:
+        report(
+            CheckpointError(
+                f"{checkpoint.path}: tensor {empty[0]!r:.200} is all zeros{and_more(len(empty))}: the weights were "
+                "never gathered when it was saved, so save it again"
+            )
+        )

@@ -15,7 +15,7 @@ from qwen7b.long_context import extended
 from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
-from qwen7b.weights.checks import check_complete, check_shapes
+from qwen7b.weights.checks import check_complete, check_numbers, check_shapes
 from qwen7b.weights.packed.loading import AUTO, load_packed, packed_bytes
 from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
 from qwen7b.weights.placement import choose_device, default_dtype, will_be_packed
@@ -52,8 +52,8 @@ def load_model(
     `mapped` leaves weights that a safetensors file holds in the model's dtype in the file's pages: they come in when
     they are used and are shared with other processes, but nobody may overwrite the file while the model lives.
 
-    Raises CheckpointError where tensors are missing or of other shapes than the config says, ResourceError where the
-    model does not fit, SettingError for another dtype, format or method or a device that is not there.
+    Raises CheckpointError where tensors are missing, of other shapes than the config says or no numbers, ResourceError
+    where the model does not fit, SettingError for another dtype, format or method or a device that is not there.
 
     >>> model = load_model("Qwen-7B-Chat", dtype=torch.bfloat16)  # doctest: +SKIP
     """
@@ -65,6 +65,7 @@ def load_model(
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     check_shapes(checkpoint, shapes)
     check_complete(checkpoint, shapes)
+    check_numbers(checkpoint)
     if will_be_packed(checkpoint, quantize):
         return load_packed(checkpoint, quantize, config=config, keep=keep, dtype=dtype, device=device)
     dtype = choose_dtype(model, dtype, device=device)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from qwen7b.diagnosis.adapter import diagnose_adapter
+from qwen7b.diagnosis.findings import Diagnosis
+from qwen7b.diagnosis.folder import diagnose_folder
+from qwen7b.diagnosis.weights import diagnose_gguf
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.text import load_tokenizer
 from qwen7b.text.tokenizer_files import holds_tokenizer
-from qwen7b.weights.diagnosis.adapter import diagnose_adapter
-from qwen7b.weights.diagnosis.findings import Diagnosis
-from qwen7b.weights.diagnosis.folder import diagnose_folder
-from qwen7b.weights.diagnosis.weights import diagnose_gguf
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.weight_files import has_weights
@@ -51,6 +52,7 @@ def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
         if tensors := diagnosis.attempt(lambda: open_weight_file(path)):
             diagnosis.facts["tensors"] = len(tensors)
         diagnosis.warn(f"{path} is one file of a checkpoint: give its folder, {path.parent}, for the whole picture")
+        diagnosis.usage = [f"qwen7b doctor {shlex.quote(str(path.parent))}"] if diagnosis.is_healthy else []
     else:
         diagnose_gguf(path, diagnosis)
 
@@ -73,4 +75,4 @@ def _diagnose_tokenizer(path: Path, diagnosis: Diagnosis) -> None:
     diagnosis.kind = "tokenizer"
     if tokenizer := diagnosis.attempt(lambda: load_tokenizer(path)):
         diagnosis.facts |= {"tokens": tokenizer.vocab_size, "chatml": tokenizer.is_chatml}
-        diagnosis.usage = [f"qwen7b tokenize --model {path} TEXT"]
+        diagnosis.usage = [f"qwen7b tokenize --model {shlex.quote(str(path))} TEXT"]

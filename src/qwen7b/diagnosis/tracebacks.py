@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from qwen7b.diagnosis.known_error import KnownError
+from qwen7b.diagnosis.known_errors import KNOWN_ERRORS, REMOTE_CODE
 from qwen7b.errors import PromptError
-from qwen7b.weights.diagnosis.known_error import KnownError
-from qwen7b.weights.diagnosis.known_errors import KNOWN_ERRORS, REMOTE_CODE
 
 # The last line of a traceback: an exception's name, perhaps with its module, and what it says.
 _EXCEPTION = re.compile(

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from qwen7b.diagnosis.findings import Diagnosis
 from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
-from qwen7b.weights.diagnosis.findings import Diagnosis
 from qwen7b.weights.names import QWEN, QWEN2, Place, place_of
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.problems import and_more
@@ -58,7 +58,8 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
     if diagnosis.is_healthy:
         where = repr(str(folder or named))
         diagnosis.usage = [
-            f"import qwen7b.hf; model = transformers.AutoModelForCausalLM.from_pretrained({where})",
+            "import peft, transformers, qwen7b.hf",
+            f"model = transformers.AutoModelForCausalLM.from_pretrained({where})",
             f"model = peft.PeftModel.from_pretrained(model, {str(path)!r})",
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen7b.weights.diagnosis.known_error import known_error
+from qwen7b.diagnosis.known_error import known_error
 
 MODELSCOPE_ERRORS = (
     known_error(

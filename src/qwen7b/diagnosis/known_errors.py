@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qwen7b.weights.diagnosis.known_error import known_error
-from qwen7b.weights.diagnosis.modelscope_errors import MODELSCOPE_ERRORS
+from qwen7b.diagnosis.known_error import known_error
+from qwen7b.diagnosis.modelscope_errors import MODELSCOPE_ERRORS
+from qwen7b.diagnosis.transformers_errors import TRANSFORMERS_ERRORS
 
 _HF = "import qwen7b.hf before the Auto classes and leave the rest of the script as it is"
 _LOAD = "or qwen7b.load(path).chat(…) without Transformers"
@@ -274,6 +275,7 @@ KNOWN_ERRORS = (
         remedy="qwen7b chat talks in the terminal and needs no gradio",
         source="#377, #452, #1095",
     ),
+    *TRANSFORMERS_ERRORS,
     *MODELSCOPE_ERRORS,
 )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -41,25 +42,37 @@ class Diagnosis:
         return not any(finding.severity == "error" for finding in self.findings)
 
     def error(self, problem: str | Qwen7bError, *, repair: Repair | None = None) -> None:
-        self.findings.append(Finding(severity="error", message=str(problem), repair=repair))
+        self._add(Finding(severity="error", message=str(problem), repair=repair))
 
     def warn(self, problem: str, *, repair: Repair | None = None) -> None:
-        self.findings.append(Finding(severity="warning", message=problem, repair=repair))
+        self._add(Finding(severity="warning", message=problem, repair=repair))
+
+    def _add(self, finding: Finding) -> None:
+        """Several ways of looking may find the same."""
+        if not any(finding.message == other.message for other in self.findings):
+            self.findings.append(finding)
 
     def attempt(self, read: Callable[[], Result], *, repair: Repair | None = None) -> Result | None:
         """What `read` returns, or None after noting its error; its warnings are noted too, with their repair."""
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with self.noting_warnings(repair=repair):
                 return read()
         except Qwen7bError as error:
             self.error(error)
         except OSError as error:
             self.error(CheckpointError(f"{error.filename or self.path} cannot be read: {error.strerror or error}"))
-        finally:
-            for warning in caught:
-                self.warn(str(warning.message), repair=repair)
         return None
+
+    @contextmanager
+    def noting_warnings(self, *, repair: Repair | None = None) -> Iterator[None]:
+        """Warnings become findings."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                yield
+            finally:
+                for warning in caught:
+                    self.warn(str(warning.message), repair=repair)
 
     def as_document(self) -> dict[str, Any]:
         """For JSON."""

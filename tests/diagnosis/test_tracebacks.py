@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from qwen7b.diagnosis import explain_traceback
+from qwen7b.diagnosis.known_errors import KNOWN_ERRORS
 from qwen7b.errors import PromptError
-from qwen7b.weights.diagnosis import explain_traceback
-from qwen7b.weights.diagnosis.known_errors import KNOWN_ERRORS
 
 REMOTE = "/root/.cache/huggingface/modules/transformers_modules/Qwen-7B-Chat"
 
@@ -18,6 +18,35 @@ def traceback(last: str, *frames: str) -> str:
 
 
 LINES = [
+    (
+        "qwen7b older than Transformers",
+        "TypeError: QWenAttention.forward() got multiple values for argument 'cache'",
+    ),
+    (
+        "qwen7b older than Transformers",
+        "TypeError: QWenAttention.forward() got an unexpected keyword argument 'past_key_values'",
+    ),
+    (
+        "qwen7b older than Transformers",
+        "TypeError: create_causal_mask() got an unexpected keyword argument 'input_embeds'",
+    ),
+    (
+        "qwen7b older than Transformers",
+        "FutureWarning: `past_key_values` is deprecated and will be removed in version 5.40.0 for "
+        "`create_causal_mask`. Use `cache` instead.",
+    ),
+    (
+        "qwen7b older than Transformers",
+        "TypeError: BaseModelOutputWithPast.__init__() got an unexpected keyword argument 'past_key_values'",
+    ),
+    (
+        "new arguments for old remote code",
+        "TypeError: QWenLMHeadModel.forward() got an unexpected keyword argument 'cache_position'",
+    ),
+    (
+        "new arguments for old remote code",
+        "TypeError: QWenLMHeadModel.forward() got an unexpected keyword argument 'logits_to_keep'",
+    ),
     (
         "transformers_stream_generator",
         "ImportError: This modeling file requires the following packages that were not found in your environment: "

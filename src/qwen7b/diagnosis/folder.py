@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qwen7b.config import ModelConfig
+from qwen7b.diagnosis import repairs
+from qwen7b.diagnosis.config_repair import rewritten_config
+from qwen7b.diagnosis.findings import Diagnosis, Repair
+from qwen7b.diagnosis.rehearsal import check_weights
+from qwen7b.diagnosis.weights import look_at_tokenizer, note_model, prove
 from qwen7b.errors import Qwen7bError
+from qwen7b.generate import Qwen
 from qwen7b.json_file import read_json
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.weights.checks import check_vocabulary
-from qwen7b.weights.diagnosis import repairs
-from qwen7b.weights.diagnosis.config_repair import rewritten_config
-from qwen7b.weights.diagnosis.findings import Diagnosis, Repair
-from qwen7b.weights.diagnosis.weights import (
-    look_at_small_tensors,
-    look_at_tokenizer,
-    note_model,
-    note_usage,
-    weight_problems,
-)
 from qwen7b.weights.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.weights.names import QWEN, QWEN2
 from qwen7b.weights.packed.file import VERSION_FIELD
@@ -56,16 +53,13 @@ def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None)
     found = _open_tokenizer(path, checkpoint.config if checkpoint else None, diagnosis, spare=tokenizer)
     if checkpoint:
         note_model(checkpoint, diagnosis)
-        look_at_small_tensors(checkpoint, diagnosis)
         look_at_tokenizer(checkpoint, found, diagnosis)
         _look_for_dropped_biases(checkpoint, found, diagnosis)
-        if found:
-            _look_at_stop_ids(checkpoint, found, diagnosis)
+    if qwen := prove(path, diagnosis):
+        _look_at_stop_ids(path, qwen, diagnosis)
     if fields:
         _note_generation(path, fields, diagnosis)
     _look_at_other_files(path, diagnosis)
-    if checkpoint:
-        note_usage(checkpoint, diagnosis)
 
 
 def _diagnose_packed(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None) -> None:
@@ -75,7 +69,7 @@ def _diagnose_packed(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None
     if checkpoint:
         note_model(checkpoint, diagnosis)
         look_at_tokenizer(checkpoint, found, diagnosis)
-        note_usage(checkpoint, diagnosis)
+    prove(path, diagnosis)
 
 
 def _open_tensors(path: Path, quantization: GPTQ | None, diagnosis: Diagnosis) -> tuple[dict[str, StoredTensor], bool]:
@@ -125,7 +119,10 @@ def _try(
     places = placed(tensors, names=names, config=config, source=path, report=problems.append)
     checkpoint = Checkpoint(path=path, config=config, generation=generation, tensors=places)
     if places:  # else none lie where they should, and that has been said
-        problems += weight_problems(checkpoint, may_lack=not is_whole)
+        try:
+            check_weights(checkpoint, may_lack=not is_whole, report=problems.append)
+        except Qwen7bError as error:  # a file that cannot be read
+            problems.append(error)
     return checkpoint, problems
 
 
@@ -146,13 +143,12 @@ def _open_tokenizer(
 ) -> Tokenizer | None:
     """The folder's tokenizer; where it cannot be loaded and a spare one is given, that becomes the repair."""
     try:
-        return load_tokenizer(path)
+        with diagnosis.noting_warnings():
+            return load_tokenizer(path)
     except Qwen7bError as error:
         if spare is None:
-            advice = (
-                "give --fix NEW_FOLDER and --tokenizer with the base model's folder, as merging a LoRA leaves it out"
-            )
-            diagnosis.error(f"{error}; {advice}")
+            command = f"qwen7b doctor {shlex.quote(str(path))} --fix NEW_FOLDER --tokenizer BASE"
+            diagnosis.error(f"{error}; '{command}' takes it from the base model, as merging a LoRA leaves it out")
         elif diagnosis.attempt(lambda: _spare_tokenizer(spare, config)):
             diagnosis.error(error, repair=partial(repairs.copy_tokenizer, spare))
     return None
@@ -169,18 +165,18 @@ def _look_for_dropped_biases(checkpoint: Checkpoint, tokenizer: Tokenizer | None
     """A Llama with Qwen's vocabulary loads and computes, but most likely not what it was trained to."""
     is_qwens = checkpoint.config.vocab_rows in _QWEN_ROWS or (tokenizer is not None and tokenizer.im_start_id == 151644)
     if checkpoint.config.family == "llama" and is_qwens:
-        diagnosis.error(
+        diagnosis.warn(
             f"{checkpoint.path} is a Llama with Qwen's vocabulary, and a Llama has no biases: if it was converted from "
             "a Qwen, those of query, key and value were dropped and cannot be made up, so convert the original again"
         )
 
 
-def _look_at_stop_ids(checkpoint: Checkpoint, tokenizer: Tokenizer, diagnosis: Diagnosis) -> None:
-    stop_ids = checkpoint.generation.stop_ids
-    if diagnosis.facts.get("chat") and tokenizer.is_chatml and stop_ids and tokenizer.im_end_id not in stop_ids:
-        wanted = sorted(stop_ids | tokenizer.stop_ids)
+def _look_at_stop_ids(path: Path, qwen: Qwen, diagnosis: Diagnosis) -> None:
+    stop_ids = qwen.generation.stop_ids
+    if qwen.is_chat and qwen.tokenizer.is_chatml and stop_ids and qwen.tokenizer.im_end_id not in stop_ids:
+        wanted = sorted(qwen.stop_ids)
         diagnosis.warn(
-            f"{checkpoint.path / 'generation_config.json'} of a chat model ends replies only at "
+            f"{path / 'generation_config.json'} of a chat model ends replies only at "
             f"{', '.join(map(str, sorted(stop_ids)))}: qwen7b stops at {', '.join(map(str, wanted))}, other programs "
             "go on, so complete eos_token_id",
             repair=partial(repairs.write_stop_ids, wanted),

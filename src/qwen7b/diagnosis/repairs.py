@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qwen7b.diagnosis.findings import Repair
 from qwen7b.errors import Qwen7bError
 from qwen7b.json_file import read_json
-from qwen7b.weights.diagnosis.findings import Repair
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.weight_files import numbered_shards
 
@@ -23,8 +23,6 @@ _TOKENIZER_FILES = (
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:
-    """Replace a file: writing into it might reach the original through a hard link."""
-    path.unlink(missing_ok=True)
     path.write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
-from qwen7b.weights.diagnosis import Diagnosis, diagnose
+from qwen7b.diagnosis import Diagnosis, diagnose
 
 SIZES = {"c_attn": (192, 64), "c_proj": (64, 64), "w1": (96, 64), "w2": (96, 64)}
 PARTS = {"c_attn": "attn.c_attn", "c_proj": "attn.c_proj", "w1": "mlp.w1", "w2": "mlp.w2"}
@@ -58,12 +59,12 @@ def test_adapter_on_its_base(tmp_path: Path, base: Path) -> None:
     assert found.kind == "adapter" and not found.findings
     assert found.facts["target_modules"] == list(SIZES) and found.facts["rank"] == 4
     assert found.facts["base"] == "Qwen/Qwen-7B-Chat"
-    assert "PeftModel" in found.usage[1]
+    assert "PeftModel" in found.usage[2]
 
 
 def test_the_base_that_it_names_serves_where_it_is_local(tmp_path: Path, base: Path) -> None:
     found = diagnose(write(tmp_path / "adapter", lora_tensors(), base_model_name_or_path=str(base)))
-    assert not found.findings and str(base) in found.usage[0]
+    assert not found.findings and str(base) in found.usage[1]
 
 
 def test_without_its_base_it_cannot_be_checked(tmp_path: Path) -> None:
@@ -151,3 +152,22 @@ def test_other_kinds_of_adapter_and_bases_that_fail(tmp_path: Path) -> None:
     folder = write(tmp_path / "adapter", lora_tensors(), peft_type="PREFIX_TUNING")
     messages = said(diagnose(folder, base=tmp_path))
     assert "PREFIX_TUNING" in messages[0] and "is neither a checkpoint" in messages[1]
+
+
+def test_the_recommended_lines_run(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs the extra hf")
+    import transformers
+
+    import qwen7b.hf  # noqa: F401
+
+    model = tiny.write_folder(tmp_path / "base", tiny.V11_CONFIG, tiny.qwen_tensors())
+    tensors = {name: tensor for name, tensor in lora_tensors().items() if ".c_proj." not in name}
+    settings = {"base_model_name_or_path": str(model), "target_modules": ["c_attn", "w1", "w2"]}
+    found = diagnose(write(tmp_path / "adapter", tensors, **settings))
+    scope: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and Transformers
+        exec("\n".join(found.usage), scope)
+    ids = torch.arange(1, 20)[None]
+    assert isinstance(scope["model"].base_model.model, transformers.PreTrainedModel)
+    assert scope["model"](input_ids=ids).logits.shape == (1, 19, tiny.ROWS)
