@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
 LAYERS = [
     ("gguf_names",),
     ("container", "errors"),
+    ("regular_file",),
     ("checked", "json_file", "memory", "whole_file"),
     ("rotary_scaling",),
     ("config", "gguf_header"),

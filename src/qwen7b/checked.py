@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
+from typing import TypeGuard
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
+
+_MOST_WHOLE = 2**63 - 1
+"""What torch and C hold."""
 
 
 def whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
@@ -12,20 +16,26 @@ def whole_number(name: str, value: object, *, least: int, most: int | None = Non
     >>> whole_number("top_k", 5, least=0)
     5
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    limit = _MOST_WHOLE if most is None else most
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise SettingError(f"{name} must be a whole number {span}, found {value!r}")
+        raise SettingError(f"{name} must be a whole number {span}, found {quoted(value)}")
     return value
 
 
 def fraction(name: str, value: object) -> float:
     """A number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise SettingError(f"{name} must be a number from 0 to 1, found {value!r}")
+    if not is_finite(value) or not 0 <= value <= 1:
+        raise SettingError(f"{name} must be a number from 0 to 1, found {quoted(value)}")
     return value
 
 
 def positive_number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise SettingError(f"{name} must be a number above 0, found {value!r}")
+    if not is_finite(value) or value <= 0:
+        raise SettingError(f"{name} must be a number above 0, found {quoted(value)}")
     return value
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that a float holds."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

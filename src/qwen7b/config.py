@@ -8,11 +8,12 @@ from qwen7b.checked import positive_number, whole_number
 from qwen7b.errors import SettingError
 from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 
+MAX_LAYERS = 1000
 # Far above any real model, and low enough that no product of them overflows.
 _MOST = {
     "vocab_rows": 1 << 24,
     "hidden_size": 1 << 24,
-    "num_layers": 1000,
+    "num_layers": MAX_LAYERS,
     "num_heads": 1 << 16,
     "num_kv_heads": 1 << 16,
     "head_size": 1 << 16,

@@ -11,9 +11,39 @@ Qwen7bError
 └── MissingExtraError    an optional library is not installed (also an ImportError)
 """
 
+import reprlib
+
+_MOST_CHARACTERS = 2000
+
 
 class Qwen7bError(Exception):
     """Base of every error that is a user's to mend rather than a defect of qwen7b."""
+
+    def __init__(self, message: str) -> None:
+        # What a file says may be of any length; the beginning says what is wrong, the end what to do.
+        if len(message) > _MOST_CHARACTERS:
+            message = f"{message[: _MOST_CHARACTERS // 2]} … {message[-_MOST_CHARACTERS // 2 :]}"
+        super().__init__(message)
+
+
+class _Quoting(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+        self.maxlevel = self.maxdict = self.maxlist = self.maxtuple = 3
+
+    def repr_int(self, value: int, level: int) -> str:
+        # Python does not write numbers of more digits than this out.
+        return super().repr_int(value, level) if value.bit_length() < 10_000 else "a number of thousands of digits"
+
+
+def quoted(value: object) -> str:
+    """A value as a message quotes it: its repr, shortened to a line at most.
+
+    >>> quoted("ab" * 100)
+    "'abababababababababababababa...ababababababababababababababab'"
+    """
+    return f"{_Quoting().repr(value):.120}"
 
 
 class ModelNotFoundError(Qwen7bError):

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.regular_file import open_regular
 
 # Value types of the format, by number, as struct formats; 8 is a string and 9 an array.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -59,10 +60,10 @@ def read_gguf_header(path: str | Path, *, vocabulary: bool = True) -> GGUFHeader
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(4)
             if magic != b"GGUF":
-                raise CheckpointError(f"{path} is not a GGUF file: it begins with {magic!r}, not b'GGUF'")
+                raise CheckpointError(f"{path} is not a GGUF file: it begins with {quoted(magic)}, not b'GGUF'")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _HeaderReader(path, data, passed_over=() if vocabulary else _VOCABULARY).read()
     except OSError as error:
@@ -94,7 +95,7 @@ class _HeaderReader:
         for _ in range(num_values):
             [key] = self.read_strings(1)
             if key in metadata:
-                self.fail(f"it says {key!r} twice")
+                self.fail(f"it says {quoted(key)} twice")
             type_id = self.read_number("I")
             if key in self.passed_over and type_id == _ARRAY:
                 self.pass_over_array()
@@ -108,14 +109,14 @@ class _HeaderReader:
             [name] = self.read_strings(1)
             num_dimensions = self.read_number("I")
             if num_dimensions > _MAX_DIMENSIONS:
-                self.fail(f"tensor {name!r} has {num_dimensions} dimensions")
+                self.fail(f"tensor {quoted(name)} has {num_dimensions} dimensions")
             dimensions = self.read_numbers("Q", num_dimensions)
             entries.append((name, dimensions, self.read_number("I"), self.read_number("Q")))
         data_start = -(-self.position // alignment) * alignment
         tensors: dict[str, GGUFTensorInfo] = {}
         for name, dimensions, type_id, offset in entries:
             if name in tensors:
-                self.fail(f"it has two tensors named {name!r}")
+                self.fail(f"it has two tensors named {quoted(name)}")
             tensors[name] = self.tensor_info(name, dimensions, type_id, data_start + offset)
         return tensors
 
@@ -124,21 +125,23 @@ class _HeaderReader:
             type = GGMLQuantizationType(type_id)
         except ValueError:
             raise UnsupportedError(
-                f"{self.path}: tensor {name!r} is of ggml type {type_id}, which the installed gguf package does not "
-                "know: try pip install --upgrade gguf"
+                f"{self.path}: tensor {quoted(name)} is of ggml type {type_id}, which the installed gguf package does "
+                "not know: try pip install --upgrade gguf"
             ) from None
         block_size, block_bytes = GGML_QUANT_SIZES[type]
         if dimensions and dimensions[0] % block_size:
-            self.fail(f"tensor {name!r} has rows of {dimensions[0]}, not a multiple of {type.name}'s {block_size}")
+            self.fail(
+                f"tensor {quoted(name)} has rows of {dimensions[0]}, not a multiple of {type.name}'s {block_size}"
+            )
         num_bytes = prod(dimensions) // block_size * block_bytes
         if offset + num_bytes > len(self.data):
-            self.fail(f"tensor {name!r} ends at byte {offset + num_bytes} of a file of {len(self.data)}")
+            self.fail(f"tensor {quoted(name)} ends at byte {offset + num_bytes} of a file of {len(self.data)}")
         return GGUFTensorInfo(name, tuple(reversed(dimensions)), type, offset, num_bytes)
 
     def alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-            self.fail(f"general.alignment is {alignment!r}, not a power of two")
+            self.fail(f"general.alignment is {quoted(alignment)}, not a power of two")
         return alignment
 
     def read_values(self, type_id: int, count: int, depth: int = 0) -> list[Any]:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, quoted
 from qwen7b.gguf_header import GGUFHeader, read_gguf_header
 from qwen7b.gguf_names import PART, gguf_models, is_gguf
 
@@ -86,5 +86,5 @@ def _companions(path: Path) -> list[Path]:
 def _number(path: Path, metadata: dict[str, Any], key: str, *, default: int) -> int:
     value = metadata.get(key, default)
     if type(value) is not int or not 0 <= value < 1 << 16:
-        raise CheckpointError(f"{path} is damaged: {key} is {value!r:.40}, not a number of parts; download it again")
+        raise CheckpointError(f"{path} is damaged: {key} is {quoted(value)}, not a number of parts; download it again")
     return value

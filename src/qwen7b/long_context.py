@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
 from qwen7b.rotary_scaling import DynamicNtk, LinearInterpolation, RotaryScaling, Yarn
 
 DEFAULT_GROWTH = 4
@@ -50,21 +50,25 @@ def parse_method(name: str) -> Method:
     for part in [] if name == "none" else str(name).split("+"):
         match = _PART.fullmatch(part)
         if match is None:
-            raise SettingError(f"a long-context method is {_KNOWN}; found {part!r} in {name!r}")
+            raise SettingError(f"a long-context method is {_KNOWN}; found {quoted(part)} in {quoted(name)}")
         plain, stretch, factor, window, size = match.groups()
         if (window and found.window) or (plain == "logn" and found.logn):
-            raise SettingError(f"the long-context method {name!r} names {window or plain} twice: drop one")
+            raise SettingError(f"the long-context method {quoted(name)} names {window or plain} twice: drop one")
         if window:
             size = None if size is None else whole_number("an attention window", int(size), least=1)
             found = replace(found, window=True, window_size=size)
         elif plain == "logn":
             found = replace(found, logn=True)
         elif found.rotary:
-            raise SettingError(f"the long-context method {name!r} stretches positions twice: drop {part} or the other")
+            raise SettingError(
+                f"the long-context method {quoted(name)} stretches positions twice: drop {part} or the other"
+            )
         else:
             found = replace(found, rotary=plain or stretch, factor=None if factor is None else float(factor))
             if found.factor is not None and not 1 <= found.factor <= MOST_GROWTH:
-                raise SettingError(f"the factor of {stretch} must lie between 1 and {MOST_GROWTH}, found {part!r}")
+                raise SettingError(
+                    f"the factor of {stretch} must lie between 1 and {MOST_GROWTH}, found {quoted(part)}"
+                )
     return found
 
 

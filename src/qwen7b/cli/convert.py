@@ -11,6 +11,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.errors import SettingError
+from qwen7b.regular_file import read_text
 
 
 class Format(StrEnum):
@@ -50,7 +51,7 @@ def convert(
     given = {}
     if check_text is not None:
         try:
-            given["check_text"] = check_text.read_text("utf-8")
+            given["check_text"] = read_text(check_text)
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"--check-text {check_text} cannot be read as UTF-8 text: {error}") from error
     from qwen7b import weights

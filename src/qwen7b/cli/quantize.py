@@ -11,6 +11,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.errors import SettingError
+from qwen7b.regular_file import read_text
 
 
 class Format(StrEnum):
@@ -46,7 +47,7 @@ def quantize(
     text = "" if data_free else None
     if calibrate is not None:
         try:
-            text = calibrate.read_text("utf-8")
+            text = read_text(calibrate)
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"--calibrate {calibrate} cannot be read as UTF-8 text: {error}") from error
         if not text.strip():

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from qwen7b.diagnosis.findings import Diagnosis
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.names import QWEN, QWEN2, Place, place_of
@@ -52,7 +52,9 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
         _look_at_tensors(path, tensors, diagnosis)
     folder = base or (Path(named) if isinstance(named, str) and Path(named).is_dir() else None)
     if folder is None:
-        diagnosis.warn(f"{path} belongs on {named!r}, which is not a local folder: give --base to check that it fits")
+        diagnosis.warn(
+            f"{path} belongs on {quoted(named)}, which is not a local folder: give --base to check that it fits"
+        )
     elif checkpoint := diagnosis.attempt(lambda: open_checkpoint(folder)):
         _compare(path, tensors or {}, checkpoint, diagnosis)
     if diagnosis.is_healthy:
@@ -77,8 +79,8 @@ def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis:
     empty = [name for name, stored in tensors.items() if 0 in stored.shape]
     if empty:
         diagnosis.error(
-            f"tensor {empty[0]!r} is empty{and_more(len(empty))}: DeepSpeed ZeRO-3 saved it without gathering it, so "
-            "save it again with stage3_gather_16bit_weights_on_model_save, or train with ZeRO-2"
+            f"tensor {quoted(empty[0])} is empty{and_more(len(empty))}: DeepSpeed ZeRO-3 saved it without gathering "
+            "it, so save it again with stage3_gather_16bit_weights_on_model_save, or train with ZeRO-2"
         )
 
 
@@ -100,12 +102,12 @@ def _compare(path: Path, tensors: Mapping[str, StoredTensor], base: Checkpoint, 
     advice = "it is an adapter for another base, so give the one it was trained on as --base"
     if homeless:
         diagnosis.error(
-            f"{path} trains {homeless[0]!r}, which {base.path} does not have{and_more(len(homeless))}: {advice}"
+            f"{path} trains {quoted(homeless[0])}, which {base.path} does not have{and_more(len(homeless))}: {advice}"
         )
     if wrong:
         name, found, expected = wrong[0]
         diagnosis.error(
-            f"{path}: tensor {name!r} is of shape {list(found)}, but {base.path} has {list(expected)} there"
+            f"{path}: tensor {quoted(name)} is of shape {list(found)}, but {base.path} has {list(expected)} there"
             f"{and_more(len(wrong))}: {advice}"
         )
 

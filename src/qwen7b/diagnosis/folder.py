@@ -17,6 +17,7 @@ from qwen7b.diagnosis.weights import look_at_tokenizer, note_model, prove
 from qwen7b.errors import Qwen7bError
 from qwen7b.generate import Qwen
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import SMALL, checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.weights.checks import check_vocabulary
@@ -190,8 +191,9 @@ def _note_generation(path: Path, fields: dict[str, Any], diagnosis: Diagnosis) -
     release = _FIRST_RELEASE if _FIRST_SIZE in fields else _SINCE_2023_09
     diagnosis.facts["generation"] = release
     code = path / "configuration_qwen.py"
-    if code.exists():
-        text = code.read_text("utf-8", errors="replace")
+    if not code.exists():
+        return
+    if text := diagnosis.attempt(lambda: checkpoint_bytes(code, limit=SMALL).decode(errors="replace")):
         of_code = _FIRST_RELEASE if re.search(rf"\b{_FIRST_SIZE}\b", text) else _SINCE_2023_09
         if of_code != release:
             diagnosis.warn(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from qwen7b import kernels
+from qwen7b import kernels, regular_file
 from qwen7b.checked import whole_number
 from qwen7b.errors import SettingError
 from qwen7b.long_context import parse_method, with_long_context
@@ -140,6 +140,6 @@ class Subject:
 def read_text(path: str | os.PathLike[str]) -> str:
     """A text in UTF-8. Raises SettingError where it cannot be read."""
     try:
-        return Path(path).read_text("utf-8")
+        return regular_file.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} cannot be read as UTF-8 text: {error}") from error

@@ -12,7 +12,7 @@ import torch
 
 from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
@@ -55,7 +55,7 @@ def load(
     >>> qwen.chat("你好").text  # doctest: +SKIP
     """
     if not isinstance(model, (str, os.PathLike)):
-        raise SettingError(f"a model should be named by a string or a path, found {model!r:.40}")
+        raise SettingError(f"a model should be named by a string or a path, found {quoted(model)}")
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
@@ -180,7 +180,7 @@ class Qwen:
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         if not isinstance(prompt, str):
-            raise PromptError(f"a prompt should be a string, found {prompt!r:.40}")
+            raise PromptError(f"a prompt should be a string, found {quoted(prompt)}")
         ids = self.tokenizer.encode(prompt)
         if not ids:
             raise PromptError("the prompt is empty: give some text to continue")
@@ -211,7 +211,7 @@ class Qwen:
     def _stream(self, prompts: list[list[int]], request: Request) -> Generator[tuple[int, Piece], None, None]:
         """Pieces of all replies as they come, each with its prompt's index."""
         if request.ntk != "recompute" and not self.config.dynamic_ntk:
-            warnings.warn(f"ntk={request.ntk!r} is ignored: this model has no dynamic NTK", stacklevel=2)
+            warnings.warn(f"ntk={quoted(request.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         batch = Batch(
             self.model,
             prompts,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
@@ -50,6 +50,8 @@ class Request:
         self.sampling = _sampling(generation, given)
         self.max_new_tokens = _default(given.get("max_new_tokens"), generation.max_new_tokens, DEFAULT_MAX_NEW_TOKENS)
         stop = given.get("stop")
+        if stop is not None and not isinstance(stop, Iterable):
+            raise SettingError(f"stop must be a string or a list of them, found {quoted(stop)}")
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
         self.history_token_limit = _default(
             given.get("history_token_limit"), generation.history_token_limit, DEFAULT_HISTORY_TOKEN_LIMIT
@@ -58,11 +60,11 @@ class Request:
         self.ntk: NtkMode = given.get("ntk") or "recompute"
         self.on_prompt = given.get("on_prompt")
         if not isinstance(self.sampling, (Greedy, Sample)):
-            raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {self.sampling!r}")
+            raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
         if not all(isinstance(string, str) and string for string in self.stop):
-            raise SettingError(f"stop must be strings that are not empty, found {stop!r:.40}")
+            raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
         if self.on_prompt is not None and not callable(self.on_prompt):
-            raise SettingError(f"on_prompt must be a function of two numbers, found {self.on_prompt!r:.40}")
+            raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
         whole_number("max_new_tokens", self.max_new_tokens, least=1)
         whole_number("history_token_limit", self.history_token_limit, least=0)
         if self.logprobs is not None:
@@ -80,7 +82,7 @@ def _check_names(settings: Mapping[str, object], *, call: str) -> None:
             guess = f"did you mean {near[0]}? " if near else ""
             raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
         if value is not None:
-            raise SettingError(f"{name} is of no use to {call}, found {value!r:.40}: leave it out, or use chat")
+            raise SettingError(f"{name} is of no use to {call}, found {quoted(value)}: leave it out, or use chat")
 
 
 def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
@@ -91,7 +93,7 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
     sampling = settings.get("sampling")
     if sampling is not None and keywords:
         raise SettingError(
-            f"sampling={sampling!r:.40} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
+            f"sampling={quoted(sampling)} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
         )
     return sampling if sampling is not None else lay_over(default_sampling(generation), **keywords)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from qwen7b.checked import fraction, positive_number, whole_number
-from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.checked import fraction, is_finite, positive_number, whole_number
+from qwen7b.errors import SettingError, UnsupportedError, quoted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +61,11 @@ Sampling = Greedy | Sample
 def _check_shared(sampling: Greedy | Sample) -> None:
     positive_number("repetition_penalty", sampling.repetition_penalty)
     if not isinstance(sampling.logit_bias, Mapping):
-        raise SettingError(f"logit_bias must map token ids to numbers, found {sampling.logit_bias!r:.40}")
+        raise SettingError(f"logit_bias must map token ids to numbers, found {quoted(sampling.logit_bias)}")
     for token_id, bias in sampling.logit_bias.items():
         whole_number("a token id in logit_bias", token_id, least=0)
-        if isinstance(bias, bool) or not isinstance(bias, (int, float)) or math.isnan(bias) or bias == math.inf:
-            raise SettingError(f"logit_bias must hold numbers or -inf, found {bias!r} for token {token_id}")
+        if bias != -math.inf and not is_finite(bias):
+            raise SettingError(f"logit_bias must hold numbers or -inf, found {quoted(bias)} for token {token_id}")
 
 
 _LIKELIEST = 1024

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.memory import require_memory
 from qwen7b.model.rotary import ntk_alpha
 
@@ -48,7 +48,7 @@ class Cache:
         whole_number("batch_size", batch_size, least=1)
         whole_number("max_length", max_length, least=1)
         if ntk not in get_args(NtkMode):
-            raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {ntk!r}")
+            raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {quoted(ntk)}")
         slots = [_num_slots(config.window(layer), max_length) for layer in range(config.num_layers)]
         layers = [self._shapes(config, batch_size=batch_size, num_slots=count, dtype=dtype) for count in slots]
         require_memory(

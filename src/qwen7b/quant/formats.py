@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
 from qwen7b.kernels import GROUP, LANES
 
 Codebook = tuple[int, ...]
@@ -57,5 +57,5 @@ def find_format(name: str, *, also: Iterable[str] = ()) -> Format:
     'q4'
     """
     if name not in FORMATS:
-        raise SettingError(f"a weight format must be one of {', '.join((*FORMATS, *also))}, found {name!r}")
+        raise SettingError(f"a weight format must be one of {', '.join((*FORMATS, *also))}, found {quoted(name)}")
     return FORMATS[name]

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
@@ -46,7 +46,9 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
     if model is None:
         raise CheckpointError(f"{path} has no tokenizer: convert the model again, with its vocabulary")
     if model != "gpt2":
-        raise UnsupportedError(f"{path} has a tokenizer of the kind {model!r}: qwen7b reads byte-pair ones ('gpt2')")
+        raise UnsupportedError(
+            f"{path} has a tokenizer of the kind {quoted(model)}: qwen7b reads byte-pair ones ('gpt2')"
+        )
     tokens = _list(path, metadata, "tokenizer.ggml.tokens", str)
     types = _list(path, metadata, "tokenizer.ggml.token_type", int)
     if metadata.get("general.architecture") == "qwen":
@@ -110,8 +112,8 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> t
     for ours, others in _SAME_CUTS.items():
         if known in others:
             warnings.warn(
-                f"{path} has the pre-tokenizer {name!r}, which cuts text as {ours} does; whether text is normalized "
-                "first it does not say, and that is taken to be the same too",
+                f"{path} has the pre-tokenizer {quoted(name)}, which cuts text as {ours} does; whether text is "
+                "normalized first it does not say, and that is taken to be the same too",
                 stacklevel=4,
             )
             return ours, True
@@ -119,13 +121,13 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> t
         family = "qwen2" if architecture in ("qwen", "qwen2") else "smollm" if tokens[:3] == _SMOLLM_FIRST else None
         if family and known:
             warnings.warn(
-                f"{path} has the pre-tokenizer {name!r}, which says nothing: text is cut as {family} does, which its "
-                "tokens fit",
+                f"{path} has the pre-tokenizer {quoted(name)}, which says nothing: text is cut as {family} does, which "
+                "its tokens fit",
                 stacklevel=4,
             )
         if family:  # files of first-generation Qwen are older than the key
             return family, False
-    raise UnsupportedError(f"{path} has the pre-tokenizer {name!r:.100}: qwen7b knows {', '.join(PRE_TOKENIZERS)}")
+    raise UnsupportedError(f"{path} has the pre-tokenizer {quoted(name)}: qwen7b knows {', '.join(PRE_TOKENIZERS)}")
 
 
 def _list(path: Path, metadata: dict[str, Any], key: str, type: type[T]) -> list[T]:
@@ -133,6 +135,6 @@ def _list(path: Path, metadata: dict[str, Any], key: str, type: type[T]) -> list
     # One item speaks for all: the arrays of the format hold one type each.
     if not isinstance(values, list) or not all(isinstance(value, type) for value in values[:1]):
         raise CheckpointError(
-            f"{path} has no usable vocabulary: {key} is {values!r:.40}, not a list of {type.__name__}"
+            f"{path} has no usable vocabulary: {key} is {quoted(values)}, not a list of {type.__name__}"
         )
     return values

@@ -8,11 +8,13 @@ from codecs import BOM_UTF8
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
+from qwen7b.regular_file import checkpoint_bytes
 from qwen7b.text import patterns
 from qwen7b.text.settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary
 
 FIRST_CONTROL_ID = 151643
+_MAX_BYTES = 1 << 25
 CONTROL_NAMES = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{n}|>" for n in range(205)))
 
 
@@ -43,11 +45,9 @@ def read_qwen_tiktoken(path: Path, *, extra: Path | None = None) -> Vocabulary:
 
 
 def _read_tokens(path: Path) -> dict[bytes, int]:
+    fields = checkpoint_bytes(path, limit=_MAX_BYTES).removeprefix(BOM_UTF8).split()
     try:
-        fields = path.read_bytes().removeprefix(BOM_UTF8).split()
         tokens = {b64decode(token, validate=True): int(id) for token, id in zip(fields[::2], fields[1::2], strict=True)}
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise CheckpointError(
             f"{path} is damaged: its lines should be a token in base64 and an id, found: {error}; download it again"

@@ -9,6 +9,7 @@ from typing import Any
 
 from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import SMALL, checkpoint_text
 
 _TEMPLATE_VARIABLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
@@ -86,10 +87,7 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
     """The default template and where it is; a file of its own goes before a field, as in Transformers."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        try:
-            return path.read_bytes().decode("utf-8-sig"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
+        return checkpoint_text(path, limit=SMALL), str(path)
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
         value = (_read_if_there(path) if fields is None else fields).get("chat_template")
         if isinstance(value, list):  # several, each with a name

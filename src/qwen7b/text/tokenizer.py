@@ -11,7 +11,7 @@ from typing import Literal
 import regex  # type: ignore[import-untyped]
 import tiktoken
 
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import any_of
 from qwen7b.text.endings import CHATML_NAMES, find_endings
@@ -124,7 +124,7 @@ class Tokenizer:
             disallowed -= allowed
         if disallowed and (found := any_of(disallowed).search(text)):
             raise PromptError(
-                f"the text has the control token {found[0]!r} at character {found.start()}: "
+                f"the text has the control token {quoted(found[0])} at character {found.start()}: "
                 "remove it, or name it in allowed_special if it is meant"
             )
         if not allowed:
@@ -182,7 +182,9 @@ class Tokenizer:
         if names == "all":
             return frozenset(self.control_tokens)
         if isinstance(names, str):
-            raise SettingError(f'names of control tokens should come as a set, or as "all", found the string {names!r}')
+            raise SettingError(
+                f'names of control tokens should come as a set, or as "all", found the string {quoted(names)}'
+            )
         if unknown := sorted(set(names) - self.control_tokens.keys()):
-            raise SettingError(f"{unknown[0]!r} is not a control token of {self.vocabulary.source}")
+            raise SettingError(f"{quoted(unknown[0])} is not a control token of {self.vocabulary.source}")
         return frozenset(names)

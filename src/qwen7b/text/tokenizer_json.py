@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.text import patterns
 from qwen7b.text.pattern_forms import known_form
@@ -30,10 +30,10 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
 def _vocabulary(path: Path, document: dict[str, Any]) -> Vocabulary:
     model = document["model"]
     if model.get("type", "BPE") != "BPE":
-        raise UnsupportedError(f"{path} has a tokenizer of the kind {model.get('type')!r}: qwen7b reads BPE")
+        raise UnsupportedError(f"{path} has a tokenizer of the kind {quoted(model.get('type'))}: qwen7b reads BPE")
     for setting in _REFUSED:
         if model.get(setting):
-            raise UnsupportedError(f"{path} sets {setting} to {model[setting]!r}, which qwen7b does not support")
+            raise UnsupportedError(f"{path} sets {setting} to {quoted(model[setting])}, which qwen7b does not support")
     # Added tokens become control tokens, whether or not they are marked special.
     control_tokens = {added["content"]: added["id"] for added in document.get("added_tokens") or ()}
     vocabulary = merged_vocabulary(
@@ -47,7 +47,9 @@ def _vocabulary(path: Path, document: dict[str, Any]) -> Vocabulary:
         settings=read_folder_settings(path.parent, post_processor=document.get("post_processor")),
     )
     if model.get("unk_token") and vocabulary.bytes_without_id:
-        raise UnsupportedError(f"{path} writes unknown bytes as {model['unk_token']!r}, which qwen7b does not support")
+        raise UnsupportedError(
+            f"{path} writes unknown bytes as {quoted(model['unk_token'])}, which qwen7b does not support"
+        )
     return vocabulary
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.json_file import read_json
+from qwen7b.json_file import MAX_BYTES, read_json
+from qwen7b.regular_file import checkpoint_text
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.settings import read_folder_settings
@@ -114,11 +115,6 @@ def _read_if_there(path: Path) -> dict[str, Any]:
 
 
 def _read_merges(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    lines = checkpoint_text(path, limit=MAX_BYTES).split("\n")
     first = 1 if lines[0].startswith("#version") else 0
     return [line for line in lines[first:] if line]

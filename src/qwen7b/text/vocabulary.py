@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.text.settings import TokenizerSettings
 
 _MAX_ID = 1 << 20
@@ -41,12 +41,14 @@ class Vocabulary:
         for token, id in tokens:
             # JSON may hold a float or a bool here.
             if type(id) is not int or not 0 <= id < _MAX_ID:
-                raise CheckpointError(f"{self.source} is damaged: token {token!r} has the id {id!r}")
+                raise CheckpointError(f"{self.source} is damaged: token {quoted(token)} has the id {quoted(id)}")
             if owners.setdefault(id, token) is not token:
-                raise CheckpointError(f"{self.source} is damaged: {owners[id]!r} and {token!r} share the id {id}")
+                raise CheckpointError(
+                    f"{self.source} is damaged: {quoted(owners[id])} and {quoted(token)} share the id {id}"
+                )
         for name in self.control_tokens:
             if not _is_text(name):
-                raise CheckpointError(f"{self.source} is damaged: {name!r} cannot be the name of a control token")
+                raise CheckpointError(f"{self.source} is damaged: {quoted(name)} cannot be the name of a control token")
         for byte in range(256):
             if bytes([byte]) not in self.ranks:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
@@ -79,7 +81,7 @@ def merged_vocabulary(
     try:
         bytes_of = {token: bytes(map(BYTE_OF.__getitem__, token)) for token in tokens}
     except KeyError as error:
-        raise CheckpointError(f"{source} is damaged: {error.args[0]!r} in a token stands for no byte") from None
+        raise CheckpointError(f"{source} is damaged: {quoted(error.args[0])} in a token stands for no byte") from None
     ranks = {bytes([byte]): byte for byte in range(256)}
     for rank, merge in enumerate(merges, start=len(ranks)):
         try:
@@ -87,11 +89,13 @@ def merged_vocabulary(
             _, _, merged = bytes_of[left], bytes_of[right], bytes_of[left + right]
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(
-                f"{source} is damaged: the merge {merge!r} is not of two tokens that make a third"
+                f"{source} is damaged: the merge {quoted(merge)} is not of two tokens that make a third"
             ) from None
         # tiktoken knows a merge by its result alone.
         if ranks.setdefault(merged, rank) != rank:
-            raise UnsupportedError(f"{source} makes {left + right!r} by two merges, which qwen7b cannot reproduce")
+            raise UnsupportedError(
+                f"{source} makes {quoted(left + right)} by two merges, which qwen7b cannot reproduce"
+            )
     ids = {bytes_of[token]: id for token, id in tokens.items()}
     return Vocabulary(
         source=source,

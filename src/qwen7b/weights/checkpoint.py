@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, ModelNotFoundError
+from qwen7b.errors import CheckpointError, ModelNotFoundError, quoted
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.gguf_file import open_gguf
 from qwen7b.weights.gptq import dequantized, folder_quantization
@@ -103,14 +103,14 @@ def placed(
     if naming and not naming_of(result):
         report(
             CheckpointError(
-                f"{source} has the tensors of {naming.models} but a config of model_type {config.family!r}: "
+                f"{source} has the tensors of {naming.models} but a config of model_type {quoted(config.family)}: "
                 "take config.json from where the tensors come from"
             )
         )
     elif unknown:
         report(
             CheckpointError(
-                f"{source} has a tensor {unknown[0]!r}, which no {config.family} model has"
+                f"{source} has a tensor {quoted(unknown[0])}, which no {config.family} model has"
                 f"{and_more(len(unknown))}: its config names the wrong kind of model, or it is an adapter or a "
                 "quantized checkpoint"
             )

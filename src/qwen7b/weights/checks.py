@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, quoted
 from qwen7b.text import Tokenizer
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.problems import Report, and_more, fail
@@ -21,8 +21,9 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
     if homeless:
         report(
             CheckpointError(
-                f"{checkpoint.path} has a tensor {homeless[0]!r} that its config of {checkpoint.config.num_layers} "
-                f"layers leaves no place for{and_more(len(homeless))}: the config is of another model"
+                f"{checkpoint.path} has a tensor {quoted(homeless[0])} that its config of "
+                f"{checkpoint.config.num_layers} layers leaves no place for{and_more(len(homeless))}: "
+                "the config is of another model"
             )
         )
     wrong = []
@@ -36,7 +37,7 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
         name, found, expected = wrong[0]
         report(
             CheckpointError(
-                f"{checkpoint.path}: tensor {name!r} is of shape {list(found)}, but the config asks for "
+                f"{checkpoint.path}: tensor {quoted(name)} is of shape {list(found)}, but the config asks for "
                 f"{list(expected)}{and_more(len(wrong))}: the config is of another model or generation"
             )
         )

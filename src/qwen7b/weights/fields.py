@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 
 Number = TypeVar("Number", int, float)
+
+MAX_WHOLE = 1 << 63
+"""What a whole number in a settings file may be at most, so that its product with a factor is a float."""
 
 
 class Settings:
@@ -19,14 +23,15 @@ class Settings:
 
     def number(self, kind: type[Number], *names: str, default: Number | None = None) -> Number:
         """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
+        most = MAX_WHOLE if kind is int else sys.float_info.max
         for name in names:
             if (value := self.fields.get(name)) is not None:
-                try:
-                    if not isinstance(value, bool) and isinstance(value, (int, float)) and kind(value) == value:
-                        return kind(value)
-                except (OverflowError, ValueError):  # infinite, no number, or past what a float holds
-                    pass
-                raise CheckpointError(f"{self.source}: {name} must be a number ({kind.__name__}), found {value!r:.40}")
+                is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if is_number and abs(value) <= most and kind(value) == value:  # not so nan
+                    return kind(value)
+                raise CheckpointError(
+                    f"{self.source}: {name} must be a number ({kind.__name__}), found {quoted(value)}"
+                )
         if default is None:
             raise CheckpointError(f"{self.source} does not say {' or '.join(names)}: complete it or download it again")
         return default
@@ -43,10 +48,10 @@ class Settings:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise CheckpointError(f"{self.source}: {name} must be true or false, found {value!r}")
+            raise CheckpointError(f"{self.source}: {name} must be true or false, found {quoted(value)}")
         return value
 
     def refuse(self, name: str, *, unless: object, reason: str) -> None:
         """Raise UnsupportedError where a field says what qwen7b does not compute."""
         if (value := self.fields.get(name)) not in (None, unless):
-            raise UnsupportedError(f"{self.source} sets {name} to {value!r}: {reason}")
+            raise UnsupportedError(f"{self.source} sets {name} to {quoted(value)}: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError, quoted
 from qwen7b.gguf_names import gguf_models
 from qwen7b.gguf_parts import gguf_in
 from qwen7b.json_file import read_json
@@ -39,7 +39,7 @@ def gguf_instead(folder: Path) -> Path | None:
 def _adapter(folder: Path) -> Qwen7bError:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     return UnsupportedError(
-        f"{folder} is an adapter for {base!r:.200}, not a whole model: 'qwen7b doctor {folder}' says whether it is "
+        f"{folder} is an adapter for {quoted(base)}, not a whole model: 'qwen7b doctor {folder}' says whether it is "
         "sound and how to use it with its base"
     )
 

@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 from torch import Tensor
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.gguf_header import GGUFTensorInfo
 from qwen7b.gguf_parts import read_gguf_parts
 from qwen7b.weights.stored import StoredTensor, read_bytes
@@ -40,7 +40,7 @@ class GGUFTensor:
                 values = dequantize(raw, self.info.type)
             except NotImplementedError:
                 raise UnsupportedError(
-                    f"{self.path}: tensor {self.info.name!r} is quantized as {self.info.type.name}, which the "
+                    f"{self.path}: tensor {quoted(self.info.name)} is quantized as {self.info.type.name}, which the "
                     "installed gguf package cannot decode: use a file of another type, such as Q4_K_M or Q8_0"
                 ) from None
         return torch.from_numpy(values).reshape(-1, *self.shape[1:])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.weights.fields import Settings
 from qwen7b.weights.stored import RawTensor, StoredTensor
@@ -53,7 +53,7 @@ def folder_quantization(folder: Path) -> GPTQ | None:
         path = found[0]
         fields = read_json(path)
     if not isinstance(fields, dict):
-        raise CheckpointError(f"{path}: quantization_config must be an object, found {fields!r}")
+        raise CheckpointError(f"{path}: quantization_config must be an object, found {quoted(fields)}")
     return _gptq(Settings(fields, source=str(path)))
 
 
@@ -66,7 +66,7 @@ def _gptq(settings: Settings) -> GPTQ:
         )
     layout = "marlin" if fields.get("is_marlin_format") else fields.get("checkpoint_format") or "gptq"
     if layout not in ("gptq", "gptq_v2"):
-        raise UnsupportedError(f"{source}: the GPTQ weights are laid out for {layout!r}: {_ADVICE}")
+        raise UnsupportedError(f"{source}: the GPTQ weights are laid out for {quoted(layout)}: {_ADVICE}")
     bits = settings.number(int, "bits")
     if bits not in (4, 8):
         raise UnsupportedError(f"{source}: GPTQ of {bits} bits is not supported, only 4 and 8 are: {_ADVICE}")
@@ -105,7 +105,8 @@ def _open_linear(stem: str, parts: Mapping[str, StoredTensor | None], quantizati
         if stored is None and part != "g_idx":  # the oldest files have no g_idx
             raise CheckpointError(f"{stem}.{part} is missing beside {stem}.qweight: download the checkpoint again")
     qweight, qzeros, scales, g_idx = (parts[part] for part in _PARTS)
-    assert isinstance(qweight, RawTensor) and isinstance(qzeros, RawTensor) and isinstance(scales, RawTensor)
+    if not (isinstance(qweight, RawTensor) and isinstance(qzeros, RawTensor) and isinstance(scales, RawTensor)):
+        raise UnsupportedError(f"{stem}.qweight and its companions lie transposed in their file: {_ADVICE}")
     if {qweight.dtype, qzeros.dtype} != {torch.int32} or len(qweight.shape) != 2 or 0 in qweight.shape:
         raise CheckpointError(
             f"{stem}.qweight is of shape {list(qweight.shape)} and {qweight.dtype}, but GPTQ packs a matrix into "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen7b.errors import CheckpointError
+from qwen7b.json_file import read_json
 from qwen7b.weights import huggingface
 from qwen7b.weights.fetch import model_path
 from qwen7b.weights.known import KNOWN_MODELS
@@ -88,7 +89,7 @@ def _hub_models() -> Iterator[ListedModel]:
 
 
 def _can_run(snapshot: Path) -> bool:
-    with suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):
-        config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
+    with suppress(CheckpointError):
+        config = read_json(snapshot / "config.json")
         return config.get("model_type") in _MODEL_TYPES
     return False

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from qwen7b.checked import whole_number
-from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.config import MAX_LAYERS, ModelConfig
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 from qwen7b.weights.fields import Settings
 
@@ -25,7 +25,9 @@ def rope_settings(settings: Settings) -> Settings:
     """All that a config.json says of rotary positions."""
     rope = settings.fields.get("rope_scaling") or settings.fields.get("rope_parameters") or {}
     if not isinstance(rope, dict):
-        raise UnsupportedError(f"{settings.source} scales rotary positions by {rope!r:.40}: qwen7b does not know that")
+        raise UnsupportedError(
+            f"{settings.source} scales rotary positions by {quoted(rope)}: qwen7b does not know that"
+        )
     theta = {name: settings.fields[name] for name in ("rope_theta",) if name in settings.fields}
     return Settings({**theta, **rope}, source=settings.source)
 
@@ -41,7 +43,7 @@ def read_rope(settings: Settings, *, max_positions: int) -> RotaryScaling | None
         )
     if not isinstance(kind, str) or kind not in _KNOWN:
         raise UnsupportedError(
-            f"{settings.source} scales rotary positions by {kind!r:.40}: qwen7b computes only linear and yarn"
+            f"{settings.source} scales rotary positions by {quoted(kind)}: qwen7b computes only linear and yarn"
         )
     for name, value in rope.fields.items():
         if value is not None and name not in _ALWAYS_KNOWN | _KNOWN[kind]:
@@ -95,13 +97,15 @@ def read_windows(settings: Settings, *, num_layers: int) -> tuple[int, ...] | No
     """A Qwen2's attention windows: of one size, in the layers that layer_types names or from max_window_layers on."""
     types = settings.fields.get("layer_types")
     has_windows = settings.flag("use_sliding_window") and settings.fields.get("sliding_window", 0) is not None
+    if types is None and not 0 < num_layers <= MAX_LAYERS:
+        return None  # which ModelConfig refuses
     if types is None:
         first = settings.number(int, "max_window_layers", default=28) if has_windows else num_layers
         types = [_SLIDING if layer >= first else _FULL for layer in range(num_layers)]
     if not isinstance(types, list) or len(types) != num_layers:
         raise CheckpointError(f"{settings.source}: layer_types must name one type for each of {num_layers} layers")
     if not all(kind in (_SLIDING, _FULL) for kind in types):
-        raise UnsupportedError(f"{settings.source} has layer_types other than {_SLIDING} and {_FULL}: {types!r:.100}")
+        raise UnsupportedError(f"{settings.source} has layer_types other than {_SLIDING} and {_FULL}: {quoted(types)}")
     if _SLIDING not in types:
         return None
     if not has_windows:
@@ -139,7 +143,9 @@ def read_own_windows(settings: Settings) -> tuple[int, ...] | None:
     """`attention_windows`, a setting of ours in a first-generation Qwen's config.json: as in ModelConfig."""
     windows = settings.fields.get("attention_windows")
     if windows is not None and not isinstance(windows, list):
-        raise CheckpointError(f"{settings.source}: attention_windows must be a list of numbers, found {windows!r:.40}")
+        raise CheckpointError(
+            f"{settings.source}: attention_windows must be a list of numbers, found {quoted(windows)}"
+        )
     return None if windows is None else tuple(windows)
 
 
@@ -152,7 +158,7 @@ def read_gguf_rope(settings: Settings, *, max_positions: int) -> RotaryScaling |
     kind = settings.fields.get("rope.scaling.type", "linear")
     if kind not in ("none", "linear", "yarn"):
         raise UnsupportedError(
-            f"{settings.source} scales rotary positions by {kind!r:.40}: qwen7b computes only linear and yarn"
+            f"{settings.source} scales rotary positions by {quoted(kind)}: qwen7b computes only linear and yarn"
         )
     settings.refuse("rope.scaling.yarn_ext_factor", unless=1, reason="YaRN is computed whole here")
     settings.refuse("rope.scaling.yarn_log_multiplier", unless=0, reason="it is no setting of this kind of model")

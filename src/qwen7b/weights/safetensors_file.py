@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.weights.stored import RawTensor, StoredTensor, read_bytes
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.json_file import parse_json
+from qwen7b.weights.stored import RawTensor, StoredTensor, file_size, read_bytes
 
 _DTYPES = {
     "F64": torch.float64,
@@ -25,7 +26,8 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-_MAX_HEADER = 100 << 20  # the format's own bound
+_MAX_DIMENSIONS = 8
+_MAX_HEADER = 1 << 25  # thirty times that of any real file; the format's own bound is 100 MB
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
@@ -39,30 +41,52 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
     def damaged(reason: str) -> CheckpointError:
         return CheckpointError(f"{path} is damaged or incomplete: {reason}; download it again")
 
-    size = path.stat().st_size
+    size = file_size(path)
     if size < 8:
         raise damaged(f"it has {size} bytes")
     header_size = int.from_bytes(read_bytes(path, offset=0, num_bytes=8), "little")
     if header_size > min(size - 8, _MAX_HEADER):
         raise damaged(f"its header claims {header_size} bytes of a file of {size}")
     try:
-        header = json.loads(read_bytes(path, offset=8, num_bytes=header_size).decode())
-        metadata = {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
-        fields: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                begin, end = map(int, entry["data_offsets"])
-                fields[name] = (str(entry["dtype"]), tuple(map(int, entry["shape"])), begin, end)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise damaged("its header is not a table of tensors") from error
+        header = parse_json(bytes(read_bytes(path, offset=8, num_bytes=header_size)), unique=True)
+        metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        entries = {name: _Entry(**entry) for name, entry in header.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise damaged(f"its header is not a table of tensors ({error})") from error
     tensors: dict[str, RawTensor] = {}
-    for name, (dtype_name, shape, begin, end) in fields.items():
-        if dtype_name not in _DTYPES:
-            raise UnsupportedError(f"{path}: tensor {name!r} has dtype {dtype_name}, which qwen7b does not read")
-        dtype = _DTYPES[dtype_name]
-        if any(length < 0 for length in shape) or begin < 0 or end - begin != math.prod(shape) * dtype.itemsize:
-            raise damaged(f"tensor {name!r} of shape {list(shape)} and {dtype_name} lies in bytes {begin} to {end}")
+    last_end, last_name = 0, ""
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        begin, end = entry.data_offsets
+        where = f"tensor {quoted(name)} of shape {quoted(entry.shape)} and {entry.dtype} lies in bytes {begin} to {end}"
+        if entry.dtype not in _DTYPES:
+            raise UnsupportedError(f"{path}: {where}, which is a type that qwen7b does not read")
+        dtype = _DTYPES[entry.dtype]
+        if end - begin != math.prod(entry.shape) * dtype.itemsize:
+            raise damaged(where)
         if 8 + header_size + end > size:
-            raise damaged(f"tensor {name!r} ends at byte {8 + header_size + end} of a file of {size}")
-        tensors[name] = RawTensor(path, dtype, shape or (1,), 8 + header_size + begin)
-    return tensors, metadata
+            raise damaged(f"{where} after the header, but the file ends at {size}")
+        if begin < last_end and end > begin:
+            raise damaged(f"{where}, where tensor {quoted(last_name)} lies too")
+        last_end, last_name = end, name
+        tensors[name] = RawTensor(path, dtype, tuple(entry.shape) or (1,), 8 + header_size + begin)
+    return {name: tensors[name] for name in entries}, metadata
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """What the header says of a tensor. Raises ValueError or TypeError where that makes no sense."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dtype, str) or len(self.dtype) > 20:
+            raise ValueError(f"a dtype is {quoted(self.dtype)}")
+        for numbers, most in ((self.shape, _MAX_DIMENSIONS), (self.data_offsets, 2)):
+            if not isinstance(numbers, list) or len(numbers) > most:
+                raise ValueError(f"{quoted(numbers)} should be a list of at most {most} numbers")
+            if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
+                raise ValueError(f"{quoted(numbers)} should hold whole numbers below 2^63")
+        if len(self.data_offsets) != 2:
+            raise ValueError(f"data_offsets are {quoted(self.data_offsets)}")

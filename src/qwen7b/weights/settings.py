@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
+from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.weights import positions
-from qwen7b.weights.fields import Settings
+from qwen7b.weights.fields import MAX_WHOLE, Settings
 from qwen7b.weights.senses import refuse_other_senses
 
 
@@ -50,7 +50,8 @@ def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
     except SettingError as error:
         raise CheckpointError(f"{settings.source} contradicts itself: {error}") from error
     raise UnsupportedError(
-        f"{settings.source} is of model_type {family!r}: qwen7b runs qwen, qwen2 (Qwen1.5 to 2.5, dense) and llama"
+        f"{settings.source} is of model_type {quoted(family)}: qwen7b runs qwen, qwen2 (Qwen1.5 to 2.5, dense) and "
+        "llama"
     )
 
 
@@ -141,14 +142,14 @@ def _lengths(trained_length: int, context_length: int, scaling: RotaryScaling | 
     """Both as a file says them, or as YaRN does: what it adds may or may not be counted in the file's."""
     if not isinstance(scaling, Yarn):
         return trained_length, context_length
-    return scaling.original_length, max(context_length, int(scaling.factor * scaling.original_length))
+    return scaling.original_length, max(context_length, int(min(scaling.factor * scaling.original_length, MAX_WHOLE)))
 
 
 def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool, source: str) -> ModelConfig:
     """The ModelConfig of a GGUF file of architecture qwen, qwen2 or llama."""
     family = metadata.get("general.architecture")
     if family not in ("qwen", "qwen2", "llama"):
-        raise UnsupportedError(f"{source} is of architecture {family!r}: qwen7b runs qwen, qwen2 and llama")
+        raise UnsupportedError(f"{source} is of architecture {quoted(family)}: qwen7b runs qwen, qwen2 and llama")
     prefix = f"{family}."
     settings = Settings(
         {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}, source=source
@@ -193,7 +194,7 @@ def folder_generation(folder: Path) -> GenerationSettings:
     stop = fields.get("eos_token_id")
     stop_ids = stop if isinstance(stop, list) else [] if stop is None else [stop]
     if not all(type(token_id) is int and token_id >= 0 for token_id in stop_ids):
-        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {stop!r:.40}")
+        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {quoted(stop)}")
     chat_format = fields.get("chat_format")
     sampling: dict[str, Any] = {}
     if settings.flag("do_sample"):

@@ -10,7 +10,9 @@ import math
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError
+from qwen7b.regular_file import open_regular
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """What a model can compute in."""
@@ -51,7 +54,7 @@ def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
 
 def map_file(path: Path) -> mmap.mmap:
     """A file's pages, which come in when they are used. Writing to them changes the process' own copy only."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         # torch wants pages that can be written; as long as nobody does they are the file's own.
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     if hasattr(mmap, "MADV_WILLNEED"):
@@ -59,10 +62,29 @@ def map_file(path: Path) -> mmap.mmap:
     return pages
 
 
+def file_size(path: Path) -> int:
+    """Bytes of a regular file. Raises CheckpointError where it cannot be opened."""
+    with opened(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[FileIO]:
+    """A regular file to read from. Raises CheckpointError where that fails."""
+    try:
+        with open_regular(path) as file:
+            yield file
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:
     """A stretch of a file. Raises CheckpointError where the file ends before it."""
-    data = bytearray(num_bytes)
-    with path.open("rb", buffering=0) as file:
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if offset + num_bytes > size:  # said before there is memory for it
+            raise CheckpointError(f"{path} ends at byte {size}, before its data does: download it again")
+        data = bytearray(num_bytes)
         file.seek(offset)
         filled = 0
         while filled < num_bytes and (count := file.readinto(memoryview(data)[filled:])):
@@ -98,7 +120,7 @@ class RawTensor:
         num_rows, num_columns = self.shape
         size, row_bytes = (stop - start) * self.dtype.itemsize, num_columns * self.dtype.itemsize
         data = bytearray(num_rows * size)
-        with self.path.open("rb", buffering=0) as file:
+        with opened(self.path) as file:
             if start == 0 and hasattr(os, "posix_fadvise"):  # or a disk would seek for each row of each stripe
                 os.posix_fadvise(file.fileno(), self.offset, num_rows * row_bytes, os.POSIX_FADV_WILLNEED)
             for row, target in enumerate(range(0, len(data), size)):

@@ -9,6 +9,7 @@ from typing import Any
 
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import SMALL, checkpoint_text
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.chatml import CHAT_TEMPLATE
 from qwen7b.text.gguf_vocabulary import USER_DEFINED
@@ -68,7 +69,7 @@ def _is_chat(checkpoint: Checkpoint, tokenizer: Tokenizer) -> bool:
 
 def _folder_template(folder: Path) -> str | None:
     if (path := folder / "chat_template.jinja").exists():
-        return path.read_text("utf-8")
+        return checkpoint_text(path, limit=SMALL)
     template = _tokenizer_config(folder).get("chat_template")
     if isinstance(template, list):  # several, each with a name
         template = next((one["template"] for one in template if one["name"] == "default"), None)

@@ -10,6 +10,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.regular_file import SMALL, checkpoint_bytes
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes, check_vocabulary
 from qwen7b.weights.conversion import metadata
@@ -90,7 +91,7 @@ def make_plan(
         weight_files = safetensors_files(tensors)
         files_of = metadata.qwen_files if to == "qwen" else metadata.qwen2_files
         other_files |= files_of(config, companions, dtype=TORCH_TYPES[types["embedding.weight"]])
-        other_files |= {file.name: file.read_bytes() for file in _licences(source.path)}
+        other_files |= {file.name: checkpoint_bytes(file, limit=SMALL) for file in _licences(source.path)}
         if len(weight_files) > 1:
             other_files["model.safetensors.index.json"] = metadata.as_json(safetensors_index(weight_files))
     return Plan(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.kernels import LANES, PackedMatrix
 from qwen7b.quant import RowEmbedding
@@ -51,7 +51,7 @@ def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
     fields = read_json(path)
     if fields.get(VERSION_FIELD) != VERSION:
         raise CheckpointError(
-            f"{folder} is of version {fields.get(VERSION_FIELD)!r:.20} of packed weights, while this qwen7b reads "
+            f"{folder} is of version {quoted(fields.get(VERSION_FIELD))} of packed weights, while this qwen7b reads "
             f"{VERSION}: quantize the original checkpoint again"
         )
     try:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError
+from qwen7b.json_file import MAX_BYTES
 from qwen7b.quant.formats import Format, find_format
+from qwen7b.regular_file import checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes, check_vocabulary
@@ -129,7 +131,7 @@ def _companions(checkpoint: Checkpoint, *, name: str) -> dict[str, bytes]:
     """The files of the tokenizer and of how to generate: a folder's own, or written from what a GGUF file says."""
     if checkpoint.path.is_dir():
         found: Iterable[Path] = (file for pattern in _COPIED for file in checkpoint.path.glob(pattern))
-        return {file.name: file.read_bytes() for file in found if file.is_file()}
+        return {file.name: checkpoint_bytes(file, limit=MAX_BYTES) for file in found if file.is_file()}
     import torch
 
     files_of = qwen_files if checkpoint.config.family == "qwen" else qwen2_files

@@ -1,0 +1,93 @@
+"""Opens files that strangers made: regular ones only, and whole only up to a limit.
+
+A pipe would block for ever, and a device such as /dev/zero has no end. Symbolic links to regular files are followed, as
+the hubs' caches are made of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError
+
+SMALL = 1 << 24
+"""Bytes beyond which no licence, template or code of a checkpoint goes."""
+TEXT_LIMIT = 1 << 30
+"""Bytes of a text that a user names; what is read of it is the user's own business."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
+    """Open a file for reading bytes, without a buffer.
+
+    Raises OSError, with a reason to show, where it is not there or not regular.
+    """
+    try:
+        _check_regular(os.stat(path))  # before it is opened, as opening alone makes some devices act
+        return FileIO(path, "rb", opener=_open_without_waiting)
+    except ValueError as error:  # a name with a null byte
+        raise OSError(errno.EINVAL, "no file can have that name", os.fspath(path)) from error
+
+
+def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """All bytes of a file. Raises OSError where that cannot be read, or is more than `limit`."""
+    with BufferedReader(open_regular(path)) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", os.fspath(path))
+    return data
+
+
+def read_text(path: str | os.PathLike[str], *, limit: int = TEXT_LIMIT) -> str:
+    """A text in UTF-8 with lines that end in \\n, less a byte order mark.
+
+    Raises OSError as `read_whole` does, or UnicodeDecodeError.
+    """
+    text = read_whole(path, limit=limit).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def checkpoint_bytes(path: Path, *, limit: int) -> bytes:
+    """All bytes of a checkpoint's file. Raises CheckpointError where it cannot be read."""
+    try:
+        return read_whole(path, limit=limit)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def checkpoint_text(path: Path, *, limit: int) -> str:
+    """A checkpoint's text file. Raises CheckpointError where it cannot be read or is not UTF-8."""
+    try:
+        return read_text(path, limit=limit)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is damaged: {error}; download it again") from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Opens as `os.open` does, but should a pipe have come to stand there meanwhile, it is refused, not waited for."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_regular(os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file")

@@ -1,0 +1,30 @@
+"""Settings of the wrong type or size are a SettingError."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from qwen7b.checked import fraction, positive_number, whole_number
+from qwen7b.errors import SettingError
+
+NO_NUMBERS = [10**400, -(10**400), 10**5000, math.inf, -math.inf, math.nan, "1", b"1", None, True, [1], 1j, object()]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
+def test_what_is_no_number(value: object) -> None:
+    with pytest.raises(SettingError, match="temperature must be a number"):
+        positive_number("temperature", value)
+    with pytest.raises(SettingError, match="top_p must be a number from 0 to 1"):
+        fraction("top_p", value)
+    with pytest.raises(SettingError, match="top_k must be a whole number of at least 0"):
+        whole_number("top_k", value, least=0)
+
+
+def test_bounds() -> None:
+    assert whole_number("seed", 2**63 - 1, least=0) == 2**63 - 1
+    assert positive_number("rope_base", 1e308) == 1e308
+    for value in (2**63, -1):
+        with pytest.raises(SettingError, match="must be a whole number"):
+            whole_number("seed", value, least=0)

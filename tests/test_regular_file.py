@@ -1,0 +1,131 @@
+"""Only regular files are opened: nothing blocks, and nothing is read without end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tiny
+from qwen7b.cli.kept import read_messages
+from qwen7b.diagnosis import diagnose
+from qwen7b.errors import Qwen7bError
+from qwen7b.evals.subject import read_text as read_given_text
+from qwen7b.gguf_header import read_gguf_header
+from qwen7b.regular_file import open_regular, read_text, read_whole
+from qwen7b.text import load_tokenizer
+from qwen7b.weights import load_model, open_checkpoint
+from qwen7b.weights.listing import _can_run
+from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.stored import map_file, read_bytes
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+
+
+@pytest.fixture(autouse=True)
+def _deadline() -> Iterator[None]:
+    """A file that blocks or has no end fails its test instead of stopping all of them."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("blocked"))
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _socket(path: Path) -> None:
+    os.chdir(path.parent)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a socket": _socket,
+    "No such file": lambda path: path.symlink_to("nowhere"),
+    "Too many levels": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "odd"
+    ODD[kind](path)
+    with pytest.raises(OSError, match=kind):
+        open_regular(path)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "odd.gguf": read_gguf_header,
+    "odd.safetensors": open_weight_file,
+    "odd.bin": open_weight_file,
+    "odd": map_file,
+    "odd.0": lambda path: read_bytes(path, offset=0, num_bytes=8),
+    "qwen.tiktoken": load_tokenizer,
+    "tokenizer.json": load_tokenizer,
+    "vocab.json": load_tokenizer,
+    "talk.json": read_messages,
+    "text.txt": read_given_text,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_refuses_it(tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ODD[kind](tmp_path / name)
+    with pytest.raises(Qwen7bError):
+        READERS[name](tmp_path / name)
+
+
+FILES = ("config.json", "generation_config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json")
+FILES += ("tokenizer_config.json", "model.safetensors.index.json", "quantize_config.json", "configuration_qwen.py")
+FILES += ("qwen.tiktoken", "chat_template.jinja", "adapter_config.json", "LICENSE")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+@pytest.mark.parametrize("name", FILES)
+def test_checkpoints_with_such_files(tmp_path: Path, name: str, kind: str) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True, generation={})
+    (folder / name).unlink(missing_ok=True)
+    ODD[kind](folder / name)
+    for call in (open_checkpoint, load_model, load_tokenizer, _can_run):
+        try:
+            call(folder)
+        except Qwen7bError as error:
+            assert str(folder) in str(error)
+    diagnose(folder)
+
+
+def test_symbolic_links_to_files_are_files(tmp_path: Path) -> None:
+    folder = tiny.write_folder(tmp_path / "blobs", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True)
+    (tmp_path / "snapshot").mkdir()
+    for file in folder.iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(Path("..", "blobs", file.name))
+    load_model(tmp_path / "snapshot")
+
+
+def test_files_have_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_whole(path, limit=5) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_whole(path, limit=4)
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    for name in ("a\0b", "x" * 5000):
+        with pytest.raises(OSError):
+            open_regular(tmp_path / name)
+
+
+def test_text_has_no_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(path) == "a\nb\nc\n"
