@@ -168,6 +168,24 @@ def test_a_narrower_window_shows_each_line_once(width: int, late: int) -> None:
     assert late or reply[0] == ""  # a line that grew meanwhile may cost the blank one above the reply
 
 
+def test_wide_characters_leave_the_last_cell_of_a_row_empty() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=90, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
+    live = LiveLines(console)
+    live.draw([[Segment("海" * 36)]])  # 72 cells
+    console.width = 37
+    live.close()
+    assert stream.getvalue().count("\x1b[1A") == 2
+    live.draw([[Segment("海" * 36)]])
+    console.width = 25  # twelve to a row
+    live.close()
+    assert stream.getvalue().count("\x1b[1A") == 2 + 3
+    live.draw([[Segment("海" * 45)]])
+    console.width = 31  # fifteen to a row
+    live.close()
+    assert stream.getvalue().count("\x1b[1A") == 2 + 3 + 3
+
+
 @pytest.mark.parametrize("kind", ["xterm", "linux", "screen"])
 def test_terminals_that_cut_lines_off_are_not_erased_too_far(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMUX", raising=False)

@@ -12,6 +12,7 @@ from typer.testing import Result
 
 import qwen7b
 from qwen7b.cli import options
+from qwen7b.cli.display import PlainDisplay
 from qwen7b.cli.options import SamplingOptions
 from qwen7b.container import usable_cores
 
@@ -172,6 +173,7 @@ def test_an_error_in_the_middle_is_one_line(run: Run, fake) -> None:
         (["chat", "Hi", "--threads", str(usable_cores() + 1)], None, "--threads must lie between 1 and"),
         (["chat", "Hi", "--greedy", "--top-p", "0.5", "--seed", "1"], None, "cannot go with --seed, --top-p"),
         (["chat", "Hi", "--top-p", "2"], None, "top_p"),
+        (["complete", "Hi", "--stop", ""], None, "--stop is empty"),
         (["chat", "Hi", "--temperature", "0", "--top-p", "0.5"], None, "--temperature 0 leaves nothing to chance"),
         (["chat", "Hi", "--greedy", "--temperature", "0.7"], None, "cannot go with --temperature"),
         (["chat", "Hi", "--temperature", "-1"], None, "temperature must be a number above 0"),
@@ -218,3 +220,25 @@ def test_threads_are_no_more_than_this_process_may_use(monkeypatch: pytest.Monke
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_json_is_utf8_whatever_the_name_is(run: Run, fake) -> None:
+    result = run("chat", "Hi", "--json", "--model", "no\udcff\ud800\x1b[31m\u202e")
+    assert json.loads(result.stdout_bytes.decode("utf-8"))["model"] == "no\udcff\ud800\x1b[31m\u202e"
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_a_byte_order_mark_is_no_text(run: Run, fake, verb: str) -> None:
+    run(verb, input="\ufeffhello".encode())
+    assert "hello" in str(fake.asked[0][0]) and "ufeff" not in ascii(fake.asked[0][0])
+
+
+def test_the_reading_of_a_long_text_is_shown_where_it_does_not_disturb(capsys, monkeypatch) -> None:
+    PlainDisplay().show_reading(512, 2048)
+    assert capsys.readouterr() == ("", "")  # no terminal
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    display = PlainDisplay()
+    display.show_reading(512, 2048)
+    display.push("Yes")
+    out, err = capsys.readouterr()
+    assert out == "Yes" and "Reading: " in err and "512/2048" in err and err.endswith("\r")

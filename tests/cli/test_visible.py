@@ -51,11 +51,15 @@ def test_a_progress_bar_still_moves_and_its_name_is_shown() -> None:
 
 
 def at_a_terminal(*arguments: str, **settings: object) -> tuple[int, str]:
-    """Exit code, and what a terminal on both standard output and standard error is given."""
+    """Exit code of the command, and what a terminal on both standard output and standard error is given."""
+    return started_at_a_terminal("-m", "qwen7b", *arguments, **settings)
+
+
+def started_at_a_terminal(*arguments: str, **settings: object) -> tuple[int, str]:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     reading, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "qwen7b", *arguments], stdin=terminal, stdout=terminal, stderr=terminal, **settings
+        [sys.executable, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, **settings
     )
     os.close(terminal)
     drawn = b""
@@ -89,10 +93,6 @@ def hostile_folder(tmp_path: Path) -> Path:
         ["doctor", "{}"],
         ["tokenize", "x", "--model", "{}"],
         ["chat", "x", "--model", "{}"],
-        ["complete", "x", "--model", "{}/none"],
-        ["convert", "{}", "new", "--to", "gguf"],
-        ["quantize", "{}", "new", "--format", "q8"],
-        ["perplexity", "{}/no\x1b[2Jtext", "--model", "{}"],
         ["chat", "x", "--stop\x1b[31m", "{}"],
         ["chat", "x", "--quantize", "\x9b31m"],
         ["\x1b[31mverb"],

@@ -57,7 +57,8 @@ def _one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
     except _UsageError as error:
         usage = error.ctx.command_path if error.ctx else "qwen7b"
-        typer.echo(f"error: {_one_line(error)}: see {usage} --help", err=True)
+        message = _one_line(error)
+        typer.echo(f"error: {message}{'' if message.endswith('?') else ':'} see {usage} --help", err=True)
         raise typer.Exit(1) from error
     except LostOutputError as error:
         if error.errno != EPIPE:  # a reader that has gone needs no telling

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def bench(
             "long_context": long_context,
             "threads": kernels.num_threads() or torch.get_num_threads(),
         }
-        typer.echo(json.dumps({**about, **asdict(work), **asdict(speed)}))
+        print_json({**about, **asdict(work), **asdict(speed)})
         return
     show(speed)
 

@@ -59,11 +59,13 @@ def complete(
     from qwen7b.cli.display import PlainDisplay
     from qwen7b.cli.replies import answer
 
+    display = None if as_json else PlainDisplay()
     pieces = qwen.stream_completion(
         text,
         sampling=sampling.over(qwen.default_sampling),
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
         ntk=ntk,
+        on_prompt=None if display is None else display.show_reading,
     )
-    answer(pieces, None if as_json else PlainDisplay(), model=model, prompt=text)
+    answer(pieces, display, model=model, prompt=text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 from qwen7b.regular_file import read_text
 
@@ -66,7 +66,7 @@ def convert(
         **given,
     )
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
+        print_json(report)
         return
     size = sum(file["bytes"] for file in report["files"].values())
     typer.echo(f"{target}: {size / 1e6:,.1f} MB, {report['tensors']['checked']} tensors checked against the source.")

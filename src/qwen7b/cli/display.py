@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown
 from rich.segment import Segment
 from rich.syntax import Syntax
+from tqdm import tqdm
 
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.live import Line, LiveLines
@@ -57,22 +58,33 @@ class PlainDisplay:
 
     def __init__(self) -> None:
         self._last = ""
+        self._bar: tqdm[NoReturn] | None = None
 
     def open(self) -> None:
         pass
 
     def show_reading(self, tokens_read: int, tokens: int) -> None:
-        pass
+        """A bar on standard error, where that is a terminal."""
+        if self._bar is None:
+            self._bar = tqdm(total=tokens, desc="Reading", unit=" tokens", mininterval=0, leave=False, disable=None)
+        self._bar.update(tokens_read - self._bar.n)
 
     def push(self, text: str) -> None:
+        self._end_reading()
         if text:
             sys.stdout.write(text)
             sys.stdout.flush()
             self._last = text[-1]
 
     def close(self) -> None:
+        self._end_reading()
         if self._last not in ("", "\n"):
             print(flush=True)
+
+    def _end_reading(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 class MarkdownDisplay:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.prompts import read_standard_input
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def doctor(
             mended = diagnose(fix, base=path_of(base))
         document |= {"repairs": repairs, "mended": mended.as_document() if repairs else None}
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     else:
         _show(found)
         if repairs:
@@ -90,7 +90,7 @@ def _explain(*, as_json: bool) -> None:
             {"name": known.name, "cause": known.cause, "remedy": known.remedy, "source": known.source}
             for known in explanation.causes
         ]
-        typer.echo(json.dumps({"kind": "traceback", "line": explanation.line, "causes": causes}, ensure_ascii=False))
+        print_json({"kind": "traceback", "line": explanation.line, "causes": causes})
     else:
         _show_explanation(explanation)
     if not explanation.causes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType, Segment, SegmentLines, Segments
@@ -28,7 +29,7 @@ class LiveLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._can_redraw = console.is_terminal and not console.is_dumb_terminal
-        self._drawn: list[int] = []  # the cells of each line
+        self._drawn: list[str] = []
 
     def open(self) -> None:
         if self._can_redraw:
@@ -42,7 +43,7 @@ class LiveLines:
                 self._console.print(Segments([_NO_WRAP]), end="")
                 self._print(lines)
                 self._console.print(Segments([_WRAP]), end="")
-                self._drawn = [Segment.get_line_length(line) for line in lines]
+                self._drawn = ["".join(segment.text for segment in line) for line in lines]
 
     def close(self, *, above: Sequence[Line] = ()) -> None:
         """Leave nothing but what stays."""
@@ -57,8 +58,9 @@ class LiveLines:
     def _erase(self) -> None:
         if not self._drawn:
             return
-        width = self._console.width
-        rows = sum(max(1, -(-cells // width)) for cells in self._drawn) if _wraps_anew() else len(self._drawn)
+        rows = len(self._drawn)
+        if _wraps_anew():  # where a wide character does not fit at the end of a row, it goes to the next
+            rows = sum(max(len(chop_cells(line, self._console.width)), 1) for line in self._drawn)
         erase_row = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
         self._console.control(Control(ControlType.CARRIAGE_RETURN, *erase_row * rows))
         self._drawn = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from qwen7b.checked import whole_number
 from qwen7b.cli import options
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def report(results: Iterable[T], line: Callable[[T], str], *, as_json: bool) -> 
         if not as_json:
             tqdm.write(line(result))  # leaves a progress bar whole
     if as_json:
-        typer.echo(json.dumps([asdict(result) for result in found], ensure_ascii=False))
+        print_json([asdict(result) for result in found])
     return found
 
 

@@ -82,8 +82,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 MaxNewTokens = Annotated[
     int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="End the reply after N tokens.")
 ]
+
+
+def _check_stop(stop: list[str] | None) -> list[str] | None:
+    if stop is not None and "" in stop:
+        raise SettingError("--stop is empty: give the text to stop at")
+    return stop
+
+
 Stop = Annotated[
-    list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the reply before this text; repeatable.")
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", callback=_check_stop, help="End the reply before this text; repeatable."),
 ]
 AlwaysBest = Annotated[
     bool, typer.Option("--greedy", help="Always take the likeliest token; the same as temperature 0.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF8
 
 from qwen7b.errors import PromptError
 
@@ -16,14 +17,17 @@ def read_prompt(argument: str | None) -> str:
 
 
 def read_text(argument: str | None) -> str:
-    """The argument, or else all of standard input, exactly. Raises PromptError where that is not UTF-8."""
+    """The argument, or else all of standard input, exactly but for a byte-order mark.
+
+    Raises PromptError where that is not UTF-8.
+    """
     if argument is not None:
         # What of an argument is not UTF-8 reaches Python as lone surrogates; this brings the bytes back.
         data, origin = argument.encode("utf-8", "surrogateescape"), "the argument"
     elif sys.stdin.isatty():
         raise PromptError("there is no text: give it as an argument or on standard input")
     else:
-        data, origin = read_standard_input(), "standard input"
+        data, origin = read_standard_input().removeprefix(BOM_UTF8), "standard input"
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 from qwen7b.regular_file import read_text
 
@@ -59,6 +59,6 @@ def quantize(
         source, target, format=format.value, calibration_text=text, gptq=gptq, offline=offline or None
     )
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
+        print_json(report)
     else:
         typer.echo(f"{target}: {report['bytes'] / 1e6:,.1f} MB as {format.value}, in {report['seconds']:.0f} s.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from qwen7b.cli.language import translated as _
+from qwen7b.cli.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b import Piece, Reply
@@ -97,7 +97,7 @@ def answer(pieces: Generator[Piece, None, None], display: Display | None, **aske
     """One reply, shown as it is made or, without a display, as one JSON document; exit code 130 if interrupted."""
     timed = follow(pieces, display)
     if display is None:
-        typer.echo(json.dumps(timed.document(**asked), ensure_ascii=False))
+        print_json(timed.document(**asked))
     if timed.reply.finish_reason == "interrupted":
         raise typer.Exit(130)
     return timed.reply

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import sys
 from typing import Any, TextIO, cast
+
+import typer
 
 from qwen7b.cli.visible import VisibleStream
 
@@ -26,6 +29,12 @@ def open_standard_streams() -> None:
             reconfigure(encoding="utf-8", errors="qwen7b.bytes")  # whatever the locale
     sys.stdout = _filtered(OutputStream(sys.stdout))
     sys.stderr = _filtered(MessageStream(sys.stderr))
+
+
+def print_json(document: object) -> None:
+    """One document on standard output, UTF-8 and JSON even where a name in it is not."""
+    text = json.dumps(document, ensure_ascii=False)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a surrogate as \udc9b, which is JSON for it
 
 
 def _occupy_closed_numbers() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.prompts import read_text
+from qwen7b.cli.streams import print_json
 
 
 def tokenize(
@@ -37,7 +38,7 @@ def tokenize(
     counts = {"tokens": len(ids), "characters": len(text), "bytes": len(text.encode())}
     if as_json:
         document = {"model": model, "text": text, "ids": ids, "pieces": pieces, "counts": counts}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     for token, piece in zip(ids, pieces, strict=True):
         typer.echo(f"{token:>6}  {json.dumps(piece, ensure_ascii=False)}")
