@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Literal
@@ -16,10 +15,13 @@ from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import any_of
 from qwen7b.text.endings import CHATML_NAMES, find_endings
 from qwen7b.text.finding import find_chat_format
+from qwen7b.text.long_pieces import CHUNK, encode_long
+from qwen7b.text.normalization import to_nfc
 from qwen7b.text.vocabulary import Vocabulary
 
-# tiktoken's regular expressions overflow their stack before a million characters of white space.
-_LONG_WHITE_SPACE = re.compile(r"(?:\A|\S)\s{100000}")
+# tiktoken takes long for a long piece, and its regular expressions overflow their stack before a million characters of
+# white space. A piece has white space at its edges or is nothing else.
+_LONG_PIECE = re.compile(r"(?:\A|\S)\s{20000}|(?:\A|\s)\S{20000}")
 
 
 class Tokenizer:
@@ -117,7 +119,7 @@ class Tokenizer:
         encoded as replacement characters.
         """
         if self.vocabulary.nfc:
-            text = unicodedata.normalize("NFC", text)
+            text = to_nfc(text)
         allowed = self._control_names(allowed_special)
         disallowed = self._control_names(disallowed_special)
         if disallowed_special == "all":
@@ -159,7 +161,7 @@ class Tokenizer:
             ) from None
 
     def _encode_plain(self, text: str) -> list[int]:
-        if _LONG_WHITE_SPACE.search(text):
+        if _LONG_PIECE.search(text):
             ranks = self._encode_by_piece(text)
         else:
             ranks = self._encoding.encode_ordinary(text)
@@ -175,8 +177,15 @@ class Tokenizer:
         # As tiktoken repairs surrogates.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         left_out = self.vocabulary.bytes_without_id
-        pieces = (piece.encode().translate(None, left_out) for piece in regex.findall(self.vocabulary.pattern, text))
-        return [rank for piece in pieces if piece for rank in self._encoding._encode_single_piece(piece)]
+        encode, token_bytes = self._encoding._encode_single_piece, self._encoding.decode_single_token_bytes
+        ranks: list[int] = []
+        for match in regex.finditer(self.vocabulary.pattern, text):
+            piece = match[0].encode().translate(None, left_out)
+            if (rank := self.vocabulary.ranks.get(piece)) is not None:
+                ranks.append(rank)
+            elif piece:
+                ranks += encode(piece) if len(piece) <= CHUNK else encode_long(piece, encode, token_bytes)
+        return ranks
 
     def _control_names(self, names: Collection[str] | Literal["all"]) -> frozenset[str]:
         if names == "all":
