@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from qwen7b.checked import whole_number
@@ -24,6 +25,12 @@ MOST_THREADS = 256
 _INTERFACE = 2
 """QWEN7B_INTERFACE in kernels/qwen7b.h."""
 _FILE = "qwen7b_kernels.so"
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads stay with the parent, and a child that counts on them waits for ever: so torch computes in one.
+    # The kernels have threads of their own, which a child makes anew (kernels/pool.cpp).
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
 _long, _pointer = ctypes.c_int64, ctypes.c_void_p
 
 
