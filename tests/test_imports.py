@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
 
 # Lowest first; parts that share a line stand side by side and do not import each other.
 LAYERS = [
-    ("gguf_names",),
+    ("gguf_names", "installation"),
     ("container", "errors"),
     ("regular_file",),
     ("checked", "json_file", "memory", "whole_file"),

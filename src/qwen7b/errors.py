@@ -13,6 +13,8 @@ Qwen7bError
 
 import reprlib
 
+from qwen7b.installation import install_command
+
 _MOST_CHARACTERS = 2000
 
 
@@ -75,11 +77,7 @@ class SettingError(Qwen7bError, ValueError):
 
 
 class MissingExtraError(Qwen7bError, ImportError):
-    """An optional library is not installed.
-
-    >>> str(MissingExtraError("modelscope", extra="modelscope"))
-    "modelscope is not installed: run pip install 'qwen7b[modelscope]'"
-    """
+    """An optional library is not installed; the message has the command that installs it."""
 
     def __init__(self, library: str, *, extra: str) -> None:
-        super().__init__(f"{library} is not installed: run pip install 'qwen7b[{extra}]'")
+        super().__init__(f"{library} is not installed: run {install_command(extra)}")

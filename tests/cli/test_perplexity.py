@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from qwen7b.installation import install_command
+
 Run = Callable[..., Result]
 
 
@@ -99,7 +101,7 @@ def test_mistakes_are_one_line(
 def test_a_plot_that_cannot_be_is_refused_first(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.figure", None)
-        assert "run pip install 'qwen7b[eval]'" in run("perplexity", text, "--plot", "x.png").stderr
+        assert f"run {install_command('eval')}" in run("perplexity", text, "--plot", "x.png").stderr
     pytest.importorskip("matplotlib", reason="draws")
     assert "must end in .png, .svg, .pdf, found 'x.jpeg'" in run("perplexity", text, "--plot", "x.jpeg").stderr
     assert "there is no folder /none for the plot x.png" in run("perplexity", text, "--plot", "/none/x.png").stderr

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from qwen7b.installation import install_command
+
 PROGRAM = """
 import sys, types
 {setup}
@@ -31,7 +33,7 @@ def imported_after(setup: str) -> str:
 
 def test_without_transformers_the_extra_is_named() -> None:
     said = imported_after("sys.modules['transformers'] = None")
-    assert said == "MissingExtraError transformers is not installed: run pip install 'qwen7b[hf]'"
+    assert said == f"MissingExtraError transformers is not installed: run {install_command('hf')}"
 
 
 @pytest.mark.parametrize("version", ["4.32.0", "5.5.4"])

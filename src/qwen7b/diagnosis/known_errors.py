@@ -151,7 +151,7 @@ KNOWN_ERRORS = (
         r"No module named '?tiktoken",
         r"not found in your environment:.*tiktoken",
         cause="the checkpoint's tokenizer needs the tiktoken package",
-        remedy="pip install qwen7b brings it along: qwen7b.load_tokenizer(path)",
+        remedy="it comes along with qwen7b: qwen7b.load_tokenizer(path)",
         source="the original README asks for it",
     ),
     known_error(

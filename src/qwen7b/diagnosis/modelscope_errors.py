@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qwen7b.diagnosis.known_error import known_error
+from qwen7b.installation import install_command
 
 MODELSCOPE_ERRORS = (
     known_error(
@@ -21,7 +22,7 @@ MODELSCOPE_ERRORS = (
         "ModelScope lacks libraries",
         r"No module named '?(addict|datasets|oss2|PIL|simplejson|sortedcontainers)\b",
         cause="ModelScope's pipelines need more libraries than its downloads do",
-        remedy="pip install 'qwen7b[hf,modelscope]' brings them",
+        remedy=f"{install_command('hf', 'modelscope')} brings them",
         source="modelscope without extras",
     ),
     known_error(

@@ -10,6 +10,7 @@ from transformers import Cache, __version__
 from transformers.masking_utils import create_causal_mask
 
 from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.installation import install_command
 
 CACHE_NAME = "cache" if "cache" in signature(create_causal_mask).parameters else "past_key_values"
 """What this Transformers calls it, in arguments and in outputs."""
@@ -25,8 +26,8 @@ def choose_cache(past_key_values: Any, cache: Any, *, others: Mapping[str, Any])
         raise SettingError("past_key_values and cache are two names of one argument: give only one of them")
     if unknown := [name for name, value in others.items() if isinstance(value, Cache)]:
         raise UnsupportedError(
-            f"transformers {__version__} passes the cache as {unknown[0]!r}, which qwen7b.hf does not know yet: "
-            "run pip install -U 'qwen7b[hf]'"
+            f"transformers {__version__} passes the cache as {unknown[0]!r}, which qwen7b.hf does not know yet: run "
+            + install_command("hf", upgrade=True)
         )
     given = past_key_values if cache is None else cache
     if given is not None and not isinstance(given, Cache):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from qwen7b.errors import UnsupportedError
+from qwen7b.installation import install_command
 
 OLDEST, NEWEST = (5, 6), (5, 24)
 """The first and the last minor that all tests pass on (tests/hf/matrix.py), as in pyproject.toml.
@@ -23,12 +24,13 @@ def check_release(version: str) -> None:
     found = tuple(map(int, version.split(".")[:2]))
     if found < OLDEST:
         raise UnsupportedError(
-            f"qwen7b.hf needs transformers {_named(OLDEST)} or newer, found {version}: run pip install -U 'qwen7b[hf]'"
+            f"qwen7b.hf needs transformers {_named(OLDEST)} or newer, found {version}: run "
+            + install_command("hf", upgrade=True)
         )
     if found > NEWEST:
         warnings.warn(
             f"qwen7b.hf was tested with transformers {_named(OLDEST)} to {_named(NEWEST)}, found {version}: should it "
-            "fail, run pip install -U 'qwen7b[hf]'",
+            f"fail, run {install_command('hf', upgrade=True)}",
             stacklevel=3,
         )
 
