@@ -95,6 +95,19 @@ def test_a_conversation_needs_a_terminal_for_its_output() -> None:
     os.close(terminal)
 
 
+@pytest.mark.parametrize(("stdin", "stdout"), [(os.O_WRONLY, os.O_RDWR), (os.O_RDWR, os.O_RDONLY)])
+def test_a_terminal_opened_the_wrong_way_is_no_conversation(stdin: int, stdout: int) -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
+    keyboard, terminal = pty.openpty()
+    streams = [os.open(os.ttyname(terminal), way | os.O_NOCTTY) for way in (stdin, stdout)]
+    arguments = [sys.executable, "-m", "qwen7b", "chat", "--model", "./none"]
+    result = subprocess.run(arguments, stdin=streams[0], stdout=streams[1], stderr=subprocess.PIPE, timeout=60)
+    for number in (keyboard, terminal, *streams):
+        os.close(number)
+    assert result.returncode == 1 and result.stderr.count(b"\n") == 1
+    assert result.stderr.startswith(b"error: a conversation needs a terminal to read from")
+
+
 def test_output_is_utf8_whatever_the_locale() -> None:
     environment = {
         **os.environ,

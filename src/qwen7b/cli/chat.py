@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.prompts import read_prompt
+from qwen7b.cli.streams import is_open_for
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def chat(
     converse = prompt is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
         raise SettingError("a conversation needs a terminal for its output too: give a prompt to get one reply")
+    if converse and not (is_open_for(sys.stdin, os.O_RDONLY) and is_open_for(sys.stdout, os.O_WRONLY)):
+        raise SettingError("a conversation needs a terminal to read from and to write to: give a prompt instead")
     if converse and as_json:
         raise SettingError("--json prints one reply: give a prompt as an argument or on standard input")
     question = "" if converse else read_prompt(prompt)

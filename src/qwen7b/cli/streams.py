@@ -31,6 +31,16 @@ def open_standard_streams() -> None:
     sys.stderr = _filtered(MessageStream(sys.stderr))
 
 
+def is_open_for(stream: TextIO, way: int) -> bool:
+    """Whether a stream was opened for reading (os.O_RDONLY) or writing (os.O_WRONLY), and not only for the other."""
+    try:
+        import fcntl
+
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE in (way, os.O_RDWR)
+    except (ImportError, OSError):  # not on Windows; no file behind it
+        return True
+
+
 def print_json(document: object) -> None:
     """One document on standard output, UTF-8 and JSON even where a name in it is not."""
     text = json.dumps(document, ensure_ascii=False)
