@@ -193,3 +193,10 @@ def test_shells_complete(shell: str) -> None:
     asked |= {"_TYPER_COMPLETE_ARGS": "qwen7b conv", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     completed = subprocess.run([Path(sys.executable).with_name("qwen7b")], capture_output=True, env=asked, timeout=60)
     assert b"convert" in completed.stdout and b"chat" not in completed.stdout
+
+
+def test_shells_complete_the_names_of_models() -> None:
+    asked = {"_QWEN7B_COMPLETE": "complete_bash", "COMP_WORDS": "qwen7b chat --model de", "COMP_CWORD": "3"}
+    program = [Path(sys.executable).with_name("qwen7b")]
+    completed = subprocess.run(program, capture_output=True, env={**os.environ, **asked}, timeout=60)
+    assert completed.stdout.split() == [b"demo"]

@@ -35,8 +35,20 @@ class WeightFormat(StrEnum):
     none = "none"
 
 
+def _known_names(incomplete: str) -> list[str]:
+    from qwen7b.weights import KNOWN_MODELS
+
+    return [name for name in KNOWN_MODELS if name.startswith(incomplete)]
+
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name (see qwen7b models), a folder, a .gguf file or a hub id.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        autocompletion=_known_names,
+        help="A name (see qwen7b models), a folder, a .gguf file or a hub id.",
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
