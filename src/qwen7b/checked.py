@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from typing import TypeGuard
 
 from qwen7b.errors import SettingError, quoted
@@ -30,6 +31,13 @@ def fraction(name: str, value: object) -> float:
     return value
 
 
+def share(name: str, value: object) -> float:
+    """A number above 0 and up to 1."""
+    if fraction(name, value) == 0:
+        raise SettingError(f"{name} must be above 0, found {value!r}: for no randomness use greedy decoding")
+    return fraction(name, value)
+
+
 def positive_number(name: str, value: object) -> float:
     if not is_finite(value) or value <= 0:
         raise SettingError(f"{name} must be a number above 0, found {quoted(value)}")
@@ -39,3 +47,13 @@ def positive_number(name: str, value: object) -> float:
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether it is a number that a float holds."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
+    "temperature": positive_number,
+    "top_k": lambda name, value: whole_number(name, value, least=0),
+    "top_p": share,
+    "min_p": fraction,
+    "repetition_penalty": positive_number,
+}
+"""What the settings of sampling may be, wherever they come from."""

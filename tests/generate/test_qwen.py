@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -261,8 +262,117 @@ def test_generation_config_gives_the_defaults(tmp_path: Path) -> None:
         qwen7b.load(write_model(tmp_path / "b", do_sample=False, top_p=0.5), quantize="none").default_sampling
         == Greedy()
     )
-    with pytest.raises(CheckpointError, match="generation_config.json is wrong: top_p"):
-        qwen7b.load(write_model(tmp_path / "c", do_sample=True, top_p=1.5), quantize="none")
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"do_sample": True, "top_p": 1.5}, "generation_config.json is wrong: top_p"),
+        ({"do_sample": True, "temperature": "hot"}, "generation_config.json: temperature must be a number"),
+        ({"do_sample": True, "temperature": -1}, "generation_config.json is wrong: temperature"),
+        ({"do_sample": True, "top_k": [1]}, "generation_config.json: top_k"),
+        ({"do_sample": "yes", "top_p": 0.5}, "generation_config.json: do_sample must be true or false"),
+        ({"repetition_penalty": 0}, "generation_config.json is wrong: repetition_penalty"),
+    ],
+)
+def test_what_the_caller_says_goes_before_a_broken_file(tmp_path: Path, broken: Any, message: str) -> None:
+    qwen = qwen7b.load(write_model(tmp_path, max_new_tokens=2, **broken), quantize="none")
+    with pytest.raises(CheckpointError, match=message):
+        qwen.complete("hello")
+    for keywords in ({"sampling": Greedy()}, {"temperature": 0}, {"temperature": 0.7, "seed": 1}, {"top_k": 3}):
+        assert qwen.complete("hello", **keywords).usage.completion_tokens
+    assert isinstance(qwen.default_sampling, (Greedy, Sample))
+
+
+def test_broken_limits_matter_only_where_they_are_used(tmp_path: Path) -> None:
+    qwen = qwen7b.load(write_model(tmp_path, max_new_tokens="many", max_window_size=-3), quantize="none")
+    with pytest.raises(CheckpointError, match="max_new_tokens must be a number"):
+        qwen.complete("hello")
+    assert qwen.complete("hello", max_new_tokens=1).usage.completion_tokens == 1
+    with pytest.raises(CheckpointError, match="max_window_size must not be negative"):
+        qwen.chat("hello", max_new_tokens=1)
+    assert qwen.chat("hello", max_new_tokens=1, history_token_limit=9).usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize("zero", [{"temperature": 0}, {"temperature": 0.0, "top_p": 0.8}, {"top_p": 0, "top_k": 5}])
+def test_sampling_without_chance_is_greedy(tmp_path: Path, zero: Any) -> None:
+    folder = write_model(tmp_path, do_sample=True, repetition_penalty=1.1, **zero)
+    assert qwen7b.load(folder, quantize="none").default_sampling == Greedy(repetition_penalty=1.1)
+
+
+def test_chat_overrides_what_the_files_say(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base", chat_format="raw", max_new_tokens=2)
+    with pytest.raises(PromptError, match=r"generation_config.json \(chat_format\).* chat=True \(--chat\)"):
+        qwen7b.load(base, quantize="none").chat("hello")
+    assert qwen7b.load(base, quantize="none", chat=True).chat("hello").usage.completion_tokens
+    chat = write_model(tmp_path / "chat", chat_format="chatml", max_new_tokens=2)
+    with pytest.raises(PromptError, match="is a base model"):
+        qwen7b.load(chat, quantize="none", chat=False).chat("hello")
+
+
+def test_an_empty_question_is_refused(qwen: Qwen) -> None:
+    for question in ("", "  \n", [{"role": "user", "content": [{"type": "text", "text": ""}]}]):
+        with pytest.raises(PromptError, match="the question is empty"):
+            qwen.chat(question)
+
+
+def test_text_parts_are_content(qwen: Qwen) -> None:
+    parts = [{"type": "text", "text": "he"}, {"type": "text", "text": "llo"}]
+    filled = {"role": "user", "content": parts, "name": None, "tool_calls": []}
+    asked = {"max_new_tokens": 3, "sampling": Greedy()}
+    assert qwen.chat([filled], **asked) == qwen.chat("hello", **asked)  # type: ignore[arg-type]
+    for part in ({"type": "image_url", "image_url": {"url": "x"}}, "hello", {"type": "text", "text": None}):
+        with pytest.raises(PromptError, match="only text can be read"):
+            qwen.chat([{"role": "user", "content": [part]}])
+
+
+def favouring(*ids: int) -> Greedy:
+    return Greedy(logit_bias={id: 1000.0 for id in ids})
+
+
+def test_endings_of_the_files_end_a_reply(tmp_path: Path) -> None:
+    folder = write_model(
+        tmp_path, eos_token_id=266, stop_words_ids=[[5], [72, 72]], stop_strings=["the"], max_new_tokens=9
+    )
+    (folder / "config.json").write_text(json.dumps({**tiny.V11_CONFIG, "eos_token_id": [268, 7]}))
+    qwen = qwen7b.load(folder, quantize="none")
+    assert qwen.stop_ids == {266, 267, 268, 5} and "stop_words_ids" in qwen.endings[5]
+    for ending in (5, 266, 267, 268):
+        for reply in (qwen.chat("hi", sampling=favouring(ending)), qwen.complete("hi", sampling=favouring(ending))):
+            assert (reply.text, reply.finish_reason, reply.usage.completion_tokens) == ("", "stop", 1)
+        [piece] = qwen.stream("hi", sampling=favouring(ending))
+        assert piece.reply == qwen.chat("hi", sampling=favouring(ending))
+        assert qwen.chat_batch(["hi", "the"], sampling=favouring(ending))[1].finish_reason == "stop"
+    assert qwen.complete("hi", sampling=favouring(7)).finish_reason == "length"
+    twice = qwen.complete("hi", sampling=favouring(72))  # id 72 by itself is no ending, two of it are
+    assert (twice.text, twice.finish_reason, twice.usage.completion_tokens) == ("", "stop", 2)
+    [the] = qwen.tokenizer.encode("the")
+    assert qwen.complete("hi", sampling=favouring(the)).finish_reason == "stop"
+
+
+def test_control_tokens_that_are_not_special_are_shown(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, max_new_tokens=2)
+    document = json.loads((folder / "tokenizer.json").read_text())
+    template = document["added_tokens"][0]
+    document["added_tokens"] += [
+        {**template, "id": 269, "content": "<tool_call>", "special": False},
+        {**template, "id": 270, "content": "<|hidden|>", "special": True},
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    qwen = qwen7b.load(folder, quantize="none")
+    assert qwen.chat("hi", sampling=favouring(269)).text == "<tool_call><tool_call>"
+    assert "".join(piece.text for piece in qwen.stream("hi", sampling=favouring(269))) == "<tool_call><tool_call>"
+    assert qwen.chat("hi", sampling=favouring(270)).text == ""
+
+
+def test_bos_goes_before_a_completion(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, max_new_tokens=1)
+    before = qwen7b.load(folder, quantize="none").complete("hello").usage.prompt_tokens
+    config = {"add_bos_token": True, "bos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    qwen = qwen7b.load(folder, quantize="none")
+    assert qwen.complete("hello").usage.prompt_tokens == before + 1
+    assert qwen.complete("<|endoftext|>hello", control_tokens=True).usage.prompt_tokens == before + 1
 
 
 def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:

@@ -36,6 +36,7 @@ def chat(
         bool, typer.Option("--autosave/--no-autosave", help="Keep the conversation for --continue.")
     ] = True,
     model: options.Model = "demo",
+    chats: options.Chats = None,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
     greedy: options.AlwaysBest = False,
@@ -79,6 +80,7 @@ def chat(
         quantize=None if quantize is None else quantize.value,
         long_context=long_context,
         context_length=context_length,
+        chat=chats,
     )
     sampling = options.SamplingOptions(
         greedy=greedy,

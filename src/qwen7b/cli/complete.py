@@ -15,6 +15,7 @@ def complete(
         str | None, typer.Argument(help="The text to continue; without it, standard input.", show_default=False)
     ] = None,
     model: options.Model = "demo",
+    control_tokens: options.ControlTokens = None,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
     greedy: options.AlwaysBest = False,
@@ -67,5 +68,6 @@ def complete(
         stop=tuple(stop or ()),
         ntk=ntk,
         on_prompt=None if display is None else display.show_reading,
+        control_tokens=control_tokens,
     )
     answer(pieces, display, model=model, prompt=text)

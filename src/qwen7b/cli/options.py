@@ -94,6 +94,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 MaxNewTokens = Annotated[
     int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="End the reply after N tokens.")
 ]
+Chats = Annotated[
+    bool | None,
+    typer.Option("--chat/--base", help="Whether the model was trained to chat; by default as its files say."),
+]
+ControlTokens = Annotated[
+    bool | None,
+    typer.Option(
+        "--control-tokens/--no-control-tokens",
+        help="Let <|im_start|>, <|fim_prefix|> and their like be control tokens, not text; by default they are text, "
+        "but a prompt that is plainly written in them is refused.",
+    ),
+]
 
 
 def _check_stop(stop: list[str] | None) -> list[str] | None:
@@ -159,6 +171,7 @@ class Loading:
     quantize: str | None = None
     long_context: str | None = None
     context_length: int | None = None
+    chat: bool | None = None
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -190,6 +203,7 @@ class Loading:
             quantize=self.quantize,
             long_context=self.long_context,
             context_length=self.context_length,
+            **({} if self.chat is None else {"chat": self.chat}),
         )
 
 

@@ -21,14 +21,11 @@ from qwen7b.regular_file import SMALL, checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.weights.checks import check_vocabulary
+from qwen7b.weights.generation import GenerationSettings, folder_generation
 from qwen7b.weights.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.weights.names import QWEN, QWEN2
 from qwen7b.weights.packed.file import VERSION_FIELD
-from qwen7b.weights.settings import (
-    GenerationSettings,
-    config_of,
-    folder_generation,
-)
+from qwen7b.weights.settings import config_of
 from qwen7b.weights.stored import StoredTensor
 from qwen7b.weights.weight_files import open_weights
 

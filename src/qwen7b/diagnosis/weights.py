@@ -44,6 +44,10 @@ def look_at_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagn
     if tokenizer is not None:
         diagnosis.facts["tokens"] = tokenizer.vocab_size
         diagnosis.attempt(lambda: check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path))
+    for problem in checkpoint.generation.problems.values():
+        diagnosis.error(f"{problem}: until that is mended, say it with every call")
+    for remark in checkpoint.generation.remarks:
+        diagnosis.warn(remark)
 
 
 def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:

@@ -20,7 +20,10 @@ from qwen7b.generate.request import CompletionSettings, Request, Settings, defau
 from qwen7b.long_context import parse_method
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
+from qwen7b.text.completion_prompt import completion_prompt
+from qwen7b.text.messages import split_turns
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
+from qwen7b.weights.chatting import Verdict, decide_chat, find_endings
 from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.placement import choose_device, choose_quantize
 
@@ -37,6 +40,7 @@ def load(
     offline: bool | None = None,
     quantize: str | None = None,
     long_context: str | None = None,
+    chat: bool | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -48,8 +52,9 @@ def load(
     `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
     replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
     length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
-    for `device`, `dtype` and `quantize`. With `offline` nothing is fetched (default: the environment variable
-    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
+    for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not or
+    say it wrongly. With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises
+    Qwen7bError subclasses: see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -72,7 +77,7 @@ def load(
         long_context=long_context,
         context_length=context_length,
     )
-    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model))
+    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat)
 
 
 class Qwen:
@@ -86,6 +91,7 @@ class Qwen:
         generation: GenerationSettings | None = None,
         context_length: int | None = None,
         name: str = "",
+        chat: bool | None = None,
     ) -> None:
         if context_length is not None:
             whole_number("context_length", context_length, least=2)
@@ -94,8 +100,13 @@ class Qwen:
         self.name = name
         self.generation = generation or GenerationSettings()
         self.context_length = context_length or model.config.context_length
-        self.stop_ids = self.generation.stop_ids | tokenizer.stop_ids
+        self.endings = find_endings(self.generation, tokenizer)
+        """The ids that end a reply, each with the file and field that say so."""
+        self.stop_ids = frozenset(self.endings)
+        sequences = map(tokenizer.decode, self.generation.stop_sequences)
+        self._stop_strings = (*self.generation.stop_strings, *sequences)
         self.default_sampling = default_sampling(self.generation)
+        self._chat = chat
 
     def __repr__(self) -> str:
         """
@@ -112,12 +123,12 @@ class Qwen:
 
     @property
     def is_chat(self) -> bool:
-        """Whether the model was trained to chat, as far as its checkpoint tells; without a word of it, yes."""
-        if self.generation.is_chat is not None or not self.tokenizer.is_chatml:
-            return bool(self.generation.is_chat)
-        if self.config.family == "qwen" or not self.generation.stop_ids:
-            return True
-        return self.tokenizer.im_end_id in self.generation.stop_ids
+        """Whether the model was trained to chat: as `chat` said when it was loaded, else as far as its files tell."""
+        return self._chat if self._chat is not None else self._verdict.is_chat
+
+    @property
+    def _verdict(self) -> Verdict:
+        return decide_chat(self.generation, self.tokenizer, self.config)
 
     def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
@@ -145,30 +156,45 @@ class Qwen:
         request = Request(self.generation, settings, call="chat")
         return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
 
-    def complete(self, prompt: str, **settings: Unpack[CompletionSettings]) -> Reply:
-        """Continue a text. Raises PromptError where it is empty or does not fit the context."""
-        return self.complete_batch([prompt], **settings)[0]
+    def complete(
+        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> Reply:
+        """Continue a text. With `control_tokens`, names such as <|im_start|> or <|fim_prefix|> in it become control
+        tokens; with False they are text. By default they are text, too, but a prompt that is plainly written in them is
+        refused. Raises PromptError for that, and where the text is empty or does not fit the context.
 
-    def stream_completion(self, prompt: str, **settings: Unpack[CompletionSettings]) -> Generator[Piece, None, None]:
+        >>> qwen.complete("<|fim_prefix|>1 +<|fim_suffix|>= 3<|fim_middle|>", control_tokens=True)  # doctest: +SKIP
+        """
+        return self.complete_batch([prompt], control_tokens=control_tokens, **settings)[0]
+
+    def stream_completion(
+        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> Generator[Piece, None, None]:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
         request = Request(self.generation, settings, call="complete")
-        return self._stream_one(self._prompt_ids(prompt), request)
+        return self._stream_one(self._prompt_ids(prompt, control_tokens), request)
 
-    def complete_batch(self, prompts: Sequence[str], **settings: Unpack[CompletionSettings]) -> list[Reply]:
+    def complete_batch(
+        self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
         if isinstance(prompts, str):
             raise PromptError("complete_batch takes a list of texts, found one string: use complete")
         request = Request(self.generation, settings, call="complete")
-        return self._replies([self._prompt_ids(prompt) for prompt in prompts], request)
+        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in prompts], request)
 
     def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
         if not self.is_chat:
+            reason = "it was loaded as one" if self._chat is False else f"by {self._verdict.reason}"
             raise PromptError(
                 f"{self.name or 'this model'} is a base model, not trained to chat: use complete, or load its chat "
-                "version"
+                f"version; if it does chat ({reason}, it does not), load it with chat=True (--chat)"
             )
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        _, turns = split_turns(messages)
+        if not turns[-1][0]["content"].strip():
+            raise PromptError("the question is empty: say something in the last message")
         return chat_prompt(
             self.tokenizer,
             messages,
@@ -178,10 +204,10 @@ class Qwen:
             reply_tokens=min(request.max_new_tokens, self.context_length // 4),
         )
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
+    def _prompt_ids(self, prompt: str, control_tokens: bool | None) -> list[int]:
         if not isinstance(prompt, str):
             raise PromptError(f"a prompt should be a string, found {quoted(prompt)}")
-        ids = self.tokenizer.encode(prompt)
+        ids = completion_prompt(self.tokenizer, prompt, control_tokens=control_tokens)
         if not ids:
             raise PromptError("the prompt is empty: give some text to continue")
         if len(ids) >= self.context_length:
@@ -228,7 +254,7 @@ class Qwen:
                 self.tokenizer,
                 prompt_tokens=len(prompt),
                 stop_ids=self.stop_ids,
-                stop=request.stop,
+                stop=(*request.stop, *self._stop_strings),
                 with_logprobs=request.logprobs is not None,
             )
             for prompt in prompts

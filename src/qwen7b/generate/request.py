@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
-from qwen7b.checked import whole_number
-from qwen7b.errors import CheckpointError, SettingError, quoted
+from qwen7b.checked import SAMPLING_CHECKS, whole_number
+from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 from qwen7b.weights import GenerationSettings
-
-DEFAULT_MAX_NEW_TOKENS = 512
+from qwen7b.weights.generation import DEFAULT_MAX_NEW_TOKENS
 
 
 class CompletionSettings(SamplingKeywords, total=False):
@@ -48,13 +47,13 @@ class Request:
         _check_names(settings, call=call)
         given: Settings = {**settings}
         self.sampling = _sampling(generation, given)
-        self.max_new_tokens = _default(given.get("max_new_tokens"), generation.max_new_tokens, DEFAULT_MAX_NEW_TOKENS)
+        self.max_new_tokens = _or_default(given, "max_new_tokens", generation, DEFAULT_MAX_NEW_TOKENS)
         stop = given.get("stop")
         if stop is not None and not isinstance(stop, Iterable):
             raise SettingError(f"stop must be a string or a list of them, found {quoted(stop)}")
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
-        self.history_token_limit = _default(
-            given.get("history_token_limit"), generation.history_token_limit, DEFAULT_HISTORY_TOKEN_LIMIT
+        self.history_token_limit = (
+            _or_default(given, "history_token_limit", generation, DEFAULT_HISTORY_TOKEN_LIMIT) if call == "chat" else 0
         )
         self.logprobs = given.get("logprobs")
         self.ntk: NtkMode = given.get("ntk") or "recompute"
@@ -95,19 +94,31 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
         raise SettingError(
             f"sampling={quoted(sampling)} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
         )
-    return sampling if sampling is not None else lay_over(default_sampling(generation), **keywords)
+    if sampling is not None:
+        return sampling
+    for name in ("do_sample", *SAMPLING_CHECKS):
+        # What the caller says goes before a broken file.
+        if name in generation.problems and not keywords:
+            raise generation.problems[name]
+    return lay_over(default_sampling(generation), **keywords)
 
 
 def default_sampling(generation: GenerationSettings) -> Sampling:
-    """How the checkpoint's makers would sample; greedily where they do not say."""
+    """How the checkpoint's makers would sample, as far as they say it soundly; greedily where they do not say."""
     settings = dict(generation.sampling)
-    try:
-        if settings.keys() <= {"repetition_penalty"}:
-            return Greedy(**settings)
-        return Sample(**settings)
-    except SettingError as error:
-        raise CheckpointError(f"the checkpoint's generation_config.json is wrong: {error}") from error
+    return Greedy(**settings) if settings.keys() <= {"repetition_penalty"} else Sample(**settings)
 
 
-def _default(*values: int | None) -> int:
-    return next(value for value in values if value is not None)
+def _or_default(
+    given: Settings,
+    name: Literal["max_new_tokens", "history_token_limit"],
+    generation: GenerationSettings,
+    default: int,
+) -> int:
+    """What the caller says, else the checkpoint, else the default. Raises CheckpointError for what is broken there."""
+    if (value := given.get(name)) is not None:
+        return value
+    if name in generation.problems:
+        raise generation.problems[name]
+    own: int | None = getattr(generation, name)
+    return default if own is None else own

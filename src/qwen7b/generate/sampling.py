@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from qwen7b.checked import fraction, is_finite, positive_number, whole_number
+from qwen7b.checked import SAMPLING_CHECKS, is_finite, whole_number
 from qwen7b.errors import SettingError, UnsupportedError, quoted
 
 
@@ -45,12 +45,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         _check_shared(self)
-        positive_number("temperature", self.temperature)
-        whole_number("top_k", self.top_k, least=0)
-        fraction("top_p", self.top_p)
-        fraction("min_p", self.min_p)
-        if self.top_p == 0:
-            raise SettingError("top_p must be above 0, found 0: for no randomness use greedy decoding")
+        for name in ("temperature", "top_k", "top_p", "min_p"):
+            SAMPLING_CHECKS[name](name, getattr(self, name))
         if self.seed is not None:
             whole_number("seed", self.seed, least=0, most=2**63 - 1)
 
@@ -59,7 +55,7 @@ Sampling = Greedy | Sample
 
 
 def _check_shared(sampling: Greedy | Sample) -> None:
-    positive_number("repetition_penalty", sampling.repetition_penalty)
+    SAMPLING_CHECKS["repetition_penalty"]("repetition_penalty", sampling.repetition_penalty)
     if not isinstance(sampling.logit_bias, Mapping):
         raise SettingError(f"logit_bias must map token ids to numbers, found {quoted(sampling.logit_bias)}")
     for token_id, bias in sampling.logit_bias.items():

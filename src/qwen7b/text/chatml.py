@@ -73,7 +73,7 @@ class ChatML:
             yield message["role"], message["content"]
 
 
-def jinja_template(default_system: str | None) -> str:
+def jinja_template(default_system: str | None, *, bos: str | None = None) -> str:
     """ChatML as the template that checkpoints carry for other programs."""
     opening = (
         ""
@@ -83,7 +83,10 @@ def jinja_template(default_system: str | None) -> str:
         "{% endif %}"
     )
     return (
-        "{% for message in messages %}" + opening + "{{ '<|im_start|>' + message['role'] + '\\n' + message['content']"
+        ("" if bos is None else "{{ '" + _quoted(bos) + "' }}")
+        + "{% for message in messages %}"
+        + opening
+        + "{{ '<|im_start|>' + message['role'] + '\\n' + message['content']"
         " + '<|im_end|>\\n' }}"
         "{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"

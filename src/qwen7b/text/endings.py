@@ -24,7 +24,10 @@ def find_endings(vocabulary: Vocabulary, chat_format: ChatFormat | None) -> dict
             endings.setdefault(id, source)
     for name in chat_format.ends if chat_format else ():
         endings.setdefault(vocabulary.control_tokens[name], settings.chat_template_source or vocabulary.source)
-    for name in _USUAL_NAMES:
-        if (id := vocabulary.control_tokens.get(name)) is not None:
-            endings.setdefault(id, f"{vocabulary.source} ({name})")
-    return endings
+    return {**usual_endings(vocabulary), **endings}
+
+
+def usual_endings(vocabulary: Vocabulary) -> dict[int, str]:
+    """Control tokens that end a reply by what they are called."""
+    names = [name for name in _USUAL_NAMES if name in vocabulary.control_tokens]
+    return {vocabulary.control_tokens[name]: f"{vocabulary.source} ({name})" for name in names}

@@ -97,8 +97,9 @@ def spelled_ids(vocabulary: Vocabulary) -> dict[str, int]:
     return dict(sorted(tokens.items(), key=lambda item: item[1]))
 
 
-def added_tokens(vocabulary: Vocabulary, *, visible: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Control tokens as `tokenizer.json` lists them; `visible` ones are part of the text that others show."""
+def added_tokens(vocabulary: Vocabulary, *, visible: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Control tokens as `tokenizer.json` lists them; `visible` ones, else the vocabulary's own, are not special."""
+    visible = vocabulary.visible if visible is None else visible
     return [
         {
             "id": id,
@@ -114,7 +115,7 @@ def added_tokens(vocabulary: Vocabulary, *, visible: Collection[str] = ()) -> li
 
 
 def tokenizer_json(
-    vocabulary: Vocabulary, *, merges: Collection[tuple[str, str]], visible: Collection[str] = ()
+    vocabulary: Vocabulary, *, merges: Collection[tuple[str, str]], visible: Collection[str] | None = None
 ) -> dict[str, Any]:
     """The content of `tokenizer.json`."""
     return {
@@ -124,7 +125,7 @@ def tokenizer_json(
         "added_tokens": added_tokens(vocabulary, visible=visible),
         "normalizer": {"type": "NFC"} if vocabulary.nfc else None,
         "pre_tokenizer": _PRE_TOKENIZER[vocabulary.pattern],
-        "post_processor": None,
+        "post_processor": None if vocabulary.settings.bos is None else _before_every_text(vocabulary),
         "decoder": _BYTE_LEVEL,
         "model": {
             "type": "BPE",
@@ -141,13 +142,31 @@ def tokenizer_json(
     }
 
 
+def _before_every_text(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The post-processor that puts BOS before a text, or before the first of two."""
+    name = vocabulary.settings.bos
+    bos = {"SpecialToken": {"id": name, "type_id": 0}}
+    first, second = ({"Sequence": {"id": id, "type_id": type}} for id, type in (("A", 0), ("B", 1)))
+    return {
+        "type": "TemplateProcessing",
+        "single": [bos, first],
+        "pair": [bos, first, second],
+        "special_tokens": {name: {"id": name, "ids": [vocabulary.id_of(str(name))], "tokens": [name]}},
+    }
+
+
 def gguf_tokenizer(
-    vocabulary: Vocabulary, *, vocab_rows: int, merges: Collection[tuple[str, str]], visible: Collection[str] = ()
+    vocabulary: Vocabulary,
+    *,
+    vocab_rows: int,
+    merges: Collection[tuple[str, str]],
+    visible: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """GGUF's metadata of a vocabulary, padded with unused tokens to the rows of the embedding.
 
     Raises UnsupportedError where GGUF has no name for how the text is cut and normalized.
     """
+    visible = vocabulary.visible if visible is None else visible
     cut = (vocabulary.pattern, vocabulary.nfc)
     pre_tokenizer = next((name for name, known in PRE_TOKENIZERS.items() if known == cut), None)
     if pre_tokenizer is None:

@@ -8,7 +8,7 @@ from qwen7b.errors import Qwen7bError
 from qwen7b.text import patterns
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import Template
-from qwen7b.text.chatml import CHAT_TEMPLATE, DEFAULT_SYSTEM_PROMPT, END, START, ChatML
+from qwen7b.text.chatml import CHAT_TEMPLATE, DEFAULT_SYSTEM_PROMPT, END, START, ChatML, jinja_template
 from qwen7b.text.messages import Message
 from qwen7b.text.vocabulary import Vocabulary
 
@@ -65,7 +65,11 @@ def _as_chatml(template: Template) -> ChatML | None:
         )
     except Qwen7bError:
         return None
-    return chatml if same else None
+    if not same:
+        return None
+    # A template of our own was written for a model without one: it goes on by parts, as before the conversion.
+    own = template.text == jinja_template(system, bos=bos)
+    return replace(chatml, by_parts=own)
 
 
 def _family_system(vocabulary: Vocabulary) -> str | None:

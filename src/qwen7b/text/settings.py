@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.regular_file import SMALL, checkpoint_text
 
@@ -91,14 +91,16 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
         value = (_read_if_there(path) if fields is None else fields).get("chat_template")
         if isinstance(value, list):  # several, each with a name
-            value = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
-        if isinstance(value, dict):
-            value = value.get("default")
+            value = next(
+                (one.get("template") for one in value if isinstance(one, dict) and one.get("name") == "default"), ""
+            )
+        elif isinstance(value, dict):
+            value = value.get("default", "")
         if isinstance(value, str):
-            return value, f"{path} (chat_template)"
+            return (value, f"{path} (chat_template)") if value else (None, "")
         if value is not None:
             raise CheckpointError(
-                f"{path}: chat_template must be a string or a list of named ones, found {value!r:.40}"
+                f"{path}: chat_template must be a string or a list of named ones, found {quoted(value)}"
             )
     return None, ""
 

@@ -16,9 +16,9 @@ from qwen7b.weights.locate import locate
 if TYPE_CHECKING:
     from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
     from qwen7b.weights.conversion import convert
+    from qwen7b.weights.generation import GenerationSettings
     from qwen7b.weights.loading import load_model
     from qwen7b.weights.packed.quantizing import quantize
-    from qwen7b.weights.settings import GenerationSettings
 
 __all__ = [
     "KNOWN_MODELS",
@@ -37,7 +37,7 @@ __all__ = [
 
 _MODULES = {
     "Checkpoint": "checkpoint",
-    "GenerationSettings": "settings",
+    "GenerationSettings": "generation",
     "convert": "conversion",
     "load_model": "loading",
     "open_checkpoint": "checkpoint",

@@ -9,19 +9,14 @@ from pathlib import Path
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, ModelNotFoundError, quoted
 from qwen7b.weights.folders import gguf_instead
+from qwen7b.weights.generation import GenerationSettings, folder_generation
 from qwen7b.weights.gguf_file import open_gguf
 from qwen7b.weights.gptq import dequantized, folder_quantization
 from qwen7b.weights.names import GGUF, HOLDS_NO_WEIGHTS, QWEN, QWEN2, Names, Place, is_extra_bias, naming_of, place_of
 from qwen7b.weights.packed.folder import Packed, is_packed, open_packed, unpacked
 from qwen7b.weights.problems import Report, and_more, fail
 from qwen7b.weights.senses import refuse_other_senses
-from qwen7b.weights.settings import (
-    GenerationSettings,
-    folder_config,
-    folder_generation,
-    gguf_config,
-    gguf_generation,
-)
+from qwen7b.weights.settings import folder_config, gguf_config
 from qwen7b.weights.stored import StoredTensor
 from qwen7b.weights.weight_files import open_weights
 
@@ -74,7 +69,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         config = gguf_config(
             metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path)
         )
-        names, generation = GGUF, gguf_generation(metadata)
+        names, generation = GGUF, GenerationSettings(source=str(path))
     else:
         raise ModelNotFoundError(f"{path} does not exist: give a checkpoint folder or a .gguf file")
     return Checkpoint(

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its model: config.json, generation_config.json or GGUF metadata, in our own words.
+"""What a checkpoint says about its model: config.json or GGUF metadata, in our own words.
 
 The only place, with `positions.py` and `names.py`, that knows the file formats' words for sizes.
 """
@@ -6,7 +6,6 @@ The only place, with `positions.py` and `names.py`, that knows the file formats'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,6 @@ from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.weights import positions
 from qwen7b.weights.fields import MAX_WHOLE, Settings
 from qwen7b.weights.senses import refuse_other_senses
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GenerationSettings:
-    """How the checkpoint's makers would generate; None where they say nothing."""
-
-    is_chat: bool | None = None
-    """Whether the model was trained to chat."""
-    stop_ids: frozenset[int] = frozenset()
-    max_new_tokens: int | None = None
-    history_token_limit: int | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords of Sample; empty for greedy."""
 
 
 def folder_config(folder: Path) -> ModelConfig:
@@ -182,37 +168,3 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
         )
     except SettingError as error:
         raise CheckpointError(f"{source} contradicts itself: {error}") from error
-
-
-def folder_generation(folder: Path) -> GenerationSettings:
-    """What a folder's generation_config.json says, if there is one."""
-    path = folder / "generation_config.json"
-    if not path.exists():
-        return GenerationSettings()
-    settings = Settings(read_json(path), source=str(path))
-    fields = settings.fields
-    stop = fields.get("eos_token_id")
-    stop_ids = stop if isinstance(stop, list) else [] if stop is None else [stop]
-    if not all(type(token_id) is int and token_id >= 0 for token_id in stop_ids):
-        raise CheckpointError(f"{path}: eos_token_id must be a token id or a list of them, found {quoted(stop)}")
-    chat_format = fields.get("chat_format")
-    sampling: dict[str, Any] = {}
-    if settings.flag("do_sample"):
-        for name, kind in (("temperature", float), ("top_p", float), ("min_p", float), ("top_k", int)):
-            if fields.get(name) is not None:
-                sampling[name] = settings.number(kind, name)
-    if fields.get("repetition_penalty") is not None:
-        sampling["repetition_penalty"] = settings.number(float, "repetition_penalty")
-    return GenerationSettings(
-        is_chat=None if chat_format is None else chat_format == "chatml",
-        stop_ids=frozenset(stop_ids),
-        max_new_tokens=settings.count("max_new_tokens"),
-        history_token_limit=settings.count("max_window_size"),
-        sampling=sampling,
-    )
-
-
-def gguf_generation(metadata: Mapping[str, Any]) -> GenerationSettings:
-    """What a GGUF file says of generation: the token that ends a reply."""
-    stop = metadata.get("tokenizer.ggml.eos_token_id")
-    return GenerationSettings(stop_ids=frozenset([stop] if isinstance(stop, int) else []))

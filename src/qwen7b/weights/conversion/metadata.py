@@ -11,10 +11,12 @@ from gguf import GGMLQuantizationType, LlamaFileType
 
 from qwen7b.config import ModelConfig
 from qwen7b.text import patterns
+from qwen7b.text.chatml import ChatML
 from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, qwen_tiktoken, spelled_ids, tokenizer_json
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
 from qwen7b.weights import positions
 from qwen7b.weights.conversion.companions import Companions
+from qwen7b.weights.generation import DEFAULT_MAX_NEW_TOKENS
 
 QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + 208
 """First-generation Qwen's tokens, the control tokens included."""
@@ -61,12 +63,20 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
         files = _tokenizer_files(config, companions, tokenizer_class="PreTrainedTokenizerFast")
     else:
         tokenizer_config = {
+            **_bos_fields(companions),
             "chat_template": companions.chat_template,
             "model_max_length": config.context_length,
             "tokenizer_class": "QWenTokenizer",
         }
         files = {"qwen.tiktoken": tiktoken, "tokenizer_config.json": as_json(_known(tokenizer_config))}
-    generation = {"chat_format": "chatml" if companions.is_chat else "raw", **_generation(companions)}
+    generation = {
+        "chat_format": "chatml" if companions.is_chat else "raw",
+        # Transformers ends after 20 tokens where nothing is said.
+        "max_new_tokens": DEFAULT_MAX_NEW_TOKENS,
+        **_generation(companions),
+    }
+    if companions.generation.stop_sequences:
+        generation["stop_words_ids"] = [list(ids) for ids in companions.generation.stop_sequences]
     if companions.generation.history_token_limit is not None:
         generation["max_window_size"] = companions.generation.history_token_limit
     return {"config.json": as_json(fields), "generation_config.json": as_json(generation), **files}
@@ -75,6 +85,14 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
 def original_vocabulary(config: ModelConfig, companions: Companions) -> bytes | None:
     """The original qwen.tiktoken, where that is the vocabulary and the model has rows for all its control tokens."""
     if config.vocab_rows < QWEN_VOCAB_SIZE or companions.tokenizer.vocab_size > QWEN_VOCAB_SIZE:
+        return None
+    # There, all control tokens but the first three are called <|extra_0|> and so on.
+    names = [name for name, id in companions.tokenizer.control_tokens.items() if id >= FIRST_CONTROL_ID + 3]
+    settings, format = companions.tokenizer.vocabulary.settings, companions.tokenizer.chat_format
+    if settings.bos in names or any(name in settings.special_tokens.values() for name in names):
+        return None
+    template = "" if isinstance(format, ChatML) else companions.chat_template or ""
+    if any(name in template for name in names):
         return None
     return qwen_tiktoken(companions.tokenizer.vocabulary)
 
@@ -85,7 +103,7 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
         "attention_dropout": 0.0,
-        "bos_token_id": companions.tokenizer.end_of_text_id,
+        "bos_token_id": _id_of(companions, "bos_token"),
         "eos_token_id": next(iter(companions.stop_ids), None),
         "hidden_act": "silu",
         "hidden_size": config.hidden_size,
@@ -147,13 +165,16 @@ def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuan
         tokenizer.vocabulary,
         vocab_rows=config.vocab_rows,
         merges=list(merges_of(tokenizer.vocabulary)),
-        visible=companions.visible,
     )
+    end = next(iter(companions.stop_ids), None)
+    eos = _id_of(companions, "eos_token")
     fields |= {
-        "tokenizer.ggml.bos_token_id": tokenizer.end_of_text_id,
-        "tokenizer.ggml.eos_token_id": next(iter(companions.stop_ids), None),
-        "tokenizer.ggml.padding_token_id": tokenizer.end_of_text_id,
-        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.ggml.bos_token_id": _id_of(companions, "bos_token"),
+        "tokenizer.ggml.eos_token_id": eos,
+        "tokenizer.ggml.eot_token_id": end if end != eos else None,
+        "tokenizer.ggml.unknown_token_id": _id_of(companions, "unk_token"),
+        "tokenizer.ggml.padding_token_id": _id_of(companions, "pad_token"),
+        "tokenizer.ggml.add_bos_token": tokenizer.bos_id is not None,
         "tokenizer.chat_template": companions.chat_template,
     }
     return _known(fields)
@@ -162,31 +183,44 @@ def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuan
 def _tokenizer_files(config: ModelConfig, companions: Companions, *, tokenizer_class: str) -> dict[str, bytes]:
     """What the tokenizers library and transformers read; vocab.json and merges.txt where the class wants them."""
     vocabulary = companions.tokenizer.vocabulary
-    id_names = {id: name for name, id in vocabulary.control_tokens.items()}
     merges = list(merges_of(vocabulary))
-    added = added_tokens(vocabulary, visible=companions.visible)
+    added = added_tokens(vocabulary)
     fields = {
-        "add_bos_token": False,
+        "add_bos_token": companions.tokenizer.bos_id is not None,
         "add_prefix_space": False,
         "added_tokens_decoder": {str(token.pop("id")): token for token in map(dict, added)},
         "chat_template": companions.chat_template,
         "clean_up_tokenization_spaces": False,
-        "eos_token": id_names.get(next(iter(companions.stop_ids), -1)),
         "errors": "replace",
         "model_max_length": config.context_length,
-        "pad_token": None if (pad := companions.tokenizer.end_of_text_id) is None else id_names[pad],
         "split_special_tokens": False,
         "tokenizer_class": tokenizer_class,
-        "unk_token": None,
+        **companions.special_tokens,
     }
     files = {
         "tokenizer_config.json": as_json(_known(fields)),
-        "tokenizer.json": as_json(tokenizer_json(vocabulary, merges=merges, visible=companions.visible)),
+        "tokenizer.json": as_json(tokenizer_json(vocabulary, merges=merges)),
     }
     if tokenizer_class == "Qwen2Tokenizer":
         files["vocab.json"] = as_json(spelled_ids(vocabulary))
         files["merges.txt"] = "".join(f"{left} {right}\n" for left, right in merges).encode()
     return files
+
+
+def _bos_fields(companions: Companions) -> dict[str, Any]:
+    """What a template may ask for, and BOS, in the settings of a tokenizer that has no field for it elsewhere."""
+    own = companions.tokenizer.vocabulary.settings
+    return {**own.special_tokens, **({"add_bos_token": True, "bos_token": own.bos} if own.bos else {})}
+
+
+def _id_of(companions: Companions, word: str) -> int | None:
+    """The id of a special token; as ever in Qwen, <|endoftext|> where the source names no BOS."""
+    vocabulary = companions.tokenizer.vocabulary
+    name = vocabulary.settings.bos if word == "bos_token" else None
+    name = name or companions.special_tokens.get(word)
+    if name is None:
+        return companions.tokenizer.end_of_text_id if word == "bos_token" else None
+    return vocabulary.id_of(name)
 
 
 def _generation(companions: Companions) -> dict[str, Any]:
@@ -195,10 +229,11 @@ def _generation(companions: Companions) -> dict[str, Any]:
     sampling = dict(settings.sampling)
     do_sample = bool(sampling.keys() - {"repetition_penalty"})
     fields = {
-        "bos_token_id": pad,
+        "bos_token_id": _id_of(companions, "bos_token"),
         "do_sample": do_sample,
         "eos_token_id": stop_ids[0] if len(stop_ids) == 1 else stop_ids or None,
         "max_new_tokens": settings.max_new_tokens,
+        "stop_strings": [*settings.stop_strings] or None,
         "pad_token_id": pad,
         **sampling,
     }

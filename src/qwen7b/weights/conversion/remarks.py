@@ -7,6 +7,7 @@ from typing import Any
 
 from qwen7b.config import ModelConfig
 from qwen7b.rotary_scaling import Yarn
+from qwen7b.text.endings import usual_endings
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES, FIRST_CONTROL_ID
 from qwen7b.weights.conversion.companions import Companions
 from qwen7b.weights.conversion.encoding import QUANTIZED
@@ -46,7 +47,14 @@ def losses(
     generation = companions.generation
     if to != "qwen" and generation.history_token_limit is not None:
         said.append(f"The history limit of {generation.history_token_limit} tokens (max_window_size).")
+    bos = companions.tokenizer.vocabulary.settings.bos
+    if to == "qwen" and is_original_vocabulary and bos is not None:
+        said.append(f"Only qwen7b puts {bos} before every text in this format: other programs leave it out.")
+    if to == "qwen2" and generation.stop_sequences:
+        said.append(f"{len(generation.stop_sequences)} endings of several tokens (stop_words_ids).")
     if to == "gguf":
+        if unsaid := _unsaid_endings(companions):
+            said.append(f"Endings that GGUF has no field for: {', '.join(map(str, unsaid))}.")
         settings = dict(generation.sampling)
         if generation.max_new_tokens is not None:
             settings["max_new_tokens"] = generation.max_new_tokens
@@ -56,6 +64,16 @@ def losses(
         if companions.tokenizer.vocabulary.nfc:
             said.append("NFC normalization: normalize text yourself before llama.cpp encodes it.")
     return said
+
+
+def _unsaid_endings(companions: Companions) -> list[object]:
+    """What ends a reply beside the two ids that GGUF names, and the control tokens that end one by their names."""
+    generation, tokenizer = companions.generation, companions.tokenizer
+    known = {*companions.stop_ids[:1], *usual_endings(tokenizer.vocabulary)}
+    if (eos := companions.special_tokens.get("eos_token")) is not None:
+        known.add(tokenizer.vocabulary.id_of(eos) or 0)
+    ids = [id for id in companions.stop_ids if id not in known]
+    return [*ids, *map(list, generation.stop_sequences), *map(repr, generation.stop_strings)]
 
 
 def _long_context(source: ModelConfig, target: ModelConfig, *, to: Format) -> list[str]:
