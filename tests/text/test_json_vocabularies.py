@@ -215,6 +215,16 @@ def test_added_tokens_json_and_a_class_that_config_json_says(
     assert ours.control_tokens == {name: reference.token_to_id(name) for name in synthetic.CONTROL}
 
 
+def test_added_tokens_json_tells_special_tokens_by_where_they_are_named(tmp_path: Path) -> None:
+    folder = write_old_vocab_json(tmp_path, synthetic.train("qwen"))
+    added = json.loads((folder / "added_tokens.json").read_text()) | {"<tool>": 5000, "<pad>": 5001}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": {"content": "<pad>"}}))
+    with pytest.warns(UserWarning, match="cut as Qwen's"):
+        ours = load_tokenizer(folder)
+    assert ours.decode([5000, 5001, ours.encode("a")[0]], skip_control=True) == "<tool>a"
+
+
 def test_a_class_is_not_guessed_against_the_tokens(tmp_path: Path) -> None:
     folder = write_old_vocab_json(tmp_path, synthetic.train("gpt2"))
     with pytest.warns(UserWarning), pytest.raises(UnsupportedError, match="not made as Qwen's are"):

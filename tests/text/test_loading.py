@@ -40,7 +40,7 @@ def test_extra_vocabulary_goes_with_tiktoken_only(reference_json: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Qwen-7B-tokenizer.json", "qwen_tokenizer.json", "tokenizer/tokenizer.json"],
+    ["Qwen-7B-tokenizer.json", "qwen_tokenizer.json", "tokenizer/tokenizer.json", "checkpoint-9/tokenizer.json"],
 )
 def test_names_that_tools_give(reference_json: Path, ours: Tokenizer, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -55,6 +55,14 @@ def test_tiktoken_files_of_other_names(qwen_vocabulary: Path, tmp_path: Path, na
     (tmp_path / name).symlink_to(qwen_vocabulary)
     with pytest.warns(UserWarning, match=f"{name} is taken for the tokenizer"):
         assert load_tokenizer(tmp_path).vocab_size == 151851
+
+
+def test_tokenizers_of_several_subfolders_are_not_guessed_from(reference_json: Path, tmp_path: Path) -> None:
+    for inner in ("a", "b"):
+        (tmp_path / inner).mkdir()
+        shutil.copy(reference_json, tmp_path / inner / "tokenizer.json")
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        load_tokenizer(tmp_path)
 
 
 def test_several_that_could_be_meant(reference_json: Path, tmp_path: Path) -> None:

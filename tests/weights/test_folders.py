@@ -74,6 +74,19 @@ def test_an_adapter(tmp_path: Path, weights: str) -> None:
     assert f"qwen7b doctor {tmp_path}" in message
 
 
+def test_settings_without_weights_above_a_checkpoint(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "checkpoint-500")
+    (tmp_path / "config.json").write_text((model / "config.json").read_text())
+    assert f"give {model}" in said(tmp_path)
+
+
+def test_a_folder_above_an_adapter(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-9").mkdir()
+    (tmp_path / "checkpoint-9" / "adapter_config.json").write_text('{"base_model_name_or_path": "Qwen/Qwen-7B"}')
+    assert f"give {tmp_path / 'checkpoint-9'}" in said(tmp_path)
+    assert "is an adapter for 'Qwen/Qwen-7B'" in said(tmp_path / "checkpoint-9", UnsupportedError)
+
+
 def test_nothing_below(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "found empty" in said(tmp_path)

@@ -9,7 +9,7 @@ from qwen7b.gguf_names import is_gguf
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
-from qwen7b.text.tokenizer_files import named_extra_vocabulary, no_tokenizer, tokenizer_file
+from qwen7b.text.tokenizer_files import guessed_file, named_extra_vocabulary, no_tokenizer, usual_file
 from qwen7b.text.tokenizer_json import read_tokenizer_json
 from qwen7b.text.vocab_json import read_vocab_json
 from qwen7b.text.vocabulary import Vocabulary
@@ -53,11 +53,13 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
 
 
 def _file_in(folder: Path) -> Path:
-    if file := tokenizer_file(folder):
+    if file := usual_file(folder):
         return file
     if any(is_gguf(file.name) for file in folder.iterdir()):
         from qwen7b.gguf_parts import gguf_in  # brings numpy, which the other formats do without
 
         if file := gguf_in(folder):
             return file
+    if file := guessed_file(folder):
+        return file
     raise no_tokenizer(folder)

@@ -13,7 +13,6 @@ from qwen7b.json_file import read_json
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
 # Names that tools give, the likeliest first, as in qwen-7b.tiktoken; the last are of OpenAI's GPT-2.
 _UNUSUAL = ("*.tiktoken", "*tokenizer.json", "*vocab.json", "encoder.json")
-_SUBFOLDERS = ("tokenizer", "tokenizer_files")
 
 
 def holds_tokenizer(folder: Path) -> bool:
@@ -21,14 +20,16 @@ def holds_tokenizer(folder: Path) -> bool:
     return any(fnmatchcase(name, pattern) for name in os.listdir(folder) for pattern in _UNUSUAL)
 
 
-def tokenizer_file(folder: Path) -> Path | None:
-    """The file, with a warning where its name had to be guessed; None where there is none but perhaps a GGUF's.
+def usual_file(folder: Path) -> Path | None:
+    """The file of a usual name, if there is one."""
+    return next((folder / name for name in _USUAL if (folder / name).exists()), None)
+
+
+def guessed_file(folder: Path) -> Path | None:
+    """The one file that looks like a tokenizer by its name, or that of the one subfolder with one, with a warning.
 
     Raises CheckpointError where several files could be meant.
     """
-    for name in _USUAL:
-        if (folder / name).exists():
-            return folder / name
     names, extra = sorted(os.listdir(folder)), named_extra_vocabulary(folder)
     for pattern in _UNUSUAL:
         found = [name for name in names if fnmatchcase(name, pattern) and folder / name != extra]
@@ -39,11 +40,8 @@ def tokenizer_file(folder: Path) -> Path | None:
             )
         if found:
             return _guessed(folder / found[0])
-    for subfolder in _SUBFOLDERS:
-        for name in _USUAL:
-            if (folder / subfolder / name).exists():
-                return _guessed(folder / subfolder / name)
-    return None
+    below = [file for name in names if (folder / name).is_dir() and (file := usual_file(folder / name))]
+    return _guessed(below[0]) if len(below) == 1 else None
 
 
 def no_tokenizer(folder: Path) -> CheckpointError:

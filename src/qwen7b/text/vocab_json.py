@@ -37,7 +37,12 @@ def read_vocab_json(path: Path) -> Vocabulary:
     control_tokens = _control_tokens(path, config_path, config)
     merges_path = path.with_name("vocab.bpe") if path.name == "encoder.json" else _beside(path, "merges.txt")
     merges = _read_merges(merges_path)
-    control_tokens |= _named_tokens(path, config, ids, made={merge.replace(" ", "") for merge in merges})
+    named = _named_tokens(path, config)
+    decoder = config.get("added_tokens_decoder") or {
+        name: {"content": name, "special": name in named} for name in control_tokens
+    }
+    made = {merge.replace(" ", "") for merge in merges}
+    control_tokens |= {name: ids[name] for name in named if name in ids and len(name) > 1 and name not in made}
     vocabulary = merged_vocabulary(
         str(path),
         tokens={token: id for token, id in ids.items() if token not in control_tokens},
@@ -45,11 +50,7 @@ def read_vocab_json(path: Path) -> Vocabulary:
         control_tokens=control_tokens,
         pattern=pattern,
         nfc=nfc,
-        visible=[
-            added["content"]
-            for added in (config.get("added_tokens_decoder") or {}).values()
-            if not added.get("special")
-        ],
+        visible=[added["content"] for added in decoder.values() if not added.get("special")],
         settings=read_folder_settings(path.parent),
     )
     if not is_known and not fits(pattern, vocabulary.ids):
@@ -90,8 +91,8 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
         ) from error
 
 
-def _named_tokens(path: Path, config: dict[str, Any], ids: dict[str, Any], *, made: set[str]) -> dict[str, int]:
-    """Tokens of `vocab.json` itself that the settings name for a use and that no merge makes."""
+def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
+    """The tokens that the settings name for a use; those of `vocab.json` that no merge makes are control tokens too."""
     named: set[str] = set()
     for fields in (config, _read_if_there(_beside(path, "special_tokens_map.json"))):
         for use in _NAMED:
@@ -100,7 +101,7 @@ def _named_tokens(path: Path, config: dict[str, Any], ids: dict[str, Any], *, ma
                 content = value.get("content") if isinstance(value, dict) else value
                 if isinstance(content, str):
                     named.add(content)
-    return {name: ids[name] for name in named if name in ids and len(name) > 1 and name not in made}
+    return named
 
 
 def _beside(path: Path, name: str) -> Path:

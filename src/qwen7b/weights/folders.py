@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -31,21 +32,21 @@ def gguf_instead(folder: Path) -> Path | None:
         return file
     if (folder / "adapter_config.json").exists():
         raise _adapter(folder)
-    if not (folder / "config.json").exists():
-        raise _elsewhere(folder)
+    found = list(_checkpoints_below(folder))
+    if found or not (folder / "config.json").exists():
+        raise _elsewhere(folder, found)
     return None
 
 
 def _adapter(folder: Path) -> Qwen7bError:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     return UnsupportedError(
-        f"{folder} is an adapter for {quoted(base)}, not a whole model: 'qwen7b doctor {folder}' says whether it is "
-        "sound and how to use it with its base"
+        f"{folder} is an adapter for {quoted(base)}, not a whole model: 'qwen7b doctor {shlex.quote(str(folder))}' says "
+        "whether it is sound and how to use it with its base"
     )
 
 
-def _elsewhere(folder: Path) -> Qwen7bError:
-    found = list(_checkpoints_below(folder))
+def _elsewhere(folder: Path, found: list[Path]) -> Qwen7bError:
     repository = _cached_repository(folder)
     if repository:
         own = [path for path in found if path.parent.name == "snapshots"]
@@ -79,13 +80,13 @@ def _cached_repository(folder: Path) -> str | None:
 
 
 def _checkpoints_below(folder: Path) -> Iterator[Path]:
-    """The checkpoint folders and GGUF files below a folder, in the order of their paths."""
+    """The checkpoint folders, adapters and GGUF files below a folder, in the order of their paths."""
     for place, subfolders, files in islice(os.walk(folder), _MOST_FOLDERS):
         path = Path(place)
         subfolders.sort()
         if len(path.relative_to(folder).parts) >= _DEPTH:
             subfolders.clear()
-        if "config.json" in files and has_weights(path):
+        if path != folder and ("adapter_config.json" in files or ("config.json" in files and has_weights(path))):
             yield path
         else:
             yield from (path / name for name in gguf_models(files) if path != folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -154,7 +155,7 @@ def _numbered(folder: Path) -> list[Way]:
         missing = [f"{before}{number:0{len(match['number'])}}{of}" for number in numbers if number not in found]
         remark = (
             f"{folder} has no index that says what its shards hold, without which other programs fail: "
-            f"'qwen7b doctor {folder} --fix NEW_FOLDER' writes it"
+            f"'qwen7b doctor {shlex.quote(str(folder))} --fix NEW_FOLDER' writes it"
         )
         files = tuple(folder / found[number] for number in sorted(found))
         ways.append(Way(files=files, missing=tuple(missing), remark=remark))
