@@ -13,7 +13,7 @@ import pytest
 import tiny
 from qwen7b.cli.kept import read_messages
 from qwen7b.diagnosis import diagnose
-from qwen7b.errors import Qwen7bError
+from qwen7b.errors import CheckpointError, Qwen7bError
 from qwen7b.evals.subject import read_text as read_given_text
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.regular_file import open_regular, read_text, read_whole
@@ -129,3 +129,16 @@ def test_text_has_no_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
     assert read_text(path) == "a\nb\nc\n"
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3945426872\n"
+
+
+def test_a_pointer_to_a_large_file_is_called_that(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_text(POINTER)
+    with pytest.raises(CheckpointError, match=rf"model.gguf is a Git LFS pointer.*'git lfs pull' in {tmp_path}"):
+        open_regular(path)
+    path.write_text(POINTER[1:])
+    with open_regular(path) as file:
+        assert file.read() == POINTER[1:].encode()

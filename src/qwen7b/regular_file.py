@@ -19,6 +19,9 @@ SMALL = 1 << 24
 TEXT_LIMIT = 1 << 30
 """Bytes of a text that a user names; what is read of it is the user's own business."""
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_POINTER_LIMIT = 1024  # bytes, by https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -31,13 +34,16 @@ _KINDS = {
 def open_regular(path: str | os.PathLike[str]) -> FileIO:
     """Open a file for reading bytes, without a buffer.
 
-    Raises OSError, with a reason to show, where it is not there or not regular.
+    Raises OSError, with a reason to show, where it is not there or not regular, and CheckpointError where it only
+    points to what should be there.
     """
     try:
         _check_regular(os.stat(path))  # before it is opened, as opening alone makes some devices act
-        return FileIO(path, "rb", opener=_open_without_waiting)
+        file = FileIO(path, "rb", opener=_open_without_waiting)
     except ValueError as error:  # a name with a null byte
         raise OSError(errno.EINVAL, "no file can have that name", os.fspath(path)) from error
+    _refuse_pointer(file)
+    return file
 
 
 def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
@@ -74,6 +80,20 @@ def checkpoint_text(path: Path, *, limit: int) -> str:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is damaged: {error}; download it again") from error
+
+
+def _refuse_pointer(file: FileIO) -> None:
+    """Raise CheckpointError where a file is what a clone without Git LFS has in place of each large one."""
+    if os.fstat(file.fileno()).st_size < _POINTER_LIMIT:
+        is_pointer = file.read(len(_POINTER)) == _POINTER
+        file.seek(0)
+        if is_pointer:
+            file.close()
+            path = Path(os.fsdecode(file.name))
+            raise CheckpointError(
+                f"{path} is a Git LFS pointer, not the file itself: run 'git lfs pull' in {path.parent}, or download "
+                "the file"
+            )
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -77,3 +77,11 @@ def test_an_extra_vocabulary_is_not_the_tokenizer(reference_json: Path, tmp_path
     (tmp_path / "tokenizer_config.json").write_text('{"extra_vocab_file": "extra.tiktoken"}')
     with pytest.raises(CheckpointError, match="has no tokenizer"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["qwen.tiktoken", "tokenizer.json", "vocab.json", "model.gguf"])
+def test_a_pointer_in_place_of_the_tokenizer(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    for given in (tmp_path, tmp_path / name):
+        with pytest.raises(CheckpointError, match=f"{name} is a Git LFS pointer"):
+            load_tokenizer(given)

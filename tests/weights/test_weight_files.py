@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import qwen7b
 import tiny
+from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError
 from qwen7b.weights import load_model
 
@@ -179,3 +181,14 @@ def test_adapters_and_training_state_are_no_weights(tmp_path: Path) -> None:
     torch.save({}, folder / "optimizer.pt")
     with pytest.raises(CheckpointError, match="holds no weights"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "model.gguf"])
+def test_pointers_in_place_of_files(tmp_path: Path, tensors: dict[str, torch.Tensor], name: str) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tensors, tokenizer=True)
+    if name == "model.gguf":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CheckpointError, match=f"{name} is a Git LFS pointer.*'git lfs pull'"):
+        qwen7b.load(folder)
+    assert any("'git lfs pull'" in finding.message for finding in diagnose(folder).findings)
