@@ -78,6 +78,7 @@ HEALTHY: dict[str, Callable[[Path], Path]] = {
     "chat": folder,
     "shards": lambda path: folder(path, shards=3),
     "pickled": lambda path: folder(path, config=tiny.V10_CONFIG, pickled=True),
+    "transposed": lambda path: transposed(path),
     "base": lambda path: folder(path, generation={"chat_format": "raw"}),
     "silent": lambda path: folder(path, generation=None),
     "qwen2": qwen2,
@@ -145,6 +146,18 @@ def cached(path: Path) -> Path:
     return path / "models--Qwen--Qwen-7B"
 
 
+def less_beside_a_missing_shard(path: Path) -> Path:
+    without(folder(path, shards=3), "model-00002-of-00003.safetensors")
+    save_file({"lm_head.weight": torch.zeros(2, 2)}, path / "model.safetensors")
+    return path
+
+
+def transposed(path: Path) -> Path:
+    tensors = tiny.qwen_tensors()
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].t().contiguous().t()
+    return folder(path, tensors=tensors, pickled=True)
+
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 BROKEN: dict[str, Callable[[Path], Path]] = {
@@ -167,6 +180,8 @@ BROKEN: dict[str, Callable[[Path], Path]] = {
     "cache": cached,
     "dropped biases": lambda path: folder(path, config=tiny.QWEN2_CONFIG, tensors=tiny.qwen2_tensors(bias=False)),
     "nothing": lambda path: (path.mkdir(), path)[1],
+    "one of its files": lambda path: folder(path) / "config.json",
+    "less beside a missing shard": less_beside_a_missing_shard,
 }
 
 

@@ -96,6 +96,14 @@ def test_shards_beside_a_file_that_is_less(
     assert torch.equal(logits(folder), expected)
 
 
+def test_a_missing_shard_beside_a_file_that_is_less(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tensors, shards=3)
+    (folder / "model-00003-of-00003.safetensors").unlink()
+    save_file({"lm_head.weight": tensors["lm_head.weight"]}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"lacks 1 of 3 shards \(model-00003-of-00003"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -12,11 +12,12 @@ from qwen7b.diagnosis.weights import diagnose_gguf
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.text import load_tokenizer
 from qwen7b.text.tokenizer_files import holds_tokenizer
+from qwen7b.weights.checkpoint import open_checkpoint
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.weight_files import has_weights
 
-_TOKENIZERS = (".tiktoken", ".json")
+_TOKENIZERS = (".tiktoken", "tokenizer.json", "vocab.json", "encoder.json")
 _PICKLES = (".bin", ".pt", ".pth")
 
 
@@ -45,8 +46,10 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
 
 
 def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
-    if path.suffix in _TOKENIZERS:
+    if path.name.endswith(_TOKENIZERS):
         _diagnose_tokenizer(path, diagnosis)
+    elif path.suffix == ".json":
+        diagnosis.attempt(lambda: open_checkpoint(path))
     elif path.suffix == ".safetensors" or path.suffix in _PICKLES:
         diagnosis.kind = "weight file"
         if tensors := diagnosis.attempt(lambda: open_weight_file(path)):

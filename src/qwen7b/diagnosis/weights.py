@@ -16,6 +16,7 @@ from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.gguf_file import GGUFTensor
 from qwen7b.weights.gptq import GPTQTensor
+from qwen7b.weights.pickled_file import StridedTensor
 from qwen7b.weights.stored import RawTensor, StoredTensor
 
 _MODELS = {
@@ -71,7 +72,7 @@ def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:
 
 def _precision(stored: StoredTensor) -> str:
     match stored:
-        case RawTensor():
+        case RawTensor() | StridedTensor():
             return str(stored.dtype).removeprefix("torch.")
         case GGUFTensor():
             return stored.info.type.name

@@ -131,13 +131,19 @@ def _by_name(folder: Path, name: str, index: Path | None, *, is_there: bool) -> 
     if not is_there or shards == [name]:
         yield by_index
         return
-    try:
-        is_newer = bool(missing) or weight_map.keys() <= open_weight_file(folder / name).keys()
-    except Qwen7bError:
-        is_newer = False
     remark = f"{folder / name} is read, and not the shards that {index.name} beside it names: remove what is outdated"
     whole = Way(files=(folder / name,), remark=remark)
-    yield from (whole, by_index) if is_newer else (by_index, whole)
+    try:
+        names = open_weight_file(folder / name).keys()
+    except Qwen7bError:
+        yield from (by_index, whole)
+        return
+    if weight_map.keys() <= names or len(missing) == len(shards):
+        yield from (whole, by_index)
+    elif names < weight_map.keys():  # what trainers that share a model among GPUs leave beside it
+        yield by_index
+    else:
+        yield from (by_index, whole)
 
 
 def _numbered(folder: Path) -> list[Way]:
