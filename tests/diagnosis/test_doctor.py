@@ -448,6 +448,17 @@ def test_stop_ids_are_completed(folder: Path, tmp_path: Path) -> None:
     assert written == CHAT
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "Qwen_tokenizer.json", "tokenizer/tokenizer.json"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_spare_tokenizer_of_any_name(tmp_path: Path, name: str, as_file: bool) -> None:
+    folder = write(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=False)
+    spare = tmp_path / "spare" / name
+    spare.parent.mkdir(parents=True)
+    tiny.write_tokenizer_json(spare)
+    mended_folder = mended(folder, tmp_path, tokenizer=spare if as_file else tmp_path / "spare")
+    assert not mended_folder.findings and mended_folder.facts["tokens"] == 269
+
+
 def test_a_tokenizer_that_does_not_fit_is_no_repair(tmp_path: Path) -> None:
     tensors = tiny.qwen_tensors()
     for name in ("transformer.wte.weight", "lm_head.weight"):

@@ -46,6 +46,7 @@ def test_a_folder_of_the_hubs_cache_without_its_files(tmp_path: Path) -> None:
 def test_a_folder_above_the_checkpoint(tmp_path: Path, place: str) -> None:
     write_model(tmp_path / place)
     (tmp_path / "logs").mkdir()
+    write_model(tmp_path / "._____temp" / "Qwen-7B-Chat")
     message = said(tmp_path)
     assert message == f"{tmp_path} is no checkpoint itself but holds a checkpoint: give {tmp_path / place}"
     open_checkpoint(tmp_path / place)

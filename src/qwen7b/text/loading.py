@@ -28,7 +28,7 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     path = Path(path)
     extra = None if extra_vocabulary is None else Path(extra_vocabulary)
     if path.is_dir():
-        path = _file_in(path)
+        path = tokenizer_file(path)
         if path.suffix == ".tiktoken" and extra is None:
             extra = named_extra_vocabulary(path.parent)
     if not path.exists():
@@ -52,7 +52,11 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
     )
 
 
-def _file_in(folder: Path) -> Path:
+def tokenizer_file(path: Path) -> Path:
+    """The file that holds a path's tokenizer. Raises CheckpointError where there is none, or several."""
+    if not path.is_dir():
+        return path
+    folder = path
     if file := usual_file(folder):
         return file
     if any(is_gguf(file.name) for file in folder.iterdir()):

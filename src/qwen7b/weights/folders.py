@@ -83,7 +83,7 @@ def _checkpoints_below(folder: Path) -> Iterator[Path]:
     """The checkpoint folders, adapters and GGUF files below a folder, in the order of their paths."""
     for place, subfolders, files in islice(os.walk(folder), _MOST_FOLDERS):
         path = Path(place)
-        subfolders.sort()
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # or of a tool's own, as .cache
         if len(path.relative_to(folder).parts) >= _DEPTH:
             subfolders.clear()
         if path != folder and ("adapter_config.json" in files or ("config.json" in files and has_weights(path))):
