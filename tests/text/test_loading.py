@@ -26,6 +26,14 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+def test_a_folder_above_one_with_a_tokenizer(reference_json: Path, tmp_path: Path) -> None:
+    place = tmp_path / "models--Qwen--Qwen-7B" / "snapshots" / "0123"
+    place.mkdir(parents=True)
+    shutil.copy(reference_json, place / "tokenizer.json")
+    with pytest.raises(CheckpointError, match=f"there is one in {place}, so perhaps give that folder"):
+        load_tokenizer(tmp_path)
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.model"
     path.touch()

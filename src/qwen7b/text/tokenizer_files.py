@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
@@ -13,6 +14,8 @@ from qwen7b.json_file import read_json
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
 # Names that tools give, the likeliest first, as in qwen-7b.tiktoken; the last are of OpenAI's GPT-2.
 _UNUSUAL = ("*.tiktoken", "*tokenizer.json", "*vocab.json", "encoder.json")
+_DEPTH = 3  # folders below one without a tokenizer that are looked into, as in the hub's cache
+_MOST_FOLDERS = 2000
 
 
 def holds_tokenizer(folder: Path) -> bool:
@@ -45,7 +48,10 @@ def guessed_file(folder: Path) -> Path | None:
 
 
 def no_tokenizer(folder: Path) -> CheckpointError:
-    return CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_USUAL)}")
+    folders = (path for depth in range(1, _DEPTH + 1) for path in folder.glob("*/" * depth))
+    below = [path for path in islice(folders, _MOST_FOLDERS) if usual_file(path)]
+    advice = f"; there is one in {below[0]}, so perhaps give that folder" if below else ""
+    return CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_USUAL)}{advice}")
 
 
 def named_extra_vocabulary(folder: Path) -> Path | None:
