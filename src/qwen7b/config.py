@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen7b.checked import positive_number, whole_number
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
 from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 
 MAX_LAYERS = 1000
@@ -58,6 +58,15 @@ class ModelConfig:
     """Of each layer, from the lowest: how many last positions a query sees, itself included, 0 for all; None: all."""
 
     def __post_init__(self) -> None:
+        if self.family not in ("qwen", "qwen2", "llama"):
+            raise SettingError(f"family must be qwen, qwen2 or llama, found {quoted(self.family)}")
+        for name in ("qkv_bias", "tied_head", "logn"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"{name} must be true or false, found {quoted(getattr(self, name))}")
+        if not isinstance(self.rotary_scaling, RotaryScaling | None):
+            raise SettingError(
+                f"rotary_scaling must be one of these types or None, found {quoted(self.rotary_scaling)}"
+            )
         for name, most in _MOST.items():
             whole_number(name, getattr(self, name), least=1, most=most)
         if self.num_heads % self.num_kv_heads:
@@ -68,7 +77,7 @@ class ModelConfig:
         if self.head_size % 2:
             raise SettingError(f"rotary positions need an even head_size, found {self.head_size}")
         if self.attention_windows is not None:
-            if len(self.attention_windows) != self.num_layers:
+            if not isinstance(self.attention_windows, tuple) or len(self.attention_windows) != self.num_layers:
                 raise SettingError(
                     f"attention_windows must have one window for each of {self.num_layers} layers, found "
                     f"{len(self.attention_windows)}"

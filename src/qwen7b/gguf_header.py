@@ -26,8 +26,12 @@ _LENGTH = struct.Struct("<Q")
 _MAX_DIMENSIONS = 4
 _MAX_ARRAY_DEPTH = 4
 _VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
-# Real headers stay below 20 MB: the bound keeps a hostile one from filling the memory with Python objects.
-_MAX_HEADER_BYTES = 1 << 27
+# Real headers stay below 20 MB, 1,000 tensors and 1,000,000 items of lists. The bounds keep a hostile one from filling
+# the memory with Python objects, which take up to fifty times their bytes in the file.
+_MAX_HEADER_BYTES = 1 << 26
+_MAX_ITEMS = 1 << 21
+_MAX_ENTRIES = 1 << 16
+_LEAST_ENTRY = 13  # bytes: the length of a name, a type, and a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class _HeaderReader:
         self.data = data
         self.position = len(b"GGUF")
         self.end = min(len(data), _MAX_HEADER_BYTES)
+        self.items_left = _MAX_ITEMS
 
     def read(self) -> GGUFHeader:
         version = self.read_number("I")
@@ -87,6 +92,10 @@ class _HeaderReader:
         if version not in (2, 3):
             raise UnsupportedError(f"{self.path} is GGUF version {version}: qwen7b reads versions 2 and 3")
         num_tensors, num_values = self.read_number("Q"), self.read_number("Q")
+        for count, what in ((num_values, "fields"), (num_tensors, "tensors")):
+            self.check_room(count * _LEAST_ENTRY)
+            if count > _MAX_ENTRIES:
+                self.fail(f"it claims {count} {what}, more than {_MAX_ENTRIES}")
         metadata = self.read_metadata(num_values)
         return GGUFHeader(metadata, self.read_tensors(num_tensors, self.alignment(metadata)))
 
@@ -133,6 +142,8 @@ class _HeaderReader:
             self.fail(
                 f"tensor {quoted(name)} has rows of {dimensions[0]}, not a multiple of {type.name}'s {block_size}"
             )
+        if not dimensions or 0 in dimensions:
+            self.fail(f"tensor {quoted(name)} of dimensions {dimensions} holds no numbers")
         num_bytes = prod(dimensions) // block_size * block_bytes
         if offset + num_bytes > len(self.data):
             self.fail(f"tensor {quoted(name)} ends at byte {offset + num_bytes} of a file of {len(self.data)}")
@@ -146,6 +157,10 @@ class _HeaderReader:
 
     def read_values(self, type_id: int, count: int, depth: int = 0) -> list[Any]:
         """`count` values of one type; an array within arrays is a list."""
+        self.check_room(count * struct.calcsize(_NUMBERS.get(type_id, "Q")))
+        self.items_left -= count
+        if self.items_left < 0:
+            self.fail(f"its lists have more than {_MAX_ITEMS} items by byte {self.position}")
         if type_id in _NUMBERS:
             return self.read_numbers(_NUMBERS[type_id], count)
         if type_id == _STRING:
@@ -170,6 +185,10 @@ class _HeaderReader:
             self.fail_truncated(position - self.position)
         self.position = position
 
+    def check_room(self, num_bytes: int) -> None:
+        if num_bytes > self.end - self.position:
+            self.fail_truncated(num_bytes)
+
     def read_number(self, format: str) -> int:
         number = self.read_numbers(format, 1)[0]
         assert isinstance(number, int)
@@ -178,8 +197,7 @@ class _HeaderReader:
     def read_numbers(self, format: str, count: int) -> list[Any]:
         start = self.position
         num_bytes = count * struct.calcsize(f"<{format}")
-        if num_bytes > self.end - start:
-            self.fail_truncated(num_bytes)
+        self.check_room(num_bytes)
         self.position = start + num_bytes
         return list(struct.unpack_from(f"<{count}{format}", self.data, start))
 

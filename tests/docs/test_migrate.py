@@ -101,5 +101,5 @@ def test_both_languages_are_in_step() -> None:
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_the_extras_exist(page: Path) -> None:
     project = (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
-    extras = set(",".join(re.findall(r"qwen7b\[([\w,-]+)\]", page.read_text(encoding="utf-8"))).split(","))
+    extras = set(",".join(re.findall(r"(?:qwen7b|'\.)\[([\w,-]+)\]", page.read_text(encoding="utf-8"))).split(","))
     assert extras and all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -193,6 +194,11 @@ WRONG: list[tuple[bytes, type[Qwen7bError], str]] = [
     (file(tensors=[tensor("t", 2**33, 2**33)]), CheckpointError, "tensor 't' ends at byte"),
     (file(tensors=[tensor("t", 1, offset=2**64 - 32)]), CheckpointError, "tensor 't' ends at byte"),
     (file(tensors=[tensor("t", 1), tensor("t", 1)]), CheckpointError, "two tensors named 't'"),
+    (file(tensors=[tensor("t")]), CheckpointError, "tensor 't' of dimensions .* holds no numbers"),
+    (file(tensors=[tensor("t", 0, 4)]), CheckpointError, "tensor 't' of dimensions .0, 4. holds no numbers"),
+    (file(tensors=[tensor("t", 32, 0, type=8)]), CheckpointError, "holds no numbers"),
+    (file(values=[value("k" * 10**6, 13, b"")]), CheckpointError, "value type 13"),
+    (file(values=[value("general.alignment", 8, string("x" * 10**6))]), CheckpointError, "alignment is 'xxx"),
 ]  # fmt: skip
 
 
@@ -201,7 +207,29 @@ def test_hostile_headers(content: bytes, error: type[Qwen7bError], reason: str, 
     path = _write(tmp_path / "hostile.gguf", content)
     with pytest.raises(error, match=reason) as caught:
         read_gguf_header(path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 500
+
+
+def lists(type: int, *counts: int, item: bytes) -> bytes:
+    return file(
+        values=[value(f"k{n}", 9, struct.pack("<IQ", type, count) + item * count) for n, count in enumerate(counts)]
+    )
+
+
+MUCH: dict[str, Callable[[], bytes]] = {
+    "2097152 items": lambda: lists(0, 1 << 22, item=b"0"),
+    "more than 2097152 items": lambda: lists(8, 1 << 22, item=string("")),
+    "than 2097152 items": lambda: lists(9, 1 << 21, item=struct.pack("<IQ", 0, 1) + b"0"),
+    "have more than 2097152 items": lambda: lists(0, *[1 << 19] * 5, item=b"0"),
+    "65537 fields": lambda: file(values=[value(f"{n}", 0, b"0") for n in range((1 << 16) + 1)]),
+    "65537 tensors": lambda: file(tensors=[tensor(f"{n}", 1) for n in range((1 << 16) + 1)]),
+}
+
+
+@pytest.mark.parametrize("reason", MUCH)
+def test_headers_that_would_fill_the_memory(reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        read_gguf_header(_write(tmp_path / "much.gguf", MUCH[reason]()))
 
 
 def test_a_header_without_end_is_cut_short(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import gguf
 import pytest
 import torch
+from qwen7b.weights.diagnosis import diagnose
 
 import tiny
 from qwen7b.errors import (
@@ -74,7 +75,13 @@ def test_first_generation_is_qwen2_with_equal_heads(tmp_path: Path) -> None:
 
 
 def write_gguf(
-    path: Path, tensors: dict[str, torch.Tensor], *, family: str, quantize: str | None = None, part_tensors: int = 0
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    *,
+    family: str,
+    quantize: str | None = None,
+    part_tensors: int = 0,
+    vectors: bool = False,
 ) -> Path:
     """The tensors of a Qwen2 or Llama folder as llama.cpp would convert them, perhaps cut into parts."""
     writer = gguf.GGUFWriter(path, family, split_max_tensors=part_tensors)
@@ -108,7 +115,7 @@ def write_gguf(
         if family == "llama" and heads:  # llama.cpp stores rotary pairs side by side
             tensor = tensor.view(heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
         data = tensor.numpy()
-        if quantize and tensor.dim() == 2:
+        if quantize and (tensor.dim() == 2 or vectors):
             kind = gguf.GGMLQuantizationType[quantize]
             writer.add_tensor(new, gguf.quants.quantize(data, kind), raw_dtype=kind)
         else:
@@ -134,6 +141,16 @@ def test_gguf_equals_its_folder(tmp_path: Path, family: str) -> None:
 def rounded_to(tensor: torch.Tensor, name: str) -> torch.Tensor:
     kind = gguf.GGMLQuantizationType[name]
     return torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(tensor.numpy(), kind), kind))
+
+
+@pytest.mark.parametrize("quantize", ["Q8_0", "Q4_0", "BF16", "F16"])
+def test_gguf_with_norms_and_biases_in_blocks(tmp_path: Path, quantize: str) -> None:
+    tensors = tiny.qwen2_tensors()
+    kind = gguf.GGMLQuantizationType[quantize]
+    file = write_gguf(tmp_path / "model.gguf", tensors, family="qwen2", quantize=quantize, vectors=True)
+    norm = gguf.quants.dequantize(gguf.quants.quantize(tensors["model.norm.weight"].numpy(), kind), kind)
+    assert torch.equal(load_model(file).norm.weight, torch.from_numpy(norm))
+    assert not [finding for finding in diagnose(file).findings if "damaged" in finding.message]
 
 
 def test_blocks_do_not_change_a_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ _TOKENIZER_FILES = (
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:
-    path.write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # a lone surrogate as JSON writes it
 
 
 def write_config(fields: dict[str, Any], folder: Path) -> str:

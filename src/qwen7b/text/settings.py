@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from qwen7b.errors import CheckpointError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.regular_file import SMALL, checkpoint_text
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What JSON can hold, but no text."""
 _TEMPLATE_VARIABLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
@@ -90,13 +93,11 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
         return checkpoint_text(path, limit=SMALL), str(path)
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
         value = (_read_if_there(path) if fields is None else fields).get("chat_template")
-        if isinstance(value, list):  # several, each with a name
-            value = next(
-                (one.get("template") for one in value if isinstance(one, dict) and one.get("name") == "default"), ""
-            )
+        if isinstance(value, list) and all(isinstance(one, dict) for one in value):  # several, each with a name
+            value = next((one.get("template") for one in value if one.get("name") == "default"), "")
         elif isinstance(value, dict):
             value = value.get("default", "")
-        if isinstance(value, str):
+        if isinstance(value, str) and not _SURROGATE.search(value):
             return (value, f"{path} (chat_template)") if value else (None, "")
         if value is not None:
             raise CheckpointError(

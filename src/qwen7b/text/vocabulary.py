@@ -10,6 +10,7 @@ from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.text.settings import TokenizerSettings
 
 _MAX_ID = 1 << 20
+_MAX_CONTROL_TOKENS = 1 << 17  # speech models have tens of thousands
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,10 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.ids:
             raise CheckpointError(f"{self.source} is damaged: it has no tokens")
+        if len(self.control_tokens) > _MAX_CONTROL_TOKENS:
+            raise UnsupportedError(
+                f"{self.source} has {len(self.control_tokens)} control tokens: qwen7b takes {_MAX_CONTROL_TOKENS}"
+            )
         owners: dict[int, bytes | str] = {}
         tokens: Iterable[tuple[bytes | str, int]] = chain(self.ids.items(), self.control_tokens.items())
         for token, id in tokens:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 from torch import Tensor
 
@@ -28,6 +28,8 @@ class GGUFTensor:
         return self.info.shape
 
     def read_rows(self, start: int, stop: int) -> Tensor:
+        if len(self.shape) == 1 and GGML_QUANT_SIZES[self.info.type][0] > 1:  # its blocks do not end with its rows
+            return replace(self, info=replace(self.info, shape=(1, *self.shape))).read_rows(0, 1)[0, start:stop]
         row_bytes = self.info.num_bytes // self.shape[0]
         data = read_bytes(self.path, offset=self.info.offset + start * row_bytes, num_bytes=(stop - start) * row_bytes)
         if self.info.type == GGMLQuantizationType.BF16:

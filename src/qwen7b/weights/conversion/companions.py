@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from qwen7b.gguf_header import read_gguf_header
@@ -45,9 +46,10 @@ def read_companions(checkpoint: Checkpoint, *, name: str) -> Companions:
     if template is None and is_chat and isinstance(format, ChatML):
         template = jinja_template(format.default_system, bos=format.bos)
     if not checkpoint.path.is_dir():
-        name = read_gguf_header(checkpoint.path).metadata.get("general.name", name)
+        own = read_gguf_header(checkpoint.path).metadata.get("general.name")
+        name = own if isinstance(own, str) else name
     return Companions(
-        name=name,
+        name=os.fsencode(name).decode(errors="replace"),  # a folder's may be any bytes
         tokenizer=tokenizer,
         generation=generation,
         is_chat=is_chat,

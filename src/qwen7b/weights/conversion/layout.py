@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, GGUFWriter
 
+from qwen7b.errors import UnsupportedError, quoted
 from qwen7b.weights.stored import StoredTensor
 
 MAX_SHARD_BYTES = 4_000_000_000
 _GGUF_ALIGNMENT = 32
+_LEAST_FLOAT, _MOST_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+"""Of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,28 @@ def _safetensors_header(tensors: Sequence[TargetTensor]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def _check_fits(key: str, value: object) -> None:
+    """Numbers that GGUF's readers take in 32 bits must be the same there."""
+    if isinstance(value, int):
+        fits = 0 <= value < 1 << 32
+    elif isinstance(value, float):
+        fits = value == 0 or _LEAST_FLOAT <= abs(value) <= _MOST_FLOAT
+    else:
+        return
+    if not fits:
+        raise UnsupportedError(
+            f"{key} is {quoted(value)}, which does not fit the 32 bits that GGUF has for it: correct the checkpoint's "
+            "config, or convert to qwen2 or qwen"
+        )
+
+
 def gguf_file(
     name: str, tensors: Sequence[TargetTensor], *, architecture: str, metadata: Mapping[str, Any]
 ) -> TargetFile:
     """A GGUF file; whole numbers in the metadata are of 32 bits, as llama.cpp wants them."""
     writer = GGUFWriter(None, architecture)
     for key, value in metadata.items():
+        _check_fits(key, value)
         if isinstance(value, bool) or not isinstance(value, int):
             writer.add_key_value(key, value, GGUFValueType.get_type(value))
         else:

@@ -251,4 +251,5 @@ def _name(dtype: torch.dtype) -> str:
 
 def as_json(value: object) -> bytes:
     """The content of a JSON file."""
-    return json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"
+    # A name that is not UTF-8 has lone surrogates, which JSON writes as \udcff.
+    return json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace") + b"\n"

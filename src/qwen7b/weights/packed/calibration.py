@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
+from qwen7b.errors import UnsupportedError
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
@@ -127,8 +128,16 @@ class _Linear(nn.Module):
 
     def _pack(self, inputs: Tensor) -> PackedMatrix:
         compensation = None
-        if self.compensate:
-            compensation = Compensation(F.pad(inputs, (0, -inputs.shape[1] % GROUP)))
+        try:
+            if not inputs.square().sum().isfinite():
+                raise OverflowError
+            if self.compensate:
+                compensation = Compensation(F.pad(inputs, (0, -inputs.shape[1] % GROUP)))
+        except (OverflowError, RuntimeError) as error:  # torch's LinAlgError is one
+            raise UnsupportedError(
+                f"{self.name} gets numbers from the calibration text that are too large to weigh: a tensor of the "
+                "layers before it is damaged, or quantize without a text (--data-free)"
+            ) from error
         importance = inputs.square().mean(0)
         importance += _FLOOR * importance.mean()
         return pack_matrix(

@@ -93,6 +93,12 @@ def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) 
                 for start in range(0, rows, size)
             ]
         )
+        if not sizes.isfinite().all():
+            is_bias = biases is not None and not biases.square().sum().isfinite()
+            raise CheckpointError(
+                f"{bias_name if is_bias else f'{stem}.qkv.weight'} holds numbers so large that their squares overflow: "
+                "the checkpoint is damaged, download it again"
+            )
         queries = sizes[:heads].view(kv_heads, -1, size // 2).square().mean(dim=1).sqrt()
         write(pair_sizes_name(layer), torch.stack((queries, sizes[heads:])))
 
