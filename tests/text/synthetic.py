@@ -67,6 +67,11 @@ def write_gguf(
     writer.add_token_list(others.get("tokens", tokens))
     writer.add_token_types(others.get("types", [*types, gguf.TokenType.UNUSED, gguf.TokenType.UNUSED]))
     writer.add_token_merges(others.get("merges", [" ".join(merge) for merge in merges]))
+    for field in ("bos", "eos", "eot", "eom"):
+        if field in others:
+            writer.add_uint32(f"tokenizer.ggml.{field}_token_id", others[field])
+    if "add_bos" in others:
+        writer.add_add_bos_token(others["add_bos"])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import tokenizers
 from hypothesis import given, settings
 
 from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.text import Tokenizer, load_tokenizer, patterns
+from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer, patterns
 from text import synthetic
 
 
@@ -141,3 +142,36 @@ def test_the_family_does_not_say_it_for_tokens_that_are_made_otherwise(tmp_path:
 def test_real_vocabularies_fit_their_own_cut_alone(demo_gguf: Path) -> None:
     ids = load_tokenizer(demo_gguf).vocabulary.ids
     assert [patterns.fits(cut, ids) for cut in (patterns.QWEN, patterns.GPT2, patterns.SMOLLM)] == [True, False, False]
+
+
+@pytest.mark.parametrize("type", [gguf.TokenType.USER_DEFINED, gguf.TokenType.UNUSED, gguf.TokenType.NORMAL])
+def test_control_tokens_called_pad_are_those_of_the_first_generation(
+    tmp_path: Path, reference: tokenizers.Tokenizer, style: str, type: gguf.TokenType
+) -> None:
+    """Converters of 2023 wrote [PAD151643] for <|endoftext|>, and so on to the last row."""
+    if style != "qwen":
+        pytest.skip("first-generation Qwen only")
+    vocabulary = {token: id for token, id in reference.get_vocab().items() if token not in synthetic.CONTROL}
+    first = len(vocabulary)
+    tokens = [*sorted(vocabulary, key=vocabulary.__getitem__), *(f"[PAD{first + n}]" for n in range(220))]
+    types = [gguf.TokenType.NORMAL] * first + [type] * 220
+    path = synthetic.write_gguf(
+        tmp_path / "old.gguf", reference, pre="qwen2", architecture="qwen", tokens=tokens, types=types, eos=first
+    )
+    tokenizer = load_tokenizer(path)
+    assert [tokenizer.control_tokens[name] for name in synthetic.CONTROL] == [first, first + 1, first + 2]
+    assert tokenizer.vocab_size == first + 208 and tokenizer.is_chatml
+    assert tokenizer.stop_ids == {first, first + 1, first + 2}
+    assert tokenizer.decode([first + 2, first + 3], skip_control=True) == "<|extra_0|>"
+    ids = chat_prompt(tokenizer, [{"role": "user", "content": "[PAD700] hi"}])
+    assert tokenizer.decode(ids).startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")
+
+
+@pytest.mark.parametrize("field", ["eos", "eot", "eom"])
+def test_endings_and_bos_of_gguf(tmp_path: Path, reference: tokenizers.Tokenizer, style: str, field: str) -> None:
+    path = synthetic.write_gguf(
+        tmp_path / "v.gguf", reference, pre=synthetic.GGUF_NAMES[style], **{field: 300}, bos=301, add_bos=True
+    )
+    tokenizer = load_tokenizer(path)
+    assert 300 in tokenizer.stop_ids and f"tokenizer.ggml.{field}_token_id" in tokenizer.endings[300]
+    assert tokenizer.bos_id == 301

@@ -70,12 +70,7 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         },
         pattern=pattern,
         nfc=nfc,
-        # Converters mark as control what looks like it, <|extra_0|> too, which the model writes as text.
-        visible=[
-            token
-            for token, type in zip(tokens, types, strict=True)
-            if type == USER_DEFINED or (type == CONTROL and token.startswith("<|extra_"))
-        ],
+        visible=[token for token, type in zip(tokens, types, strict=True) if type == USER_DEFINED],
         settings=gguf_settings(path, metadata, tokens),
     )
     if not is_certain and not fits(pattern, vocabulary.ids):

@@ -17,6 +17,7 @@ from qwen7b.text.endings import CHATML_NAMES, find_endings
 from qwen7b.text.finding import find_chat_format
 from qwen7b.text.long_pieces import CHUNK, encode_long
 from qwen7b.text.normalization import to_nfc
+from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
 from qwen7b.text.vocabulary import Vocabulary
 
 # tiktoken takes long for a long piece, and its regular expressions overflow their stack before a million characters of
@@ -40,9 +41,7 @@ class Tokenizer:
         self.control_tokens = dict(vocabulary.control_tokens)
         """Names and ids of the tokens that text never becomes by itself."""
         self._control_ids = frozenset(self.control_tokens.values())
-        self._hidden_ids = frozenset(
-            id for name, id in self.control_tokens.items() if name not in vocabulary.visible or name in CHATML_NAMES
-        )
+        self._hidden_ids = frozenset(id for name, id in self.control_tokens.items() if is_hidden(name, vocabulary))
         self._bytes_of = {id: token for token, id in ids.items()}
         self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
         self.vocab_size = max(self._bytes_of) + 1
@@ -197,3 +196,11 @@ class Tokenizer:
         if unknown := sorted(set(names) - self.control_tokens.keys()):
             raise SettingError(f"{quoted(unknown[0])} is not a control token of {self.vocabulary.source}")
         return frozenset(names)
+
+
+def is_hidden(name: str, vocabulary: Vocabulary) -> bool:
+    """Whether a reply is shown without this control token: by its mark, save for those whose use is known."""
+    if name in CHATML_NAMES:
+        return True
+    # Fine-tunes of the first generation write them, and many files mark as special whatever looks like it.
+    return name not in vocabulary.visible and name not in CONTROL_NAMES

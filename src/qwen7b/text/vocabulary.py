@@ -59,8 +59,10 @@ class Vocabulary:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
 
     def id_of(self, name: str) -> int | None:
-        """The id of a token by its name, control token or not."""
-        return self.control_tokens.get(name, self.ids.get(name.encode(errors="replace")))
+        """The id of a token by its name, which for an ordinary token is in GPT-2's spelling."""
+        if name in self.control_tokens:
+            return self.control_tokens[name]
+        return self.ids.get(bytes(map(BYTE_OF.__getitem__, name))) if BYTE_OF.keys() >= set(name) else None
 
     @property
     def bytes_without_id(self) -> bytes:
