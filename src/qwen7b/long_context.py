@@ -49,6 +49,11 @@ def parse_method(name: str) -> Method:
     found = Method()
     for part in [] if name == "none" else str(name).split("+"):
         match = _PART.fullmatch(part)
+        if match is None and (follows := part.partition(":")[0]) in ("ntk", "logn"):
+            raise SettingError(
+                f"{follows} takes no factor, as it follows the length of each sequence, found {quoted(part)} in "
+                f"{quoted(name)}: say {follows}, and how long a sequence may be by a context length"
+            )
         if match is None:
             raise SettingError(f"a long-context method is {_KNOWN}; found {quoted(part)} in {quoted(name)}")
         plain, stretch, factor, window, size = match.groups()
