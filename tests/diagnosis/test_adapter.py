@@ -158,9 +158,9 @@ def test_the_recommended_lines_run(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs the extra hf")
     import transformers
 
-    import qwen7b.hf  # noqa: F401
+    import qwen7b.hf
 
-    model = tiny.write_folder(tmp_path / "base", tiny.V11_CONFIG, tiny.qwen_tensors())
+    model = tiny.write_folder(tmp_path / "base", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True)
     tensors = {name: tensor for name, tensor in lora_tensors().items() if ".c_proj." not in name}
     settings = {"base_model_name_or_path": str(model), "target_modules": ["c_attn", "w1", "w2"]}
     found = diagnose(write(tmp_path / "adapter", tensors, **settings))
@@ -170,4 +170,8 @@ def test_the_recommended_lines_run(tmp_path: Path) -> None:
         exec("\n".join(found.usage), scope)
     ids = torch.arange(1, 20)[None]
     assert isinstance(scope["model"].base_model.model, transformers.PreTrainedModel)
-    assert scope["model"](input_ids=ids).logits.shape == (1, 19, tiny.ROWS)
+    logits = scope["model"](input_ids=ids).logits
+    assert logits.shape == (1, 19, tiny.ROWS)
+    merged = qwen7b.load(tmp_path / "adapter-merged", quantize="none")
+    torch.testing.assert_close(merged.model(ids), logits, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(qwen7b.load_model(model)(ids), logits, atol=1e-2)

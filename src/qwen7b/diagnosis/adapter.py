@@ -59,10 +59,14 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
         _compare(path, tensors or {}, checkpoint, diagnosis)
     if diagnosis.is_healthy:
         where = repr(str(folder or named))
+        merged = f"{path}-merged"
         diagnosis.usage = [
             "import peft, transformers, qwen7b.hf",
             f"model = transformers.AutoModelForCausalLM.from_pretrained({where})",
             f"model = peft.PeftModel.from_pretrained(model, {str(path)!r})",
+            "# or merged into a folder that qwen7b.load takes:",
+            f"model.merge_and_unload().save_pretrained({merged!r})",
+            f"transformers.AutoTokenizer.from_pretrained({where}).save_pretrained({merged!r})",
         ]
 
 

@@ -42,7 +42,7 @@ def _adapter(folder: Path) -> Qwen7bError:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     return UnsupportedError(
         f"{folder} is an adapter for {quoted(base)}, not a whole model: 'qwen7b doctor {shlex.quote(str(folder))}' "
-        "says whether it is sound and how to use it with its base"
+        "says whether it is sound and has the lines that use it with its base or merge it into a model"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                 try:
                     say(f"Weights are packed once, into {path.parent}: later starts as {format.name} find them.")
                     with writing_packed(partial, config=checkpoint.config, format=format, source=source) as write:
+                        started = time.monotonic()
                         pack_automatically(checkpoint, format, write)
+                        say(f"Packed in {time.monotonic() - started:.0f} s.")
                     if path.is_dir():
                         raise ResourceError(f"{path} is a folder, where a file should be")
                     partial.replace(path)
