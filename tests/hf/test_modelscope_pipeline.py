@@ -125,16 +125,49 @@ def test_devices(folder: Path, configuration: dict[str, Any] | None, settings: d
 
 
 @pytest.mark.parametrize("more", [{}, {"allow_remote": True}, {"plugins": ["qwen"]}], ids=["bare", "code", "plugins"])
-def test_a_configuration_without_a_pipeline_s_name(folder: Path, more: dict[str, Any]) -> None:
+def test_a_configuration_without_a_pipeline_s_name(
+    folder: Path, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ModelScope alone wants other libraries, or refuses; the name can be given instead, and no code runs."""
+    import modelscope.pipelines.builder as builder
+
+    import qwen7b.hf  # noqa: F401
+
+    def install(plugins: object, *_: Any) -> None:
+        raise RuntimeError(f"{plugins} would be installed")
+
+    for name in ("register_plugins_repo", "register_modelhub_repo"):
+        monkeypatch.setattr(builder, name, install)
+    configure(folder, {"framework": "pytorch", "task": "chat", **more})
+    (folder / "ms_wrapper.py").write_text(TRAP)
+    pipe = builder.pipeline("chat", model=str(folder), pipeline_name="qwen-chat", device="cpu", trust_remote_code=True)
+    assert pipe("你好")["history"][0][0] == "你好"
+
+
+@pytest.mark.parametrize("more", [{"allow_remote": True}, {"plugins": ["evil"]}], ids=["code", "plugins"])
+def test_without_trust_modelscope_runs_and_installs_nothing(folder: Path, more: dict[str, Any]) -> None:
+    """The lines as README and docs have them: ModelScope itself refuses such a folder."""
     from modelscope.pipelines import pipeline
 
     import qwen7b.hf  # noqa: F401
 
-    configure(folder, {"framework": "pytorch", "task": "chat", **more})
+    configure(folder, {"framework": "pytorch", "task": "chat", "pipeline": {"type": "qwen-chat"}, **more})
     (folder / "ms_wrapper.py").write_text(TRAP)
-    pipe = pipeline("chat", model=str(folder), pipeline_name="qwen-chat", device="cpu", trust_remote_code=True)
-    assert pipe("你好")["history"][0][0] == "你好"
+    with pytest.raises(RuntimeError, match="loading has been refused"):
+        pipeline(task="chat", model=str(folder), device_map="cpu")
+
+
+def test_trust_in_modelscope_is_not_passed_on_to_another_model(folder: Path) -> None:
+    """A folder that calls itself something else has only its own code to run it."""
+    from modelscope.pipelines import pipeline
+
+    import qwen7b.hf  # noqa: F401
+
+    configure(folder, {"framework": "pytorch", "task": "chat", "pipeline": {"type": "qwen-chat"}})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "qwen_other"}))
+    with pytest.raises(ValueError, match="qwen_other|trust_remote_code"):
+        pipeline(task="chat", model=str(folder), device_map="cpu", trust_remote_code=True)
 
 
 def test_calls(folder: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -303,3 +306,29 @@ def test_a_tokenizer_that_is_only_code_is_refused(qwen_chat_folder: Path, tmp_pa
         (folder / "tokenizer_config.json").write_text(json.dumps(fields))
         with pytest.raises(UnsupportedError, match="never run"):
             AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+
+
+OFFLINE = """
+import qwen7b.hf
+from transformers import AutoTokenizer
+from qwen7b.errors import UnsupportedError
+try:
+    AutoTokenizer.from_pretrained("someone/qwen", trust_remote_code=True)
+except UnsupportedError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_hub_s_tokenizer_that_is_only_code_is_refused(qwen_chat_folder: Path, tmp_path: Path) -> None:
+    """From the hub's cache, as the library lays it out."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--qwen"
+    folder = shutil.copytree(qwen_chat_folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    fields = {"tokenizer_class": "Other", "auto_map": {"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(fields))
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_HUB_CACHE", None)
+    result = subprocess.run([sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True)
+    assert result.stdout.startswith("refused: someone/qwen/tokenizer_config.json"), result.stdout + result.stderr

@@ -1,8 +1,9 @@
 """First-generation Qwen in Transformers 5: importing this module teaches the Auto classes `model_type` "qwen".
 
 In come checkpoint folders of either generation, out come Transformers models and tokenizers, with the original's
-interface and tensor names besides. Code in a checkpoint is never run, whatever `trust_remote_code` says. Knows nothing
-of our own model's cache and engine; borrows its rotary embedding, its norm and all of `text`.
+interface and tensor names besides. Code in such a checkpoint is never run, whatever `trust_remote_code` says; other
+models stay Transformers' business. Knows nothing of our own model's cache and engine; borrows its rotary embedding,
+its norm and all of `text`.
 
     >>> import qwen7b.hf                                                                # doctest: +SKIP
     >>> from transformers import AutoModelForCausalLM, AutoTokenizer                    # doctest: +SKIP

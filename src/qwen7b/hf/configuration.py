@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from transformers import PreTrainedConfig
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.hf.cache_name import CACHE_NAME
@@ -94,14 +95,15 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         Raises CheckpointError for a config.json of neither generation or with contradictions, UnsupportedError for one
         that asks for what no Qwen has.
         """
-        folder = Path(str(kwargs.get("name_or_path") or config_dict.get("_name_or_path", "")))
+        name = str(kwargs.get("name_or_path") or config_dict.get("_name_or_path", ""))
+        folder = Path(name)
         config = config_of({**config_dict, "model_type": cls.model_type}, source=str(folder / "config.json"))
         if config.attention_windows or not isinstance(config.rotary_scaling, (DynamicNtk, NoneType)):
             raise UnsupportedError(
                 f"{folder / 'config.json'} sets attention_windows or rope_scaling, which are not computed for a Qwen "
                 "within Transformers: load it with qwen7b.load, or remove them"
             )
-        refuse_code_of_tokenizer(folder)
+        _refuse_code_of_tokenizer(name, commit=config_dict.get("_commit_hash"))
         asked = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
         if not any(asked.values()):
             asked = {name: config_dict.get(name) for name in _PRECISIONS} | asked
@@ -125,14 +127,17 @@ def _dtype_among(precisions: Mapping[str, Any]) -> str | None:
     return _PRECISIONS[chosen[0]] if chosen else None
 
 
-def refuse_code_of_tokenizer(folder: Path) -> None:
-    """Raise UnsupportedError where a local tokenizer exists only as code in the checkpoint.
+def _refuse_code_of_tokenizer(name: str, *, commit: str | None) -> None:
+    """Raise UnsupportedError where the tokenizer of a folder, or of a hub's repository, exists only as its own code.
 
     AutoTokenizer asks for the model's configuration first, and prefers our tokenizers to the checkpoint's code only
     where `tokenizer_config.json` names their class: with `trust_remote_code=True` it would run any other.
     """
-    path = folder / "tokenizer_config.json"
-    fields = read_json(path) if path.is_file() else {}
+    path = Path(name, "tokenizer_config.json")
+    if not name or Path(name).is_dir():
+        fields = read_json(path) if path.is_file() else {}
+    else:
+        fields = get_tokenizer_config(name, _commit_hash=commit)
     if fields.get("auto_map") and str(fields.get("tokenizer_class")).removesuffix("Fast") != "QWenTokenizer":
         raise UnsupportedError(
             f"{path} names a tokenizer of its own code, {fields['auto_map']!r:.100}, which is never run: if this is a "

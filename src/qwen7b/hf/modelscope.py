@@ -16,7 +16,11 @@ from qwen7b.hf.chat_pipeline import MODELSCOPE_NAMES, TASK
 
 
 def chat_pipeline(model: str, *, device: str, **settings: Any) -> Any:
-    """`device` is ModelScope's, whose default "gpu" means a CPU where there is no GPU; a `device_map` outranks it."""
+    """`device` is ModelScope's, whose default "gpu" means a CPU where there is no GPU; a `device_map` outranks it.
+
+    `trust_remote_code` is not passed on: no code is needed, and a folder of another model would run its own by it.
+    """
+    settings.pop("trust_remote_code", None)
     if settings.get("device_map") is None:
         settings["device"] = create_device(device)
     pipeline: Any = transformers.pipeline  # its types know only the tasks of its own
