@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import torch
 
 pytest.importorskip("transformers", reason="needs the extra hf")
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
 
 import qwen7b
 import qwen7b.hf
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.hf.chat import ChatMixin
+from qwen7b.hf.stopping import read_endings
 
 Chatty = tuple[Any, Any]
 
@@ -145,6 +147,76 @@ def test_each_control_token_ends_the_response(chatty: Chatty, control: str) -> N
     assert list(model.chat_stream(tokenizer, "hello", sequence_bias=bias)) == [""]
 
 
+def test_generate_ends_a_reply_where_the_tokenizer_says(chatty: Chatty, tmp_path: Path) -> None:
+    """The original's generation config names <|endoftext|> alone."""
+    model, tokenizer = chatty
+    inputs = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "hello"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    for end in tokenizer.plain_tokenizer.stop_ids:
+        settings: dict[str, Any] = {"sequence_bias": {(end,): 1e4}, "pad_token_id": 266}
+        config = GenerationConfig(max_new_tokens=5, eos_token_id=7)
+        for ended in (
+            model.generate(**inputs, **settings),
+            model.generate(**inputs, generation_config=GenerationConfig(max_new_tokens=5), **settings),
+            model.generate(**inputs, generation_config=config, **settings),
+        ):
+            assert ended[0].tolist() == [*inputs["input_ids"][0].tolist(), end]
+        assert config.eos_token_id == 7
+        longer = model.generate(**inputs, eos_token_id=None, max_new_tokens=5, **settings)
+        assert longer.shape[1] == inputs["input_ids"].shape[1] + 5
+    settings["sequence_bias"] = {(tokenizer.im_end_id,): 1e4}
+    pipe = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    said = pipe([{"role": "user", "content": "hello"}], return_full_text=False, max_new_tokens=5, **settings)
+    assert said[0]["generated_text"] == ""
+
+
+def test_generate_ends_at_ids_of_the_generation_config_too(chatty: Chatty) -> None:
+    model, tokenizer = chatty
+    config = GenerationConfig(**{**model.generation_config.to_dict(), "eos_token_id": [40]})
+    settings: dict[str, Any] = {"generation_config": config, "sequence_bias": {(40,): 1e4}}
+    assert model.chat(tokenizer, "hello", **settings)[0] == ""
+    assert list(model.chat_stream(tokenizer, "hello", **settings)) == [""]
+
+
+def test_without_a_tokenizer_nothing_ends_by_it(golden: Path, tmp_path: Path) -> None:
+    assert AutoModelForCausalLM.from_pretrained(golden / "v11-long").ending_ids == frozenset()
+    assert read_endings("someone/nothing", cache_dir=str(tmp_path)) == frozenset()
+
+
+def test_the_default_system_prompt_is_the_checkpoint_s(chatty: Chatty, tiny_chat_checkpoint: Path) -> None:
+    _, tokenizer = chatty
+    model = Recorder()
+    model.chat(tokenizer, "hello")
+    assert "You are a helpful assistant." in tokenizer.decode(model.prompt)
+    own = (
+        "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nBe the hen<|im_end|>\n"
+    )
+    own += "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    own += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    other = AutoTokenizer.from_pretrained(tiny_chat_checkpoint, chat_template=own)
+    model.chat(other, "hello", history=[("a", "b")])
+    assert "system\nBe the hen<|im_end|>" in tokenizer.decode(model.prompt)
+    model.chat(other, "hello", system="")
+    assert "the hen" not in tokenizer.decode(model.prompt)
+
+
+def test_what_a_model_writes_is_shown(chatty: Chatty, tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    """As <tool_call> and <think>, which are not flagged special."""
+    folder = shutil.copytree(tiny_chat_checkpoint, tmp_path / "thinking")
+    document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    new = max(token["id"] for token in document["added_tokens"]) + 1
+    document["added_tokens"].append({**document["added_tokens"][0], "id": new, "content": "<think>", "special": False})
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    settings: dict[str, Any] = {"sequence_bias": {(new,): 1e4}, "max_new_tokens": 2}
+    for kind in (qwen7b.hf.QWenTokenizer, qwen7b.hf.QWenTokenizerFast):
+        tokenizer = kind.from_pretrained(folder)
+        assert model.chat(tokenizer, "hello", **settings)[0] == "<think><think>"
+        assert list(model.chat_stream(tokenizer, "hello", **settings))[-1] == "<think><think>"
+        assert tokenizer.decode([new, 266], skip_special_tokens=True) == "<think>"
+
+
 def test_rows_past_the_vocabulary_are_never_produced(chatty: Chatty) -> None:
     model, tokenizer = chatty
     unused = {(row,): 1e4 for row in range(tokenizer.vocab_size, model.config.vocab_size)}
@@ -167,6 +239,21 @@ def test_wrong_arguments_are_named(chatty: Chatty) -> None:
     for history in ([{"role": "user", "content": "hello"}], ["hello", "hi"], [["hello", "hi", "you"]], "ab"):
         with pytest.raises(PromptError, match="pairs"):
             model.chat(tokenizer, "hello", history=history)
+    for history in (5, [None], [5], {"hello": "hi"}):
+        with pytest.raises(PromptError, match="pairs"):
+            model.chat(tokenizer, "hello", history=history)
+    for query in (None, 5, ["hello"], b"hello"):
+        with pytest.raises(PromptError, match="content"):
+            model.chat(tokenizer, query)
+    with pytest.raises(PromptError, match="content"):
+        model.chat(tokenizer, "hello", system=5)
+    with pytest.raises(SettingError, match="max_window_size"):
+        model.chat(tokenizer, "hello", max_window_size="many")
+    with pytest.raises(SettingError, match="generation_config"):
+        model.chat(tokenizer, "hello", generation_config={"top_p": 0.5})
+    for words in (5, [5], ["Observation:"], "Observation:", [None], [[]], [["a"]]):
+        with pytest.raises(SettingError, match="stop_words_ids"):
+            model.chat(tokenizer, "hello", stop_words_ids=words)
     with pytest.raises(SettingError, match="QWenTokenizer"):
         model.chat(object(), "hello", history=None)
 

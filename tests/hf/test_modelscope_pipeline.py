@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,12 +158,13 @@ def test_without_trust_modelscope_runs_and_installs_nothing(folder: Path, more: 
         pipeline(task="chat", model=str(folder), device_map="cpu")
 
 
-def test_trust_in_modelscope_is_not_passed_on_to_another_model(folder: Path) -> None:
+def test_trust_in_modelscope_is_not_passed_on_to_another_model(folder: Path, tmp_path: Path) -> None:
     """A folder that calls itself something else has only its own code to run it."""
     from modelscope.pipelines import pipeline
 
     import qwen7b.hf  # noqa: F401
 
+    folder = shutil.copytree(folder, tmp_path / "other")
     configure(folder, {"framework": "pytorch", "task": "chat", "pipeline": {"type": "qwen-chat"}})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "qwen_other"}))

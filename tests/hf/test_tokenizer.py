@@ -20,7 +20,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoTokenizer
 
 import qwen7b.hf
-from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError
+from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingError, UnsupportedError
 from qwen7b.text import chat_prompt
 
 MARKUP = "a<|im_start|>b<|endoftext|>"
@@ -250,17 +250,107 @@ def test_chat_templates_in_batches(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"conversation": []},
-        {"conversation": CONVERSATION, "chat_template": "{{ messages }}"},
-        {"conversation": CONVERSATION, "tools": [{}]},
-        {"conversation": CONVERSATION, "return_assistant_tokens_mask": True},
+        ({"conversation": []}, "empty"),
+        ({"conversation": [[], CONVERSATION]}, "empty"),
+        ({"conversation": None}, "list of messages, found None"),
+        ({"conversation": [None]}, "list of messages, found None"),
+        ({"conversation": "hello"}, "list of messages, found 'hello'"),
+        ({"conversation": ["hello"]}, "list of messages, found 'hello'"),
+        ({"conversation": 5}, "list of messages, found 5"),
+        ({"conversation": [[5]]}, "message 1 should have"),
+        ({"conversation": CONVERSATION[0]}, "list of messages"),
+        ({"conversation": [{"role": "user"}]}, "message 1 should have"),
+        ({"conversation": [{"role": "user", "content": None}]}, "message 1 has None"),
+        ({"conversation": [{"role": "robot", "content": "a"}]}, "robot"),
+        ({"conversation": CONVERSATION, "tools": [{}]}, "tools"),
+        ({"conversation": CONVERSATION, "enable_thinking": False}, "enable_thinking"),
+        ({"conversation": CONVERSATION, "return_assistant_tokens_mask": True}, "return_assistant_tokens_mask"),
+        ({"conversation": CONVERSATION, "truncation": True, "max_length": 0}, "max_length"),
+        ({"conversation": CONVERSATION, "truncation": True, "max_length": "5"}, "max_length"),
+        ({"conversation": CONVERSATION, "add_generation_prompt": True, "continue_final_message": True}, "exclude"),
+        ({"conversation": CONVERSATION, "chat_template": "{% broken"}, "chat_template"),
     ],
 )
-def test_what_the_template_cannot_do_is_refused(tokenizer: Any, wrong: dict[str, Any]) -> None:
-    with pytest.raises(SettingError):
+def test_what_the_template_cannot_do_is_refused(tokenizer: Any, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(Qwen7bError, match=said):
         tokenizer.apply_chat_template(**wrong)
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tiny_chat_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose tokenizer has three more control tokens, one of them not flagged special."""
+    folder = shutil.copytree(tiny_chat_checkpoint, tmp_path_factory.mktemp("fine-tuned") / "model")
+    document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    like = document["added_tokens"][0]
+    for token_id, (name, special) in enumerate({"<pad>": True, "<think>": False, "<end>": True}.items(), start=269):
+        document["added_tokens"].append({**like, "id": token_id, "content": name, "special": special})
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    return folder
+
+
+KINDS = pytest.mark.parametrize("kind", [qwen7b.hf.QWenTokenizer, qwen7b.hf.QWenTokenizerFast])
+OWN = "{% for m in messages %}<|im_start|>{{ m['role'] }}: {{ m['content'] }}<end>{% endfor %}"
+"""A template that is not ChatML."""
+
+
+@KINDS
+def test_a_chat_template_is_honoured(fine_tuned: Path, tmp_path: Path, kind: Any) -> None:
+    """In a call, on the object, when loading and in the folder; what a message says stays text."""
+    tokenizer = kind.from_pretrained(fine_tuned)
+    ordinary = tokenizer.apply_chat_template(CONVERSATION, return_dict=False)
+    expected = tokenizer.apply_chat_template(CONVERSATION, chat_template=OWN, return_dict=False)
+    assert expected == [
+        *(267, *tokenizer.encode("user: <|im_end|>", split_special_tokens=True), 271),
+        *(267, *tokenizer.encode("assistant: b"), 271, 267, *tokenizer.encode("user: c"), 271),
+    ]
+    assert tokenizer.apply_chat_template(CONVERSATION, return_dict=False) == ordinary
+    tokenizer.chat_template = {"default": "{{ messages[0]['content'] }}", "own": OWN}
+    assert tokenizer.apply_chat_template(CONVERSATION[1:], return_dict=False) == tokenizer.encode("b")
+    assert tokenizer.apply_chat_template(CONVERSATION, chat_template="own", return_dict=False) == expected
+    tokenizer.chat_template = OWN
+    tokenizer.save_pretrained(tmp_path)
+    for other in (
+        tokenizer,
+        pickle.loads(pickle.dumps(tokenizer)),
+        kind.from_pretrained(fine_tuned, chat_template=OWN),
+        kind.from_pretrained(tmp_path),
+    ):
+        assert other.apply_chat_template(CONVERSATION, return_dict=False) == expected
+        assert 271 in other.plain_tokenizer.stop_ids and other.chat_template == OWN
+    tokenizer.chat_template = None
+    assert tokenizer.apply_chat_template(CONVERSATION, return_dict=False) == ordinary
+    for wrong in (5, ["own"], {"own": OWN}):
+        with pytest.raises(SettingError, match="chat_template|chat templates"):
+            tokenizer.chat_template = wrong
+            tokenizer.apply_chat_template(CONVERSATION)
+
+
+@KINDS
+def test_only_tokens_flagged_special_are_hidden(fine_tuned: Path, tmp_path: Path, kind: Any) -> None:
+    """The format's own and the padding vanish; what a model writes, such as <think>, is shown."""
+    tokenizer = kind.from_pretrained(fine_tuned)
+    ids = [267, 97, 269, 270, 271, 98, 268, 266]
+    shown = tokenizer.decode([97], skip_special_tokens=True), tokenizer.decode([98], skip_special_tokens=True)
+    for other in (tokenizer, pickle.loads(pickle.dumps(tokenizer))):
+        assert other.decode(ids, skip_special_tokens=True) == "<think>".join(shown)
+        assert other.batch_decode([ids, [270]], skip_special_tokens=True) == ["<think>".join(shown), "<think>"]
+        assert other.decode(ids) == "<|im_start|>{}<pad><think><end>{}<|im_end|><|endoftext|>".format(*shown)
+    plain = tokenizer("a <think>", split_special_tokens=True).input_ids
+    assert 270 not in plain and tokenizer.decode(plain, skip_special_tokens=True) == "a <think>"
+    assert tokenizer("a <think>", split_special_tokens=False).input_ids[-1] == 270
+    tokenizer.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert [token["content"] for token in saved["added_tokens"] if not token["special"]] == ["<think>"]
+    again = kind.from_pretrained(tmp_path, pad_token="<think>")
+    assert again.decode(ids, skip_special_tokens=True) == "".join(shown)  # now it is padding
+
+
+def test_of_the_original_only_three_are_hidden(tokenizer: Any) -> None:
+    """`qwen.tiktoken` has no flags."""
+    ids = [151644, 64, 151646, 65, 151645, 151643]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a<|extra_0|>b"
 
 
 def test_saving_and_loading(tokenizer: Any, qwen_vocabulary: Path, tmp_path: Path) -> None:

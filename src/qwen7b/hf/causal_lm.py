@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.chat import ChatMixin
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.model import QWenModel, QWenPreTrainedModel
-from qwen7b.hf.stopping import StopWords
+from qwen7b.hf.stopping import StopWords, listed_ids, read_endings
 
 
 class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
@@ -23,12 +24,24 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
 
     _tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"}
 
+    ending_ids: frozenset[int] = frozenset()
+    """The ids that end a reply, as the checkpoint's tokenizer tells; generation configs may name more."""
+
     def __init__(self, config: QWenConfig) -> None:
         super().__init__(config)
         self.transformer = QWenModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.loss_type = "ForCausalLM"  # else guessed from the class's name
         self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in Transformers; the tokenizer's files are asked which ids end a reply."""
+        hub = {name: kwargs[name] for name in ("cache_dir", "revision") if kwargs.get(name) is not None}
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.ending_ids = read_endings(model.name_or_path, **hub)
+        return loaded
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -81,9 +94,18 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
     ) -> Any:
         """As in Transformers; besides, any of the sequences of ids in `stop_words_ids` ends a reply, as its last ids.
 
-        Dynamic NTK's alpha stays what the prompt's length makes it, as in the original.
+        A reply also ends where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
+        model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Dynamic NTK's alpha stays
+        what the prompt's length makes it, as in the original.
         """
         settings = generation_config or self.generation_config
+        if self.ending_ids and "eos_token_id" not in kwargs:
+            ends = sorted(self.ending_ids.union(listed_ids(settings.eos_token_id)))
+            if generation_config is None:
+                kwargs["eos_token_id"] = ends
+            else:
+                generation_config = copy.deepcopy(generation_config)
+                generation_config.eos_token_id = ends
         if self.config.use_dynamic_ntk and (kwargs.get("prefill_chunk_size") or settings.prefill_chunk_size):
             raise SettingError(
                 "prefill_chunk_size and dynamic NTK exclude each other: the first chunk would choose the prompt's "

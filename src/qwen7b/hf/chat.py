@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -13,10 +13,9 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.hf.chat_tokenizer import ChatTokenizer
-from qwen7b.hf.stopping import OnlyTokens
+from qwen7b.hf.stopping import OnlyTokens, listed_ids
 from qwen7b.hf.streaming import stream_tokens
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT, Detokenizer, Message, chat_prompt
-from qwen7b.text.chatml import DEFAULT_SYSTEM_PROMPT
 
 History = Sequence[Sequence[str]]
 """Pairs of a query and its response, oldest first."""
@@ -34,7 +33,7 @@ class ChatMixin:
         tokenizer: ChatTokenizer,
         query: str,
         history: History | None = None,
-        system: str = DEFAULT_SYSTEM_PROMPT,
+        system: str | None = None,
         append_history: bool = True,
         stream: bool = False,
         stop_words_ids: Sequence[Sequence[int]] | None = None,
@@ -43,7 +42,8 @@ class ChatMixin:
     ) -> tuple[str, list[tuple[str, str]]]:
         """The response to `query`, and a new history that ends with the two, unless `append_history` is false.
 
-        The oldest turns are dropped whole once the history has `max_window_size` tokens (of `kwargs`, else of the
+        `system` is the system message; without one the model's own default is said, as in its makers' template. The
+        oldest turns are dropped whole once the history has `max_window_size` tokens (of `kwargs`, else of the
         generation config). A response ends at a control token of ChatML, at <|endoftext|>, or after one of
         `stop_words_ids`, which then ends its text. Other `kwargs` are those of `generate`. Raises PromptError for a
         base model, which was not trained to chat.
@@ -52,11 +52,10 @@ class ChatMixin:
         """
         if stream:
             raise SettingError("chat does not stream: call chat_stream(tokenizer, query, history) instead")
-        call, prompt = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
+        call, prompt, ends = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
         made = call()[0, len(prompt) :].tolist()
-        plain = tokenizer.plain_tokenizer
-        reply = takewhile(lambda token_id: token_id not in plain.stop_ids, made)
-        response = plain.decode(reply, skip_control=True).strip()
+        reply = takewhile(lambda token_id: token_id not in ends, made)
+        response = tokenizer.plain_tokenizer.decode(reply, skip_control=True).strip()
         turns = [(asked, answered) for asked, answered in history or ()]
         return response, [*turns, (query, response)] if append_history else turns
 
@@ -65,7 +64,7 @@ class ChatMixin:
         tokenizer: ChatTokenizer,
         query: str,
         history: History | None = None,
-        system: str = DEFAULT_SYSTEM_PROMPT,
+        system: str | None = None,
         stop_words_ids: Sequence[Sequence[int]] | None = None,
         logits_processor: LogitsProcessorList | None = None,
         generation_config: GenerationConfig | None = None,
@@ -76,25 +75,27 @@ class ChatMixin:
         >>> for response in model.chat_stream(tokenizer, "你好", history=None): print(response)  # doctest: +SKIP
         """
         kwargs["logits_processor"] = logits_processor
-        call, _ = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
-        return _growing_text(stream_tokens(call), tokenizer)
+        call, _, ends = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
+        return _growing_text(stream_tokens(call), tokenizer, ends=ends)
 
     def _prepare(
         self,
         tokenizer: ChatTokenizer,
         query: str,
         history: History | None,
-        system: str,
+        system: str | None,
         stop_words_ids: Sequence[Sequence[int]] | None,
         generation_config: GenerationConfig | None,
         kwargs: dict[str, Any],
-    ) -> tuple[partial[Any], list[int]]:
-        """`generate` with all its arguments, and the prompt's ids."""
+    ) -> tuple[partial[Any], list[int], frozenset[int]]:
+        """`generate` with all its arguments, the prompt's ids, and the ids that end a reply."""
         if not isinstance(tokenizer, ChatTokenizer):
             raise SettingError(
                 f"chat needs a QWenTokenizer or QWenTokenizerFast, found {type(tokenizer).__name__}: load it by "
                 "AutoTokenizer.from_pretrained after import qwen7b.hf"
             )
+        if generation_config is not None and not isinstance(generation_config, GenerationConfig):
+            raise SettingError(f"generation_config must be a GenerationConfig, found {generation_config!r:.60}")
         config = copy.deepcopy(generation_config or self.generation_config)
         if getattr(config, "chat_format", "chatml") != "chatml":
             raise PromptError(
@@ -105,12 +106,15 @@ class ChatMixin:
         window = kwargs.pop("max_window_size", getattr(config, "max_window_size", None))
         if window is None:
             window = DEFAULT_HISTORY_TOKEN_LIMIT
+        if type(window) is not int:
+            raise SettingError(f"max_window_size must be a number of tokens, found {window!r:.40}")
         prompt = chat_prompt(plain, _messages(query, history, system), history_token_limit=window)
         processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or ())
         processors.append(OnlyTokens(plain.vocab_size))
         # One configuration: Transformers wants settings either in it or as keywords, not both.
         others = config.update(**kwargs)  # type: ignore[no-untyped-call]
-        config.eos_token_id = sorted(plain.stop_ids.union(_listed(config.eos_token_id)))
+        ends = plain.stop_ids.union(listed_ids(config.eos_token_id))
+        config.eos_token_id = sorted(ends)
         if config.pad_token_id is None:
             config.pad_token_id = plain.end_of_text_id
         config.return_dict_in_generate = False
@@ -124,27 +128,31 @@ class ChatMixin:
             logits_processor=processors,
             **others,
         )
-        return call, prompt
+        return call, prompt, ends
 
 
-def _messages(query: str, history: History | None, system: str) -> list[Message]:
-    if any(isinstance(turn, (str, Mapping)) or len(turn) != 2 for turn in history or ()):
+def _messages(query: str, history: History | None, system: str | None) -> list[Message]:
+    turns = () if history is None else history
+    if not isinstance(turns, (list, tuple)) or any(
+        not isinstance(turn, (list, tuple)) or len(turn) != 2 for turn in turns
+    ):
         raise PromptError(
             f"history must be pairs of a query and its response, found {history!r:.100}: give what an earlier chat "
             "gave back, or messages with roles to tokenizer.apply_chat_template"
         )
-    messages = [{"role": "system", "content": system}]
-    for asked, answered in history or ():
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    for asked, answered in turns:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     return [*messages, {"role": "user", "content": query}]
 
 
-def _growing_text(made: Generator[int, None, None], tokenizer: ChatTokenizer) -> Generator[str, None, None]:
-    plain = tokenizer.plain_tokenizer
-    detokenizer, text = Detokenizer(plain), ""
+def _growing_text(
+    made: Generator[int, None, None], tokenizer: ChatTokenizer, *, ends: Collection[int]
+) -> Generator[str, None, None]:
+    detokenizer, text = Detokenizer(tokenizer.plain_tokenizer), ""
     try:
         for token_id in made:
-            if token_id in plain.stop_ids:
+            if token_id in ends:
                 break
             if piece := detokenizer.push(token_id):
                 text += piece
@@ -153,7 +161,3 @@ def _growing_text(made: Generator[int, None, None], tokenizer: ChatTokenizer) ->
             yield text + rest
     finally:
         made.close()
-
-
-def _listed(ids: int | list[int] | None) -> list[int]:
-    return [] if ids is None else [ids] if isinstance(ids, int) else ids

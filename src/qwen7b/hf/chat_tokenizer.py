@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from transformers import BatchEncoding
 
 from qwen7b.errors import CheckpointError, PromptError, SettingError
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
-from qwen7b.text import Message, Tokenizer
+from qwen7b.text import Tokenizer
+from qwen7b.text.endings import CHATML_NAMES
+from qwen7b.text.finding import with_chat_template
 from qwen7b.text.messages import read_messages
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -24,7 +28,34 @@ class ChatTokenizer(ControlNamesMixin):
 
     vocab_files_names = {"vocab_file": "qwen.tiktoken", "tokenizer_file": "tokenizer.json"}
     model_input_names = ["input_ids", "attention_mask"]
-    plain_tokenizer: Tokenizer
+    _own_tokenizer: Tokenizer
+    """The exact tokenizer as the files describe it."""
+    _template: str | dict[str, str] | None = None
+
+    @cached_property
+    def plain_tokenizer(self) -> Tokenizer:
+        """The exact tokenizer, with the chat template that was set on this object instead of the files' own."""
+        own, template = self._own_tokenizer, _default_of(self._template)
+        settings = own.vocabulary.settings
+        if template is None or template == settings.chat_template:
+            return own
+        settings = replace(settings, chat_template=template, chat_template_source="chat_template")
+        return Tokenizer(replace(own.vocabulary, settings=settings))
+
+    @property
+    def chat_template(self) -> str | dict[str, str] | None:
+        """The Jinja template of conversations, or several by name; None where that is the checkpoint's own ChatML."""
+        return self._template
+
+    @chat_template.setter
+    def chat_template(self, template: str | dict[str, str] | None) -> None:
+        if template is not None and not isinstance(template, (str, dict)):
+            named = isinstance(template, (list, tuple)) and all(isinstance(one, Mapping) for one in template)
+            if not named:
+                raise SettingError(f"chat_template must be a Jinja template as a string, found {template!r:.60}")
+            template = {one["name"]: one["template"] for one in template}
+        self._template = template
+        self.__dict__.pop("plain_tokenizer", None)
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -44,6 +75,19 @@ class ChatTokenizer(ControlNamesMixin):
     def im_end_id(self) -> int | None:
         return self.plain_tokenizer.im_end_id
 
+    @cached_property
+    def _hidden_ids(self) -> frozenset[int]:
+        """The control tokens that are no part of a text: those flagged special, and ChatML's."""
+        names = {name for name in self._control_names if name not in self._visible_names or name in CHATML_NAMES}
+        return frozenset(self.convert_tokens_to_ids(list(names)))  # type: ignore[attr-defined]
+
+    def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> Iterable[int]:
+        """Without, if asked, hidden control tokens, those with a part such as padding, and rows past the vocabulary."""
+        if not skip_special_tokens:
+            return ids
+        hidden, rows = self._hidden_ids.union(self.all_special_ids), len(self)  # type: ignore[attr-defined, arg-type]
+        return [int(token_id) for token_id in ids if token_id < rows and int(token_id) not in hidden]
+
     def apply_chat_template(
         self,
         conversation: Sequence[Any],
@@ -60,31 +104,33 @@ class ChatTokenizer(ControlNamesMixin):
         return_dict: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """ChatML of a conversation, or of a list of them, with the arguments and results of Transformers.
+        """The prompt of a conversation, or of a list of them, with the arguments and results of Transformers.
 
-        It is assembled as token ids, not as a text that is then parsed: no message can hold a control token, whatever
-        it says. With `tokenize=False` the text comes back, which to encode again takes `allowed_special="all"`.
+        It is the checkpoint's own format, ChatML unless its files or `chat_template` say otherwise, assembled as token
+        ids: no message can hold a control token, whatever it says. With `tokenize=False` the text comes back, which to
+        encode again takes `split_special_tokens=False`. Raises PromptError for what is no conversation.
         """
-        if tools or documents or chat_template:
-            raise SettingError("this tokenizer assembles plain ChatML: it takes no tools, documents or chat_template")
-        if kwargs.get("return_assistant_tokens_mask") or (continue_final_message and add_generation_prompt):
-            raise SettingError(
-                "return_assistant_tokens_mask, and continue_final_message with add_generation_prompt, are not supported"
-            )
-        if not conversation:
-            raise SettingError("the conversation is empty: give at least one message")
-        batched = not isinstance(conversation[0], Mapping)
+        _refuse_unknown(tools=tools, documents=documents, **kwargs)
+        if continue_final_message and add_generation_prompt:
+            raise SettingError("continue_final_message and add_generation_prompt exclude each other: give one of them")
+        if max_length is not None and (type(max_length) is not int or max_length < 1):
+            raise SettingError(f"max_length must be a number of tokens, at least 1, found {max_length!r:.40}")
+        plain = self.plain_tokenizer
+        format = plain.chat_format
+        if chat_template is not None:
+            template = self._template.get(chat_template) if isinstance(self._template, dict) else None
+            format = with_chat_template(plain.vocabulary, template or chat_template, source="chat_template")
+        if format is None:
+            raise PromptError(f"{plain} has neither a chat template nor <|im_start|> and <|im_end|>: it cannot chat")
+        conversations, batched = _listed(conversation)
         rows = [
-            _conversation_ids(
-                self.plain_tokenizer,
-                getattr(messages, "messages", messages),
-                ask_for_reply=add_generation_prompt,
-                open_ended=continue_final_message,
-            )
-            for messages in (conversation if batched else [conversation])
+            format.encode_open(plain, messages)
+            if continue_final_message
+            else format.encode(plain, messages, ask=add_generation_prompt)
+            for messages in conversations
         ]
         if not tokenize:
-            texts = [self.plain_tokenizer.decode(row) for row in rows]
+            texts = [plain.decode(row) for row in rows]
             return texts if batched else texts[0]
         if truncation:
             limit = max_length or self.model_max_length  # type: ignore[attr-defined]
@@ -122,12 +168,32 @@ def complete_settings(settings: Mapping[str, Any], *, control_names: Collection[
     return complete
 
 
-def _conversation_ids(
-    tokenizer: Tokenizer, messages: Sequence[Message], *, ask_for_reply: bool, open_ended: bool
-) -> list[int]:
-    """All messages, each closed and followed by a newline; then, if asked for, the beginning of a reply."""
-    format = tokenizer.chat_format
-    if format is None:
-        raise PromptError(f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>: it cannot chat")
-    read = read_messages(messages)
-    return format.encode_open(tokenizer, read) if open_ended else format.encode(tokenizer, read, ask=ask_for_reply)
+def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
+    """The messages of each conversation, and whether there was a list of conversations rather than one."""
+    conversation = getattr(conversation, "messages", conversation)
+    if not isinstance(conversation, Sequence) or isinstance(conversation, (str, bytes)):
+        raise PromptError(f"a conversation should be a list of messages, found {conversation!r:.40}")
+    batched = len(conversation) > 0 and not isinstance(conversation[0], Mapping)
+    rows: list[Any] = [getattr(row, "messages", row) for row in conversation] if batched else [conversation]
+    if any(isinstance(row, Sequence) and len(row) == 0 for row in rows):
+        raise SettingError("the conversation is empty: give at least one message")
+    return [read_messages(row) for row in rows], batched
+
+
+def _refuse_unknown(**settings: Any) -> None:
+    """Raise SettingError for what is given to a template and would change nothing here."""
+    unread = ("add_special_tokens", "sanitize_control_tokens")  # the first writes none, the second is always done
+    without_effect = ("tools", "documents", "return_assistant_tokens_mask", "tokenizer_kwargs")
+    for name, value in settings.items():
+        if value is None or name in unread or (name in without_effect and not value):
+            continue
+        raise SettingError(f"{name} is not supported: conversations here are messages with a role and a text, no more")
+
+
+def _default_of(template: str | dict[str, str] | None) -> str | None:
+    """The template, or of several by name the one that is meant where no name is given."""
+    if not isinstance(template, dict):
+        return template
+    if "default" not in template:
+        raise SettingError(f"of chat templates by name one must be called 'default', found {', '.join(template)!r:.60}")
+    return template["default"]

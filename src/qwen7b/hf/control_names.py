@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Literal
 
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.text.chat_template import any_of
 
 ControlNames = Collection[str] | Literal["all"]
 """Names of control tokens, or all of them."""
@@ -28,6 +27,8 @@ class ControlNamesMixin:
     allowed_special: ControlNames | None = None
     """What becomes a control token where a call does not say; None while nobody has said."""
     _control_names: frozenset[str] = frozenset()
+    _visible_names: frozenset[str] = frozenset()
+    """Those of them that are part of what a model writes, such as <think>: not flagged special."""
 
     @classmethod
     def from_pretrained(cls, path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -68,7 +69,7 @@ class ControlNamesMixin:
         if allowed_special is not None:
             return allowed_special
         for single in _texts_in(text):
-            if self._control_names and (found := _any_of(self._control_names).search(single)):
+            if self._control_names and (found := any_of(self._control_names).search(single)):
                 raise PromptError(
                     f"the text has {found[0]!r} at character {found.start()}, the name of a control token: pass "
                     "split_special_tokens=False where it is meant as that token, or True where it is only text, in "
@@ -110,9 +111,3 @@ def _texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for one in value:
             yield from _texts_in(one)
-
-
-@lru_cache(maxsize=8)
-def _any_of(names: frozenset[str]) -> re.Pattern[str]:
-    """Matches the longest of the names."""
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))

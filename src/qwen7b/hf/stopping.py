@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import Qwen7bError, SettingError
+from qwen7b.text import load_tokenizer
+
+
+def read_endings(name: str, **hub: Any) -> frozenset[int]:
+    """The ids that end a reply, as far as the tokenizer's files tell, in a folder or the hub's cache.
+
+    None where there are no such files, or none that can be read: whoever needs the tokenizer is told when loading it.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        cached = (try_to_load_from_cache(name, file, **hub) for file in ("qwen.tiktoken", "tokenizer.json"))
+        found = next((path for path in cached if isinstance(path, str)), None)
+        if found is None:
+            return frozenset()
+        folder = Path(found).parent
+    try:
+        return load_tokenizer(folder).stop_ids
+    except Qwen7bError:
+        return frozenset()
+
+
+def listed_ids(ids: int | list[int] | None) -> list[int]:
+    """The `eos_token_id` of a generation config, which may be one id, several or none."""
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
 class StopWords(StoppingCriteria):
     """Ends a sequence once the tokens made after its prompt end in one of the given sequences of ids."""
 
     def __init__(self, stop_words_ids: Sequence[Sequence[int]], *, prompt_length: int) -> None:
-        if any(isinstance(word, int) or len(word) == 0 for word in stop_words_ids):
-            raise SettingError(f"stop_words_ids must be sequences of ids, none of them empty, found {stop_words_ids!r}")
-        self.words = [torch.tensor(list(word)) for word in stop_words_ids]
+        try:
+            if isinstance(stop_words_ids, str) or any(isinstance(word, str) for word in stop_words_ids):
+                raise TypeError
+            self.words = [torch.tensor([int(token_id) for token_id in word]) for word in stop_words_ids]
+        except (TypeError, ValueError):
+            self.words = []
+        if not self.words or not all(len(word) for word in self.words):
+            raise SettingError(
+                f"stop_words_ids must be sequences of ids, none of them empty, found {stop_words_ids!r:.100}: encode "
+                "each word, as in [tokenizer.encode('Observation:')]"
+            )
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:

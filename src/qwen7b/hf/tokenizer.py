@@ -17,6 +17,7 @@ from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
 from qwen7b.text import load_tokenizer
+from qwen7b.text.endings import CHATML_NAMES
 from qwen7b.whole_file import written_whole
 
 
@@ -46,12 +47,13 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         **settings: Any,
     ) -> None:
         path, extra = find_vocabulary(vocab_file or tokenizer_file, extra_vocab_file)
-        self.plain_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
+        self._own_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
+        self._visible_names = self._own_tokenizer.vocabulary.visible
         self.errors = errors
-        self._control_names = frozenset(self.plain_tokenizer.control_tokens)
+        self._control_names = frozenset(self._own_tokenizer.control_tokens)
         self._added_tokens_decoder = {
-            token_id: AddedToken(name, special=True, normalized=False)
-            for name, token_id in self.plain_tokenizer.control_tokens.items()
+            token_id: AddedToken(name, special=name not in self._visible_names, normalized=False)
+            for name, token_id in self._own_tokenizer.control_tokens.items()
         }
         super().__init__(  # type: ignore[no-untyped-call]
             errors=errors, **complete_settings(settings, control_names=self._control_names)
@@ -143,9 +145,10 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         return b"".join(parts).decode(errors=self.errors)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write `qwen.tiktoken`, or `tokenizer.json` for a vocabulary whose ids are not its ranks."""
+        """Write `qwen.tiktoken`, or `tokenizer.json` where ids are not ranks or control tokens are marked otherwise."""
         vocabulary = self.plain_tokenizer.vocabulary
-        ranked = vocabulary.ids == vocabulary.ranks
+        usual = vocabulary.visible == vocabulary.control_tokens.keys() - {*CHATML_NAMES}
+        ranked = usual and vocabulary.ids == vocabulary.ranks
         name = self.vocab_files_names["vocab_file" if ranked else "tokenizer_file"]
         path = Path(save_directory, f"{filename_prefix}-{name}" if filename_prefix else name)
         with written_whole(path) as partial:
@@ -153,7 +156,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
                 lines = (b"%s %d\n" % (b64encode(token), token_id) for token, token_id in vocabulary.ids.items())
                 partial.write_bytes(b"".join(lines))
             else:
-                build_backend(vocabulary).save(str(partial))
+                build_backend(vocabulary, visible=vocabulary.visible).save(str(partial))
         return (str(path),)
 
     def _add_tokens(self, new_tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:
@@ -180,13 +183,6 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
     ) -> str:
         ids = self._shown([token_ids] if isinstance(token_ids, int) else token_ids, skip_special_tokens)
         return self.plain_tokenizer.decode_bytes(ids).decode(errors=errors or self.errors)
-
-    def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> Iterable[int]:
-        """Without, if asked, control tokens and rows past the vocabulary."""
-        if not skip_special_tokens:
-            return ids
-        plain = self.plain_tokenizer
-        return (token_id for token_id in ids if token_id < plain.vocab_size and not plain.is_control(token_id))
 
 
 _HUB_SETTINGS = ("cache_dir", "force_download", "token", "revision", "local_files_only", "subfolder")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import tokenizers
-from transformers import BatchEncoding, PreTrainedTokenizerFast
+from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 
 from qwen7b.errors import SettingError
 from qwen7b.hf.backend import build_backend
@@ -16,6 +19,8 @@ from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_voca
 from qwen7b.hf.control_names import ControlNames, choose_names
 from qwen7b.hf.tokenizer import QWenTokenizer
 from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text.settings import TokenizerSettings, read_folder_settings
+from qwen7b.whole_file import written_whole
 
 
 class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore[misc]
@@ -29,6 +34,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
 
     slow_tokenizer_class = QWenTokenizer  # type: ignore[assignment]
     can_save_slow_tokenizer = False
+    _settings = TokenizerSettings()
 
     def __init__(
         self,
@@ -42,22 +48,32 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
     ) -> None:
         if tokenizer_object is None and tokenizer_file is not None:
             tokenizer_object = tokenizers.Tokenizer.from_file(tokenizer_file)
+            self._settings = read_folder_settings(Path(tokenizer_file).parent)
         elif tokenizer_object is None:
             path, extra = find_vocabulary(vocab_file, extra_vocab_file)
-            self.plain_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
-            tokenizer_object = build_backend(self.plain_tokenizer.vocabulary)
-        self._control_names = frozenset(token.content for token in tokenizer_object.get_added_tokens_decoder().values())
+            self._own_tokenizer = load_tokenizer(path, extra_vocabulary=extra)
+            self._visible_names = self._own_tokenizer.vocabulary.visible
+            tokenizer_object = build_backend(self._own_tokenizer.vocabulary)
+        added = tokenizer_object.get_added_tokens_decoder().values()
+        self._control_names = frozenset(token.content for token in added)
+        if visible := [token.content for token in added if not token.special]:
+            # The library never leaves a token that is not special in a text; so here all are, and decoding knows which
+            # are shown.
+            self._visible_names = frozenset(visible)
+            tokenizer_object.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in visible])
         super().__init__(  # type: ignore[no-untyped-call]
             tokenizer_object=tokenizer_object, **complete_settings(settings, control_names=self._control_names)
         )
         self.allowed_special = _all_or_none(choose_names(allowed_special, split_special_tokens))
 
     @cached_property
-    def plain_tokenizer(self) -> Tokenizer:  # type: ignore[override]
+    def _own_tokenizer(self) -> Tokenizer:  # type: ignore[override]
         with TemporaryDirectory() as folder:
             path = Path(folder, "tokenizer.json")
             self.backend_tokenizer.save(str(path))
-            return load_tokenizer(path)
+            vocabulary = load_tokenizer(path).vocabulary
+        settings = replace(self._settings, bos=self._settings.bos or vocabulary.settings.bos)
+        return Tokenizer(replace(vocabulary, visible=self._visible_names, settings=settings))
 
     @classmethod
     def convert_to_native_format(cls, **settings: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -82,10 +98,28 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         settings["split_special_tokens"] = not _all_or_none(allowed)
         return super()._encode_plus(text, text_pair, *args, **settings)
 
+    def _decode(self, token_ids: Any, skip_special_tokens: bool = False, *args: Any, **settings: Any) -> str:
+        ids = token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids
+        shown = self._shown([ids] if isinstance(ids, int) else ids, skip_special_tokens)
+        text: str = super()._decode([*shown], False, *args, **settings)
+        return text
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **settings: Any) -> tuple[str, ...]:
+        """As in Transformers; the file says which control tokens are part of a text."""
+        names: tuple[str, ...] = super().save_pretrained(save_directory, *args, **settings)
+        for path in (Path(name) for name in names if name.endswith("tokenizer.json")):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            for token in document["added_tokens"]:
+                token["special"] = token["content"] not in self._visible_names
+            with written_whole(path) as partial:
+                partial.write_text(json.dumps(document, ensure_ascii=False, indent=2), encoding="utf-8")
+        return names
+
     def _add_tokens(self, *args: Any, **kwargs: Any) -> int:
         added: int = super()._add_tokens(*args, **kwargs)
         self._control_names = frozenset(self.added_tokens_encoder)
-        self.__dict__.pop("plain_tokenizer", None)  # is made anew, with the tokens added
+        for made_of_them in ("_own_tokenizer", "plain_tokenizer", "_hidden_ids"):
+            self.__dict__.pop(made_of_them, None)
         return added
 
 
