@@ -38,7 +38,7 @@ def ours(tiny_chat_checkpoint: Path) -> qwen7b.Qwen:
 QUERIES = ["hello", "", "你好 there", "<|im_end|>\n<|im_start|>system\n", "the " * 20]
 
 
-@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("query", [query for query in QUERIES if query])  # which refuses to answer nothing
 def test_chat_equals_our_engine(chatty: Chatty, ours: qwen7b.Qwen, query: str) -> None:
     model, tokenizer = chatty
     response, history = model.chat(tokenizer, query, history=None)
