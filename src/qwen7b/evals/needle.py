@@ -183,7 +183,9 @@ def measure_retrieval(
         unknown = [cell[1] for cell in cells for task in tasks[cell] if not journal.find(task, Answer)]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
-        with progress(f"Prompts with weights {precision}: {len(cells) * trials}", sum(unknown), " tokens") as report:
+        with progress(
+            f"Reading {len(cells) * trials} prompts with weights {precision}", sum(unknown), " tokens"
+        ) as report:
             for method, length, depth in cells:
                 answers = []
                 for ids, task in zip(prompts[length, depth], tasks[method, length, depth], strict=True):

@@ -101,7 +101,7 @@ def measure_perplexity(
         unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if not journal.find(task, Score)]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
-        with progress(f"Readings with weights {precision}: {len(readings)}", sum(unknown), " tokens") as report:
+        with progress(f"Reading {len(readings)} times with weights {precision}", sum(unknown), " tokens") as report:
             for file, method, length, tasks in readings:
                 scores = []
                 for window, task in tasks:

@@ -1,4 +1,4 @@
-"""What a user sees of a download or other long work, on standard error: a bar on a terminal, else a line or two."""
+"""What a user sees of a download or other long work, on standard error: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -20,15 +20,58 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
+def duration(seconds: float) -> str:
+    """
+    >>> duration(40), duration(200), duration(8000)
+    ('40 s', '3 min', '2 h 13 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class MinuteLines:
+    """Says how far long work is and how long it will take, a line a minute: for logs, which a bar would fill."""
+
+    def __init__(self, what: str, *, total: int, unit: str, done: int, clock: Callable[[], float]) -> None:
+        self._what = what
+        self._total = total
+        self._unit = unit
+        self._first = self._done = done
+        self._clock = clock
+        self._start = self._said = clock()
+
+    def add(self, count: int) -> None:
+        """Take in what was done since the last call."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """Take in what is done by now."""
+        self._done, now = done, self._clock()
+        if now - self._said < 60 or done <= self._first:
+            return
+        self._said = now
+        left = (now - self._start) / (done - self._first) * max(self._total - done, 0)
+        share = done / self._total if self._total else 1
+        if self._unit == "B":
+            far = f"{megabytes(done)} of {megabytes(self._total)}"
+        else:
+            far = f"{done:,} of {self._total:,}{self._unit}"
+        say(f"{self._what}: {far} ({share:.0%}), about {duration(left)} left.")
+
+
 @contextmanager
-def progress_bar(what: str, *, total: int, done: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    what: str, *, total: int, done: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the bytes there are so far; `done` of `total` are there already."""
     if not sys.stderr.isatty():
         resumed = f", {megabytes(done)} of it already here" if done else ""
         say(f"Fetching {what} ({megabytes(total)}{resumed}).")
-        start = time.monotonic()
-        yield lambda position: None
-        say(f"Fetched {what} in {time.monotonic() - start:.0f} s.")
+        start = clock()
+        yield MinuteLines(f"Fetching {what}", total=total, unit="B", done=done, clock=clock).reach
+        say(f"Fetched {what} in {clock() - start:.0f} s.")
         return
     from tqdm import tqdm
 
@@ -41,10 +84,15 @@ def progress_bar(what: str, *, total: int, done: int) -> Iterator[Callable[[int]
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(
+    what: str, total: int, unit: str, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with what is done since its last call; `unit` is "B" for bytes."""
+    say(f"{what} ({megabytes(total)})." if unit == "B" else f"{what}.")
+    if not sys.stderr.isatty():
+        yield MinuteLines(what, total=total, unit=unit, done=0, clock=clock).add
+        return
     from tqdm import tqdm
 
-    say(f"{what} ({megabytes(total)})." if unit == "B" else f"{what}.")
-    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
+    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False) as bar:
         yield lambda count: None if bar.update(count) else None
