@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,3 +38,13 @@ def test_text_is_held_back_only_while_a_stop_string_may_begin() -> None:
     watcher = StopStrings(["Observation:"])
     assert [watcher.push(text) for text in ("see Obs", "cure", " Observ", "ation: x")] == ["see ", "Obscure", " ", ""]
     assert watcher.found == "Observation:" and watcher.flush() == ""
+
+
+def test_long_stop_strings_take_time_by_the_length_of_the_text() -> None:
+    # Each character might begin, and does not finish, a stop string of 100,000.
+    watchers = [StopStrings(["ab" * 50_000 + "c"]), StopStrings(["a" * 100_000 + "b"] * 4)]
+    start = time.process_time()
+    for watcher, text in zip(watchers, ("ab" * 20_000 + "b", "a" * 20_000 + "c"), strict=True):
+        shown = "".join(map(watcher.push, text)) + watcher.flush()
+        assert shown == text and watcher.found is None
+    assert time.process_time() - start < 20  # looking anew at each character would take minutes

@@ -26,7 +26,7 @@ class Draft:
         self.detokenizer = Detokenizer(tokenizer, skip_control=True)
         self.stop_strings = StopStrings(stop)
         self.prompt_tokens = prompt_tokens
-        self.text = ""
+        self._parts: list[str] = []
         self.token_ids: list[int] = []
         self.logprobs: list[TokenLogprob] | None = [] if with_logprobs else None
         self.completion_tokens = 0
@@ -43,15 +43,15 @@ class Draft:
             self.logprobs.append(token.logprob)
         text = self.stop_strings.push(self.detokenizer.push(token.id))
         self.stopped = self.stop_strings.found is not None
-        self.text += text
+        self._parts.append(text)
         return text
 
     def end(self, finish_reason: FinishReason, text: str = "") -> Piece:
         """The last piece: the text still held back, after `text` of the last token, and the reply."""
         rest = self.stop_strings.push(self.detokenizer.flush()) + self.stop_strings.flush()
-        self.text += rest
+        self._parts.append(rest)
         reply = Reply(
-            text=self.text,
+            text="".join(self._parts),
             token_ids=self.token_ids,
             finish_reason="stop" if self.stop_strings.found else finish_reason,
             usage=Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens),

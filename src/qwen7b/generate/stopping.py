@@ -14,21 +14,22 @@ class StopStrings:
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
-        self.stop = tuple(stop)
         self.found: str | None = None
         self.held = ""
+        self._matches = [_Match(string) for string in stop]
 
     def push(self, text: str) -> str:
         """The text that may be shown after `text` came in."""
         if self.found is not None:
             return ""
-        text = self.held + text
-        hits = [(at, string) for string in self.stop if (at := text.find(string)) >= 0]
-        if hits:  # the one that is complete first, as if the text came character by character
-            at, self.found = min(hits, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))
-            self.held = ""
-            return text[:at]
-        keep = max((_overlap(text, string) for string in self.stop), default=0)
+        held, self.held = self.held, ""
+        for end, character in enumerate(text, start=len(held) + 1):
+            # All of them take the character in; of those that it completes the longest is the stop string.
+            if complete := [match.string for match in self._matches if match.push(character)]:
+                self.found = max(complete, key=len)
+                return (held + text)[: end - len(self.found)]
+        text = held + text
+        keep = max((match.length for match in self._matches), default=0)
         self.held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -38,9 +39,26 @@ class StopStrings:
         return text
 
 
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
+class _Match:
+    """The longest beginning of a string that the text so far ends in, in a few steps a character however long it is.
+
+    https://en.wikipedia.org/wiki/Knuth–Morris–Pratt_algorithm
+    """
+
+    def __init__(self, string: str) -> None:
+        self.string = string
+        self.length = 0
+        # For each beginning, the longest shorter one that it ends in.
+        self._shorter = [0]
+        for character in string[1:]:
+            self._shorter.append(self._longer(self._shorter[-1], character))
+
+    def push(self, character: str) -> bool:
+        """Whether this character completes the string, which then is not asked again."""
+        self.length = self._longer(self.length, character)
+        return self.length == len(self.string)
+
+    def _longer(self, length: int, character: str) -> int:
+        while length and self.string[length] != character:
+            length = self._shorter[length - 1]
+        return length + (self.string[length] == character)
