@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,10 +14,9 @@ import pytest
 import tiny
 from qwen7b.cli.kept import read_messages
 from qwen7b.diagnosis import diagnose
-from qwen7b.errors import CheckpointError, Qwen7bError
-from qwen7b.evals.subject import read_text as read_given_text
+from qwen7b.errors import CheckpointError, Qwen7bError, SettingError
 from qwen7b.gguf_header import read_gguf_header
-from qwen7b.regular_file import open_regular, read_text, read_whole
+from qwen7b.regular_file import named_text, open_regular, read_text, read_whole
 from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, open_checkpoint
 from qwen7b.weights.listing import _can_run
@@ -71,7 +71,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "tokenizer.json": load_tokenizer,
     "vocab.json": load_tokenizer,
     "talk.json": read_messages,
-    "text.txt": read_given_text,
+    "text.txt": named_text,
 }
 
 
@@ -142,3 +142,17 @@ def test_a_pointer_to_a_large_file_is_called_that(tmp_path: Path) -> None:
     path.write_text(POINTER[1:])
     with open_regular(path) as file:
         assert file.read() == POINTER[1:].encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file or directory"), (b"ab\xff", "byte 2 is 0xff; convert"), ("folder", "it is a folder")],
+)
+def test_a_text_that_a_user_names_is_told_apart_in_plain_words(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / "text"
+    if content == "folder":
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(SettingError, match=re.escape(f"--check-text {path} cannot be read as UTF-8 text: {message}")):
+        named_text(path, option="--check-text")

@@ -12,7 +12,7 @@ import stat
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, SettingError
 
 SMALL = 1 << 24
 """Bytes beyond which no licence, template or code of a checkpoint goes."""
@@ -94,6 +94,20 @@ def _refuse_pointer(file: FileIO) -> None:
                 f"{path} is a Git LFS pointer, not the file itself: run 'git lfs pull' in {path.parent}, or download "
                 "the file"
             )
+
+
+def named_text(path: str | os.PathLike[str], *, option: str = "") -> str:
+    """A text file that a user names, perhaps by an option. Raises SettingError where it is no text in UTF-8."""
+    named = f"{option} {os.fspath(path)}".strip()
+    try:
+        return read_text(path)
+    except OSError as error:
+        raise SettingError(f"{named} cannot be read as UTF-8 text: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(
+            f"{named} cannot be read as UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}; "
+            "convert it first, for example with iconv -f GB18030 -t UTF-8"
+        ) from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -109,6 +109,14 @@ def test_retry_asks_the_last_question_anew(talk: Talk, fake) -> None:
     assert conversation.messages == HI and [asked for asked, _ in fake.asked] == [[user("Hi")], [user("Hi")]]
 
 
+@pytest.mark.parametrize(
+    ("setting", "is_said"), [("temperature 0", True), ("temperature 0.8", False), ("seed 3", True)]
+)
+def test_retry_says_where_nothing_can_change(talk: Talk, setting: str, is_said: bool) -> None:
+    screen = talk("Hi", ENTER, f"/set {setting}", ENTER, "/retry", ENTER)[1]
+    assert ("Nothing is left to chance" in screen) == is_said
+
+
 def test_edit_puts_the_message_back_into_the_line(talk: Talk, fake) -> None:
     conversation, _ = talk("Hi", ENTER, "/edit", ENTER, "!", ENTER, "More", ENTER)
     assert conversation.messages == [user("Hi!"), HI[1], user("More"), HI[1]]
@@ -149,10 +157,10 @@ def test_a_quoted_path_is_read_too(talk: Talk, fake, tmp_path: Path) -> None:
     [
         ("", "/file needs the name of a file"),
         ("none.txt", "cannot be read (No such file"),
-        ("folder", "is no file with a text in it"),
-        ("pipe", "is no file with a text in it"),
+        ("folder", "cannot be read (it is a folder, not a file)"),
+        ("pipe", "cannot be read (it is a pipe, not a file)"),
         ("picture.png", "is not UTF-8 (byte 0 is 0x89)"),
-        ("huge", "is larger than any model reads"),
+        ("huge", "cannot be read (it has more than 67,108,864 bytes)"),
     ],
 )
 def test_files_that_are_no_text(talk: Talk, fake, tmp_path: Path, name: str, message: str) -> None:

@@ -38,6 +38,9 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "{name} goes before your next message ({count:,} characters).": "{name} 将放在下一条消息之前（{count:,} 个字符）。",
     "Taken back: {line}": "已撤回：{line}",
     "Forgotten.": "已清空。",
+    "Nothing is left to chance, so it may be the same: /set temperature 0.8 varies it.": (
+        "当前设置不含随机性，回答可能相同：可用 /set temperature 0.8 增加变化。"
+    ),
     "{path} exists. Overwrite it?": "{path} 已存在。要覆盖吗？",
     "Not saved.": "未保存。",
     "{count} messages saved to {path}.": "已将 {count} 条消息保存到 {path}。",
@@ -67,7 +70,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "there is no message yet: write one first": "还没有消息：请先写一条",
     "there is no reply yet: write a message first": "还没有回答：请先写一条消息",
     "did you mean {command}?": "是不是 {command}？",
-    "see /help": "请看 /help",
+    "see /help.": "请看 /help。",
     "there is no command {name}: {hint} A line with a blank before it is sent as a message": (
         "没有 {name} 这个命令：{hint} 行首加一个空格即可作为消息发送"
     ),
@@ -97,8 +100,6 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "{path} is not JSON ({error}): give a file written by /save": (
         "{path} 不是 JSON（{error}）：请给出由 /save 写出的文件"
     ),
-    "{path} is no file with a text in it: check the name": "{path} 不是文本文件：请检查文件名",
-    "{path} is larger than any model reads: cut a part out of it": "{path} 太大，模型读不下：请截取一部分",
     "{path} is not UTF-8 (byte {place} is 0x{byte:02x}): convert it first": (
         "{path} 不是 UTF-8（第 {place} 字节是 0x{byte:02x}）：请先转换编码"
     ),

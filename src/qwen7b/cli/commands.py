@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen7b.cli.clipboard import copy
-from qwen7b.cli.conversation import Conversation, as_part
+from qwen7b.cli.conversation import Conversation
 from qwen7b.cli.kept import read_file, read_messages, write_messages
 from qwen7b.cli.language import translated as _
-from qwen7b.cli.settings import change_setting, shown_settings
+from qwen7b.cli.settings import change_setting, leaves_nothing_to_chance, shown_settings
 from qwen7b.cli.visible import unfiltered
 from qwen7b.errors import SettingError
 
@@ -97,10 +97,10 @@ class Commands:
         if os.path.exists(name):
             return False
         near = difflib.get_close_matches(command, [*self.table, *ALIASES], n=1)
-        hint = _("did you mean {command}?").format(command=near[0]) if near else _("see /help")
+        hint = _("did you mean {command}?").format(command=near[0]) if near else _("see /help.")
         raise SettingError(
             _("there is no command {name}: {hint} A line with a blank before it is sent as a message").format(
-                name=name, hint=hint if near else hint + "."
+                name=name, hint=hint
             )
         )
 
@@ -144,13 +144,16 @@ class Commands:
             with suppress(ValueError):  # quoted, or with its blanks escaped, as a shell would take it
                 path = Path(os.path.expanduser(" ".join(shlex.split(argument))))
         text = read_file(_path(str(path) if argument else "", command="/file"))
-        self.conversation.files.append(as_part(path, text))
+        self.conversation.files.append(_as_part(path, text))
         self.conversation.note(
             _("{name} goes before your next message ({count:,} characters).").format(name=path.name, count=len(text))
         )
 
     def retry(self, argument: str) -> None:
-        self.conversation.retry()
+        conversation = self.conversation
+        if leaves_nothing_to_chance(conversation.asking, conversation.qwen):
+            conversation.note(_("Nothing is left to chance, so it may be the same: /set temperature 0.8 varies it."))
+        conversation.retry()
 
     def edit(self, argument: str) -> None:
         conversation = self.conversation
@@ -200,3 +203,12 @@ def _path(argument: str, *, command: str) -> Path:
     if not argument:
         raise SettingError(_("{command} needs the name of a file, as in {command} talk.json").format(command=command))
     return Path(os.path.expanduser(argument))  # which leaves an unknown ~user as it is
+
+
+def _as_part(path: Path, text: str) -> str:
+    """A file as a part of a message: its name, and its text between fences that it does not have itself."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    newline = "" if text.endswith("\n") else "\n"
+    return f"{path.name}:\n{fence}\n{text}{newline}{fence}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen7b.cli.display import MarkdownDisplay, chat_console
@@ -123,12 +122,3 @@ class Conversation:
         self.note(timed.summary(context_length=self.qwen.context_length))
         if timed.reply.text:
             self.change([*messages, {"role": "assistant", "content": timed.reply.text}])
-
-
-def as_part(path: Path, text: str) -> str:
-    """A file as a part of a message: its name, and its text between fences that it does not have itself."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    newline = "" if text.endswith("\n") else "\n"
-    return f"{path.name}:\n{fence}\n{text}{newline}{fence}"

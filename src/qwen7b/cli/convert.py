@@ -10,8 +10,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.streams import print_json
-from qwen7b.errors import SettingError
-from qwen7b.regular_file import read_text
+from qwen7b.regular_file import named_text
 
 
 class Format(StrEnum):
@@ -50,10 +49,7 @@ def convert(
     """
     given = {}
     if check_text is not None:
-        try:
-            given["check_text"] = read_text(check_text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"--check-text {check_text} cannot be read as UTF-8 text: {error}") from error
+        given["check_text"] = named_text(check_text, option="--check-text")
     from qwen7b import weights
 
     report = weights.convert(

@@ -12,6 +12,7 @@ from pathlib import Path
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.prompts import without_surrogates
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.regular_file import read_text
 from qwen7b.weights.environment import cache_folder
 from qwen7b.whole_file import write_text_whole
 
@@ -114,11 +115,7 @@ def _read(path: Path) -> object:
 def read_file(path: Path) -> str:
     """The text of a regular file in UTF-8, without a byte-order mark. Raises PromptError."""
     try:
-        if path.exists() and not path.is_file():
-            raise PromptError(_("{path} is no file with a text in it: check the name").format(path=path))
-        if path.stat().st_size > MAX_BYTES:
-            raise PromptError(_("{path} is larger than any model reads: cut a part out of it").format(path=path))
-        return path.read_bytes().decode("utf-8-sig")
+        return read_text(path, limit=MAX_BYTES)
     except UnicodeDecodeError as error:
         raise PromptError(
             _("{path} is not UTF-8 (byte {place} is 0x{byte:02x}): convert it first").format(
@@ -127,7 +124,7 @@ def read_file(path: Path) -> str:
         ) from error
     except OSError as error:
         raise PromptError(
-            _("{path} cannot be read ({reason}): check the name").format(path=path, reason=error.strerror)
+            _("{path} cannot be read ({reason}): check the name").format(path=path, reason=error.strerror or error)
         ) from error
 
 

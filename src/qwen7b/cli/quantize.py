@@ -11,7 +11,7 @@ import typer
 from qwen7b.cli import options
 from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
-from qwen7b.regular_file import read_text
+from qwen7b.regular_file import named_text
 
 
 class Format(StrEnum):
@@ -46,10 +46,7 @@ def quantize(
         raise SettingError("--data-free leaves no text for --calibrate or --gptq: drop one or the other")
     text = "" if data_free else None
     if calibrate is not None:
-        try:
-            text = read_text(calibrate)
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"--calibrate {calibrate} cannot be read as UTF-8 text: {error}") from error
+        text = named_text(calibrate, option="--calibrate")
         if not text.strip():
             raise SettingError(f"--calibrate {calibrate} is empty: give some thousand words of text")
     options.set_threads(threads)

@@ -66,6 +66,15 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
         raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
 
 
+def leaves_nothing_to_chance(asking: Settings, qwen: Qwen) -> bool:
+    """Whether the same question gets the same reply: by greedy choice, or by a seed."""
+    from qwen7b import Greedy
+    from qwen7b.generate.request import Request
+
+    sampling = Request(qwen.generation, asking, call="chat").sampling
+    return isinstance(sampling, Greedy) or sampling.seed is not None
+
+
 def shown_settings(asking: Settings, qwen: Qwen) -> str:
     """A line for each setting: its name, its value, and whether the user or the model chose that."""
     from qwen7b.generate.request import Request

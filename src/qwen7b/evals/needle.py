@@ -22,9 +22,10 @@ from typing import Any
 from qwen7b.checked import whole_number
 from qwen7b.errors import PromptError
 from qwen7b.evals.journal import Journal
-from qwen7b.evals.subject import Subject, read_text
+from qwen7b.evals.subject import Subject
 from qwen7b.generate import Batch, Greedy, Qwen
 from qwen7b.model import Transformer
+from qwen7b.regular_file import named_text
 from qwen7b.text import Tokenizer, chat_prompt
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.progress import progress
@@ -165,7 +166,7 @@ def measure_retrieval(
     checkpoint, tokenizer = subject.checkpoint, subject.tokenizer
     # A Qwen without weights knows already whether it chats and what ends its replies.
     qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation)
-    text = Haystack(read_text(haystack), tokenizer, is_chat=qwen.is_chat)
+    text = Haystack(named_text(haystack), tokenizer, is_chat=qwen.is_chat)
     if len(text.ids) < longest:
         raise PromptError(f"{haystack} has {len(text.ids)} tokens, fewer than the length {longest}: lower the length")
     asked = [text.trial(number, seed=seed, longest=longest) for number in range(trials)]

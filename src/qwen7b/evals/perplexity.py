@@ -24,9 +24,10 @@ from torch import Tensor
 from qwen7b.checked import whole_number
 from qwen7b.errors import CheckpointError, PromptError
 from qwen7b.evals.journal import Journal
-from qwen7b.evals.subject import Subject, read_text
+from qwen7b.evals.subject import Subject
 from qwen7b.model import Transformer
 from qwen7b.model.cache import MOST_NEW_TOKENS
+from qwen7b.regular_file import named_text
 from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
@@ -179,7 +180,7 @@ def _read_ids(
     file: Path, encode: Callable[[str], list[int]], *, length: int, max_tokens: int | None, max_windows: int | None
 ) -> Tensor:
     """The beginning of a text that all lengths read: whole windows of the longest."""
-    ids = encode(read_text(file))
+    ids = encode(named_text(file))
     if not ids:
         raise PromptError(f"{file} is empty: give a text of at least {length} tokens")
     num_windows = len(ids[:max_tokens]) // length

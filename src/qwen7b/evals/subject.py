@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from qwen7b import kernels, regular_file
+from qwen7b import kernels
 from qwen7b.checked import whole_number
 from qwen7b.errors import SettingError
 from qwen7b.long_context import parse_method, with_long_context
@@ -135,11 +134,3 @@ class Subject:
         if (precision != "none" or self._is_packed) and kernels.instruction_set() is None:
             task["reference"] = True  # close to what the native kernels give, and not the same
         return task
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A text in UTF-8. Raises SettingError where it cannot be read."""
-    try:
-        return regular_file.read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} cannot be read as UTF-8 text: {error}") from error
