@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.segment import Segment
 
-from qwen7b.cli.display import MarkdownDisplay, split_blocks
+from qwen7b.cli.display import ChatMarkdown, MarkdownDisplay, VisibleConsole, split_blocks
 from qwen7b.cli.live import LiveLines
+from qwen7b.cli.visible import visible
 
 REPLY = """# 快速排序
 
@@ -85,6 +86,32 @@ def test_finished_blocks_are_never_changed_by_later_text(before: str, after: str
 
 def test_escape_sequences_are_shown_not_obeyed() -> None:
     assert shown(["red \x1b[31m\r\ntext\x07"]) == "red ␛[31m\ntext␇\n"
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "&#27;[31m &#x9b;1m &#x202e;",
+        "[a](http://x/&#27;]0;t)",
+        "<http://x/\x1b]0;t>",
+        "![&#27;](u&#27;)",
+        "# &#27;[2J",
+        "| &#27; |\n|---|\n| &#x9b; |",
+        "`&#27;\x9b`",
+        "```\x1bpy\n\x1b[2J\n```",
+        "[x](\x9b31m 'ti&#27;tle')",
+        "> \x1b[2J\n1. \x9b",
+    ],
+)
+def test_markdown_writes_no_sequence_but_colours(markdown: str) -> None:
+    stream = io.StringIO()
+    console = VisibleConsole(file=stream, width=60, force_terminal=True, color_system="truecolor", _environ={})
+    console.print(ChatMarkdown(visible(markdown)))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()))
+
+
+def test_the_address_of_a_link_is_shown() -> None:
+    assert shown(["See [the page](https://example.org/a)."]) == "See the page (https://example.org/a).\n"
 
 
 @pytest.mark.parametrize("height", [1, 5, 24])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_what_is_typed_while_a_reply_comes_is_not_shown_before_the_next_line(tmp
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     program = (
-        "import sys, time\nfrom qwen7b.cli.terminal import quiet_keyboard\n"
+        "import sys, time\nfrom qwen7b.cli.keyboard import quiet_keyboard\n"
         "with quiet_keyboard():\n    print('reply', flush=True); time.sleep(1)\n"
         "print('end', flush=True); print('typed:', sys.stdin.readline(), flush=True)"
     )
@@ -122,3 +123,38 @@ def test_what_is_typed_while_a_reply_comes_is_not_shown_before_the_next_line(tmp
         process.kill()
         process.wait()
         os.close(keyboard)
+
+
+def test_enter_while_a_single_reply_comes_leaves_no_line() -> None:
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
+    keyboard, terminal = pty.openpty()
+    program = (
+        "import time\nfrom qwen7b.cli.display import MarkdownDisplay, chat_console\n"
+        "display = MarkdownDisplay(chat_console())\ndisplay.open()\ntime.sleep(1)\n"
+        "display.push('Hello')\ndisplay.close()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(terminal)
+    screen = b""
+    try:
+        while select.select([keyboard], [], [], 60)[0]:
+            part = os.read(keyboard, 4096)
+            if not screen:
+                os.write(keyboard, b"\n\n")
+            screen += part
+            if not part:
+                break
+    except OSError:  # the end, on Linux
+        pass
+    finally:
+        process.kill()
+        process.wait()
+        os.close(keyboard)
+    drawn = re.sub(rb"\x1b\[[?0-9]*[a-zA-Z]", b"", screen).replace(b"\r", b"")
+    assert drawn == "…\nHello\nHello\n".encode()  # each drawn over the one before

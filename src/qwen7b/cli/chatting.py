@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from qwen7b.cli.commands import Commands
 from qwen7b.cli.conversation import Conversation
+from qwen7b.cli.keyboard import quiet_keyboard
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.prompts import without_surrogates
-from qwen7b.cli.terminal import quiet_keyboard, unquoted
+from qwen7b.cli.terminal import unquoted
 from qwen7b.errors import Qwen7bError
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ def converse(conversation: Conversation, commands: Commands, session: PromptSess
                 with quiet_keyboard():
                     if commands.obey(line):
                         continue
-            with quiet_keyboard():
-                conversation.ask(unquoted(line))
+            conversation.ask(unquoted(line))
         except KeyboardInterrupt:
             conversation.is_editing = False
         except EOFError:

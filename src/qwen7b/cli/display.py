@@ -164,7 +164,7 @@ class ChatMarkdown(Markdown):
     """Markdown as chat models mean it: line breaks are kept, tags are text, code can be copied as it stands."""
 
     def __init__(self, markup: str) -> None:
-        super().__init__(markup)
+        super().__init__(markup, hyperlinks=False)  # the address stands beside the text, so that it can be seen
         self.parsed = PARSER.parse(markup)
         for token in self.parsed:
             for child in token.children or ():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from rich.cells import chop_cells
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType, Segment, SegmentLines, Segments
+
+from qwen7b.cli.keyboard import quiet_keyboard
 
 Line = list[Segment]
 
@@ -30,9 +33,11 @@ class LiveLines:
         self._console = console
         self._can_redraw = console.is_terminal and not console.is_dumb_terminal
         self._drawn: list[str] = []
+        self._keyboard = ExitStack()
 
     def open(self) -> None:
         if self._can_redraw:
+            self._keyboard.enter_context(quiet_keyboard())  # an Enter shown would move the lines
             self._console.show_cursor(False)
 
     def draw(self, lines: Sequence[Line], *, above: Sequence[Line] = ()) -> None:
@@ -50,6 +55,7 @@ class LiveLines:
         if self._can_redraw:
             self._console.show_cursor(True)
         self.draw([], above=above)
+        self._keyboard.close()
 
     def _print(self, lines: Sequence[Line]) -> None:
         if lines:

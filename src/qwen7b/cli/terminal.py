@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -73,26 +72,6 @@ def confirm(session: PromptSession[str], question: str) -> bool:
     with suppress(KeyboardInterrupt, EOFError):
         return asking.prompt(f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
     return False
-
-
-@contextmanager
-def quiet_keyboard() -> Iterator[None]:
-    """What is typed meanwhile is not shown in the middle of a reply; it stands in the next line. Ctrl-C still acts."""
-    try:
-        import termios
-
-        number = sys.stdin.fileno()
-        settings = termios.tcgetattr(number)
-    except (ImportError, OSError, ValueError, termios.error):  # not on Windows; no terminal
-        yield
-        return
-    quiet = [*settings]
-    quiet[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(number, termios.TCSANOW, quiet)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(number, termios.TCSANOW, settings)
 
 
 def is_open(text: str) -> bool:
