@@ -11,6 +11,7 @@ import torch
 from typer.testing import Result
 
 import qwen7b
+import tiny
 from qwen7b.cli import options
 from qwen7b.cli.display import PlainDisplay
 from qwen7b.cli.options import SamplingOptions
@@ -242,3 +243,33 @@ def test_the_reading_of_a_long_text_is_shown_where_it_does_not_disturb(capsys, m
     display.push("Yes")
     out, err = capsys.readouterr()
     assert out == "Yes" and "Reading: " in err and "512/2048" in err and err.endswith("\r")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--chat", True), ("--base", False), (None, None)])
+def test_whether_it_chats_is_the_users_to_say(run: Run, fake, flag: str | None, value: bool | None) -> None:
+    assert run("chat", "Hi", *([flag] if flag else [])).exit_code == 0
+    assert fake.loaded.get("chat") is value
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--control-tokens", True), ("--no-control-tokens", False), (None, None)])
+def test_control_tokens_are_the_users_to_ask_for(run: Run, fake, flag: str | None, value: bool | None) -> None:
+    assert run("complete", "<|fim_prefix|>", *([flag] if flag else [])).exit_code == 0
+    assert fake.asked[0][1]["control_tokens"] is value
+
+
+@pytest.mark.parametrize("options", [["--greedy"], ["--temperature", "0.7"], ["--temperature", "0"], ["--top-k", "3"]])
+def test_what_is_typed_goes_before_a_broken_file(run: Run, tmp_path: Path, options: list[str]) -> None:
+    generation = {"do_sample": True, "temperature": "hot", "top_p": 7, "max_new_tokens": 2}
+    folder = tiny.write_folder(
+        tmp_path / "m", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True, generation=generation
+    )
+    for verb in ("chat", "complete"):
+        asked = (verb, "hello", "--model", str(folder), "--quantize", "none")
+        broken = run(*asked)
+        assert broken.exit_code == 1 and "generation_config.json: temperature must be a number" in broken.stderr
+        assert run(*asked, *options).exit_code == 0
+
+
+def test_a_byte_order_mark_is_no_text_in_an_argument(run: Run, fake) -> None:
+    run("chat", "\ufeffHi")
+    assert fake.asked[0][0] == [{"role": "user", "content": "Hi"}]

@@ -242,3 +242,20 @@ def test_the_tokenizer_can_be_pickled(write: Writer) -> None:
 
     tokenizer: Tokenizer = pickle.loads(pickle.dumps(load_tokenizer(write(templates.LLAMA3, add_bos_token=True))))
     assert isinstance(tokenizer.chat_format, Template) and tokenizer.bos_id == tokenizer.control_tokens["<s>"]
+
+
+@pytest.mark.demo
+def test_the_demo_is_asked_as_its_template_says(demo_gguf: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+    from qwen7b.text.export import merges_of, tokenizer_json
+
+    ours = load_tokenizer(demo_gguf)
+    document = tokenizer_json(ours.vocabulary, merges=list(merges_of(ours.vocabulary)))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    template = ours.vocabulary.settings.chat_template
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    for conversation in CONVERSATIONS:
+        expected = theirs.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+        assert chat_prompt(ours, conversation) == expected
+    assert "created by Alibaba Cloud" in ours.decode(chat_prompt(ours, [HELLO]))

@@ -93,3 +93,12 @@ def test_a_pointer_in_place_of_the_tokenizer(tmp_path: Path, name: str) -> None:
     for given in (tmp_path, tmp_path / name):
         with pytest.raises(CheckpointError, match=f"{name} is a Git LFS pointer"):
             load_tokenizer(given)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_a_byte_order_mark_is_no_content(ours: Tokenizer, reference_json: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(reference_json.read_bytes())
+    if name != "tokenizer.json":
+        (tmp_path / name).write_text("{}")
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert load_tokenizer(tmp_path).vocabulary.ids == ours.vocabulary.ids

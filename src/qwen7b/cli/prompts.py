@@ -27,7 +27,8 @@ def read_text(argument: str | None) -> str:
     elif sys.stdin.isatty():
         raise PromptError("there is no text: give it as an argument or on standard input")
     else:
-        data, origin = read_standard_input().removeprefix(BOM_UTF8), "standard input"
+        data, origin = read_standard_input(), "standard input"
+    data = data.removeprefix(BOM_UTF8)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -21,7 +21,13 @@ _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 _CODE_SUFFIXES = (".py", ".cpp", ".cu", ".cuh")
 _TOKENIZER_FILES = (
     *("qwen.tiktoken", "tokenizer.json", "vocab.json", "merges.txt"),
-    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *(
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "chat_template.json",
+    ),
 )
 
 

@@ -185,10 +185,10 @@ class Qwen:
 
     def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
         if not self.is_chat:
-            reason = "it was loaded as one" if self._chat is False else f"by {self._verdict.reason}"
+            reason = "chat=False" if self._chat is False else self._verdict.reason
             raise PromptError(
                 f"{self.name or 'this model'} is a base model, not trained to chat: use complete, or load its chat "
-                f"version; if it does chat ({reason}, it does not), load it with chat=True (--chat)"
+                f"version; {reason} says so, and chat=True (--chat) overrides it where it does chat"
             )
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]

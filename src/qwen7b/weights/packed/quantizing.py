@@ -31,6 +31,7 @@ _COPIED = (
     "*.tiktoken",
     "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
     "generation_config.json",
     "LICENSE*",
     "merges.txt",
@@ -85,7 +86,10 @@ def quantize(
         _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
         for name, content in _companions(checkpoint, name=Path(source).resolve().name).items():
             (workplace.files / name).write_bytes(content)
-        (workplace.files / "config.json").write_bytes(as_json(packed_config(checkpoint.config, chosen)))
+        fields = packed_config(checkpoint.config, chosen)
+        if endings := checkpoint.generation.other_endings:
+            fields["eos_token_id"] = list(endings)
+        (workplace.files / "config.json").write_bytes(as_json(fields))
         workplace.finish()
     return {
         "source": str(checkpoint.path),
