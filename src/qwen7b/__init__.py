@@ -10,9 +10,6 @@ Importing this package is cheap: a name's module, and torch with it, is imported
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -27,6 +24,7 @@ from qwen7b.errors import (
     SettingError,
     UnsupportedError,
 )
+from qwen7b.importing import quick_imports
 
 if TYPE_CHECKING:
     from qwen7b.config import ModelConfig
@@ -67,26 +65,10 @@ _HOMES = {
 }
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """What is made meanwhile stays: to look for garbage in it, again and again, takes a fifth of torch's import."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        if not gc.get_freeze_count():  # else a caller has frozen objects, which would thaw with ours
-            gc.freeze()
-            gc.unfreeze()  # all are old now, and the next collection of young ones is short
-        gc.enable()
-
-
 def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
-            with _collector_paused():
+            with quick_imports():
                 globals()[name] = value = getattr(import_module(home), name)
             return value
     raise AttributeError(f"module 'qwen7b' has no attribute {name!r}")

@@ -13,8 +13,8 @@ from typer.testing import Result
 import qwen7b
 import tiny
 from qwen7b.cli import options
-from qwen7b.cli.display import PlainDisplay
 from qwen7b.cli.options import SamplingOptions
+from qwen7b.cli.plain import PlainDisplay
 from qwen7b.container import usable_cores
 
 Run = Callable[..., Result]

@@ -97,7 +97,7 @@ def chat(
     if converse:
         _converse(qwen, messages, asking={**asking, **sampling.keywords()}, kept=kept, loading=loading)
         return
-    from qwen7b.cli.display import reply_display
+    from qwen7b.cli.plain import reply_display
     from qwen7b.cli.replies import answer
 
     asking["sampling"] = sampling.over(qwen.default_sampling)

@@ -57,7 +57,7 @@ def complete(
         seed=seed,
     )
     qwen = loading.load()
-    from qwen7b.cli.display import PlainDisplay
+    from qwen7b.cli.plain import PlainDisplay
     from qwen7b.cli.replies import answer
 
     display = None if as_json else PlainDisplay()

@@ -1,4 +1,4 @@
-"""How a reply appears while it is being made: plain text, or Markdown on a terminal."""
+"""How a reply appears on a terminal while it is being made: as Markdown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown
 from rich.segment import Segment
 from rich.syntax import Syntax
-from tqdm import tqdm
 
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.live import Line, LiveLines
@@ -22,18 +21,6 @@ from qwen7b.cli.visible import unfiltered, visible
 REDRAWS_PER_SECOND = 12
 # Tags stay visible text: a chat model that writes <div> means to show it.
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-
-
-class Display(Protocol):
-    def open(self) -> None: ...
-    def show_reading(self, tokens_read: int, tokens: int) -> None: ...
-    def push(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-def reply_display() -> Display:
-    """Markdown on a terminal, else plain text."""
-    return MarkdownDisplay(chat_console()) if sys.stdout.isatty() else PlainDisplay()
 
 
 class VisibleConsole(Console):
@@ -51,40 +38,6 @@ class VisibleConsole(Console):
 def chat_console() -> Console:
     """A console on standard output."""
     return VisibleConsole(file=unfiltered(sys.stdout))
-
-
-class PlainDisplay:
-    """The text as it is, ended by a newline."""
-
-    def __init__(self) -> None:
-        self._last = ""
-        self._bar: tqdm[NoReturn] | None = None
-
-    def open(self) -> None:
-        pass
-
-    def show_reading(self, tokens_read: int, tokens: int) -> None:
-        """A bar on standard error, where that is a terminal."""
-        if self._bar is None:
-            self._bar = tqdm(total=tokens, desc="Reading", unit=" tokens", mininterval=0, leave=False, disable=None)
-        self._bar.update(tokens_read - self._bar.n)
-
-    def push(self, text: str) -> None:
-        self._end_reading()
-        if text:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            self._last = text[-1]
-
-    def close(self) -> None:
-        self._end_reading()
-        if self._last not in ("", "\n"):
-            print(flush=True)
-
-    def _end_reading(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 class MarkdownDisplay:

@@ -14,7 +14,7 @@ from qwen7b.cli.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b import Piece, Reply
-    from qwen7b.cli.display import Display
+    from qwen7b.cli.plain import Display
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,8 @@ from qwen7b.text.messages import split_turns
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
 from qwen7b.weights.chatting import Verdict, decide_chat, find_endings
 from qwen7b.weights.checks import check_vocabulary
-from qwen7b.weights.placement import choose_device, choose_quantize
+from qwen7b.weights.packed.tokenizer import kept_tokenizer
+from qwen7b.weights.placement import choose_device, choose_quantize, will_be_packed
 
 Conversation = str | Sequence[Message]
 """A question, or messages that end with one."""
@@ -64,14 +65,16 @@ def load(
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
-    tokenizer = load_tokenizer(checkpoint.path)
-    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     place = choose_device(device, checkpoint, quantize=quantize)
+    quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
+    read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
+    tokenizer = read(checkpoint.path)
+    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     loaded = load_model(
         checkpoint,
         dtype=dtype,
         device=place,
-        quantize=choose_quantize(dtype=dtype, device=place, quantize=quantize),
+        quantize=quantize,
         keep=True,
         mapped=True,
         long_context=long_context,

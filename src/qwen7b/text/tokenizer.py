@@ -35,21 +35,27 @@ class Tokenizer:
     [151645]
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, chat_format: ChatFormat | None = None) -> None:
+        """`chat_format` is what `find_chat_format` finds, where that is known."""
         ids, ranks = vocabulary.ids, vocabulary.ranks
         self.vocabulary = vocabulary
+        self._known_chat_format = chat_format
         self.control_tokens = dict(vocabulary.control_tokens)
         """Names and ids of the tokens that text never becomes by itself."""
         self._control_ids = frozenset(self.control_tokens.values())
         self._hidden_ids = frozenset(id for name, id in self.control_tokens.items() if is_hidden(name, vocabulary))
-        self._bytes_of = {id: token for token, id in ids.items()}
+        self._bytes_of = dict(zip(ids.values(), ids, strict=True))
         self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
         self.vocab_size = max(self._bytes_of) + 1
         """One more than the highest id: the embedding's rows from here on are never produced."""
-        self.unused_ids = sorted(set(range(self.vocab_size)).difference(self._bytes_of))
+        self.unused_ids = [id for id in range(self.vocab_size) if id not in self._bytes_of]
         """Ids below `vocab_size` that are no token, as a sparse extra vocabulary leaves them."""
-        self._id_of_rank = {rank: ids[token] for token, rank in ranks.items() if token in ids}
-        self._ranks_without_id = set(ranks.values()) - self._id_of_rank.keys()
+        self._ranks_without_id = {ranks[token] for token in ranks.keys() - ids.keys()}
+        if self._ranks_without_id:
+            ranks_with_id = {token: rank for token, rank in ranks.items() if token in ids}
+        else:
+            ranks_with_id = ranks
+        self._id_of_rank = dict(zip(ranks_with_id.values(), map(ids.__getitem__, ranks_with_id), strict=True))
         self._encoding = tiktoken.Encoding(
             vocabulary.source, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={}
         )
@@ -85,7 +91,7 @@ class Tokenizer:
     @cached_property
     def chat_format(self) -> ChatFormat | None:
         """How the model lays conversations out; None where the files describe no way."""
-        return find_chat_format(self.vocabulary)
+        return self._known_chat_format or find_chat_format(self.vocabulary)
 
     @cached_property
     def endings(self) -> dict[int, str]:

@@ -41,22 +41,30 @@ class Vocabulary:
             raise UnsupportedError(
                 f"{self.source} has {len(self.control_tokens)} control tokens: qwen7b takes {_MAX_CONTROL_TOKENS}"
             )
-        owners: dict[int, bytes | str] = {}
-        tokens: Iterable[tuple[bytes | str, int]] = chain(self.ids.items(), self.control_tokens.items())
-        for token, id in tokens:
-            # JSON may hold a float or a bool here.
-            if type(id) is not int or not 0 <= id < _MAX_ID:
-                raise CheckpointError(f"{self.source} is damaged: token {quoted(token)} has the id {quoted(id)}")
-            if owners.setdefault(id, token) is not token:
-                raise CheckpointError(
-                    f"{self.source} is damaged: {quoted(owners[id])} and {quoted(token)} share the id {id}"
-                )
+        self._check_ids()
         for name in self.control_tokens:
             if not _is_text(name):
                 raise CheckpointError(f"{self.source} is damaged: {quoted(name)} cannot be the name of a control token")
         for byte in range(256):
             if bytes([byte]) not in self.ranks:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
+
+    def _check_ids(self) -> None:
+        numbers = [*self.ids.values(), *self.control_tokens.values()]
+        # JSON may hold a float or a bool here.
+        in_range = set(map(type, numbers)) == {int} and min(numbers) >= 0 and max(numbers) < _MAX_ID
+        if in_range and len(set(numbers)) == len(numbers):
+            return
+        # Slowly, to name the token at fault.
+        owners: dict[int, bytes | str] = {}
+        tokens: Iterable[tuple[bytes | str, int]] = chain(self.ids.items(), self.control_tokens.items())
+        for token, id in tokens:
+            if type(id) is not int or not 0 <= id < _MAX_ID:
+                raise CheckpointError(f"{self.source} is damaged: token {quoted(token)} has the id {quoted(id)}")
+            if owners.setdefault(id, token) is not token:
+                raise CheckpointError(
+                    f"{self.source} is damaged: {quoted(owners[id])} and {quoted(token)} share the id {id}"
+                )
 
     def id_of(self, name: str) -> int | None:
         """The id of a token by its name, which for an ordinary token is in GPT-2's spelling."""

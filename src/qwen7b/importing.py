@@ -1,0 +1,75 @@
+"""Imports torch, and what stands on it, in less time than `import torch` takes. Knows nothing of what is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+
+_WITHOUT_TORCH = ("numpy", "gguf", "psutil", "regex", "tiktoken")
+"""What the engine imports besides, and which takes about as long as loading torch's library does."""
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Within this, torch and what stands on it is imported without delays that serve nobody."""
+    if "torch" in sys.modules:
+        yield
+        return
+    with _collector_paused(), _library_aside():
+        yield
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """What is imported stays: to look for garbage in it, again and again, takes a fifth of torch's import."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # else a caller has frozen objects, which would thaw with ours
+            gc.freeze()
+            gc.unfreeze()  # all are old now, and the next collection of young ones is short
+        gc.enable()
+
+
+@contextmanager
+def _library_aside() -> Iterator[None]:
+    """A thread of its own loads torch's library meanwhile: that needs no Python, and torch's import then finds it."""
+    library = _torch_library()
+    if library is None:
+        yield
+        return
+    thread = Thread(target=_load, args=(library,))
+    thread.start()
+    try:
+        for name in _WITHOUT_TORCH:
+            import_module(name)
+        yield
+    finally:
+        thread.join()
+
+
+def _torch_library() -> Path | None:
+    """The library of torch's CPU build for Linux; None for others, which load more of them, each its own way."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).with_name("lib")
+    library = folder / "libtorch_cpu.so"
+    others = ("libtorch_cuda.so", "libtorch_hip.so", "libtorch_xpu.so")
+    return library if library.is_file() and not any((folder / name).exists() for name in others) else None
+
+
+def _load(library: Path) -> None:
+    with suppress(OSError):  # torch's own import says what is wrong with it
+        ctypes.CDLL(str(library))

@@ -1,0 +1,94 @@
+"""Torch is imported without detours, and what could go wrong with that leaves the import as it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qwen7b import importing
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+
+WATCH = """
+import gc
+FREEZE
+looks = []
+gc.callbacks.append(lambda phase, info: looks.append(info["generation"]) if phase == "start" else None)
+import qwen7b
+looks.clear()
+frozen, enabled = gc.get_freeze_count(), gc.isenabled()
+qwen7b.Greedy
+assert len(looks) <= MOST, looks
+assert gc.get_freeze_count() >= frozen * 0.9 and gc.isenabled() == enabled
+import torch
+assert len(gc.get_objects()) > 100_000 or FROZEN
+"""
+
+
+@pytest.mark.parametrize(("freeze", "most"), [("", 0), ("gc.freeze()", 1), ("gc.disable()", 0)])
+def test_no_garbage_is_looked_for_while_torch_is_imported(freeze: str, most: int) -> None:
+    frozen = str("freeze" in freeze)
+    run(WATCH.replace("FREEZE", freeze).replace("MOST", str(most)).replace("FROZEN", frozen))
+
+
+def test_torch_computes_whatever_becomes_of_its_library_aside() -> None:
+    for library in ("importing._torch_library()", "None", "importing.Path('/nowhere/libtorch_cpu.so')"):
+        program = f"""
+import threading
+from qwen7b import importing
+library = {library}
+importing._torch_library = lambda: library
+import qwen7b
+qwen7b.Greedy
+import torch
+print((torch.ones(2, 3) @ torch.ones(3, 2)).sum().item(), threading.active_count())
+"""
+        assert run(program) == "12.0 1\n"
+
+
+def test_an_interrupted_import_can_be_made_again() -> None:
+    program = """
+from qwen7b.importing import quick_imports
+try:
+    with quick_imports():
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    import gc, qwen7b
+    assert gc.isenabled()
+    print(qwen7b.Greedy())
+"""
+    assert run(program).startswith("Greedy(")
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["libtorch_cpu.so"], True),
+        (["libtorch_cpu.so", "libtorch_cuda.so"], False),
+        (["libtorch_cpu.so", "libtorch_hip.so"], False),
+        (["libtorch_cpu.dylib"], False),
+        ([], False),
+    ],
+)
+def test_only_the_library_of_a_cpu_build_is_loaded_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], found: bool
+) -> None:
+    (tmp_path / "lib").mkdir()
+    for name in files:
+        (tmp_path / "lib" / name).touch()
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importing, "find_spec", lambda name: spec)
+    assert importing._torch_library() == (tmp_path / "lib" / "libtorch_cpu.so" if found else None)
+
+
+@pytest.mark.parametrize("spec", [None, SimpleNamespace(origin=None)])
+def test_without_torch_there_is_nothing_to_load(monkeypatch: pytest.MonkeyPatch, spec: object) -> None:
+    monkeypatch.setattr(importing, "find_spec", lambda name: spec)
+    assert importing._torch_library() is None
