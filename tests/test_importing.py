@@ -25,17 +25,17 @@ import qwen7b
 looks.clear()
 frozen, enabled = gc.get_freeze_count(), gc.isenabled()
 qwen7b.Greedy
-assert len(looks) <= MOST, looks
+assert len(looks) < 10, looks  # without the pause there are over a hundred
 assert gc.get_freeze_count() >= frozen * 0.9 and gc.isenabled() == enabled
 import torch
 assert len(gc.get_objects()) > 100_000 or FROZEN
 """
 
 
-@pytest.mark.parametrize(("freeze", "most"), [("", 0), ("gc.freeze()", 1), ("gc.disable()", 0)])
-def test_no_garbage_is_looked_for_while_torch_is_imported(freeze: str, most: int) -> None:
+@pytest.mark.parametrize("freeze", ["", "gc.freeze()", "gc.disable()"])
+def test_no_garbage_is_looked_for_while_torch_is_imported(freeze: str) -> None:
     frozen = str("freeze" in freeze)
-    run(WATCH.replace("FREEZE", freeze).replace("MOST", str(most)).replace("FROZEN", frozen))
+    run(WATCH.replace("FREEZE", freeze).replace("FROZEN", frozen))
 
 
 def test_torch_computes_whatever_becomes_of_its_library_aside() -> None:

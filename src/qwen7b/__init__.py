@@ -24,7 +24,6 @@ from qwen7b.errors import (
     SettingError,
     UnsupportedError,
 )
-from qwen7b.importing import quick_imports
 
 if TYPE_CHECKING:
     from qwen7b.config import ModelConfig
@@ -68,8 +67,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
-            with quick_imports():
-                globals()[name] = value = getattr(import_module(home), name)
+            globals()[name] = value = getattr(import_module(home), name)
             return value
     raise AttributeError(f"module 'qwen7b' has no attribute {name!r}")
 

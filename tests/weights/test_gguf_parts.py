@@ -13,7 +13,7 @@ import tiny
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, open_checkpoint
-from qwen7b.weights.packed.cache import identity
+from qwen7b.weights.packed.places import identity
 from text import synthetic
 from weights.test_loading import logits_of, write_gguf
 

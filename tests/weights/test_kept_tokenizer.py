@@ -12,6 +12,7 @@ import pytest
 import qwen7b
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.weights.packed import tokenizer as kept
+from qwen7b.weights.packed.places import vocabulary_path
 from qwen7b.weights.packed.tokenizer import kept_tokenizer
 from weights.converting import write_source
 
@@ -89,7 +90,7 @@ def test_the_kept_file_of_another_model_is_not_taken(source: Path, tmp_path: Pat
     swap_ids(other / "tokenizer.json")
     expected = kept_tokenizer(source).vocabulary
     kept_tokenizer(other)
-    os.replace(kept._kept_path(other), kept._kept_path(source))
+    os.replace(vocabulary_path(other), vocabulary_path(source))
     assert kept_tokenizer(source).vocabulary == expected
     assert reads == [source, other, source]
 
@@ -97,7 +98,7 @@ def test_the_kept_file_of_another_model_is_not_taken(source: Path, tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"{}", None], ids=["empty", "pickle", "json", "cut"])
 def test_a_damaged_file_is_made_anew(source: Path, reads: list[Path], content: bytes | None) -> None:
     expected = kept_tokenizer(source).vocabulary
-    path = kept._kept_path(source)
+    path = vocabulary_path(source)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] if content is None else content)
     assert kept_tokenizer(source).vocabulary == expected
@@ -105,7 +106,7 @@ def test_a_damaged_file_is_made_anew(source: Path, reads: list[Path], content: b
 
 
 def test_a_folder_or_a_pipe_in_its_place(source: Path, cache: Path) -> None:
-    path = kept._kept_path(source)
+    path = vocabulary_path(source)
     path.mkdir(parents=True)
     assert kept_tokenizer(source).encode(TEXT) == load_tokenizer(source).encode(TEXT)
     path.rmdir()

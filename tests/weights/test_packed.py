@@ -20,10 +20,11 @@ from qwen7b.kernels import PackedMatrix
 from qwen7b.model import Transformer
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.quant.formats import FORMATS, find_format
-from qwen7b.weights import load_model, open_checkpoint, quantize
+from qwen7b.weights import load_model, open_checkpoint, packed, quantize
 from qwen7b.weights.packed import automatic, calibration, file, loading, packing
 from qwen7b.weights.packed import cache as packed_cache
 from qwen7b.weights.packed.file import map_packed
+from qwen7b.weights.packed.places import kept_path
 from weights.converting import write_source
 from weights.test_loading import write_gguf
 
@@ -226,8 +227,8 @@ def test_too_little_memory(
 
 def make_other_version(weights: Path) -> None:
     content = weights.read_bytes()
-    field = f'"{file.VERSION_FIELD}":"%s"'
-    other = content.replace((field % file.VERSION).encode(), (field % 0).encode())
+    field = f'"{packed.VERSION_FIELD}":"%s"'
+    other = content.replace((field % packed.VERSION).encode(), (field % 0).encode())
     assert other != content
     weights.write_bytes(other)
 
@@ -252,7 +253,7 @@ def test_kept_weights_that_are_no_longer_good_are_made_again(
     source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     expected = logits(load_model(source, quantize="q8", keep=True))
-    path = packed_cache.kept_path(source, find_format("q8"))
+    path = kept_path(source, "q8")
     if damage == "truncated":
         os.truncate(path, path.stat().st_size - 1)
     elif damage == "version":
@@ -267,7 +268,7 @@ def test_kept_weights_that_are_no_longer_good_are_made_again(
 
 
 def test_a_folder_in_the_place_of_a_kept_file(source: Path, cache: Path) -> None:
-    packed_cache.kept_path(source, find_format("q8")).mkdir(parents=True)
+    kept_path(source, "q8").mkdir(parents=True)
     with pytest.warns(UserWarning, match="the packed weights are not kept.*is a folder"):
         load_model(source, quantize="q8", keep=True)
 
@@ -395,9 +396,9 @@ def test_a_quantization_that_ends_early_leaves_nothing(
     [
         ("truncated", "is damaged or incomplete"),
         ("cut to nothing", "is damaged or incomplete"),
-        ("other version", f"is of version 99 of packed weights, while this qwen7b reads {file.VERSION}"),
+        ("other version", f"is of version 99 of packed weights, while this qwen7b reads {packed.VERSION}"),
         ("other version inside", "holds weights of format q4, version 0"),
-        ("other format", f"holds weights of format q4, version {file.VERSION}, and q8"),
+        ("other format", f"holds weights of format q4, version {packed.VERSION}, and q8"),
         ("unknown format", "is damaged"),
         ("other sizes", "does not hold the tensors of its config"),
         ("nonsense sizes", "is damaged"),

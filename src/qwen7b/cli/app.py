@@ -95,8 +95,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (chat, complete, pull, models, tokenize, convert, quantize, doctor, perplexity, bench):
+for verb in (chat, complete, pull, tokenize, convert, quantize, doctor, perplexity, bench):
     app.command(epilog=examples(verb.__name__))(verb)
+app.add_typer(models, name="models", epilog=examples("models"))
 app.add_typer(evaluate, name="eval", epilog=examples("eval"))
 
 

@@ -21,7 +21,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'qwen7b complete --stop ";" --json < start.sql',
     ),
     "pull": ("qwen7b pull demo", "qwen7b pull Qwen/Qwen2.5-0.5B-Instruct"),
-    "models": ("qwen7b models", "qwen7b models --json"),
+    "models": ("qwen7b models", "qwen7b models --json", "qwen7b models rm demo-q8", "qwen7b models prune"),
+    "rm": ("qwen7b models rm demo-q8", "qwen7b models rm demo smollm2 --yes"),
+    "prune": ("qwen7b models prune --dry-run", "qwen7b models prune --yes --json"),
     "tokenize": ('qwen7b tokenize "Hello, 世界"', "qwen7b tokenize --model ./qwen.tiktoken --json < text.txt"),
     "convert": (
         "qwen7b convert ./Qwen-7B-Chat ./Qwen-7B-Chat-as-Qwen2 --to qwen2",

@@ -24,7 +24,7 @@ from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.generation import GenerationSettings, folder_generation
 from qwen7b.weights.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.weights.names import QWEN, QWEN2
-from qwen7b.weights.packed.file import VERSION_FIELD
+from qwen7b.weights.packed import VERSION_FIELD
 from qwen7b.weights.settings import config_of
 from qwen7b.weights.stored import StoredTensor
 from qwen7b.weights.weight_files import open_weights

@@ -21,7 +21,7 @@ from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, locate, open_checkpoint
 from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.loading import choose_dtype
-from qwen7b.weights.packed.cache import identity
+from qwen7b.weights.packed.places import identity
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.placement import NONE, choose_device, default_dtype
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError
@@ -25,6 +26,7 @@ from qwen7b.text.vocabulary import Vocabulary
 
 _VERSION = 1
 _NONE = -1
+_MAX_LINE = 1 << 22
 _TEXT, _TEXT_OR_NONE = (str,), (str, type(None))
 # The fields that are kept, and the types that JSON has for them.
 OTHER_FIELDS: dict[str, tuple[type, ...]] = {
@@ -96,6 +98,17 @@ def from_kept(data: bytes, *, source: str) -> Tokenizer | None:
     except (AttributeError, CheckpointError, LookupError, RecursionError, TypeError, ValueError, struct.error):
         return None  # whoever wrote it knew how to write the hash
     return Tokenizer(vocabulary, chat_format=None if chatml is None else ChatML(**chatml))
+
+
+def source_of_kept(path: Path) -> str | None:
+    """What a kept file says that it was made from; None where it says nothing that can be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(32)
+            source = json.loads(file.readline(_MAX_LINE))["source"]
+    except (OSError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+    return source if isinstance(source, str) else None
 
 
 def _are(fields: Any, types: Mapping[str, tuple[type, ...]]) -> bool:

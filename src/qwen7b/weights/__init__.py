@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qwen7b.importing import quick_imports
 from qwen7b.weights.fetch import fetch
 from qwen7b.weights.known import KNOWN_MODELS
 from qwen7b.weights.listing import ListedModel, list_models, list_official_models
@@ -48,4 +49,5 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with quick_imports():
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

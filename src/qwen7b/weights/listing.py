@@ -49,12 +49,12 @@ def list_models() -> list[ListedModel]:
                 path=path if is_cached else None,
             )
         )
-    return known + sorted(_hub_models(), key=lambda model: model.name)
+    return known + sorted(list_hub_models(), key=lambda model: model.name)
 
 
 def list_official_models() -> list[ListedModel]:
     """The first-generation models that can be had by their official names, cached or not."""
-    cached = {model.name.lower(): model.path for model in _hub_models()}
+    cached = {model.name.lower(): model.path for model in list_hub_models()}
     return [
         ListedModel(
             name=model.name,
@@ -67,7 +67,8 @@ def list_official_models() -> list[ListedModel]:
     ]
 
 
-def _hub_models() -> Iterator[ListedModel]:
+def list_hub_models() -> Iterator[ListedModel]:
+    """What lies in the Hugging Face cache and can be run."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

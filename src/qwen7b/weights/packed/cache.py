@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import warnings
 from pathlib import Path
@@ -11,17 +9,14 @@ from pathlib import Path
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError, ResourceError
-from qwen7b.gguf_parts import part_files
 from qwen7b.quant.formats import Format
 from qwen7b.weights.checkpoint import Checkpoint
-from qwen7b.weights.environment import cache_folder
 from qwen7b.weights.packed.automatic import pack_automatically, packed_in_memory
 from qwen7b.weights.packed.file import layout_bytes, map_packed, writing_packed
 from qwen7b.weights.packed.model import packed_layout
+from qwen7b.weights.packed.places import identity, kept_path
 from qwen7b.weights.progress import say
 from qwen7b.weights.storage import check_disk_space, only_one_process, storage_errors
-
-_WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json"}
 
 
 def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
@@ -29,7 +24,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
 
     Where the cache cannot be written they stay in memory, with a warning.
     """
-    path = kept_path(checkpoint.path, format)
+    path = kept_path(checkpoint.path, format.name)
     source = identity(checkpoint.path)
     if (tensors := _whole(path, checkpoint, format, source)) is not None:
         return tensors
@@ -61,12 +56,6 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
     return map_packed(path, config=checkpoint.config, format=format, source=source)
 
 
-def kept_path(source: Path, format: Format) -> Path:
-    """Where the packed weights of a checkpoint are or would be."""
-    digest = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
-    return cache_folder() / "packed" / f"{source.stem}-{format.name}-{digest}.safetensors"
-
-
 def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:
     """The kept tensors, if they are there, whole, of this version and of this source."""
     if not path.is_file():
@@ -75,13 +64,3 @@ def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> d
         return map_packed(path, config=checkpoint.config, format=format, source=source)
     except CheckpointError:
         return None
-
-
-def identity(path: Path) -> str:
-    """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
-    if path.is_file():
-        files = part_files(path)
-    else:
-        files = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS_AND_SETTINGS)
-    stats = [(file.name, file.stat()) for file in files]
-    return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])

@@ -18,13 +18,11 @@ from torch import Tensor
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.quant.formats import Format
+from qwen7b.weights.packed import VERSION, VERSION_FIELD
 from qwen7b.weights.packed.model import Layout, Write, packed_layout
 from qwen7b.weights.safetensors_file import read_safetensors
 from qwen7b.weights.stored import map_file
 
-VERSION = 3
-"""Of what packed codes mean; a file of another one is never read."""
-VERSION_FIELD = "qwen7b_packed"
 _ALIGNMENT = 64
 _DTYPE_NAMES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.float32: "F32"}
 

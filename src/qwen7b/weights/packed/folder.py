@@ -18,7 +18,8 @@ from qwen7b.quant import RowEmbedding
 from qwen7b.quant.formats import Format, find_format
 from qwen7b.weights.config_json import config_fields, config_from
 from qwen7b.weights.names import Place
-from qwen7b.weights.packed.file import VERSION, VERSION_FIELD, map_packed
+from qwen7b.weights.packed import VERSION, VERSION_FIELD
+from qwen7b.weights.packed.file import map_packed
 from qwen7b.weights.packed.model import has_rows, packed_matrix, row_embedding
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.stored import StoredTensor

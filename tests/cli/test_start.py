@@ -1,0 +1,68 @@
+"""How a packed chat starts: nothing is imported or parsed that the first token does not need."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOT_NEEDED = (
+    "huggingface_hub",
+    "jinja2",
+    "markdown_it",
+    "modelscope",
+    "prompt_toolkit",
+    "rich",
+    "sympy",
+    "tokenizers",
+    "torch._dynamo",
+    "torch._inductor",
+    "transformers",
+)
+PROGRAM = f"""
+import gc, sys
+class Watch:
+    enabled = []
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            self.enabled.append(gc.isenabled())
+sys.meta_path.insert(0, Watch())
+sys.argv = ["qwen7b", *sys.argv[1:]]
+from qwen7b.cli.app import main
+try:
+    main()
+finally:
+    needless = sorted(set({NOT_NEEDED!r}) & set(sys.modules))
+    print(Watch.enabled and not any(Watch.enabled), gc.isenabled(), needless, file=sys.stderr)
+"""
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def checkpoint(tiny_chat_checkpoint: Path, tmp_path: Path) -> Path:
+    """With a chat template, which the first start compares with ChatML."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_chat_checkpoint, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def test_the_second_start_of_a_packed_chat(checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["chat", "hello", "--model", str(checkpoint), "--quantize", "q8", "--greedy", "--json"]
+    replies = []
+    for _ in range(2):
+        environment = {**os.environ, "QWEN7B_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", PROGRAM, *arguments]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        replies.append(json.loads(done.stdout)["token_ids"])
+        said = done.stderr.splitlines()[-1]
+    assert replies[0] == replies[1]
+    assert said == "True True []"
