@@ -133,6 +133,17 @@ def test_names_that_tools_give(
         assert torch.equal(logits(folder), expected)
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod.", "base_model.model."])
+def test_names_of_a_wrapper_are_left_out(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], expected: torch.Tensor, wrapper: str
+) -> None:
+    folder = write(
+        tmp_path / "model", {wrapper + name: tensor for name, tensor in tensors.items()}, "model.safetensors"
+    )
+    with pytest.warns(UserWarning, match="names that begin with"):
+        assert torch.equal(logits(folder), expected)
+
+
 @pytest.mark.parametrize("index", ["model.safetensors.index.fp16.json", "qwen.safetensors.index.json"])
 def test_an_index_of_another_name(
     tmp_path: Path, tensors: dict[str, torch.Tensor], expected: torch.Tensor, index: str

@@ -31,6 +31,9 @@ _NO_MODEL = re.compile(
 )
 """How names of files begin that training leaves beside the weights."""
 
+# Of DistributedDataParallel, torch.compile and PEFT, whose wrappers were saved along.
+_WRAPPERS = ("module.", "_orig_mod.", "base_model.model.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Way:
@@ -75,7 +78,7 @@ def open_weights(folder: Path, *, report: Report = fail) -> dict[str, StoredTens
             _warn(f"{folder} is read by {way.name}, as {ways[0].name} cannot be read: {problem}")
         elif way.remark:
             _warn(way.remark)
-        return tensors
+        return _unwrapped(folder, tensors)
     return _open(folder, ways[0], report)
 
 
@@ -207,6 +210,15 @@ def _joined(folder: Path, opened: Mapping[str, Mapping[str, StoredTensor]]) -> d
                 "several models, or one that was cut across GPUs, so leave only the files of one model there"
             )
         tensors |= found
+    return tensors
+
+
+def _unwrapped(folder: Path, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Without the names of what held the model when it was saved, where all tensors have them."""
+    for wrapper in _WRAPPERS:
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            _warn(f"all tensors of {folder} have names that begin with {wrapper!r}: they are read without that")
+            return _unwrapped(folder, {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
     return tensors
 
 
