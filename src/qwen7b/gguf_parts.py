@@ -12,6 +12,7 @@ from typing import Any
 from qwen7b.errors import CheckpointError, quoted
 from qwen7b.gguf_header import GGUFHeader, read_gguf_header
 from qwen7b.gguf_names import PART, gguf_models, is_gguf
+from qwen7b.regular_file import folder_names
 
 # A file cut into pieces of bytes, as some publish what a hub finds too large.
 _PIECE = re.compile(r"(?P<whole>.+\.gguf)[-._](split-?[a-z0-9]+|part-?[a-z0-9]+|\d{1,3})", re.IGNORECASE)
@@ -59,7 +60,7 @@ def gguf_in(folder: Path) -> Path | None:
 
     Raises CheckpointError where there are several.
     """
-    models = gguf_models(file.name for file in folder.iterdir())
+    models = gguf_models(folder_names(folder))
     if len(models) > 1:
         raise CheckpointError(
             f"{folder} holds several models ({', '.join(models):.300}): give one of these files, as in "
@@ -75,7 +76,7 @@ def part_files(path: Path) -> list[Path]:
 
 def _companions(path: Path) -> list[Path]:
     """The other files that may be parts of the same model: by their names, or all where the name was changed."""
-    others = [file for file in sorted(path.parent.iterdir()) if is_gguf(file.name) and file != path]
+    others = [path.with_name(name) for name in folder_names(path.parent) if is_gguf(name) and name != path.name]
     own = PART.fullmatch(path.name)
     if own is None:
         return others

@@ -64,6 +64,14 @@ def read_text(path: str | os.PathLike[str], *, limit: int = TEXT_LIMIT) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def folder_names(folder: Path) -> list[str]:
+    """The names in a checkpoint's folder, sorted. Raises CheckpointError where it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be listed: {error.strerror or error}") from error
+
+
 def checkpoint_bytes(path: Path, *, limit: int) -> bytes:
     """All bytes of a checkpoint's file. Raises CheckpointError where it cannot be read."""
     try:

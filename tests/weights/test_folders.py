@@ -11,6 +11,7 @@ import qwen7b
 import tiny
 from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.text import load_tokenizer
 from qwen7b.weights import open_checkpoint
 
 
@@ -107,3 +108,13 @@ def test_a_tokenizer_alone(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds a tokenizer but no model"):
         open_checkpoint(tmp_path)
     assert diagnose(tmp_path).is_healthy
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("qwen7b.regular_file.os.listdir", refuse)
+    for read in (open_checkpoint, load_tokenizer, diagnose):
+        with pytest.raises(CheckpointError, match=f"{tmp_path} cannot be listed: Permission denied"):
+            read(tmp_path)

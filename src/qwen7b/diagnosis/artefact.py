@@ -11,6 +11,7 @@ from qwen7b.diagnosis.folder import diagnose_folder
 from qwen7b.diagnosis.weights import diagnose_gguf
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.gguf_parts import part_files
+from qwen7b.regular_file import folder_names
 from qwen7b.text import load_tokenizer
 from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.checkpoint import open_checkpoint
@@ -35,7 +36,9 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
     if not path.exists():
         raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
     diagnosis = Diagnosis(path=path)
-    files = part_files(path) if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    files = (
+        part_files(path) if path.is_file() else [path / name for name in folder_names(path) if (path / name).is_file()]
+    )
     diagnosis.facts |= {"files": len(files), "bytes": sum(file.stat().st_size for file in files)}
     if path.is_file():
         _diagnose_file(path, diagnosis)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qwen7b.errors import ModelNotFoundError, SettingError, UnsupportedError
 from qwen7b.gguf_names import is_gguf
+from qwen7b.regular_file import folder_names
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
@@ -59,7 +60,7 @@ def tokenizer_file(path: Path) -> Path:
     folder = path
     if file := usual_file(folder):
         return file
-    if any(is_gguf(file.name) for file in folder.iterdir()):
+    if any(map(is_gguf, folder_names(folder))):
         from qwen7b.gguf_parts import gguf_in  # brings numpy, which the other formats do without
 
         if file := gguf_in(folder):

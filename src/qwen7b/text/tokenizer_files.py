@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from qwen7b.errors import CheckpointError
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import folder_names
 
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
 # Names that tools give, the likeliest first, as in qwen-7b.tiktoken; the last are of OpenAI's GPT-2.
@@ -20,7 +20,7 @@ _MOST_FOLDERS = 2000
 
 def holds_tokenizer(folder: Path) -> bool:
     """Whether a folder has a file that might be a tokenizer, GGUF files aside."""
-    return any(fnmatchcase(name, pattern) for name in os.listdir(folder) for pattern in _UNUSUAL)
+    return any(fnmatchcase(name, pattern) for name in folder_names(folder) for pattern in _UNUSUAL)
 
 
 def usual_file(folder: Path) -> Path | None:
@@ -33,7 +33,7 @@ def guessed_file(folder: Path) -> Path | None:
 
     Raises CheckpointError where several files could be meant.
     """
-    names, extra = sorted(os.listdir(folder)), named_extra_vocabulary(folder)
+    names, extra = folder_names(folder), named_extra_vocabulary(folder)
     for pattern in _UNUSUAL:
         found = [name for name in names if fnmatchcase(name, pattern) and folder / name != extra]
         if len(found) > 1:

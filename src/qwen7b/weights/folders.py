@@ -12,6 +12,7 @@ from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError, quoted
 from qwen7b.gguf_names import gguf_models
 from qwen7b.gguf_parts import gguf_in
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import folder_names
 from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.weight_files import has_weights
 
@@ -55,7 +56,7 @@ def _elsewhere(folder: Path, found: list[Path]) -> Qwen7bError:
     if not found and holds_tokenizer(folder):
         return CheckpointError(f"{folder} holds a tokenizer but no model: give the folder that has the weights too")
     if not found:
-        names = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
+        names = ", ".join(folder_names(folder)[:8]) or "nothing"
         return CheckpointError(
             f"{folder} is neither a checkpoint nor an adapter nor a tokenizer: there is no config.json, "
             f"adapter_config.json, .gguf or tokenizer file, found {names:.300}"

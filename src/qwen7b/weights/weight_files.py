@@ -16,6 +16,7 @@ from pathlib import Path
 
 from qwen7b.errors import CheckpointError, Qwen7bError
 from qwen7b.json_file import read_json
+from qwen7b.regular_file import folder_names
 from qwen7b.weights.problems import Report, fail
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.stored import StoredTensor
@@ -62,7 +63,7 @@ def open_weights(folder: Path, *, report: Report = fail) -> dict[str, StoredTens
     """
     ways = list(_ways(folder))
     if not ways:
-        found = ", ".join(sorted(os.listdir(folder))[:8]) or "nothing"
+        found = ", ".join(folder_names(folder)[:8]) or "nothing"
         raise CheckpointError(
             f"{folder} holds no weights: model.safetensors or pytorch_model.bin (or their .index.json) should be "
             f"there, found {found:.300}"
@@ -84,7 +85,7 @@ def open_weights(folder: Path, *, report: Report = fail) -> dict[str, StoredTens
 
 def has_weights(folder: Path) -> bool:
     """Whether a folder has files that might hold a model's weights, GGUF files aside."""
-    return any(_is_weights(name) or _INDEX.fullmatch(name) for name in os.listdir(folder))
+    return any(_is_weights(name) or _INDEX.fullmatch(name) for name in folder_names(folder))
 
 
 def numbered_shards(folder: Path) -> tuple[Path, ...]:
@@ -94,7 +95,7 @@ def numbered_shards(folder: Path) -> tuple[Path, ...]:
 
 def _ways(folder: Path) -> Iterator[Way]:
     """The ways to read a folder, the likeliest first."""
-    names = sorted(os.listdir(folder), key=lambda name: (not name.endswith(".safetensors"), name))
+    names = sorted(folder_names(folder), key=lambda name: (not name.endswith(".safetensors"), name))
     indices = {match["whole"]: folder / name for name in reversed(names) if (match := _INDEX.fullmatch(name))}
     wholes = [name for name in names if _is_weights(name) and not _NUMBERED.fullmatch(name)]
     usual = [name for name in wholes if _USUAL.fullmatch(name) or name in indices]
@@ -152,7 +153,7 @@ def _by_name(folder: Path, name: str, index: Path | None, *, is_there: bool) -> 
 def _numbered(folder: Path) -> list[Way]:
     """Sets of files whose names say "1 of 2" and so on, by what else their names say."""
     sets: dict[tuple[str, str], dict[int, str]] = {}
-    for name in sorted(os.listdir(folder)):
+    for name in folder_names(folder):
         if _is_weights(name) and (match := _NUMBERED.fullmatch(name)):
             sets.setdefault((match["before"], match["of"]), {})[int(match["number"])] = name
     ways = []
