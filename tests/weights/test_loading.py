@@ -13,9 +13,9 @@ from typing import Any
 import gguf
 import pytest
 import torch
-from qwen7b.weights.diagnosis import diagnose
 
 import tiny
+from qwen7b.diagnosis import diagnose
 from qwen7b.errors import (
     CheckpointError,
     ModelNotFoundError,
