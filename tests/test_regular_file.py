@@ -103,6 +103,15 @@ def test_checkpoints_with_such_files(tmp_path: Path, name: str, kind: str) -> No
     diagnose(folder)
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a socket"])
+def test_a_model_that_is_no_file(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ODD[kind](tmp_path / "model.gguf")
+    for call in (diagnose, open_checkpoint, load_tokenizer):
+        with pytest.raises(Qwen7bError):
+            call(tmp_path / "model.gguf")
+
+
 def test_symbolic_links_to_files_are_files(tmp_path: Path) -> None:
     folder = tiny.write_folder(tmp_path / "blobs", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True)
     (tmp_path / "snapshot").mkdir()

@@ -45,8 +45,9 @@ def positive_number(name: str, value: object) -> float:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number that a float holds."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    """Whether it is a number that torch takes."""
+    most = _MOST_WHOLE if isinstance(value, int) else sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
 SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {

@@ -46,8 +46,9 @@ def parse_method(name: str) -> Method:
     >>> parse_method("yarn:4+logn").factor
     4.0
     """
+    name = name if isinstance(name, str) else quoted(name)
     found = Method()
-    for part in [] if name == "none" else str(name).split("+"):
+    for part in [] if name == "none" else name.split("+"):
         match = _PART.fullmatch(part)
         if match is None and (follows := part.partition(":")[0]) in ("ntk", "logn"):
             raise SettingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 import qwen7b
 import tiny
 from qwen7b import Greedy, Piece, Qwen, Reply, Sample
-from qwen7b.errors import CheckpointError, PromptError, SettingError
+from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingError
 from qwen7b.generate import engine
 from qwen7b.generate.engine import Batch
+from qwen7b.generate.request import Request
 
 PROMPTS = ["hello there", "你好，世界", "the inner hell", "1+1=?", "x"]
 
@@ -397,6 +399,35 @@ def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:
         qwen.chat("hello", top_q=1)  # type: ignore[call-arg]
     with pytest.raises(SettingError, match="context_length"):
         Qwen(qwen.model, qwen.tokenizer, context_length=1)
+
+
+ODD = [5, -1, 1.5, 2**64, 10**400, 10**5000, float("nan"), b"x", True, [1], {"a": 1}, {1: None}, object(), print]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+def test_no_value_of_a_setting_or_a_text_is_a_traceback(qwen: Qwen, value: Any) -> None:
+    names = ("temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "logit_bias", "stop")
+    names += ("max_new_tokens", "history_token_limit", "logprobs", "ntk", "sampling")
+    for name in names:
+        with contextlib.suppress(Qwen7bError):
+            Request(qwen.generation, {name: value}, call="chat")  # type: ignore[misc]
+    for call in (qwen.chat, qwen.complete, qwen.tokenizer.encode):
+        with pytest.raises(Qwen7bError):
+            call(value)
+    for batch in (qwen.chat_batch, qwen.complete_batch):
+        with contextlib.suppress(Qwen7bError):
+            batch(value)
+    for decode in (qwen.tokenizer.decode, qwen.tokenizer.decode_bytes, qwen.tokenizer.token_bytes):
+        with contextlib.suppress(Qwen7bError):
+            decode(value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["dtype", "device", "quantize", "long_context", "context_length"])
+def test_no_way_to_load_is_a_traceback(tiny_chat_checkpoint: Path, name: str) -> None:
+    for value in ODD:
+        with contextlib.suppress(Qwen7bError):
+            qwen7b.load(tiny_chat_checkpoint, **{name: value})
 
 
 def test_empty_prompt_and_empty_batch(qwen: Qwen) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qwen7b.diagnosis.findings import Diagnosis
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.regular_file import open_regular
 
 
 def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
@@ -43,7 +44,7 @@ def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
 
 def _copy(file: Path, target: Path) -> None:
     """A copy that shares nothing which an edit of either would change in both; a clone where the disk makes those."""
-    with file.open("rb") as source, target.open("wb") as copy:
+    with open_regular(file) as source, target.open("wb") as copy:
         if not _clone(source.fileno(), copy.fileno()):
             shutil.copyfileobj(source, copy, 1 << 20)
 

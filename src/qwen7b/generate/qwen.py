@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -154,8 +154,10 @@ class Qwen:
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
-        if isinstance(conversations, str):
-            raise PromptError("chat_batch takes a list of conversations, found one string: use chat")
+        if isinstance(conversations, str) or not isinstance(conversations, Iterable):
+            raise PromptError(
+                f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
+            )
         request = Request(self.generation, settings, call="chat")
         return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
 
@@ -181,8 +183,8 @@ class Qwen:
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
-        if isinstance(prompts, str):
-            raise PromptError("complete_batch takes a list of texts, found one string: use complete")
+        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+            raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
         request = Request(self.generation, settings, call="complete")
         return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in prompts], request)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.hf.chat_tokenizer import ChatTokenizer
 from qwen7b.hf.stopping import OnlyTokens, listed_ids
 from qwen7b.hf.streaming import stream_tokens
@@ -95,7 +95,7 @@ class ChatMixin:
                 "AutoTokenizer.from_pretrained after import qwen7b.hf"
             )
         if generation_config is not None and not isinstance(generation_config, GenerationConfig):
-            raise SettingError(f"generation_config must be a GenerationConfig, found {generation_config!r:.60}")
+            raise SettingError(f"generation_config must be a GenerationConfig, found {quoted(generation_config)}")
         config = copy.deepcopy(generation_config or self.generation_config)
         if getattr(config, "chat_format", "chatml") != "chatml":
             raise PromptError(
@@ -107,7 +107,7 @@ class ChatMixin:
         if window is None:
             window = DEFAULT_HISTORY_TOKEN_LIMIT
         if type(window) is not int:
-            raise SettingError(f"max_window_size must be a number of tokens, found {window!r:.40}")
+            raise SettingError(f"max_window_size must be a number of tokens, found {quoted(window)}")
         prompt = chat_prompt(plain, _messages(query, history, system), history_token_limit=window)
         processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or ())
         processors.append(OnlyTokens(plain.vocab_size))
@@ -137,7 +137,7 @@ def _messages(query: str, history: History | None, system: str | None) -> list[M
         not isinstance(turn, (list, tuple)) or len(turn) != 2 for turn in turns
     ):
         raise PromptError(
-            f"history must be pairs of a query and its response, found {history!r:.100}: give what an earlier chat "
+            f"history must be pairs of a query and its response, found {quoted(history)}: give what an earlier chat "
             "gave back, or messages with roles to tokenizer.apply_chat_template"
         )
     messages = [] if system is None else [{"role": "system", "content": system}]

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from qwen7b.errors import PromptError
+from qwen7b.errors import PromptError, quoted
 
 TASK = "chat"
 MODELSCOPE_NAMES = ("qwen-chat", "qwen-7b-chat-pipeline")
@@ -44,7 +44,7 @@ class ChatPipeline(Pipeline):
         if isinstance(input_, str):
             return {"text": input_}
         if "text" not in input_:
-            raise PromptError(f"the chat pipeline takes a text, or a 'text' and a 'history', found {input_!r:.100}")
+            raise PromptError(f"the chat pipeline takes a text, or a 'text' and a 'history', found {quoted(input_)}")
         return dict(input_)
 
     def _forward(self, input_tensors: dict[str, Any], **settings: Any) -> Any:

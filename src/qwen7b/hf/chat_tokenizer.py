@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import BatchEncoding
 
-from qwen7b.errors import CheckpointError, PromptError, SettingError
+from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
 from qwen7b.text import Tokenizer
 from qwen7b.text.endings import CHATML_NAMES
@@ -52,7 +52,7 @@ class ChatTokenizer(ControlNamesMixin):
         if template is not None and not isinstance(template, (str, dict)):
             named = isinstance(template, (list, tuple)) and all(isinstance(one, Mapping) for one in template)
             if not named:
-                raise SettingError(f"chat_template must be a Jinja template as a string, found {template!r:.60}")
+                raise SettingError(f"chat_template must be a Jinja template as a string, found {quoted(template)}")
             template = {one["name"]: one["template"] for one in template}
         self._template = template
         self.__dict__.pop("plain_tokenizer", None)
@@ -114,7 +114,7 @@ class ChatTokenizer(ControlNamesMixin):
         if continue_final_message and add_generation_prompt:
             raise SettingError("continue_final_message and add_generation_prompt exclude each other: give one of them")
         if max_length is not None and (type(max_length) is not int or max_length < 1):
-            raise SettingError(f"max_length must be a number of tokens, at least 1, found {max_length!r:.40}")
+            raise SettingError(f"max_length must be a number of tokens, at least 1, found {quoted(max_length)}")
         plain = self.plain_tokenizer
         format = plain.chat_format
         if chat_template is not None:
@@ -172,7 +172,7 @@ def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
     """The messages of each conversation, and whether there was a list of conversations rather than one."""
     conversation = getattr(conversation, "messages", conversation)
     if not isinstance(conversation, Sequence) or isinstance(conversation, (str, bytes)):
-        raise PromptError(f"a conversation should be a list of messages, found {conversation!r:.40}")
+        raise PromptError(f"a conversation should be a list of messages, found {quoted(conversation)}")
     batched = len(conversation) > 0 and not isinstance(conversation[0], Mapping)
     rows: list[Any] = [getattr(row, "messages", row) for row in conversation] if batched else [conversation]
     if any(isinstance(row, Sequence) and len(row) == 0 for row in rows):
@@ -195,5 +195,5 @@ def _default_of(template: str | dict[str, str] | None) -> str | None:
     if not isinstance(template, dict):
         return template
     if "default" not in template:
-        raise SettingError(f"of chat templates by name one must be called 'default', found {', '.join(template)!r:.60}")
+        raise SettingError(f"of chat templates by name one must be called 'default', found {quoted(list(template))}")
     return template["default"]

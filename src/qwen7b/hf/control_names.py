@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_template import any_of
 
 ControlNames = Collection[str] | Literal["all"]
@@ -71,7 +71,7 @@ class ControlNamesMixin:
         for single in _texts_in(text):
             if self._control_names and (found := any_of(self._control_names).search(single)):
                 raise PromptError(
-                    f"the text has {found[0]!r} at character {found.start()}, the name of a control token: pass "
+                    f"the text has {quoted(found[0])} at character {found.start()}, the name of a control token: pass "
                     "split_special_tokens=False where it is meant as that token, or True where it is only text, in "
                     "this call or to from_pretrained; for chat prompts there is apply_chat_template"
                 )
@@ -83,13 +83,13 @@ def choose_names(allowed_special: ControlNames | None, split_special_tokens: boo
     if split_special_tokens is None:
         return allowed_special
     if not isinstance(split_special_tokens, bool):
-        raise SettingError(f"split_special_tokens must be True or False, found {split_special_tokens!r:.40}")
+        raise SettingError(f"split_special_tokens must be True or False, found {quoted(split_special_tokens)}")
     if allowed_special is None:
         return () if split_special_tokens else "all"
     if bool(allowed_special) is split_special_tokens:
         raise SettingError(
-            f"allowed_special={allowed_special!r:.40} and split_special_tokens={split_special_tokens} contradict each "
-            "other: give one of them"
+            f"allowed_special={quoted(allowed_special)} and split_special_tokens={split_special_tokens} contradict "
+            "each other: give one of them"
         )
     return allowed_special
 

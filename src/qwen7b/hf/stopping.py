@@ -11,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
-from qwen7b.errors import Qwen7bError, SettingError
+from qwen7b.errors import Qwen7bError, SettingError, quoted
 from qwen7b.text import load_tokenizer
 
 
@@ -50,7 +50,7 @@ class StopWords(StoppingCriteria):
             self.words = []
         if not self.words or not all(len(word) for word in self.words):
             raise SettingError(
-                f"stop_words_ids must be sequences of ids, none of them empty, found {stop_words_ids!r:.100}: encode "
+                f"stop_words_ids must be sequences of ids, none of them empty, found {quoted(stop_words_ids)}: encode "
                 "each word, as in [tokenizer.encode('Observation:')]"
             )
         self.prompt_length = prompt_length

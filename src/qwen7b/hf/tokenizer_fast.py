@@ -13,7 +13,7 @@ from typing import Any
 import tokenizers
 from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
@@ -126,7 +126,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
 def _all_or_none(allowed_special: ControlNames | None) -> ControlNames | None:
     if allowed_special and allowed_special != "all":
         raise SettingError(
-            f'the fast tokenizer allows all control tokens ("all") or none (()), found {allowed_special!r:.100}: '
+            f'the fast tokenizer allows all control tokens ("all") or none (()), found {quoted(allowed_special)}: '
             "use QWenTokenizer"
         )
     return allowed_special

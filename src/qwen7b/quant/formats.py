@@ -50,12 +50,12 @@ FORMATS = {
 }
 
 
-def find_format(name: str, *, also: Iterable[str] = ()) -> Format:
+def find_format(name: object, *, also: Iterable[str] = ()) -> Format:
     """The format of that name. Raises SettingError where there is none; `also` are other names that would do.
 
     >>> find_format("q4").name
     'q4'
     """
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise SettingError(f"a weight format must be one of {', '.join((*FORMATS, *also))}, found {quoted(name)}")
     return FORMATS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from qwen7b.errors import PromptError
+from qwen7b.errors import PromptError, quoted
 
 Message: TypeAlias = Mapping[str, Any]
 """One message: its "role", which is "system", "user" or "assistant", and its "content", a string or text parts as in
@@ -18,7 +18,7 @@ _KEYS = {"role", "content"}
 def read_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     """Each message as a role and a content that is a string. Raises PromptError for what is none."""
     if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
-        raise PromptError(f"a conversation should be a list of messages, found {messages!r:.40}")
+        raise PromptError(f"a conversation should be a list of messages, found {quoted(messages)}")
     return [_read_message(message, number) for number, message in enumerate(messages, start=1)]
 
 
@@ -52,9 +52,11 @@ def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[
 def _read_message(message: Message, number: int) -> dict[str, str]:
     # Other programs write out what they leave empty, as in "tool_calls": null; what is filled has a meaning.
     if not isinstance(message, Mapping) or {key for key in message if message[key] or key in _KEYS} != _KEYS:
-        raise PromptError(f"message {number} should have exactly a 'role' and a 'content', found {message!r:.100}")
+        raise PromptError(f"message {number} should have exactly a 'role' and a 'content', found {quoted(message)}")
     if message["role"] not in _ROLES:
-        raise PromptError(f"message {number} has the role {message['role']!r:.40}: use 'system', 'user' or 'assistant'")
+        raise PromptError(
+            f"message {number} has the role {quoted(message['role'])}: use 'system', 'user' or 'assistant'"
+        )
     return {"role": message["role"], "content": _read_content(message["content"], number)}
 
 
@@ -64,7 +66,7 @@ def _read_content(content: object, number: int) -> str:
     if isinstance(content, Sequence) and not isinstance(content, bytes):
         return "".join(_read_part(part, number) for part in content)
     raise PromptError(
-        f"message {number} has {content!r:.100} for content: it should be a string or a list of text parts"
+        f"message {number} has {quoted(content)} for content: it should be a string or a list of text parts"
     )
 
 
@@ -73,6 +75,6 @@ def _read_part(part: object, number: int) -> str:
         return str(part["text"])
     kind = part.get("type") if isinstance(part, Mapping) else part
     raise PromptError(
-        f"message {number} has the part {kind!r:.60} in its content: only text can be read, as in "
+        f"message {number} has the part {quoted(kind)} in its content: only text can be read, as in "
         '{"type": "text", "text": "Hello"}'
     )

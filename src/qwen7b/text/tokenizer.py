@@ -123,6 +123,8 @@ class Tokenizer:
         means all that are not allowed. A name that is no control token raises SettingError. Unpaired surrogates are
         encoded as replacement characters.
         """
+        if not isinstance(text, str):
+            raise PromptError(f"a text should be a string, found {quoted(text)}")
         if self.vocabulary.nfc:
             text = to_nfc(text)
         allowed = self._control_names(allowed_special)
@@ -149,20 +151,22 @@ class Tokenizer:
         `skip_control` leaves out the control tokens that are not part of the text: see `is_hidden`. Raises SettingError
         for an id that is no token.
         """
-        if skip_control:
+        if skip_control and isinstance(ids, Iterable):
             ids = (id for id in ids if id not in self._hidden_ids)
         return self.decode_bytes(ids).decode(errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        if not isinstance(ids, Iterable):
+            raise SettingError(f"ids should be a list of token ids, found {quoted(ids)}")
         return b"".join(map(self.token_bytes, ids))
 
     def token_bytes(self, id: int) -> bytes:
         """What one id stands for; a control token stands for its name."""
         try:
             return self._bytes_of[id]
-        except KeyError:
+        except (KeyError, TypeError):
             raise SettingError(
-                f"no token has the id {id}: the ids of this vocabulary are below {self.vocab_size}"
+                f"no token has the id {quoted(id)}: the ids of this vocabulary are below {self.vocab_size}"
             ) from None
 
     def _encode_plain(self, text: str) -> list[int]:

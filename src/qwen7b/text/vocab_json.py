@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.json_file import MAX_BYTES, read_json
 from qwen7b.regular_file import checkpoint_text
 from qwen7b.text import patterns
@@ -68,11 +68,11 @@ def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
         read_json(config_path)  # or it is that which is missing
     if name not in _OF_ANY_KIND or family not in ("qwen", "qwen2"):
         raise UnsupportedError(
-            f"{config_path} has the tokenizer_class {name!r:.100}: qwen7b knows {', '.join(_CLASSES)}"
+            f"{config_path} has the tokenizer_class {quoted(name)}: qwen7b knows {', '.join(_CLASSES)}"
         )
     warnings.warn(
-        f"{config_path} says no tokenizer_class of use ({name!r:.100}): text is cut as Qwen's tokenizers do, as "
-        f"config.json is of model_type {family!r}",
+        f"{config_path} says no tokenizer_class of use ({quoted(name)}): text is cut as Qwen's tokenizers do, as "
+        f"config.json is of model_type {quoted(family)}",
         stacklevel=5,
     )
     return _QWEN

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qwen7b.errors import ResourceError, SettingError
+from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.long_context import extended
 from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
@@ -110,7 +110,7 @@ def choose_dtype(model: Transformer, dtype: torch.dtype | str | None = None, *, 
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
     if dtype is not None and (isinstance(dtype, str) or dtype not in DTYPES.values()):
-        raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype}")
+        raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {quoted(dtype)}")
     available = available_bytes(device)
     chosen = dtype or default_dtype(device)
     num_weights = sum(parameter.numel() for parameter in model.parameters())

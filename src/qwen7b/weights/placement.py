@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from qwen7b import kernels
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, quoted
 from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.packed.loading import AUTO
@@ -24,7 +24,7 @@ def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantiz
     Packed weights run on the CPU only, so "auto" means that for them, and says so where a graphics processor stays
     unused. Raises SettingError for a device that is not there.
     """
-    if str(device) != AUTO:
+    if device != AUTO:
         return _check_device(device)
     best = _accelerator()
     if best is None:
@@ -83,8 +83,9 @@ def _check_device(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise SettingError(f"device {str(device)!r} is not available here: use 'auto' or 'cpu'") from error
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, OverflowError) as error:
+        name = quoted(str(device) if isinstance(device, torch.device) else device)
+        raise SettingError(f"device {name} is not available here: use 'auto' or 'cpu'") from error
     if found.type == "meta":
         raise SettingError("device 'meta' holds no weights, so nothing can be computed there: use 'auto' or 'cpu'")
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.regular_file import SMALL, checkpoint_bytes
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes, check_vocabulary
@@ -52,9 +52,9 @@ def number_type(*, to: Format, dtype: str | None, quantize: str | None) -> GGMLQ
     if dtype is not None and quantize is not None:
         raise SettingError(f"dtype {dtype} and quantize {quantize} contradict each other: give one of them")
     if dtype is not None and dtype not in DTYPE_NAMES:
-        raise SettingError(f"dtype must be one of {', '.join(DTYPE_NAMES)}, found {dtype!r}")
+        raise SettingError(f"dtype must be one of {', '.join(DTYPE_NAMES)}, found {quoted(dtype)}")
     if quantize is not None and quantize not in QUANTIZE_NAMES:
-        raise SettingError(f"quantize must be one of {', '.join(QUANTIZE_NAMES)}, found {quantize!r}")
+        raise SettingError(f"quantize must be one of {', '.join(QUANTIZE_NAMES)}, found {quoted(quantize)}")
     if quantize is not None and to != "gguf":
         raise SettingError(f"only GGUF files are quantized here: give a dtype for {to}, or convert to gguf")
     return QUANTIZE_NAMES[quantize] if quantize is not None else DTYPE_NAMES[dtype] if dtype is not None else None

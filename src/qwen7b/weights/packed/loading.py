@@ -53,7 +53,7 @@ def load_packed(
     if quantize == AUTO:
         format = choose_format(checkpoint.config)
     else:
-        format = find_format(str(quantize), also=[AUTO])
+        format = find_format(quantize, also=[AUTO])
         _require_memory(checkpoint.config, format)
     tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
     return packed_model(config, tensors, format=format)
