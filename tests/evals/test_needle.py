@@ -134,3 +134,18 @@ def test_mistakes_are_found_before_weights_are_read(
     ]:
         with pytest.raises(error, match=message):
             measure(tiny_chat_checkpoint, haystack, **about)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_whether_it_chats_can_be_said(
+    tiny_chat_checkpoint: Path, english: Path, monkeypatch: pytest.MonkeyPatch, chat: bool
+) -> None:
+    class Asked(Exception):
+        pass
+
+    def ask(text: str, tokenizer: Any, *, is_chat: bool) -> Haystack:
+        raise Asked(is_chat)
+
+    monkeypatch.setattr("qwen7b.evals.needle.Haystack", ask)
+    with pytest.raises(Asked, match=str(chat)):
+        measure(tiny_chat_checkpoint, english, testing={"chat": chat}, lengths=[400])

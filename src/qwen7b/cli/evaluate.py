@@ -50,6 +50,7 @@ def needle(
     quantize: Precisions = "none",
     trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Facts at each length and depth.")] = 3,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Chooses the facts and the parts of the text.")] = 0,
+    chats: options.Chats = None,
     plot: Plot = None,
     resume: Resume = None,
     device: options.Device = "auto",
@@ -85,7 +86,7 @@ def needle(
         plot=plot,
     )
     results = report(
-        measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume),
+        measure_retrieval(subject, haystack, depths=percents, trials=trials, seed=seed, resume=resume, chat=chats),
         lambda result: (
             f"{result.precision}  {result.method}  length {result.length}, depth {result.depth}%: "
             f"{result.accuracy:.0%} of {result.trials} in {result.seconds:.0f} s"

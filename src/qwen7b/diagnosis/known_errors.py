@@ -240,7 +240,8 @@ KNOWN_ERRORS = (
         r"is a base model, not trained to chat",
         cause="model.chat was called on a base model, whose generation_config.json does not say chat_format chatml",
         remedy="load the chat version, Qwen-7B-Chat, or complete a text: model.generate, or qwen7b complete; if it "
-        'is a fine-tune that chats, put "chat_format": "chatml" into its generation_config.json',
+        'is a fine-tune that chats, put "chat_format": "chatml" into its generation_config.json, or load it with '
+        "chat=True (--chat)",
         source="an assertion of the original's modeling_qwen.py",
     ),
     known_error(

@@ -141,7 +141,12 @@ class Haystack:
         question = self.wording.question.format(thing=trial.thing)
         asked = self.tokenizer.encode(question)
         prompt = chat_prompt(self.tokenizer, [{"role": "user", "content": question}])
-        place = next(place for place in range(len(prompt)) if prompt[place : place + len(asked)] == asked)
+        places = (place for place in range(len(prompt)) if prompt[place : place + len(asked)] == asked)
+        if (place := next(places, None)) is None:
+            raise PromptError(
+                f"the chat format of {self.tokenizer.vocabulary.source} joins a question with what stands before it, "
+                "so that no text can be put there: give chat=False (--base)"
+            )
         return prompt[:place], prompt[place:]
 
 
@@ -153,19 +158,20 @@ def measure_retrieval(
     trials: int = 3,
     seed: int = 0,
     resume: Path | None = None,
+    chat: bool | None = None,
 ) -> Iterator[Retrieval]:
     """The accuracy in each precision, with each method, at each length and depth (percent), as they come.
 
-    With `resume` every reply is kept in that file as it comes, and none that is there is asked for again. Raises
-    SettingError or PromptError, before any weights are read, for a haystack that is no text or too short, and for a
-    length too short for fact and question.
+    `chat` says whether the model was trained to chat, where its files say it wrongly. With `resume` every reply is kept
+    in that file as it comes, and none that is there is asked for again. Raises SettingError or PromptError, before any
+    weights are read, for a haystack that is no text or too short, and for a length too short for fact and question.
     """
     whole_number("trials", trials, least=1)
     depths = sorted({whole_number("a depth", depth, least=0, most=100) for depth in depths})
     journal, longest = Journal(resume), subject.lengths[-1]
     checkpoint, tokenizer = subject.checkpoint, subject.tokenizer
     # A Qwen without weights knows already whether it chats and what ends its replies.
-    qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation)
+    qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation, chat=chat)
     text = Haystack(named_text(haystack), tokenizer, is_chat=qwen.is_chat)
     if len(text.ids) < longest:
         raise PromptError(f"{haystack} has {len(text.ids)} tokens, fewer than the length {longest}: lower the length")
