@@ -20,7 +20,8 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     """The tokenizer in a `.tiktoken`, `.gguf`, `tokenizer.json` or `vocab.json` file, or in a checkpoint's folder.
 
     `extra_vocabulary` names a file of extra tokens for `qwen.tiktoken`; in a folder it defaults to what
-    `tokenizer_config.json` calls `extra_vocab_file`. Raises ModelNotFoundError where there is nothing,
+    `tokenizer_config.json` calls `extra_vocab_file`. A folder's file may have another name, which is then said in a
+    warning. Raises ModelNotFoundError where there is nothing,
     CheckpointError for a damaged file and UnsupportedError for a tokenizer of another kind.
 
     >>> load_tokenizer("qwen.tiktoken").encode("你好，世界！")  # doctest: +SKIP
