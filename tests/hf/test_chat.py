@@ -179,6 +179,23 @@ def test_generate_ends_at_ids_of_the_generation_config_too(chatty: Chatty) -> No
     assert list(model.chat_stream(tokenizer, "hello", **settings)) == [""]
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_endings_of_other_files_count(tiny_chat_checkpoint: Path, tmp_path: Path, file: str) -> None:
+    folder = shutil.copytree(tiny_chat_checkpoint, tmp_path / "model")
+    document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    document["added_tokens"].append({**document["added_tokens"][0], "id": 269, "content": "<over>"})
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    fields = json.loads((folder / file).read_text(encoding="utf-8")) if (folder / file).exists() else {}
+    fields |= {"eos_token_id": 269} if file == "config.json" else {"eos_token": "<over>"}
+    (folder / file).write_text(json.dumps(fields))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert 269 in model.ending_ids and 269 in qwen7b.load(folder).stop_ids
+    settings: dict[str, Any] = {"sequence_bias": {(269,): 1e4}, "max_new_tokens": 4}
+    assert model.chat(tokenizer, "hello", **settings)[0] == ""
+    ids = torch.arange(5)[None]
+    assert model.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=266, **settings).shape[1] == 6
+
+
 def test_without_a_tokenizer_nothing_ends_by_it(golden: Path, tmp_path: Path) -> None:
     assert AutoModelForCausalLM.from_pretrained(golden / "v11-long").ending_ids == frozenset()
     assert read_endings("someone/nothing", cache_dir=str(tmp_path)) == frozenset()

@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, TextIteratorStreamer
 
-import qwen7b.hf  # noqa: F401
+import qwen7b.hf
 from qwen7b.errors import SettingError
 
 LENGTHS = (5, 40, 70)  # the longest is past the trained length of 64
@@ -172,3 +172,15 @@ def test_a_static_cache_changes_nothing(model: Any, compiled: bool) -> None:
 def test_chunked_prefill_is_refused_where_its_alpha_would_be_wrong(model: Any) -> None:
     with pytest.raises(SettingError, match="prefill_chunk_size"):
         made(model, 70, prefill_chunk_size=16)
+
+
+def test_stop_strings_need_the_fast_tokenizer(tiny_chat_checkpoint: Path) -> None:
+    """Transformers works them out from tokens that are strings, as the slow one's are not."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_chat_checkpoint)
+    settings: dict[str, Any] = {"stop_strings": ["e"], "max_new_tokens": 4, "pad_token_id": 266}
+    slow = AutoTokenizer.from_pretrained(tiny_chat_checkpoint)
+    with pytest.raises(SettingError, match="QWenTokenizerFast"):
+        model.generate(torch.arange(5)[None], tokenizer=slow, **settings)
+    fast = qwen7b.hf.QWenTokenizerFast.from_pretrained(tiny_chat_checkpoint)
+    bias = {(fast.convert_tokens_to_ids("e"),): 1e4}
+    assert model.generate(torch.arange(5)[None], tokenizer=fast, sequence_bias=bias, **settings).shape[1] == 6

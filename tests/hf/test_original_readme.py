@@ -157,3 +157,29 @@ def test_quantization(chat_folder: Path, precision: str, layer_type: str) -> Non
     assert "lm_head" not in quantized
     response, history = model.chat(AutoTokenizer.from_pretrained(str(chat_folder)), "你好", history=None)
     assert history == [("你好", response)]
+
+
+CHATML = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+QUESTIONS = ["我想听你说爱我。", "今天我想吃点啥，甜甜的，推荐下", "我马上迟到了，怎么做才能不迟到"]
+"""Of the original's example of a batch, which puts the prompts together as texts, as react_demo and trainers do."""
+
+
+def test_prompts_put_together_as_texts(chat_folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    import qwen7b.hf  # noqa: F401
+    from qwen7b.errors import PromptError
+
+    settings = {"pad_token": "<|extra_0|>", "eos_token": "<|endoftext|>", "padding_side": "left"}
+    texts = [CHATML.format(question) for question in QUESTIONS]
+    silent = AutoTokenizer.from_pretrained(chat_folder, trust_remote_code=True, **settings)
+    with pytest.raises(PromptError, match="split_special_tokens=False"):
+        silent(texts, padding="longest")
+    with pytest.raises(PromptError, match="split_special_tokens=False"):
+        [silent.encode(word) for word in ["Observation:", "<|im_start|>", "<|im_end|>"]]  # react_demo's stop words
+    asked = AutoTokenizer.from_pretrained(chat_folder, split_special_tokens=False, **settings)
+    batch = asked(texts, padding="longest")["input_ids"]
+    conversations = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    assert batch == silent.apply_chat_template(conversations, add_generation_prompt=True, padding=True)["input_ids"]
+    assert min(row[0] for row in batch) == 151644 and max(row[0] for row in batch) == asked.pad_token_id == 151646
+    assert [asked.encode(word) for word in ("<|im_start|>", "<|im_end|>")] == [[151644], [151645]]

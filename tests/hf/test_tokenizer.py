@@ -347,6 +347,15 @@ def test_only_tokens_flagged_special_are_hidden(fine_tuned: Path, tmp_path: Path
     assert again.decode(ids, skip_special_tokens=True) == "".join(shown)  # now it is padding
 
 
+@KINDS
+def test_what_is_no_id_is_not_decoded(fine_tuned: Path, kind: Any) -> None:
+    tokenizer = kind.from_pretrained(fine_tuned)
+    for wrong in ("abc", None, ["a"], [None], [[1.5, None]], {"input_ids": None}, 10**9, [-1], [99999]):
+        with pytest.raises(SettingError, match="ids? of|the id"):
+            tokenizer.decode(wrong)
+    assert tokenizer.decode([97, 99999, -1], skip_special_tokens=True) == tokenizer.decode([97])
+
+
 def test_of_the_original_only_three_are_hidden(tokenizer: Any) -> None:
     """`qwen.tiktoken` has no flags."""
     ids = [151644, 64, 151646, 65, 151645, 151643]

@@ -17,15 +17,13 @@ from qwen7b.hf.chat import ChatMixin
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.model import QWenModel, QWenPreTrainedModel
 from qwen7b.hf.stopping import StopWords, listed_ids, read_endings
+from qwen7b.hf.tokenizer import QWenTokenizer
 
 
 class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """First-generation Qwen with a language-model head."""
 
     _tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"}
-
-    ending_ids: frozenset[int] = frozenset()
-    """The ids that end a reply, as the checkpoint's tokenizer tells; generation configs may name more."""
 
     def __init__(self, config: QWenConfig) -> None:
         super().__init__(config)
@@ -36,7 +34,7 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in Transformers; the tokenizer's files are asked which ids end a reply."""
+        """As in Transformers; the checkpoint's files are asked which ids end a reply."""
         hub = {name: kwargs[name] for name in ("cache_dir", "revision") if kwargs.get(name) is not None}
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -113,6 +111,10 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
             )
         if stop_words_ids is None:
             stop_words_ids = getattr(settings, "stop_words_ids", None)
+        if kwargs.get("stop_strings") and isinstance(kwargs.get("tokenizer"), QWenTokenizer):
+            raise SettingError(
+                "stop_strings need the fast tokenizer: use QWenTokenizerFast, or stop_words_ids with ids"
+            )
         given = choose_cache(kwargs.pop("past_key_values", None), kwargs.pop("cache", None), others=kwargs)
         if given is not None:
             kwargs[CACHE_NAME] = given

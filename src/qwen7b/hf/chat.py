@@ -27,6 +27,8 @@ class ChatMixin:
     device: torch.device
     generation_config: GenerationConfig
     name_or_path: Any
+    ending_ids: frozenset[int] = frozenset()
+    """The ids that end a reply, as the checkpoint's files tell; generation configs may name more."""
 
     def chat(
         self,
@@ -113,7 +115,7 @@ class ChatMixin:
         processors.append(OnlyTokens(plain.vocab_size))
         # One configuration: Transformers wants settings either in it or as keywords, not both.
         others = config.update(**kwargs)  # type: ignore[no-untyped-call]
-        ends = plain.stop_ids.union(listed_ids(config.eos_token_id))
+        ends = plain.stop_ids.union(self.ending_ids, listed_ids(config.eos_token_id))
         config.eos_token_id = sorted(ends)
         if config.pad_token_id is None:
             config.pad_token_id = plain.end_of_text_id

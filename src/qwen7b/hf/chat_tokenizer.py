@@ -81,12 +81,16 @@ class ChatTokenizer(ControlNamesMixin):
         names = {name for name in self._control_names if name not in self._visible_names or name in CHATML_NAMES}
         return frozenset(self.convert_tokens_to_ids(list(names)))  # type: ignore[attr-defined]
 
-    def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> Iterable[int]:
-        """Without, if asked, hidden control tokens, those with a part such as padding, and rows past the vocabulary."""
+    def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
+        """Ids as numbers; if asked, without hidden control tokens, padding and the like, and unused rows."""
+        try:
+            ids = [int(token_id) for token_id in ids]
+        except (TypeError, ValueError):
+            raise SettingError(f"what is decoded must be ids of tokens, found {quoted(ids)}") from None
         if not skip_special_tokens:
             return ids
         hidden, rows = self._hidden_ids.union(self.all_special_ids), len(self)  # type: ignore[attr-defined, arg-type]
-        return [int(token_id) for token_id in ids if token_id < rows and int(token_id) not in hidden]
+        return [token_id for token_id in ids if 0 <= token_id < rows and token_id not in hidden]
 
     def apply_chat_template(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from transformers import LogitsProcessor, StoppingCriteria
 
 from qwen7b.errors import Qwen7bError, SettingError, quoted
 from qwen7b.text import load_tokenizer
+from qwen7b.weights.chatting import find_endings
+from qwen7b.weights.generation import folder_generation
 
 
 def read_endings(name: str, **hub: Any) -> frozenset[int]:
-    """The ids that end a reply, as far as the tokenizer's files tell, in a folder or the hub's cache.
+    """The ids that end a reply by a folder's files, or those in the hub's cache, but for generation_config.json.
 
-    None where there are no such files, or none that can be read: whoever needs the tokenizer is told when loading it.
+    That one Transformers reads itself, and callers change what it says. None where there is no tokenizer, or none that
+    can be read: whoever needs it is told when loading it.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -28,7 +32,7 @@ def read_endings(name: str, **hub: Any) -> frozenset[int]:
             return frozenset()
         folder = Path(found).parent
     try:
-        return load_tokenizer(folder).stop_ids
+        return frozenset(find_endings(replace(folder_generation(folder), endings={}), load_tokenizer(folder)))
     except Qwen7bError:
         return frozenset()
 

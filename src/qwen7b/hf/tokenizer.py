@@ -138,7 +138,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         if isinstance(ids, int):
             return self._convert_id_to_token(ids)
-        return [self._convert_id_to_token(int(token_id)) for token_id in self._shown(ids, skip_special_tokens)]
+        return [self._convert_id_to_token(token_id) for token_id in self._shown(ids, skip_special_tokens)]
 
     def convert_tokens_to_string(self, tokens: Iterable[bytes | str]) -> str:
         parts = (token.encode() if isinstance(token, str) else token for token in tokens)
