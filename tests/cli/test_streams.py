@@ -16,7 +16,7 @@ VERBS = {
     "--version": "--version",
     "models": "models",
     "tokenize": "tokenize hello --model {checkpoint}",
-    "complete": "complete hello --model {checkpoint} --max-new-tokens 3 --json",
+    "complete": "complete hello --model {checkpoint} --max-new-tokens 3 --json --quantize none",
     "unknown": "tokenize hello --model ./none",
 }
 LOST = [">&-", ">/dev/full", "1</dev/null", "| true"]
