@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.examples import examples
+from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ models = typer.Typer(rich_markup_mode=None)
 
 @models.callback(invoke_without_command=True)
 def list_all(context: typer.Context, as_json: options.Json = False) -> None:
-    """List the models that a name fetches, those that are cached, packed copies, and the disk space that all take."""
+    """List the models there are, packed copies, and disk use.
+
+    The models are those that a name fetches and those that are cached.
+    """
     if context.invoked_subcommand is not None:
         if as_json:
             raise SettingError(
@@ -72,7 +75,7 @@ def list_all(context: typer.Context, as_json: options.Json = False) -> None:
             ],
             "disk_use": {str(folder): size for folder, size in used.items()},
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
         return
     _print_table(
         ("NAME", "CACHED", "SIZE", "LICENCE", "TITLE"),
@@ -109,7 +112,10 @@ def rm(
     dry_run: DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Delete fetched models, with their packed copies, or single packed copies from qwen7b's cache."""
+    """Delete fetched models or packed copies from the cache.
+
+    A model goes with its packed copies. Only qwen7b's own cache is touched.
+    """
     from qwen7b.weights.removal import named_files
 
     _remove(lambda: named_files(names), yes=yes, dry_run=dry_run, as_json=as_json)
@@ -117,7 +123,10 @@ def rm(
 
 @models.command(epilog=examples("prune"))
 def prune(yes: Yes = False, dry_run: DryRun = False, as_json: options.Json = False) -> None:
-    """Delete what no start will use: packed copies whose source is gone or changed, old and unfinished files."""
+    """Delete what no start will use from the cache.
+
+    That is packed copies whose source is gone or changed, old files and unfinished ones.
+    """
     from qwen7b.weights.cached import leftovers
 
     _remove(leftovers, yes=yes, dry_run=dry_run, as_json=as_json)
@@ -140,7 +149,7 @@ def _remove(find: Callable[[], list[Leftover]], *, yes: bool, dry_run: bool, as_
             "removed": [str(file.path) for file in removed],
             "freed": freed,
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     elif not files:
         typer.echo("Nothing to delete.")
     elif dry_run:
