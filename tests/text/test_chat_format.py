@@ -185,7 +185,7 @@ def test_families_know_their_system_prompt_without_a_template(
     assert isinstance(format, ChatML) and format.default_system == system
 
 
-POST_PROCESSOR = {
+POST_PROCESSOR: dict[str, Any] = {
     "type": "TemplateProcessing",
     "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
@@ -210,6 +210,15 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": Fal
 def test_bos_is_known_where_a_tokenizer_adds_one(write: Writer, settings: Any, expected: str | None) -> None:
     tokenizer = load_tokenizer(write(**settings))
     assert tokenizer.bos_id == (None if expected is None else tokenizer.control_tokens[expected])
+
+
+def test_what_a_tokenizer_puts_after_a_text_is_left_out_with_a_word(write: Writer) -> None:
+    after = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+    with pytest.warns(UserWarning, match="puts '</s>' after every text: it is left out"):
+        tokenizer = load_tokenizer(
+            write(post_processor={**POST_PROCESSOR, "single": [*POST_PROCESSOR["single"], after]})
+        )
+    assert tokenizer.bos_id == tokenizer.control_tokens["<s>"]
 
 
 @pytest.mark.parametrize(

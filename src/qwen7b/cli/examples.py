@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "complete": (
         'qwen7b complete "The capital of Mongolia is" --max-new-tokens 8',
         'qwen7b complete --stop ";" --json < start.sql',
+        "qwen7b complete --control-tokens < chatml.txt",
     ),
     "pull": ("qwen7b pull demo", "qwen7b pull Qwen/Qwen2.5-0.5B-Instruct"),
     "models": ("qwen7b models", "qwen7b models --json", "qwen7b models rm demo-q8", "qwen7b models prune"),

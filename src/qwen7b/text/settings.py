@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,12 @@ def read_folder_settings(folder: Path, *, post_processor: object = None) -> Toke
     for path, fields in ((config_path, config), (map_path, special_map)):
         if end := _name(fields, "eos_token"):
             ends.setdefault(end, f"{path} (eos_token)")
-    bos = first_of_post_processor(post_processor)
+    bos, after = _put_around(post_processor)
+    if after is not None:
+        warnings.warn(
+            f"{folder / 'tokenizer.json'} puts {quoted(after)} after every text: it is left out, or none could go on",
+            stacklevel=6,
+        )
     if bos is None and config.get("add_bos_token") is True:
         bos = names.get("bos_token")
     template, source = _find_template(folder, config_path, config)
@@ -76,12 +82,20 @@ def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]
 _GGUF_ENDS = ("eom", "eot", "eos")
 
 
-def first_of_post_processor(post_processor: object) -> str | None:
-    """The control token that a post-processor of the tokenizers library puts before every text."""
+def _put_around(post_processor: object) -> tuple[str | None, str | None]:
+    """The control tokens that a post-processor of the tokenizers library puts before and after every text."""
     match post_processor:
         case {"type": "Sequence", "processors": [*parts]}:
-            return next((name for part in parts if (name := first_of_post_processor(part))), None)
-        case {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": str(name)}}, *_]}:
+            return next((around for part in parts if any(around := _put_around(part))), (None, None))
+        case {"type": "TemplateProcessing", "single": [*parts]}:
+            names = [_special_name(part) for part in parts]
+            return (names[0], names[-1]) if len(names) > 1 else (None, None)
+    return None, None
+
+
+def _special_name(part: object) -> str | None:
+    match part:
+        case {"SpecialToken": {"id": str(name)}}:
             return name
     return None
 
