@@ -106,6 +106,17 @@ def test_packed_copies_and_disk_use_are_listed(run: Run, packed: Path, empty_cac
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_names_that_are_no_text_are_listed_and_removed(run: Run, packed: Path, empty_cache: Path) -> None:
+    odd = packed.with_name("Tiny \udcff\x1b[31m")
+    packed.rename(odd)
+    qwen7b.load(odd, quantize="q8")
+    names = [copy["name"] for copy in json.loads(run("models", "--json").stdout_bytes.decode("utf-8"))["packed"]]
+    assert names == ["Tiny \udcff\x1b[31m-q8", "Tiny-1.5-q8"]
+    assert json.loads(run("models", "rm", names[0], "--json").stdout)["freed"] > 0
+    assert run("models", "prune").exit_code == 0 and kept(empty_cache) == set()
+
+
 @pytest.mark.parametrize("name", ["Tiny-1.5-q8", "file"])
 def test_a_packed_copy_is_removed_with_its_vocabulary(run: Run, packed: Path, empty_cache: Path, name: str) -> None:
     before = sorted(packed.iterdir())

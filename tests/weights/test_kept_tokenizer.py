@@ -115,6 +115,20 @@ def test_a_folder_or_a_pipe_in_its_place(source: Path, cache: Path) -> None:
         assert kept_tokenizer(source).encode(TEXT) == load_tokenizer(source).encode(TEXT)
 
 
+def test_a_file_without_end_or_a_pointer_in_its_place(source: Path, cache: Path) -> None:
+    path, expected = vocabulary_path(source), load_tokenizer(source).encode(TEXT)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert kept_tokenizer(source).encode(TEXT) == expected and path.stat().st_size < 1 << 20
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert kept_tokenizer(source).encode(TEXT) == expected
+    if Path("/dev/zero").exists():
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert kept_tokenizer(source).encode(TEXT) == expected
+
+
 def test_a_cache_that_cannot_be_written(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = source / "config.json"  # no folder can be made below a file, not even by root
     monkeypatch.setenv("QWEN7B_CACHE", str(blocked))

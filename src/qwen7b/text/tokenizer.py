@@ -50,11 +50,10 @@ class Tokenizer:
         """One more than the highest id: the embedding's rows from here on are never produced."""
         self.unused_ids = [id for id in range(self.vocab_size) if id not in self._bytes_of]
         """Ids below `vocab_size` that are no token, as a sparse extra vocabulary leaves them."""
-        self._ranks_without_id = {ranks[token] for token in ranks.keys() - ids.keys()}
-        if self._ranks_without_id:
+        ranks_with_id, self._ranks_without_id = ranks, frozenset[int]()
+        if not ranks.keys() <= ids.keys():
             ranks_with_id = {token: rank for token, rank in ranks.items() if token in ids}
-        else:
-            ranks_with_id = ranks
+            self._ranks_without_id = frozenset(ranks.values()).difference(ranks_with_id.values())
         self._id_of_rank = dict(zip(ranks_with_id.values(), map(ids.__getitem__, ranks_with_id), strict=True))
         self._encoding = tiktoken.Encoding(
             vocabulary.source, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={}

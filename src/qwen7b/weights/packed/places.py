@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from qwen7b.gguf_parts import part_files
@@ -57,4 +58,4 @@ def source_of(identity: str) -> Path:
 
 
 def _digest(source: Path) -> str:
-    return hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:12]

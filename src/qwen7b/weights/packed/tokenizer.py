@@ -6,10 +6,15 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+from qwen7b.errors import CheckpointError
+from qwen7b.regular_file import read_whole
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.kept import as_kept, from_kept
 from qwen7b.weights.packed.places import tokenizer_identity, vocabulary_path
 from qwen7b.whole_file import written_whole
+
+_LIMIT = 1 << 26
+"""Bytes of a kept file: above those of a million tokens, below what takes long to read."""
 
 
 def kept_tokenizer(source: Path) -> Tokenizer:
@@ -18,8 +23,8 @@ def kept_tokenizer(source: Path) -> Tokenizer:
     One that warns is not kept, so that it warns again.
     """
     path, state = vocabulary_path(source), tokenizer_identity(source)
-    with suppress(OSError):
-        if path.is_file() and (tokenizer := from_kept(path.read_bytes(), source=state)) is not None:
+    with suppress(OSError, CheckpointError):  # there is none, or something else is in its place
+        if (tokenizer := from_kept(read_whole(path, limit=_LIMIT), source=state)) is not None:
             return tokenizer
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
