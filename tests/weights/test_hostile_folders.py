@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import tiny
 from qwen7b.config import ModelConfig
 from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
+from qwen7b.text import load_tokenizer
 from qwen7b.weights import convert, load_model, open_checkpoint, quantize
 from qwen7b.weights.conversion.companions import read_companions
 
@@ -173,3 +176,22 @@ def test_inputs_that_are_too_large_to_weigh(tmp_path: Path, gptq: bool) -> None:
     with pytest.raises(UnsupportedError, match="layers.1.feed_forward.* too large to weigh"):
         quantize(folder, tmp_path / "packed", format="q4", calibration_text="the hell in there " * 20, gptq=gptq)
     assert not (tmp_path / "packed").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["base_model_name_or_path", "peft_type", "r", "target_modules"])
+def test_odd_adapters(tmp_path: Path, name: str) -> None:
+    tensors = {"base_model.model.transformer.h.0.mlp.w1.lora_A.weight": torch.zeros(4, 64)}
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    for value in [*ODD, "x" * 5000, "a\0b", None]:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", name: value}))
+        diagnose(tmp_path)
+        attempt(lambda: open_checkpoint(tmp_path))
+
+
+def test_a_million_added_tokens(source: Path) -> None:
+    document = json.loads((source / "tokenizer.json").read_text())
+    added = [{"content": f"<{id}>", "id": id, "special": True} for id in range(1000, (1 << 17) + 1001)]
+    (source / "tokenizer.json").write_text(json.dumps({**document, "added_tokens": added}))
+    with pytest.raises(UnsupportedError, match="has 131073 control tokens: qwen7b takes 131072"):
+        load_tokenizer(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +51,7 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
     if tensors is not None:
         diagnosis.facts["parameters"] = sum(math.prod(stored.shape) for stored in tensors.values())
         _look_at_tensors(path, tensors, diagnosis)
-    folder = base or (Path(named) if isinstance(named, str) and Path(named).is_dir() else None)
+    folder = base or (Path(named) if isinstance(named, str) and os.path.isdir(named) else None)
     if folder is None:
         diagnosis.warn(
             f"{path} belongs on {quoted(named)}, which is not a local folder: give --base to check that it fits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -134,7 +135,7 @@ def _refuse_code_of_tokenizer(name: str, *, commit: str | None) -> None:
     where `tokenizer_config.json` names their class: with `trust_remote_code=True` it would run any other.
     """
     path = Path(name, "tokenizer_config.json")
-    if not name or Path(name).is_dir():
+    if not name or os.path.isdir(name):
         fields = read_json(path) if path.is_file() else {}
     else:
         fields = get_tokenizer_config(name, _commit_hash=commit)
