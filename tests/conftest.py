@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,11 @@ with warnings.catch_warnings():
         os.environ.setdefault("QWEN7B_KERNELS", "none")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # A folder that is only read keeps no cache of pytest's, which is no fault of the tests.
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestCacheWarning")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
@@ -45,13 +50,30 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from qwen7b.weights.environment import cache_folder
 
     models = cache_folder() / "models"
-    models.mkdir(parents=True, exist_ok=True)
     cache = tmp_path_factory.mktemp("cache")
-    (cache / "models").symlink_to(models, target_is_directory=True)
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        (cache / "models").symlink_to(models, target_is_directory=True)
+    except OSError:  # a home that cannot be written: what tests fetch is gone with them
+        (cache / "models").mkdir()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("QWEN7B_CACHE", str(cache))
         yield
     shutil.rmtree(cache / "packed", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kept_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes folders that last from one run of the tests to the next, where the checkout can be written."""
+
+    def make(name: str) -> Path:
+        cache = getattr(request.config, "cache", None)  # which may be switched off
+        try:
+            return tmp_path_factory.mktemp(name) if cache is None else Path(cache.mkdir(name))
+        except OSError:
+            return tmp_path_factory.mktemp(name)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ RUNTIMES = ("libasan.so", "libubsan.so")
 
 
 @pytest.fixture(scope="module")
-def build(request: pytest.FixtureRequest) -> Path:
+def build(kept_folder: Callable[[str], Path]) -> Path:
     """A folder with the library and the self-test; what did not change since the last run is not compiled again."""
     if sys.platform != "linux" or shutil.which("cmake") is None or shutil.which("g++") is None:
         pytest.skip("needs Linux, CMake and g++")
     if missing := [name for name in RUNTIMES if not runtime(name).is_absolute()]:
         pytest.skip(f"needs a compiler with sanitizers: {missing[0]} is missing")
-    folder = Path(request.config.cache.mkdir("sanitized_kernels"))
+    folder = kept_folder("sanitized_kernels")
     for command in (
         ["cmake", "-S", str(ROOT / "kernels"), "-B", str(folder), "-DCMAKE_CXX_COMPILER=g++", "-DQWEN7B_SANITIZED=ON"],
         ["cmake", "--build", str(folder), "--parallel"],

