@@ -28,7 +28,7 @@ PROMPTS = [
 
 
 def main() -> None:
-    qwen = qwen7b.load("demo", dtype="float32")
+    qwen = qwen7b.load("demo", quantize="q8")
     settings = {"sampling": qwen7b.Greedy(), "max_new_tokens": 96}
     replies = qwen.chat_batch(PROMPTS, **settings)
     for prompt, reply in zip(PROMPTS, replies, strict=True):
@@ -36,7 +36,7 @@ def main() -> None:
         if not reply.text == streamed == qwen.chat(prompt, **settings).text:
             sys.exit(f"batch, stream and single call differ for {prompt!r}")
     print("# Replies of the demo model\n")
-    print("Qwen2.5-Coder-0.5B-Instruct (Q4_K_M, computed in float32), greedy, at most 96 tokens. Written by\n")
+    print("Qwen2.5-Coder-0.5B-Instruct (Q4_K_M, packed as q8), greedy, at most 96 tokens. Written by\n")
     print("    .venv/bin/python examples/replies.py > docs/replies.md\n")
     print("which asks each prompt alone, as a stream and in a batch of twelve, and stops if any two replies differ.")
     for prompt, reply in zip(PROMPTS, replies, strict=True):
