@@ -124,6 +124,9 @@ def test_where_templates_are(write: Writer, place: str) -> None:
     ("template", "reason"),
     [
         ("{% for %}", "TemplateSyntaxError"),
+        ("{% raw %}", "makes an empty prompt"),
+        ("{# nothing #}", "makes an empty prompt"),
+        ("{% set break = 1 %}{% break %}", "Syntax"),
         ("{{ nothing.at.all }}", "UndefinedError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ 'a' * 10000000000 }}", "too long a text"),

@@ -47,7 +47,12 @@ class Template:
         return frozenset() if name is None else frozenset([name[0]])
 
     def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
-        return self._encode_marked(encoder, *self._render_marked(messages, ask=ask))
+        ids = self._encode_marked(encoder, *self._render_marked(messages, ask=ask))
+        if ask and not ids:
+            raise UnsupportedError(
+                f"the chat template of {self.source} makes an empty prompt: take the one of the model's makers"
+            )
+        return ids
 
     def encode_open(self, encoder: Encoder, messages: Sequence[Message]) -> list[int]:
         last = messages[-1]
@@ -98,8 +103,6 @@ class Template:
         )
 
     def _render(self, messages: Sequence[Message], *, ask: bool) -> str:
-        from jinja2 import TemplateError
-
         from qwen7b.text.jinja import RaisedByTemplate, render
 
         variables: dict[str, Any] = {
@@ -113,9 +116,7 @@ class Template:
             return render(self.text, variables)
         except RaisedByTemplate as error:
             raise PromptError(f"the chat template of {self.source} refuses the conversation: {_line(error)}") from error
-        except (TemplateError, RecursionError, MemoryError, OverflowError) as error:
-            raise self._unusable(error) from error
-        except (AttributeError, KeyError, IndexError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        except Exception as error:  # a stranger's program may fail in any way
             raise self._unusable(error) from error
 
     def _unusable(self, error: BaseException) -> UnsupportedError:
