@@ -71,7 +71,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         )
         names, generation = GGUF, GenerationSettings(source=str(path))
     else:
-        raise ModelNotFoundError(f"{path} does not exist: give a checkpoint folder or a .gguf file")
+        raise ModelNotFoundError(
+            f"{path} does not exist: give a checkpoint folder or a .gguf file, such as 'qwen7b pull NAME' prints"
+        )
     return Checkpoint(
         path=path,
         config=config,
