@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
-from qwen7b.errors import SettingError, UnsupportedError
+from qwen7b.errors import Qwen7bError, SettingError, UnsupportedError
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.positions import sequence_alphas, token_positions
@@ -23,6 +26,7 @@ from qwen7b.model.layers import RMSNorm
 from qwen7b.model.rotary import logn_scale, rotary_tables, rotate
 from qwen7b.weights.names import HOLDS_NO_WEIGHTS
 from qwen7b.weights.senses import refuse_other_senses
+from qwen7b.weights.weight_files import open_weights
 
 Rotation = tuple[Tensor, Tensor, Tensor | None]
 """Cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""
@@ -130,10 +134,10 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             raise SettingError(f"{next(iter(bits))} and quantization_config contradict each other: give one of them")
         if bits:
             kwargs["quantization_config"] = BitsAndBytesConfig(**bits)  # type: ignore[no-untyped-call]
-        informed = kwargs.pop("output_loading_info", False)
-        settings = {**kwargs, "trust_remote_code": False, "output_loading_info": True}
+        if args and Path(str(args[0])).is_dir():
+            _refuse_senses_in(Path(str(args[0])))
         try:
-            loaded: Any = super().from_pretrained(*args, **settings)
+            return super().from_pretrained(*args, **{**kwargs, "trust_remote_code": False})
         except ImportError as error:
             if "GPTQ" not in str(error):
                 raise
@@ -141,9 +145,17 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
                 "for a checkpoint quantized by GPTQ Transformers needs packages that are not kept up for it: use "
                 "qwen7b.load, which unpacks it by itself, or qwen7b convert FOLDER NEW_FOLDER --to qwen for a plain one"
             ) from error
-        model, info = loaded
-        refuse_other_senses({}, info["unexpected_keys"], source=str(args[0] if args else model.name_or_path))
-        return (model, info) if informed else model
+
+
+def _refuse_senses_in(folder: Path) -> None:
+    """Raise UnsupportedError where a folder has tensors of a model that sees or hears, whatever its config says.
+
+    What the files are otherwise like is for Transformers to judge.
+    """
+    names: list[str] = []
+    with suppress(Qwen7bError), catch_warnings(action="ignore"):
+        names = [*open_weights(folder)]
+    refuse_other_senses({}, names, source=str(folder))
 
 
 class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
