@@ -25,7 +25,7 @@ help:
 demo: .venv/installed
 	@.venv/bin/qwen7b pull demo >/dev/null
 	@.venv/bin/python examples/demo.py
-	@if [ -t 0 ] && [ -t 1 ]; then exec .venv/bin/qwen7b chat --model demo --quantize q8; fi
+	@if [ -t 0 ] && [ -t 1 ]; then exec .venv/bin/qwen7b chat; fi
 
 test: .venv/installed-dev
 	@.venv/bin/python -m pytest -q
