@@ -8,7 +8,7 @@ from qwen7b.errors import UnsupportedError
 from qwen7b.installation import install_command
 
 OLDEST, NEWEST = (5, 6), (5, 24)
-"""The first and the last minor that all tests pass on (tests/hf/matrix.py), as in pyproject.toml.
+"""The first and the last minor that the tests are run on (tests/hf/matrix.py), as in pyproject.toml.
 
 Up to 5.4 the checkpoint's own code goes before a class of ours where the user trusts it; 5.5 loads the folder of an
 adapter without the adapter, unless the decoder within the model is called "model".
