@@ -27,6 +27,7 @@ HOSTILE: dict[str, dict[str, Any] | bytes] = {
     "overlap": {"a": entry(4), "b": entry(4, begin=12, end=28)},
     "same bytes": {"a": entry(4), "b": entry(2, 2)},
     "one within the other": {"a": entry(16, end=64), "b": entry(4, begin=16, end=32)},
+    "an overlap behind an empty tensor": {"a": entry(4), "b": entry(0, begin=8, end=8), "c": entry(4, begin=8, end=24)},
     "many dimensions": {"a": entry(*[1] * 200_000)},
     "nine dimensions": {"a": entry(4, *[1] * 8)},
     "huge lengths": {"a": entry(*[2**62] * 8)},

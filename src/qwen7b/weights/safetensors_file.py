@@ -65,9 +65,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
             raise damaged(where)
         if 8 + header_size + end > size:
             raise damaged(f"{where} after the header, but the file ends at {size}")
-        if begin < last_end and end > begin:
-            raise damaged(f"{where}, where tensor {quoted(last_name)} lies too")
-        last_end, last_name = end, name
+        if begin < end:  # one without numbers lies nowhere
+            if begin < last_end:
+                raise damaged(f"{where}, where tensor {quoted(last_name)} lies too")
+            last_end, last_name = end, name
         tensors[name] = RawTensor(path, dtype, tuple(entry.shape) or (1,), 8 + header_size + begin)
     return {name: tensors[name] for name in entries}, metadata
 
