@@ -17,6 +17,7 @@ QWEN = {
     "config.json": b'{"model_type": "qwen"}',
     "generation_config.json": b"{}",
     "qwen.tiktoken": b"IQ== 0\n",
+    "chat_template.jinja": b"{{ messages }}",
     "model-00001-of-00002.safetensors": b"first" * 1000,
     "model-00002-of-00002.safetensors": b"second" * 1000,
     "model.safetensors.index.json": b"{}",
@@ -25,7 +26,7 @@ QWEN = {
     "README.md": b"words",
     "onnx/model.safetensors": b"elsewhere",
 }
-NEEDED = {name for name in QWEN if name.endswith((".json", ".tiktoken")) or name.startswith("model-")}
+NEEDED = {name for name in QWEN if name.endswith((".json", ".jinja", ".tiktoken")) or name.startswith("model-")}
 GGUFS = {"a-q4_0.gguf": b"GGUF four", "deep/a-q8_0.gguf": b"GGUF eight"}
 
 
@@ -59,7 +60,7 @@ def test_parse_reference(text: str, expected: Reference | None) -> None:
 def test_only_what_is_needed_is_fetched(qwen: Reference, hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fetch_repository(qwen)
     assert names_in(folder) == NEEDED
-    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 6 file(s), 0.0 MB.\n"
+    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 7 file(s), 0.0 MB.\n"
     assert (folder / "model-00002-of-00002.safetensors").read_bytes() == QWEN["model-00002-of-00002.safetensors"]
     hub.requests.clear()
     assert fetch_repository(qwen) == folder

@@ -23,7 +23,7 @@ from qwen7b.weights.progress import megabytes, say
 from qwen7b.weights.storage import check_disk_space, storage_errors
 
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
-_SETTINGS = ("*.json", "*.tiktoken", "merges.txt")
+_SETTINGS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
 
 
