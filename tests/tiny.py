@@ -213,3 +213,15 @@ def write_tokenizer_json(path: Path) -> Path:
     }
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
+
+
+def write_vocab_json(folder: Path, *, before: str = "") -> Path:
+    """The same tokenizer in several files, whose names may begin with something."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = vocabulary()
+    added = {name: len(tokens) + index for index, name in enumerate(CONTROL)}
+    (folder / f"{before}vocab.json").write_text(json.dumps(tokens))
+    (folder / f"{before}merges.txt").write_text("\n".join(MERGES), encoding="utf-8")
+    (folder / f"{before}added_tokens.json").write_text(json.dumps(added))
+    (folder / f"{before}tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Qwen2Tokenizer"}))
+    return folder / f"{before}vocab.json"

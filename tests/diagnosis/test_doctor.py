@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from qwen7b.diagnosis import Diagnosis, diagnose, fix
-from qwen7b.errors import ModelNotFoundError, ResourceError, SettingError
-from qwen7b.weights import load_model, quantize
+from qwen7b.errors import CheckpointError, ModelNotFoundError, ResourceError, SettingError
+from qwen7b.weights import load_model, open_checkpoint, quantize
 
 END_OF_TEXT, IM_START, IM_END = 266, 267, 268
 CHAT = {"chat_format": "chatml", "eos_token_id": [END_OF_TEXT, IM_START, IM_END], "max_new_tokens": 24}
@@ -153,6 +153,16 @@ def test_one_shard_says_that_it_is_one(folder: Path) -> None:
     assert found.kind == "weight file" and "give its folder" in warnings_of(found)[0]
     shard.write_bytes(b"")
     assert "damaged or incomplete" in only_error(shard)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt"])
+def test_a_pickled_file_of_any_suffix(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"model{suffix}"
+    torch.save(tiny.qwen_tensors(), file)
+    found = diagnose(file)
+    assert found.kind == "weight file" and found.facts["tensors"] == 19 and found.is_healthy
+    with pytest.raises(CheckpointError, match="is a part of a checkpoint: give the folder that holds it"):
+        open_checkpoint(file)
 
 
 def test_what_is_nothing(tmp_path: Path) -> None:
@@ -456,6 +466,15 @@ def test_a_spare_tokenizer_of_any_name(tmp_path: Path, name: str, as_file: bool)
     spare.parent.mkdir(parents=True)
     tiny.write_tokenizer_json(spare)
     mended_folder = mended(folder, tmp_path, tokenizer=spare if as_file else tmp_path / "spare")
+    assert not mended_folder.findings and mended_folder.facts["tokens"] == 269
+
+
+@pytest.mark.parametrize("before", ["", "Qwen-"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_spare_tokenizer_of_several_files(tmp_path: Path, before: str, as_file: bool) -> None:
+    folder = write(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=False)
+    spare = tiny.write_vocab_json(tmp_path / "spare", before=before)
+    mended_folder = mended(folder, tmp_path, tokenizer=spare if as_file else spare.parent)
     assert not mended_folder.findings and mended_folder.facts["tokens"] == 269
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from qwen7b.kernels import PackedMatrix
 from qwen7b.model import Transformer
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.quant.formats import FORMATS, find_format
+from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, open_checkpoint, packed, quantize
 from qwen7b.weights.packed import automatic, calibration, file, loading, packing
 from qwen7b.weights.packed import cache as packed_cache
@@ -310,6 +312,23 @@ def test_a_packed_folder_is_the_packed_model(tmp_path: Path, kind: str, as_gguf:
     text = "hello 你好 <|im_end|>"
     assert after.tokenizer.encode(text) == before.tokenizer.encode(text)
     assert torch.equal(logits(load_model(tmp_path / "packed", quantize="auto")), logits(after.model))
+
+
+@pytest.mark.filterwarnings("ignore:.*is taken for the tokenizer")
+@pytest.mark.parametrize("name", ["Qwen_tokenizer.json", "tokenizer/tokenizer.json", "vocab.json", "Qwen-vocab.json"])
+def test_a_packed_folder_has_the_tokenizer_whatever_its_name(tmp_path: Path, name: str) -> None:
+    source = tiny.write_folder(tmp_path / "source", tiny.V11_CONFIG, tiny.qwen_tensors())
+    (source / name).parent.mkdir(exist_ok=True)
+    if name.endswith("tokenizer.json"):
+        tiny.write_tokenizer_json(source / name)
+    else:
+        tiny.write_vocab_json(source, before=name.removesuffix("vocab.json"))
+    expected = load_tokenizer(source).encode("the hell")
+    quantize(source, tmp_path / "packed", format="q8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it has a usual name there
+        tokenizer = load_tokenizer(tmp_path / "packed")
+    assert tokenizer.encode("the hell") == expected and tokenizer.vocab_size == 269
 
 
 def test_tensors_begin_at_multiples_of_64(source: Path, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.checkpoint import open_checkpoint
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.suffixes import WEIGHTS
 from qwen7b.weights.weight_files import has_weights
 
 _TOKENIZERS = (".tiktoken", "tokenizer.json", "vocab.json", "encoder.json")
-_PICKLES = (".bin", ".pt", ".pth")
 
 
 def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | None = None) -> Diagnosis:
@@ -56,7 +56,7 @@ def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
         _diagnose_tokenizer(path, diagnosis)
     elif path.suffix == ".json":
         diagnosis.attempt(lambda: open_checkpoint(path))
-    elif path.suffix == ".safetensors" or path.suffix in _PICKLES:
+    elif path.suffix in WEIGHTS:
         diagnosis.kind = "weight file"
         if tensors := diagnosis.attempt(lambda: open_weight_file(path)):
             diagnosis.facts["tensors"] = len(tensors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,13 @@ from typing import Any
 from qwen7b.diagnosis.findings import Repair
 from qwen7b.errors import Qwen7bError
 from qwen7b.json_file import read_json
-from qwen7b.text.loading import tokenizer_file
-from qwen7b.text.tokenizer_files import usual_file
+from qwen7b.text.loading import tokenizer_copies
+from qwen7b.text.tokenizer_files import TOKENIZER_FILES
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.weight_files import numbered_shards
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 _CODE_SUFFIXES = (".py", ".cpp", ".cu", ".cuh")
-_TOKENIZER_FILES = (
-    *("qwen.tiktoken", "tokenizer.json", "vocab.json", "merges.txt"),
-    *(
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "chat_template.jinja",
-        "chat_template.json",
-    ),
-)
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:
@@ -70,23 +59,13 @@ def index_repair(folder: Path) -> Repair | None:
 
 def copy_tokenizer(source: Path, folder: Path) -> str:
     """In place of whatever tokenizer the folder has."""
-    files = {name: source / name for name in _TOKENIZER_FILES if (source / name).exists()}
-    if source.is_file() or not usual_file(source):
-        with warnings.catch_warnings():  # what is found was said before
-            warnings.simplefilter("ignore", UserWarning)
-            file = tokenizer_file(source)
-        files[_usual_name(file)] = file
-    for name in _TOKENIZER_FILES:
+    files = tokenizer_copies(source)
+    for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)
     for name, file in files.items():
         shutil.copyfile(file, folder / name)
     _drop_auto_map(folder)
     return f"took {', '.join(files)} from {source}"
-
-
-def _usual_name(file: Path) -> str:
-    endings = {".tiktoken": "qwen.tiktoken", "tokenizer.json": "tokenizer.json"}
-    return next((name for ending, name in endings.items() if file.name.endswith(ending)), file.name)
 
 
 def remote_code(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from qwen7b.errors import ModelNotFoundError, SettingError, UnsupportedError
@@ -10,7 +11,13 @@ from qwen7b.regular_file import folder_names
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
-from qwen7b.text.tokenizer_files import guessed_file, named_extra_vocabulary, no_tokenizer, usual_file
+from qwen7b.text.tokenizer_files import (
+    files_by_usual_name,
+    guessed_file,
+    named_extra_vocabulary,
+    no_tokenizer,
+    usual_file,
+)
 from qwen7b.text.tokenizer_json import read_tokenizer_json
 from qwen7b.text.vocab_json import read_vocab_json
 from qwen7b.text.vocabulary import Vocabulary
@@ -69,3 +76,14 @@ def tokenizer_file(path: Path) -> Path:
     if file := guessed_file(folder):
         return file
     raise no_tokenizer(folder)
+
+
+def tokenizer_copies(path: Path) -> dict[str, Path]:
+    """The files that make a path's tokenizer that of another folder, by the names that they should have there.
+
+    A GGUF file keeps its name. What is guessed was said when the tokenizer was loaded.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        file = tokenizer_file(path)
+    return {file.name: file} if is_gguf(file.name) else files_by_usual_name(file)

@@ -1,4 +1,4 @@
-"""Which file of a folder holds its tokenizer: one of the usual names, or the one that looks like it."""
+"""Which file of a folder holds its tokenizer, by a usual name or one like it, and which files go along with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from qwen7b.json_file import read_json
 from qwen7b.regular_file import folder_names
 
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
-# Names that tools give, the likeliest first, as in qwen-7b.tiktoken; the last are of OpenAI's GPT-2.
-_UNUSUAL = ("*.tiktoken", "*tokenizer.json", "*vocab.json", "encoder.json")
+# Names that tools give, the likeliest first, as in qwen-7b.tiktoken, and the usual ones; the last is of OpenAI's GPT-2.
+_UNUSUAL = {
+    "*.tiktoken": "qwen.tiktoken",
+    "*tokenizer.json": "tokenizer.json",
+    "*vocab.json": "vocab.json",
+    "encoder.json": "vocab.json",
+}
+_SETTINGS = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json"),
+)
+TOKENIZER_FILES = (*_USUAL, "merges.txt", *_SETTINGS)
+"""The usual names of all that a folder's tokenizer may be made of."""
 _DEPTH = 3  # folders below one without a tokenizer that are looked into, as in the hub's cache
 _MOST_FOLDERS = 2000
 
@@ -45,6 +56,33 @@ def guessed_file(folder: Path) -> Path | None:
             return _guessed(folder / found[0])
     below = [file for name in names if (folder / name).is_dir() and (file := usual_file(folder / name))]
     return _guessed(below[0]) if len(below) == 1 else None
+
+
+def files_by_usual_name(file: Path) -> dict[str, Path]:
+    """A tokenizer's file and those that go along with it, by the names under which any program finds them.
+
+    A folder has one tokenizer, perhaps in several formats: those that are looked for after this file's come along.
+    """
+    patterns = (pattern for pattern in _UNUSUAL if fnmatchcase(file.name, pattern))
+    usual = _UNUSUAL[next(patterns, "*tokenizer.json")]
+    formats = _USUAL[_USUAL.index(usual) + 1 :] if file.name == usual else ()
+    files = {name: file.with_name(name) for name in formats} | {"merges.txt": merges_file(file)}
+    files |= {name: beside(file, name) for name in _SETTINGS}
+    if usual == "qwen.tiktoken" and (extra := named_extra_vocabulary(file.parent)):
+        files[extra.name] = extra
+    return {usual: file, **{name: found for name, found in files.items() if found.is_file()}}
+
+
+def merges_file(vocabulary: Path) -> Path:
+    """Where the merges of a `vocab.json` are."""
+    return vocabulary.with_name("vocab.bpe") if vocabulary.name == "encoder.json" else beside(vocabulary, "merges.txt")
+
+
+def beside(vocabulary: Path, name: str) -> Path:
+    """A file that goes along with a `vocab.json`, whose name may begin with the same as that one's."""
+    before = vocabulary.name.removesuffix("vocab.json")
+    own = vocabulary.with_name(before + name)
+    return own if before != vocabulary.name and own.exists() else vocabulary.with_name(name)
 
 
 def no_tokenizer(folder: Path) -> CheckpointError:

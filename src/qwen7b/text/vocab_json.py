@@ -12,6 +12,7 @@ from qwen7b.regular_file import checkpoint_text
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.settings import read_folder_settings
+from qwen7b.text.tokenizer_files import beside, merges_file
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # tokenizer_class: how text is cut, and whether it is NFC-normalized.
@@ -29,14 +30,13 @@ _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "additional_specia
 def read_vocab_json(path: Path) -> Vocabulary:
     """Read `vocab.json` at this path and the files beside it; what stands before that in its name they may have too."""
     ids = read_json(path)
-    config_path = _beside(path, "tokenizer_config.json")
+    config_path = beside(path, "tokenizer_config.json")
     config = _read_if_there(config_path)
     name = config.get("tokenizer_class")
     is_known = isinstance(name, str) and name in _CLASSES
     pattern, nfc = _CLASSES[str(name)] if is_known else _guess(path, config_path, name)
     control_tokens = _control_tokens(path, config_path, config)
-    merges_path = path.with_name("vocab.bpe") if path.name == "encoder.json" else _beside(path, "merges.txt")
-    merges = _read_merges(merges_path)
+    merges = _read_merges(merges_file(path))
     named = _named_tokens(path, config)
     decoder = config.get("added_tokens_decoder") or {
         name: {"content": name, "special": name in named} for name in control_tokens
@@ -82,7 +82,7 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
     """From `added_tokens_decoder` in the settings or, as older libraries wrote it, `added_tokens.json`."""
     decoder = config.get("added_tokens_decoder")
     if not decoder:
-        return dict(_read_if_there(_beside(path, "added_tokens.json")))
+        return dict(_read_if_there(beside(path, "added_tokens.json")))
     try:
         return {added["content"]: int(id) for id, added in decoder.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -94,7 +94,7 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
 def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
     """The tokens that the settings name for a use; those of `vocab.json` that no merge makes are control tokens too."""
     named: set[str] = set()
-    for fields in (config, _read_if_there(_beside(path, "special_tokens_map.json"))):
+    for fields in (config, _read_if_there(beside(path, "special_tokens_map.json"))):
         for use in _NAMED:
             values = fields.get(use)
             for value in values if isinstance(values, list) else [values]:
@@ -102,13 +102,6 @@ def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
                 if isinstance(content, str):
                     named.add(content)
     return named
-
-
-def _beside(path: Path, name: str) -> Path:
-    """A file that goes along with another, whose name may begin with the same as that one's."""
-    before = path.name.removesuffix("vocab.json")
-    own = path.with_name(before + name)
-    return own if before != path.name and own.exists() else path.with_name(name)
 
 
 def _read_if_there(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from qwen7b.weights.problems import Report, and_more, fail
 from qwen7b.weights.senses import refuse_other_senses
 from qwen7b.weights.settings import folder_config, gguf_config
 from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.suffixes import WEIGHTS
 from qwen7b.weights.weight_files import open_weights
 
 
@@ -59,7 +60,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         names = QWEN if config.family == "qwen" else QWEN2
         quantization, generation = folder_quantization(path), folder_generation(path)
         tensors = dequantized(open_weights(path), quantization)
-    elif path.is_file() and path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".json", ".tiktoken"):
+    elif path.is_file() and path.suffix in (".json", ".tiktoken", *WEIGHTS):
         raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
     elif path.is_file():
         path, metadata, tensors = open_gguf(path)

@@ -12,8 +12,9 @@ from qwen7b.weights.hub import Reference, fetch_repository, parse_reference
 from qwen7b.weights.hub_address import parse_address
 from qwen7b.weights.known import KNOWN_MODELS, find_known, near_names
 from qwen7b.weights.official import ORGANIZATION, find_official
+from qwen7b.weights.suffixes import WEIGHTS
 
-_FILE_SUFFIXES = {".gguf", ".safetensors", ".bin", ".json", ".tiktoken"}
+_FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHTS}
 
 
 def locate(model: str | Path, *, offline: bool | None = None) -> Path:

@@ -20,9 +20,9 @@ from qwen7b.regular_file import folder_names
 from qwen7b.weights.problems import Report, fail
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.suffixes import WEIGHTS
 
 _USUAL = re.compile(r"model\.safetensors|pytorch_model\.bin|gptq_model.*\.(safetensors|bin)")
-_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _INDEX = re.compile(r"(?P<whole>.+\.(safetensors|bin))\.index(\.[\w-]+)?\.json")
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{1,5})(?P<of>[-_]of[-_](?P<total>\d{1,5}).*)")
 _NO_MODEL = re.compile(
@@ -103,7 +103,7 @@ def _ways(folder: Path) -> Iterator[Way]:
         yield from _by_name(folder, name, indices.get(name), is_there=name in usual)
     numbered = _numbered(folder)
     yield from (way for way in numbered if not way.missing)
-    for suffix in _SUFFIXES:
+    for suffix in WEIGHTS:
         if files := [folder / name for name in wholes if name.endswith(suffix) and name not in usual]:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             yield Way(
@@ -231,7 +231,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _is_weights(name: str) -> bool:
-    return name.endswith(_SUFFIXES) and not _NO_MODEL.match(name)
+    return name.endswith(WEIGHTS) and not _NO_MODEL.match(name)
 
 
 def _warn(remark: str) -> None:

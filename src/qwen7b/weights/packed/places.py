@@ -9,8 +9,9 @@ from pathlib import Path
 
 from qwen7b.gguf_parts import part_files
 from qwen7b.weights.environment import cache_folder
+from qwen7b.weights.suffixes import WEIGHTS
 
-_WEIGHTS_AND_SETTINGS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json"}
+_WEIGHTS_AND_SETTINGS = {".json", *WEIGHTS}
 VOCABULARY_SUFFIX = ".vocabulary"
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError
+from qwen7b.gguf_names import is_gguf
 from qwen7b.json_file import MAX_BYTES
 from qwen7b.quant.formats import Format, find_format
 from qwen7b.regular_file import checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text.loading import tokenizer_copies
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_shapes, check_vocabulary
 from qwen7b.weights.conversion.companions import read_companions
@@ -27,20 +28,8 @@ from qwen7b.weights.packed.showing import shown
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.storage import check_disk_space
 
-_COPIED = (
-    "*.tiktoken",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "LICENSE*",
-    "merges.txt",
-    "NOTICE*",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-)
+_COPIED = ("generation_config.json", "LICENSE*", "NOTICE*")
+"""What is copied beside the tokenizer."""
 
 
 def quantize(
@@ -133,9 +122,10 @@ def _write_weights(
 
 def _companions(checkpoint: Checkpoint, *, name: str) -> dict[str, bytes]:
     """The files of the tokenizer and of how to generate: a folder's own, or written from what a GGUF file says."""
-    if checkpoint.path.is_dir():
-        found: Iterable[Path] = (file for pattern in _COPIED for file in checkpoint.path.glob(pattern))
-        return {file.name: checkpoint_bytes(file, limit=MAX_BYTES) for file in found if file.is_file()}
+    found = tokenizer_copies(checkpoint.path)
+    if not any(map(is_gguf, found)):
+        found |= {file.name: file for pattern in _COPIED for file in checkpoint.path.glob(pattern) if file.is_file()}
+        return {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in found.items()}
     import torch
 
     files_of = qwen_files if checkpoint.config.family == "qwen" else qwen2_files
