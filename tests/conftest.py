@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import warnings
@@ -17,7 +18,7 @@ from qwen7b import kernels
 
 # Tests run on the CPU, also those that leave the choice of a device to qwen7b.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-torch.backends.mps.is_available = lambda: False
+torch.backends.mps.is_available = functools.cache(lambda: False)  # cached as torch's own, whose inside torch looks at
 
 # On tiny models a second thread only waits, and on a busy machine it waits long.
 torch.set_num_threads(1)
