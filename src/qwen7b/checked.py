@@ -44,6 +44,12 @@ def positive_number(name: str, value: object) -> float:
     return value
 
 
+def flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SettingError(f"{name} must be True or False, found {quoted(value)}")
+    return value
+
+
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether it is a number that torch takes."""
     most = _MOST_WHOLE if isinstance(value, int) else sys.float_info.max

@@ -34,7 +34,6 @@ class FakeQwen:
     pieces: Sequence[str | BaseException] = ("Hello", " there.")
     finish_reason: str = "stop"
     name: str = "fake"
-    default_sampling: Any = None
     context_length: int = 32768
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     reads: Sequence[tuple[int, int]] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
 from qwen7b.cli.plain import PlainDisplay
 from qwen7b.container import usable_cores
+from qwen7b.generate.sampling_keywords import lay_over
 
 Run = Callable[..., Result]
 
@@ -26,7 +28,7 @@ def test_chat_prints_the_reply_and_a_newline(run: Run, fake) -> None:
     assert fake.asked == [
         (
             [{"role": "user", "content": "Hi"}],
-            {"sampling": None, "max_new_tokens": None, "stop": (), "ntk": "recompute"},
+            {"max_new_tokens": None, "stop": (), "ntk": "recompute"},
         ),
     ]
 
@@ -40,7 +42,7 @@ def test_chat_options_arrive(run: Run, fake) -> None:
     run("chat", "Hi", "--system", "Be brief.", "--max-new-tokens", "5", "--stop", "a", "--stop", "b", "--greedy")
     messages, asking = fake.asked[0]
     assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    assert asking == {"sampling": qwen7b.Greedy(), "max_new_tokens": 5, "stop": ("a", "b"), "ntk": "recompute"}
+    assert asking == {"temperature": 0, "max_new_tokens": 5, "stop": ("a", "b"), "ntk": "recompute"}
 
 
 def test_loading_options_arrive(run: Run, fake) -> None:
@@ -200,16 +202,20 @@ def sampling(**given: object) -> SamplingOptions:
 
 def test_sampling_options_are_laid_over_the_default() -> None:
     default = qwen7b.Sample(temperature=0.7, top_p=0.8)
-    assert sampling().over(default) is None
-    assert sampling(top_p=0.5).over(default) == qwen7b.Sample(temperature=0.7, top_p=0.5)
-    assert sampling(seed=1).over(qwen7b.Greedy()) == qwen7b.Sample(seed=1)
-    assert sampling(repetition_penalty=1.1).over(qwen7b.Greedy()) == qwen7b.Greedy(repetition_penalty=1.1)
-    assert sampling(greedy=True, repetition_penalty=1.1).over(default) == qwen7b.Greedy(repetition_penalty=1.1)
-    assert sampling(greedy=True).over(default) == qwen7b.Greedy()
-    assert sampling(temperature=0.0).over(default) == qwen7b.Greedy()
-    assert sampling(greedy=True, temperature=0.0, top_p=1.0).over(default) == qwen7b.Greedy()
+
+    def over(default: qwen7b.Sampling, **given: object) -> qwen7b.Sampling:
+        return lay_over(default, **sampling(**given).keywords())
+
+    assert over(default) == default
+    assert over(default, top_p=0.5) == qwen7b.Sample(temperature=0.7, top_p=0.5)
+    assert over(qwen7b.Greedy(), seed=1) == qwen7b.Sample(seed=1)
+    assert over(qwen7b.Greedy(), repetition_penalty=1.1) == qwen7b.Greedy(repetition_penalty=1.1)
+    assert over(default, greedy=True, repetition_penalty=1.1) == qwen7b.Greedy(repetition_penalty=1.1)
+    assert over(default, greedy=True) == qwen7b.Greedy()
+    assert over(default, temperature=0.0) == qwen7b.Greedy()
+    assert over(default, greedy=True, temperature=0.0, top_p=1.0) == qwen7b.Greedy()
     penalized = qwen7b.Sample(top_p=0.5, repetition_penalty=1.1)
-    assert sampling(greedy=True).over(penalized) == qwen7b.Greedy(repetition_penalty=1.1)
+    assert over(penalized, greedy=True) == qwen7b.Greedy(repetition_penalty=1.1)
 
 
 def test_threads_are_no_more_than_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +273,11 @@ def test_what_is_typed_goes_before_a_broken_file(run: Run, tmp_path: Path, optio
         asked = (verb, "hello", "--model", str(folder), "--quantize", "none")
         broken = run(*asked)
         assert broken.exit_code == 1 and "generation_config.json: temperature must be a number" in broken.stderr
-        assert run(*asked, *options).exit_code == 0
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            assert run(*asked, *options).exit_code == 0
+        left_out = [name for name in ("temperature", "top_p") if any(name in str(one.message) for one in said)]
+        assert left_out == {"0.7": ["top_p"], "3": ["temperature", "top_p"]}.get(options[-1], [])
 
 
 def test_a_byte_order_mark_is_no_text_in_an_argument(run: Run, fake) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +283,33 @@ def test_what_the_caller_says_goes_before_a_broken_file(tmp_path: Path, broken: 
     with pytest.raises(CheckpointError, match=message):
         qwen.complete("hello")
     for keywords in ({"sampling": Greedy()}, {"temperature": 0}, {"temperature": 0.7, "seed": 1}, {"top_k": 3}):
-        assert qwen.complete("hello", **keywords).usage.completion_tokens
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            assert qwen.complete("hello", **keywords).usage.completion_tokens
     assert isinstance(qwen.default_sampling, (Greedy, Sample))
+
+
+def test_what_the_caller_does_not_replace_of_a_broken_file_is_left_out_with_a_word(tmp_path: Path) -> None:
+    settings = {"do_sample": True, "temperature": "hot", "top_p": 7, "repetition_penalty": 1.1}
+    qwen = qwen7b.load(write_model(tmp_path, max_new_tokens=2, **settings), quantize="none")
+    for keywords in ({"temperature": 0}, {"sampling": Sample(seed=1)}, {"temperature": 1, "top_p": 1, "seed": 1}):
+        assert qwen.complete("hello", **keywords).usage.completion_tokens  # nothing broken matters: no warning
+    with pytest.warns(UserWarning) as said:
+        qwen.complete("hello", seed=1)
+    assert [str(one.message).split(".json")[1][:22] for one in said] == [
+        ": temperature must be ",
+        " is wrong: top_p must ",
+    ]
+    with pytest.warns(UserWarning, match="top_p must be a number from 0 to 1, found 7.*left out"):
+        qwen.complete("hello", temperature=0.7)
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1, 0, []])
+def test_yes_or_no_is_meant_as_such(tiny_chat_checkpoint: Path, wrong: Any) -> None:
+    with pytest.raises(SettingError, match="chat must be True or False, found"):
+        qwen7b.load(tiny_chat_checkpoint, quantize="none", chat=wrong)
+    with pytest.raises(SettingError, match="control_tokens must be True or False, found"):
+        qwen7b.load(tiny_chat_checkpoint, quantize="none").complete("hello", control_tokens=wrong)
 
 
 def test_broken_limits_matter_only_where_they_are_used(tmp_path: Path) -> None:

@@ -93,14 +93,14 @@ def chat(
     )
     qwen = loading.load()
     asking: Settings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    asking = {**asking, **sampling.keywords()}
     kept = _kept() if autosave and (converse or go_on) else None
     if converse:
-        _converse(qwen, messages, asking={**asking, **sampling.keywords()}, kept=kept, loading=loading)
+        _converse(qwen, messages, asking=asking, kept=kept, loading=loading)
         return
     from qwen7b.cli.plain import reply_display
     from qwen7b.cli.replies import answer
 
-    asking["sampling"] = sampling.over(qwen.default_sampling)
     messages.append({"role": "user", "content": question})
     display = None if as_json else reply_display()
     if display is not None:

@@ -63,11 +63,11 @@ def complete(
     display = None if as_json else PlainDisplay()
     pieces = qwen.stream_completion(
         text,
-        sampling=sampling.over(qwen.default_sampling),
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
         ntk=ntk,
         on_prompt=None if display is None else display.show_reading,
         control_tokens=control_tokens,
+        **sampling.keywords(),
     )
     answer(pieces, display, model=model, prompt=text)

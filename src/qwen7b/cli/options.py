@@ -13,7 +13,7 @@ from qwen7b.errors import SettingError
 from qwen7b.long_context import parse_method
 
 if TYPE_CHECKING:
-    from qwen7b import Greedy, Qwen, Sample
+    from qwen7b import Qwen
     from qwen7b.generate.sampling_keywords import SamplingKeywords
 
 
@@ -220,7 +220,8 @@ class SamplingOptions:
     seed: int | None
 
     def __post_init__(self) -> None:
-        from qwen7b.generate.sampling_keywords import is_greedy, left_to_chance
+        from qwen7b import Greedy
+        from qwen7b.generate.sampling_keywords import is_greedy, lay_over, left_to_chance
 
         given = self._given()
         if self.greedy or is_greedy(given):
@@ -233,7 +234,7 @@ class SamplingOptions:
                 raise SettingError(
                     f"{flag} leaves nothing to chance, so it cannot go with {flags}: drop one or the other"
                 )
-        self.over(None)  # a value out of range is refused here, before a model is loaded
+        lay_over(Greedy(), **self.keywords())  # a value out of range is refused here, before a model is loaded
 
     def keywords(self) -> SamplingKeywords:
         """These options as keywords of `Qwen.chat`."""
@@ -241,14 +242,6 @@ class SamplingOptions:
         if self.greedy:
             given["temperature"] = 0
         return given
-
-    def over(self, default: Greedy | Sample | None) -> Greedy | Sample | None:
-        """These options laid over a model's default; None where no option was given."""
-        from qwen7b import Greedy
-        from qwen7b.generate.sampling_keywords import lay_over
-
-        given = self.keywords()
-        return lay_over(default or Greedy(), **given) if given else None
 
     def _given(self) -> SamplingKeywords:
         given = {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}

@@ -10,7 +10,7 @@ from typing import Unpack
 
 import torch
 
-from qwen7b.checked import whole_number
+from qwen7b.checked import flag, whole_number
 from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.draft import Draft
@@ -98,6 +98,8 @@ class Qwen:
     ) -> None:
         if context_length is not None:
             whole_number("context_length", context_length, least=2)
+        if chat is not None:
+            flag("chat", chat)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name

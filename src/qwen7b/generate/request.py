@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, cast
 
@@ -96,11 +97,16 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
         )
     if sampling is not None:
         return sampling
-    for name in ("do_sample", *SAMPLING_CHECKS):
-        # What the caller says goes before a broken file.
-        if name in generation.problems and not keywords:
+    chosen = lay_over(default_sampling(generation), **keywords)
+    used = ("do_sample", *SAMPLING_CHECKS) if isinstance(chosen, Sample) or not keywords else ("repetition_penalty",)
+    for name in used:
+        if name not in generation.problems or name in keywords:
+            continue
+        # What the caller says goes before a broken file, and what the file says besides is then left out.
+        if not keywords:
             raise generation.problems[name]
-    return lay_over(default_sampling(generation), **keywords)
+        warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=4)
+    return chosen
 
 
 def default_sampling(generation: GenerationSettings) -> Sampling:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
+from qwen7b.checked import flag
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_template import any_of
 
@@ -82,8 +83,7 @@ def choose_names(allowed_special: ControlNames | None, split_special_tokens: boo
     """One answer from both words for it. Raises SettingError where they contradict each other."""
     if split_special_tokens is None:
         return allowed_special
-    if not isinstance(split_special_tokens, bool):
-        raise SettingError(f"split_special_tokens must be True or False, found {quoted(split_special_tokens)}")
+    flag("split_special_tokens", split_special_tokens)
     if allowed_special is None:
         return () if split_special_tokens else "all"
     if bool(allowed_special) is split_special_tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from qwen7b.checked import flag
 from qwen7b.errors import PromptError
 from qwen7b.text.chat_template import any_of
 from qwen7b.text.tokenizer import Tokenizer
@@ -17,7 +18,9 @@ def completion_prompt(tokenizer: Tokenizer, text: str, *, control_tokens: bool |
     With `control_tokens`, names of control tokens in it become these; with False they are text, like any other. By
     default they are text, too, but a text that is plainly written in them raises PromptError.
     """
-    if control_tokens is None and (name := _name_plainly_meant(tokenizer, text)):
+    if control_tokens is not None:
+        flag("control_tokens", control_tokens)
+    elif name := _name_plainly_meant(tokenizer, text):
         raise PromptError(
             f"the prompt is written with the control token {name}, which as text means nothing to the model: ask for "
             "control tokens with control_tokens=True (--control-tokens), chat with messages instead, or say that it is "
