@@ -1,4 +1,4 @@
-"""The guide's snippets, run one after another as a reader would, in a folder with tiny random checkpoints."""
+"""The guides' snippets, run one after another as a reader would, in a folder with tiny random checkpoints."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from text.conftest import qwen_vocabulary  # noqa: F401  # a fixture
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ENGLISH, CHINESE = DOCS / "migrate.md", DOCS / "migrate_CN.md"
+USAGE = DOCS / "usage.md"
 LIBRARIES = {
     "from transformers": ("transformers", "accelerate"),
     "from peft": ("peft",),
@@ -36,15 +37,6 @@ def tokens(page: Path) -> list[Token]:
 
 def snippets(page: Path) -> list[Token]:
     return [token for token in tokens(page) if token.type == "fence"]
-
-
-def structure(page: Path) -> list[str]:
-    """Headings, paragraphs, table rows and the like, in order, without their words."""
-    return [f"{token.tag} {token.type}" for token in tokens(page) if token.type != "inline"]
-
-
-def without_comments(snippet: Token) -> list[str]:
-    return [line for line in snippet.content.splitlines() if not line.lstrip().startswith("#")]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +65,7 @@ def number(snippet: Token) -> str:
     return f"line-{snippet.map[0] + 1}"
 
 
-@pytest.mark.parametrize("snippet", snippets(ENGLISH), ids=number)
+@pytest.mark.parametrize("snippet", snippets(ENGLISH) + snippets(USAGE), ids=number)
 @pytest.mark.usefixtures("here")
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21 with transformers 5.23
 def test_snippet(snippet: Token) -> None:
@@ -82,7 +74,7 @@ def test_snippet(snippet: Token) -> None:
             pytest.importorskip(library, reason=f"the snippet needs {library}")
     if snippet.info == "python":
         names: dict[str, Any] = {}
-        exec(compile(snippet.content, f"{ENGLISH.name}, {number(snippet)}", "exec"), names)
+        exec(compile(snippet.content, number(snippet), "exec"), names)
         return
     assert snippet.info == "sh", f"a snippet of another kind: {snippet.info}"
     for line in snippet.content.splitlines():
@@ -90,12 +82,6 @@ def test_snippet(snippet: Token) -> None:
         assert program == "qwen7b"
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}\n{result.output}"
-
-
-def test_both_languages_are_in_step() -> None:
-    assert structure(CHINESE) == structure(ENGLISH)
-    assert [s.info for s in snippets(CHINESE)] == [s.info for s in snippets(ENGLISH)]
-    assert [without_comments(s) for s in snippets(CHINESE)] == [without_comments(s) for s in snippets(ENGLISH)]
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["english", "chinese"])
