@@ -45,7 +45,7 @@ def test_settings_are_shown_changed_and_given_back(talk: Talk, fake) -> None:
         "/set", ENTER, "/set temperature 1.5", ENTER, "/SET Seed 7", ENTER, "/set max-tokens 20", ENTER, "Hi", ENTER,
         "/set temperature default", ENTER, "/set stop \\n\\n", ENTER,
     )  # fmt: skip
-    assert "temperature          0.7  (the model's)\n" in screen and "max_new_tokens       9\n" in screen
+    assert "temperature          0.7  (default)\n" in screen and "max_new_tokens       9\n" in screen
     assert "temperature          1.5\n" in screen
     assert fake.asked[0][1] == {"temperature": 1.5, "seed": 7, "max_new_tokens": 20}
     assert conversation.asking == {"seed": 7, "max_new_tokens": 20, "stop": ("\\n\\n",)}
@@ -110,11 +110,26 @@ def test_retry_asks_the_last_question_anew(talk: Talk, fake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "is_said"), [("temperature 0", True), ("temperature 0.8", False), ("seed 3", True)]
+    ("settings", "remedy"),
+    [
+        (["temperature 0"], "/set temperature 0.8"),
+        (["temperature 0.8"], None),
+        (["seed 3"], "/set seed default"),
+        (["temperature 0.8", "seed 3"], "/set seed default"),
+    ],
 )
-def test_retry_says_where_nothing_can_change(talk: Talk, setting: str, is_said: bool) -> None:
-    screen = talk("Hi", ENTER, f"/set {setting}", ENTER, "/retry", ENTER)[1]
-    assert ("Nothing is left to chance" in screen) == is_said
+def test_retry_says_where_nothing_can_change_and_how_it_could(
+    talk: Talk, settings: list[str], remedy: str | None
+) -> None:
+    changes = [key for setting in settings for key in (f"/set {setting}", ENTER)]
+    screen = talk("Hi", ENTER, *changes, "/retry", ENTER)[1]
+    assert ("Nothing is left to chance" in screen) == (remedy is not None)
+    assert remedy is None or f"{remedy} varies it." in screen
+
+
+def test_retry_before_a_message_says_only_that(talk: Talk) -> None:
+    screen = talk("/retry", ENTER)[1]
+    assert "there is no message yet" in screen and "left to chance" not in screen
 
 
 def test_edit_puts_the_message_back_into_the_line(talk: Talk, fake) -> None:

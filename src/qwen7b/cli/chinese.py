@@ -38,8 +38,8 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "{name} goes before your next message ({count:,} characters).": "{name} 将放在下一条消息之前（{count:,} 个字符）。",
     "Taken back: {line}": "已撤回：{line}",
     "Forgotten.": "已清空。",
-    "Nothing is left to chance, so it may be the same: /set temperature 0.8 varies it.": (
-        "当前设置不含随机性，回答可能相同：可用 /set temperature 0.8 增加变化。"
+    "Nothing is left to chance, so it may be the same: {remedy} varies it.": (
+        "当前设置不含随机性，回答可能相同：可用 {remedy} 增加变化。"
     ),
     "{path} exists. Overwrite it?": "{path} 已存在。要覆盖吗？",
     "Not saved.": "未保存。",
@@ -51,7 +51,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     # Settings
     "none": "无",
     "0, always the likeliest token": "0，总是取最可能的词元",
-    "(the model's)": "（模型默认）",
+    "(default)": "（默认）",
     "a whole number": "整数",
     "a number": "数",
     # How a reply went
@@ -71,16 +71,16 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "there is no reply yet: write a message first": "还没有回答：请先写一条消息",
     "did you mean {command}?": "是不是 {command}？",
     "see /help.": "请看 /help。",
-    "there is no command {name}: {hint} A line with a blank before it is sent as a message": (
-        "没有 {name} 这个命令：{hint} 行首加一个空格即可作为消息发送"
+    "there is no command {name}: {hint} To send the line as a message, put a blank before it": (
+        "没有 {name} 这个命令：{hint} 在行首加一个空格，就会作为消息发送"
     ),
-    "{command} needs the name of a file, as in {command} talk.json": (
-        "{command} 后面要有文件名，例如 {command} talk.json"
+    "{command} needs the name of a file, as in {command} {example}": (
+        "{command} 后面要有文件名，例如 {command} {example}"
     ),
     "there is no setting {name}: {hint}": "没有 {name} 这项设置：{hint}",
     "did you mean {name}?": "是不是 {name}？",
-    "/set {name} needs a value; {default} gives it back to the model": (
-        "/set {name} 后面要有值；写 {default} 则恢复模型的默认值"
+    "/set {name} needs a value; {default} gives back the default": (
+        "/set {name} 后面要有值；写 {default} 则恢复默认值"
     ),
     "{name} takes {kind}, found {value}": "{name} 应为{kind}，却是 {value}",
     "there is no clipboard here: /save FILE writes the conversation to a file": (

@@ -16,7 +16,7 @@ from qwen7b.cli.clipboard import copy
 from qwen7b.cli.conversation import Conversation
 from qwen7b.cli.kept import read_file, read_messages, write_messages
 from qwen7b.cli.language import translated as _
-from qwen7b.cli.settings import change_setting, leaves_nothing_to_chance, shown_settings
+from qwen7b.cli.settings import change_setting, remedy_for_sameness, shown_settings
 from qwen7b.cli.visible import unfiltered
 from qwen7b.errors import SettingError
 
@@ -99,7 +99,7 @@ class Commands:
         near = difflib.get_close_matches(command, [*self.table, *ALIASES], n=1)
         hint = _("did you mean {command}?").format(command=near[0]) if near else _("see /help.")
         raise SettingError(
-            _("there is no command {name}: {hint} A line with a blank before it is sent as a message").format(
+            _("there is no command {name}: {hint} To send the line as a message, put a blank before it").format(
                 name=name, hint=hint
             )
         )
@@ -143,7 +143,7 @@ class Commands:
         if argument and not path.exists():
             with suppress(ValueError):  # quoted, or with its blanks escaped, as a shell would take it
                 path = Path(os.path.expanduser(" ".join(shlex.split(argument))))
-        text = read_file(_path(str(path) if argument else "", command="/file"))
+        text = read_file(_path(str(path) if argument else "", command="/file", example="notes.txt"))
         self.conversation.files.append(_as_part(path, text))
         self.conversation.note(
             _("{name} goes before your next message ({count:,} characters).").format(name=path.name, count=len(text))
@@ -151,8 +151,11 @@ class Commands:
 
     def retry(self, argument: str) -> None:
         conversation = self.conversation
-        if leaves_nothing_to_chance(conversation.asking, conversation.qwen):
-            conversation.note(_("Nothing is left to chance, so it may be the same: /set temperature 0.8 varies it."))
+        conversation.last_question()  # where there is none nothing else is said
+        if remedy := remedy_for_sameness(conversation.asking, conversation.qwen):
+            conversation.note(
+                _("Nothing is left to chance, so it may be the same: {remedy} varies it.").format(remedy=remedy)
+            )
         conversation.retry()
 
     def edit(self, argument: str) -> None:
@@ -199,9 +202,10 @@ class Commands:
         raise EOFError
 
 
-def _path(argument: str, *, command: str) -> Path:
+def _path(argument: str, *, command: str, example: str = "talk.json") -> Path:
     if not argument:
-        raise SettingError(_("{command} needs the name of a file, as in {command} talk.json").format(command=command))
+        message = _("{command} needs the name of a file, as in {command} {example}")
+        raise SettingError(message.format(command=command, example=example))
     return Path(os.path.expanduser(argument))  # which leaves an unknown ~user as it is
 
 

@@ -92,7 +92,13 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never touch the networ
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 MaxNewTokens = Annotated[
-    int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="End the reply after N tokens.")
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="End the reply after N tokens; by default as the model's files say, else 512.",
+    ),
 ]
 Chats = Annotated[
     bool | None,

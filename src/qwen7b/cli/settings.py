@@ -32,7 +32,7 @@ DEFAULT = "default"
 def change_setting(asking: Settings, name: str, value: str | None, *, generation: GenerationSettings) -> Settings:
     """The settings with one changed, by its name and its value as typed. Raises SettingError.
 
-    "default" as the value gives the setting back to the checkpoint.
+    "default" as the value gives back what the checkpoint says, or else qwen7b.
     """
     from qwen7b.generate.request import Request
 
@@ -44,7 +44,7 @@ def change_setting(asking: Settings, name: str, value: str | None, *, generation
         raise SettingError(_("there is no setting {name}: {hint}").format(name=name, hint=hint))
     if value is None:
         raise SettingError(
-            _("/set {name} needs a value; {default} gives it back to the model").format(name=known, default=DEFAULT)
+            _("/set {name} needs a value; {default} gives back the default").format(name=known, default=DEFAULT)
         )
     changed: dict[str, Any] = {**asking}
     changed.pop(known, None)
@@ -66,17 +66,19 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
         raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
 
 
-def leaves_nothing_to_chance(asking: Settings, qwen: Qwen) -> bool:
-    """Whether the same question gets the same reply: by greedy choice, or by a seed."""
+def remedy_for_sameness(asking: Settings, qwen: Qwen) -> str | None:
+    """What to type where the same question gets the same reply, by greedy choice or by a seed; None where it varies."""
     from qwen7b import Greedy
     from qwen7b.generate.request import Request
 
     sampling = Request(qwen.generation, asking, call="chat").sampling
-    return isinstance(sampling, Greedy) or sampling.seed is not None
+    if isinstance(sampling, Greedy):
+        return "/set temperature 0.8"
+    return None if sampling.seed is None else f"/set seed {DEFAULT}"
 
 
 def shown_settings(asking: Settings, qwen: Qwen) -> str:
-    """A line for each setting: its name, its value, and whether the user or the model chose that."""
+    """A line for each setting: its name, its value, and whether that is the default."""
     from qwen7b.generate.request import Request
 
     request = Request(qwen.generation, asking, call="chat")
@@ -93,5 +95,5 @@ def shown_settings(asking: Settings, qwen: Qwen) -> str:
         else:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
         given = dict(asking).get(name) not in (None, ())
-        rows.append(f"{name:<21}{shown}" + ("" if given else "  " + _("(the model's)")))
+        rows.append(f"{name:<21}{shown}" + ("" if given else "  " + _("(default)")))
     return "\n".join(rows)
