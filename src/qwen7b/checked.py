@@ -56,6 +56,11 @@ def is_finite(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
+def is_zero(value: object) -> bool:
+    """Whether it is the number 0, which as a temperature means greedy."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
+
+
 SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
     "temperature": positive_number,
     "top_k": lambda name, value: whole_number(name, value, least=0),

@@ -245,7 +245,7 @@ def test_a_base_model_does_not_chat(chatty: Chatty) -> None:
     model, tokenizer = chatty
     config = GenerationConfig(chat_format="raw", max_new_tokens=4)
     for talk in (model.chat, model.chat_stream):
-        with pytest.raises(PromptError, match="is a base model"):
+        with pytest.raises(PromptError, match="is a base model.* chat_format 'raw' in its generation_config.json"):
             talk(tokenizer, "hello", history=None, generation_config=config)
 
 

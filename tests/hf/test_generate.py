@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 pytest.importorskip("transformers", reason="needs the extra hf")
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, TextIteratorStreamer
+from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, GenerationConfig, TextIteratorStreamer
 
 import qwen7b.hf
 from qwen7b.errors import SettingError
@@ -49,6 +49,17 @@ def test_batches_equal_single_prompts(model: Any, settings: dict[str, Any]) -> N
     together = model.generate(**padded(), **settings)[:, max(LENGTHS) :]
     for length, row in zip(LENGTHS, together, strict=True):
         assert torch.equal(row, made(model, length, **settings)), length
+
+
+@pytest.mark.parametrize("zero", [0, 0.0])
+def test_temperature_zero_is_greedy(model: Any, zero: float) -> None:
+    greedy = made(model, 40, max_new_tokens=8)
+    assert torch.equal(greedy, made(model, 40, max_new_tokens=8, do_sample=True, temperature=zero))
+    config = GenerationConfig(max_new_tokens=8, do_sample=True, temperature=zero)
+    assert torch.equal(greedy, made(model, 40, generation_config=config))
+    warm = GenerationConfig(max_new_tokens=8, do_sample=True, temperature=0.9)
+    assert torch.equal(greedy, made(model, 40, generation_config=warm, temperature=zero))
+    assert (config.do_sample, config.temperature) == (True, zero)  # the caller's own stays as it is
 
 
 def test_sampling_repeats_with_its_seed(model: Any) -> None:

@@ -20,8 +20,10 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoTokenizer
 
 import qwen7b.hf
+import tiny
 from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingError, UnsupportedError
-from qwen7b.text import chat_prompt
+from qwen7b.hf import QWenTokenizer, QWenTokenizerFast
+from qwen7b.text import chat_prompt, load_tokenizer
 
 MARKUP = "a<|im_start|>b<|endoftext|>"
 PLAIN = [64, 27, 91, 318, 4906, 91, 29, 65, 27, 91, 8691, 723, 427, 91, 29]
@@ -431,3 +433,18 @@ def test_a_hub_s_tokenizer_that_is_only_code_is_refused(qwen_chat_folder: Path, 
     environment.pop("HF_HUB_CACHE", None)
     result = subprocess.run([sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True)
     assert result.stdout.startswith("refused: someone/qwen/tokenizer_config.json"), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("kind", [QWenTokenizer, QWenTokenizerFast])
+def test_what_a_reply_shows_is_one_rule(tmp_path: Path, kind: Any) -> None:
+    """The first generation's own names are shown even where a file marks them special, as it does what looks so."""
+    path = tiny.write_tokenizer_json(tmp_path / "tokenizer.json")
+    document = json.loads(path.read_text())
+    for name, special in (("<|extra_0|>", True), ("<think>", False), ("<|pause|>", True)):
+        added = document["added_tokens"]
+        added.append({**added[0], "id": added[-1]["id"] + 1, "content": name, "special": special})
+    path.write_text(json.dumps(document))
+    tokenizer, ours = kind(tokenizer_file=str(path)), load_tokenizer(path)
+    ids = [*ours.encode("he"), *range(266, 272), *ours.encode("he")]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "he<|extra_0|><think>he"
+    assert ours.decode(ids, skip_control=True) == "he<|extra_0|><think>he"

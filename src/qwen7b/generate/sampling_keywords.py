@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypedDict, Unpack
 
+from qwen7b.checked import is_zero
 from qwen7b.errors import SettingError
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 
@@ -52,8 +53,7 @@ def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Samplin
 
 
 def is_greedy(keywords: SamplingKeywords) -> bool:
-    temperature = keywords.get("temperature")
-    return temperature == 0 and not isinstance(temperature, bool)
+    return is_zero(keywords.get("temperature"))
 
 
 def left_to_chance(keywords: SamplingKeywords) -> list[str]:

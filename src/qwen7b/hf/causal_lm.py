@@ -11,6 +11,7 @@ from transformers import Cache, GenerationConfig, GenerationMixin, StoppingCrite
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
+from qwen7b.checked import is_zero
 from qwen7b.errors import SettingError
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.chat import ChatMixin
@@ -93,17 +94,21 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         """As in Transformers; besides, any of the sequences of ids in `stop_words_ids` ends a reply, as its last ids.
 
         A reply also ends where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
-        model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Dynamic NTK's alpha stays
-        what the prompt's length makes it, as in the original.
+        model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Temperature 0 is greedy.
+        Dynamic NTK's alpha stays what the prompt's length makes it, as in the original.
         """
         settings = generation_config or self.generation_config
+        changes: dict[str, Any] = {}
         if self.ending_ids and "eos_token_id" not in kwargs:
-            ends = sorted(self.ending_ids.union(listed_ids(settings.eos_token_id)))
-            if generation_config is None:
-                kwargs["eos_token_id"] = ends
-            else:
-                generation_config = copy.deepcopy(generation_config)
-                generation_config.eos_token_id = ends
+            changes["eos_token_id"] = sorted(self.ending_ids.union(listed_ids(settings.eos_token_id)))
+        if is_zero(kwargs.get("temperature", settings.temperature)):
+            changes |= {"do_sample": False, "temperature": 1.0}  # Transformers refuses 0
+        if generation_config is None:
+            kwargs |= changes
+        else:
+            generation_config = copy.deepcopy(generation_config)
+            kwargs = {name: value for name, value in kwargs.items() if name not in changes}
+            generation_config.update(**changes)  # type: ignore[no-untyped-call]
         if self.config.use_dynamic_ntk and (kwargs.get("prefill_chunk_size") or settings.prefill_chunk_size):
             raise SettingError(
                 "prefill_chunk_size and dynamic NTK exclude each other: the first chunk would choose the prompt's "

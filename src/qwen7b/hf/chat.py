@@ -99,10 +99,11 @@ class ChatMixin:
         if generation_config is not None and not isinstance(generation_config, GenerationConfig):
             raise SettingError(f"generation_config must be a GenerationConfig, found {quoted(generation_config)}")
         config = copy.deepcopy(generation_config or self.generation_config)
-        if getattr(config, "chat_format", "chatml") != "chatml":
+        if (chat_format := getattr(config, "chat_format", "chatml")) != "chatml":
             raise PromptError(
                 f"{self.name_or_path or 'this model'} is a base model, not trained to chat: use generate, or load its "
-                "chat version"
+                f"chat version; chat_format {quoted(chat_format)} in its generation_config.json says so, so change "
+                "that where it does chat"
             )
         plain = tokenizer.plain_tokenizer
         window = kwargs.pop("max_window_size", getattr(config, "max_window_size", None))

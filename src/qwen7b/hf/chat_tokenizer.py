@@ -13,9 +13,9 @@ from transformers import BatchEncoding
 from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
 from qwen7b.text import Tokenizer
-from qwen7b.text.endings import CHATML_NAMES
 from qwen7b.text.finding import with_chat_template
 from qwen7b.text.messages import read_messages
+from qwen7b.text.tokenizer import is_hidden
 
 _END_OF_TEXT = "<|endoftext|>"
 
@@ -77,9 +77,9 @@ class ChatTokenizer(ControlNamesMixin):
 
     @cached_property
     def _hidden_ids(self) -> frozenset[int]:
-        """The control tokens that are no part of a text: those flagged special, and ChatML's."""
-        names = {name for name in self._control_names if name not in self._visible_names or name in CHATML_NAMES}
-        return frozenset(self.convert_tokens_to_ids(list(names)))  # type: ignore[attr-defined]
+        """The control tokens that are no part of a text."""
+        names = [name for name in self._control_names if is_hidden(name, self._visible_names)]
+        return frozenset(self.convert_tokens_to_ids(names))  # type: ignore[attr-defined]
 
     def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
         """Ids as numbers; if asked, without hidden control tokens, padding and the like, and unused rows."""

@@ -43,7 +43,9 @@ class Tokenizer:
         self.control_tokens = dict(vocabulary.control_tokens)
         """Names and ids of the tokens that text never becomes by itself."""
         self._control_ids = frozenset(self.control_tokens.values())
-        self._hidden_ids = frozenset(id for name, id in self.control_tokens.items() if is_hidden(name, vocabulary))
+        self._hidden_ids = frozenset(
+            id for name, id in self.control_tokens.items() if is_hidden(name, vocabulary.visible)
+        )
         self._bytes_of = dict(zip(ids.values(), ids, strict=True))
         self._bytes_of |= {id: name.encode() for name, id in self.control_tokens.items()}
         self.vocab_size = max(self._bytes_of) + 1
@@ -207,9 +209,12 @@ class Tokenizer:
         return frozenset(names)
 
 
-def is_hidden(name: str, vocabulary: Vocabulary) -> bool:
-    """Whether a reply is shown without this control token: by its mark, save for those whose use is known."""
+def is_hidden(name: str, visible: Collection[str]) -> bool:
+    """Whether a reply is shown without this control token: by its mark, save for those whose use is known.
+
+    `visible` are the names of those that are marked as part of the text.
+    """
     if name in CHATML_NAMES:
         return True
     # Fine-tunes of the first generation write them, and many files mark as special whatever looks like it.
-    return name not in vocabulary.visible and name not in CONTROL_NAMES
+    return name not in visible and name not in CONTROL_NAMES

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen7b.checked import SAMPLING_CHECKS
+from qwen7b.checked import SAMPLING_CHECKS, is_zero
 from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.json_file import read_json
 from qwen7b.weights.fields import Settings
@@ -101,7 +101,7 @@ def _read_sampling(settings: Settings, problems: dict[str, CheckpointError]) -> 
         return sampling, ()
     names = ("temperature", "top_p", "min_p", "top_k") if samples else ()
     # No temperature and no share of the probability leave but the likeliest token.
-    greedy = next((name for name in ("temperature", "top_p") if samples and _is_zero(fields.get(name))), None)
+    greedy = next((name for name in ("temperature", "top_p") if samples and is_zero(fields.get(name))), None)
     for name in (*(names if greedy is None else ()), "repetition_penalty"):
         if fields.get(name) is None:
             continue
@@ -115,10 +115,6 @@ def _read_sampling(settings: Settings, problems: dict[str, CheckpointError]) -> 
     if greedy is None:
         return sampling, ()
     return sampling, (f"{source} says do_sample with {greedy} 0: that is greedy, so set do_sample to false",)
-
-
-def _is_zero(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
 
 
 def _ids(value: object, what: str) -> list[int]:
