@@ -36,6 +36,8 @@ class FakeQwen:
     name: str = "fake"
     context_length: int = 32768
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    num_prompt_tokens: int = 7
+    """What a conversation takes with all of its past."""
     reads: Sequence[tuple[int, int]] = ()
     """What it reports while it reads a prompt."""
     asked: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
@@ -49,6 +51,9 @@ class FakeQwen:
         return self._say()
 
     stream_completion = stream
+
+    def count_prompt_tokens(self, messages: Any) -> int:
+        return self.num_prompt_tokens
 
     def _say(self) -> Iterator[Piece]:
         said: list[str] = []

@@ -26,6 +26,12 @@ def test_a_turn_is_answered_remembered_and_measured(talk: Talk, fake) -> None:
     assert "9 of 32,768 tokens of context\n" in screen and "stop" not in screen
 
 
+@pytest.mark.parametrize(("num_prompt_tokens", "is_said"), [(7, False), (8, True)])
+def test_messages_without_room_are_said_to_be_left_out(talk: Talk, fake, num_prompt_tokens: int, is_said: bool) -> None:
+    fake.num_prompt_tokens = num_prompt_tokens  # the reply was given 7
+    assert ("the oldest messages left out" in talk("Hi", ENTER)[1]) == is_said
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -203,6 +203,8 @@ def test_history_that_does_not_fit_loses_whole_turns(qwen: Qwen, tiny_chat_check
     short = qwen7b.load(tiny_chat_checkpoint, context_length=120, quantize="none")
     reply = short.chat(messages, max_new_tokens=8)
     kept = reply.usage.prompt_tokens
+    assert kept < qwen.count_prompt_tokens(messages) and qwen.chat(messages[-1:]).usage.prompt_tokens < kept
+    assert qwen.count_prompt_tokens(messages[-1:]) == qwen.chat(messages[-1:], max_new_tokens=1).usage.prompt_tokens
     candidates = {
         len(qwen7b.chat_prompt(qwen.tokenizer, messages[2 * dropped :])): dropped
         for dropped in range(len(turns) // 2 + 1)

@@ -61,6 +61,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "{speed:.1f} tokens/s": "每秒 {speed:.1f} 个",
     "first after {seconds:.1f} s": "首个用时 {seconds:.1f} 秒",
     "{used:,} of {all:,} tokens of context": "上下文已用 {used:,} / {all:,}",
+    "the oldest messages left out (/set history_token_limit)": "最早的消息已略去（/set history_token_limit）",
     "cut off as the context is full": "上下文已满，回答中止",
     "cut off at the token limit": "达到长度上限，回答中止",
     "interrupted": "已中断",

@@ -119,6 +119,7 @@ class Conversation:
         asking: Settings = {**self.asking, "on_prompt": display.show_reading}
         pieces = self.qwen.stream(messages, **asking)
         timed = follow(pieces, display)
-        self.note(timed.summary(context_length=self.qwen.context_length))
+        is_shortened = self.qwen.count_prompt_tokens(messages) > timed.reply.usage.prompt_tokens
+        self.note(timed.summary(context_length=self.qwen.context_length, is_shortened=is_shortened))
         if timed.reply.text:
             self.change([*messages, {"role": "assistant", "content": timed.reply.text}])

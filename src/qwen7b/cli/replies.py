@@ -32,8 +32,11 @@ class TimedReply:
         tokens = self.reply.usage.completion_tokens - 1
         return tokens / writing if tokens > 0 and writing > 0 else None
 
-    def summary(self, *, context_length: int) -> str:
-        """For a person, as in "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context"."""
+    def summary(self, *, context_length: int, is_shortened: bool = False) -> str:
+        """For a person, as in "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context".
+
+        A conversation is shortened where its oldest turns had no room in the prompt.
+        """
         usage = self.reply.usage
         num_tokens = usage.completion_tokens
         parts = [_("1 token") if num_tokens == 1 else _("{count:,} tokens").format(count=num_tokens)]
@@ -43,6 +46,8 @@ class TimedReply:
             parts.append(_("first after {seconds:.1f} s").format(seconds=self.seconds_to_first_piece))
         used = usage.prompt_tokens + num_tokens
         parts.append(_("{used:,} of {all:,} tokens of context").format(used=used, all=context_length))
+        if is_shortened:
+            parts.append(_("the oldest messages left out (/set history_token_limit)"))
         if self.reply.finish_reason == "length":
             limit = _("cut off as the context is full") if used >= context_length else _("cut off at the token limit")
             parts.append(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
@@ -153,6 +154,10 @@ class Qwen:
         """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
         request = Request(self.generation, settings, call="chat")
         return self._stream_one(self._chat_ids(messages, request), request)
+
+    def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation as a prompt, with all of its past; a reply's `usage` has those that it was given."""
+        return len(chat_prompt(self.tokenizer, messages, history_token_limit=sys.maxsize))
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
