@@ -195,3 +195,25 @@ def test_a_million_added_tokens(source: Path) -> None:
     (source / "tokenizer.json").write_text(json.dumps({**document, "added_tokens": added}))
     with pytest.raises(UnsupportedError, match="has 131073 control tokens: qwen7b takes 131072"):
         load_tokenizer(source)
+
+
+def test_added_tokens_of_long_names(source: Path) -> None:
+    document = json.loads((source / "tokenizer.json").read_text())
+    added = [{"content": f"<{'a' * 50_000}{id}>", "id": id, "special": True} for id in range(1000, 1021)]
+    (source / "tokenizer.json").write_text(json.dumps({**document, "added_tokens": added}))
+    with pytest.raises(UnsupportedError, match="whose names are 1050126 characters: qwen7b takes 1048576"):
+        load_tokenizer(source)
+
+
+@pytest.mark.parametrize("depth", [400, 480, 3000])  # newer Pythons read JSON that is deeper than calls may be
+@pytest.mark.parametrize(
+    ("part", "steps"),
+    [("normalizer", "normalizers"), ("post_processor", "processors"), ("pre_tokenizer", "pretokenizers")],
+)
+def test_deep_tokenizers(source: Path, part: str, steps: str, depth: int) -> None:
+    document = json.loads((source / "tokenizer.json").read_text())
+    deep = f'{{"type": "Sequence", "{steps}": [' * depth + '{"type": "NFC"}' + "]}" * depth
+    whole = json.dumps({name: value for name, value in document.items() if name != part})
+    (source / "tokenizer.json").write_text(f'{whole[:-1]}, "{part}": {deep}}}')
+    attempt(lambda: load_tokenizer(source))
+    diagnose(source)

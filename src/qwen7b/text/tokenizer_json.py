@@ -21,6 +21,8 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     document = read_json(path)
     try:
         return _vocabulary(path, document)
+    except RecursionError as error:
+        raise CheckpointError(f"{path} is damaged: its lists and objects are too deep within each other") from error
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is not a tokenizer.json as the tokenizers library writes it: {type(error).__name__} {error}"

@@ -11,6 +11,7 @@ from qwen7b.text.settings import TokenizerSettings
 
 _MAX_ID = 1 << 20
 _MAX_CONTROL_TOKENS = 1 << 17  # speech models have tens of thousands
+_MAX_CONTROL_CHARACTERS = 1 << 20  # of all names, for which a text is searched by one regular expression
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,11 @@ class Vocabulary:
         for name in self.control_tokens:
             if not _is_text(name):
                 raise CheckpointError(f"{self.source} is damaged: {quoted(name)} cannot be the name of a control token")
+        if (size := sum(map(len, self.control_tokens))) > _MAX_CONTROL_CHARACTERS:
+            raise UnsupportedError(
+                f"{self.source} has control tokens whose names are {size} characters: qwen7b takes "
+                f"{_MAX_CONTROL_CHARACTERS}"
+            )
         for byte in range(256):
             if bytes([byte]) not in self.ranks:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
