@@ -8,13 +8,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiny
 from qwen7b.cli.kept import read_messages
 from qwen7b.diagnosis import diagnose
-from qwen7b.errors import CheckpointError, Qwen7bError, SettingError
+from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, SettingError
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.regular_file import named_text, open_regular, read_text, read_whole
 from qwen7b.text import load_tokenizer
@@ -108,8 +109,18 @@ def test_a_model_that_is_no_file(tmp_path: Path, kind: str, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     ODD[kind](tmp_path / "model.gguf")
     for call in (diagnose, open_checkpoint, load_tokenizer):
-        with pytest.raises(Qwen7bError):
+        with pytest.raises(CheckpointError, match="neither a file nor a folder, but a pipe or a device"):
             call(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize("call", [diagnose, open_checkpoint, load_tokenizer])
+def test_names_of_nothing(call: Callable[[Any], object]) -> None:
+    for name in ("nowhere/at/all", "x" * 5000, "../" * 2000 + "x", "a\0b", "\udcff"):
+        with pytest.raises(ModelNotFoundError, match="there is no file or folder"):
+            call(name)
+    for name in (None, 5, b"folder", ["folder"]):
+        with pytest.raises(SettingError, match="should be named by a string or a path"):
+            call(name)
 
 
 def test_symbolic_links_to_files_are_files(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import stat
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, quoted
 
 SMALL = 1 << 24
 """Bytes beyond which no licence, template or code of a checkpoint goes."""
@@ -29,6 +29,23 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def existing_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file or folder that is there.
+
+    Raises SettingError for what names neither, ModelNotFoundError where nothing is there, CheckpointError for a pipe,
+    a device or a socket.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise SettingError(f"a file or folder should be named by a string or a path, found {quoted(path)}")
+    found = Path(path)
+    # Those of os.path, as a Path's own raise OSError for a name that is too long.
+    if not os.path.exists(found):
+        raise ModelNotFoundError(f"there is no file or folder {found}: check the path")
+    if not os.path.isfile(found) and not os.path.isdir(found):
+        raise CheckpointError(f"{found} is neither a file nor a folder, but a pipe or a device: copy it to a file")
+    return found
 
 
 def open_regular(path: str | os.PathLike[str]) -> FileIO:

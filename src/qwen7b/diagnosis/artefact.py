@@ -9,9 +9,8 @@ from qwen7b.diagnosis.adapter import diagnose_adapter
 from qwen7b.diagnosis.findings import Diagnosis
 from qwen7b.diagnosis.folder import diagnose_folder
 from qwen7b.diagnosis.weights import diagnose_gguf
-from qwen7b.errors import CheckpointError, ModelNotFoundError
 from qwen7b.gguf_parts import part_files
-from qwen7b.regular_file import folder_names
+from qwen7b.regular_file import existing_path, folder_names
 from qwen7b.text import load_tokenizer
 from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.checkpoint import open_checkpoint
@@ -32,11 +31,7 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
     >>> diagnose("Qwen-7B-Chat").facts["parameters"]  # doctest: +SKIP
     7721324544
     """
-    path = Path(path)
-    if not path.exists():
-        raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
-    if not path.is_dir() and not path.is_file():
-        raise CheckpointError(f"{path} is neither a file nor a folder, but a pipe or a device: copy it to a file")
+    path = existing_path(path)
     diagnosis = Diagnosis(path=path)
     files = (
         part_files(path) if path.is_file() else [path / name for name in folder_names(path) if (path / name).is_file()]

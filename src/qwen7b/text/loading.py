@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from qwen7b.errors import ModelNotFoundError, SettingError, UnsupportedError
+from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.gguf_names import is_gguf
-from qwen7b.regular_file import folder_names
+from qwen7b.regular_file import existing_path, folder_names
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
@@ -34,14 +34,12 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     >>> load_tokenizer("qwen.tiktoken").encode("你好，世界！")  # doctest: +SKIP
     [108386, 3837, 99489, 6313]
     """
-    path = Path(path)
+    path = existing_path(path)
     extra = None if extra_vocabulary is None else Path(extra_vocabulary)
     if path.is_dir():
         path = tokenizer_file(path)
         if path.suffix == ".tiktoken" and extra is None:
             extra = named_extra_vocabulary(path.parent)
-    if not path.exists():
-        raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
     return Tokenizer(_read_vocabulary(path, extra))
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, ModelNotFoundError, quoted
+from qwen7b.errors import CheckpointError, quoted
+from qwen7b.regular_file import existing_path
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.generation import GenerationSettings, folder_generation
 from qwen7b.weights.gguf_file import open_gguf
@@ -43,7 +44,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     is there, CheckpointError where it is damaged, incomplete or contradicts itself, UnsupportedError where it is sound
     but of another kind.
     """
-    path = Path(path)
+    path = existing_path(path)
     if path.is_dir():
         path = gguf_instead(path) or path
     if path.is_dir() and is_packed(path):
@@ -60,9 +61,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         names = QWEN if config.family == "qwen" else QWEN2
         quantization, generation = folder_quantization(path), folder_generation(path)
         tensors = dequantized(open_weights(path), quantization)
-    elif path.is_file() and path.suffix in (".json", ".tiktoken", *WEIGHTS):
+    elif path.suffix in (".json", ".tiktoken", *WEIGHTS):
         raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
-    elif path.is_file():
+    else:
         path, metadata, tensors = open_gguf(path)
         if "token_embd.weight" not in tensors:
             raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
@@ -71,10 +72,6 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path)
         )
         names, generation = GGUF, GenerationSettings(source=str(path))
-    else:
-        raise ModelNotFoundError(
-            f"{path} does not exist: give a checkpoint folder or a .gguf file, such as 'qwen7b pull NAME' prints"
-        )
     return Checkpoint(
         path=path,
         config=config,
