@@ -65,7 +65,7 @@ def choose_format(config: ModelConfig) -> Format:
     format = FORMATS["q8" if packed_bytes(config, "q8") * _ROOM <= available else "q4"]
     _require_memory(config, format)
     taken = gigabytes(packed_bytes(config, format.name))
-    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} that are free; quantize none keeps floats.")
+    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} of free memory; --quantize none keeps floats.")
     return format
 
 
