@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
-from qwen7b.checked import fraction, positive_number, whole_number
+from qwen7b.checked import fraction, items, positive_number, whole_number
 from qwen7b.errors import SettingError
 
 NO_NUMBERS = [10**400, -(10**400), 10**5000, math.inf, -math.inf, math.nan, "1", b"1", None, True, [1], 1j, object()]
@@ -28,3 +29,15 @@ def test_bounds() -> None:
     for value in (2**63, -1):
         with pytest.raises(SettingError, match="must be a whole number"):
             whole_number("seed", value, least=0)
+
+
+def test_what_can_be_listed() -> None:
+    assert items(iter("ab")) == ("a", "b")
+    assert items({}) == ()
+    assert items(5) is None
+
+    class NoDimensions:
+        def __iter__(self) -> Iterator[int]:
+            raise TypeError("iteration over a 0-d tensor")
+
+    assert items(NoDimensions()) is None

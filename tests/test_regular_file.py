@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from qwen7b.cli.kept import read_messages
 from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, SettingError
 from qwen7b.gguf_header import read_gguf_header
+from qwen7b.json_file import read_json
 from qwen7b.regular_file import named_text, open_regular, read_text, read_whole
 from qwen7b.text import load_tokenizer
 from qwen7b.weights import load_model, open_checkpoint
@@ -87,21 +89,39 @@ def test_every_reader_refuses_it(tmp_path: Path, name: str, kind: str, monkeypat
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json")
 FILES += ("tokenizer_config.json", "model.safetensors.index.json", "quantize_config.json", "configuration_qwen.py")
-FILES += ("qwen.tiktoken", "chat_template.jinja", "adapter_config.json", "LICENSE")
+FILES += ("qwen.tiktoken", "chat_template.jinja", "adapter_config.json", "LICENSE", "special_tokens_map.json")
+FILES += ("added_tokens.json", "pytorch_model.bin.index.json", "adapter_model.safetensors", "chat_template.json")
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+def _load_and_keep(folder: Path) -> None:
+    load_model(folder, quantize="q8", keep=True)
+
+
+@pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("name", FILES)
-def test_checkpoints_with_such_files(tmp_path: Path, name: str, kind: str) -> None:
+def test_checkpoints_with_such_files(tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True, generation={})
     (folder / name).unlink(missing_ok=True)
     ODD[kind](folder / name)
-    for call in (open_checkpoint, load_model, load_tokenizer, _can_run):
+    for call in (open_checkpoint, load_model, _load_and_keep, load_tokenizer, _can_run):
         try:
             call(folder)
         except Qwen7bError as error:
             assert str(folder) in str(error)
     diagnose(folder)
+
+
+@pytest.mark.parametrize("kind", ["No such file", "Too many levels", "a pipe"])
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_settings_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path, name: str, kind: str) -> None:
+    folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True)
+    ODD[kind](folder / name)
+    with pytest.raises(CheckpointError, match=name):
+        open_checkpoint(folder)
+        load_tokenizer(folder)
+    assert not diagnose(folder).is_healthy
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "a device", "a socket"])
@@ -176,3 +196,16 @@ def test_a_text_that_a_user_names_is_told_apart_in_plain_words(tmp_path: Path, c
         path.write_bytes(content)
     with pytest.raises(SettingError, match=re.escape(f"--check-text {path} cannot be read as UTF-8 text: {message}")):
         named_text(path, option="--check-text")
+
+
+def test_a_file_with_nothing_to_read_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some files of /proc are regular and yet may block; what is opened without waiting then gives None."""
+
+    class Waiting(BufferedReader):
+        def read(self, size: int | None = -1) -> Any:
+            return None
+
+    monkeypatch.setattr("qwen7b.regular_file.BufferedReader", Waiting)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="nothing to read now"):
+        read_json(tmp_path / "config.json")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import TypeGuard
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeGuard
 
 from qwen7b.errors import SettingError, quoted
 
@@ -22,6 +22,14 @@ def whole_number(name: str, value: object, *, least: int, most: int | None = Non
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise SettingError(f"{name} must be a whole number {span}, found {quoted(value)}")
     return value
+
+
+def items(value: object) -> tuple[Any, ...] | None:
+    """Whatever can be listed, or None; a tensor without dimensions has a way to be, and then has not."""
+    try:
+        return tuple(value) if isinstance(value, Iterable) else None
+    except TypeError:
+        return None
 
 
 def fraction(name: str, value: object) -> float:

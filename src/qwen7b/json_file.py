@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(read_whole(path, limit=MAX_BYTES))
     except FileNotFoundError:
+        if path.is_symlink():
+            raise CheckpointError(f"{path} is a link to a file that is not there: download it again") from None
         raise CheckpointError(f"{path.parent} has no {path.name}: it is not a whole checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -29,6 +32,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} should hold a JSON object, found {type(value).__name__}")
     return value
+
+
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """Like `read_json`, but empty where nothing has that name; a link to nowhere has it."""
+    return read_json(path) if os.path.lexists(path) else {}
 
 
 def parse_json(data: bytes, *, unique: bool = False) -> Any:

@@ -67,6 +67,8 @@ def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """All bytes of a file. Raises OSError where that cannot be read, or is more than `limit`."""
     with BufferedReader(open_regular(path)) as file:
         data = file.read(limit + 1)
+    if data is None:  # as some of /proc, which is opened without waiting
+        raise OSError(errno.EAGAIN, "it has nothing to read now", os.fspath(path))
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", os.fspath(path))
     return data

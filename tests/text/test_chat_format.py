@@ -135,6 +135,11 @@ def test_where_templates_are(write: Writer, place: str) -> None:
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{{ '%d' % 'x' }}", "TypeError"),
         ("x" * 300_000, "more than the"),
+        ("{{ ('a' * 50000 ~ '@') | urlize }}", "too long a text"),
+        ("{{ ('<' * 50000) | striptags }}", "too long a text"),
+        ("{{ strftime_now('%' * 100000) }}", "a date in a format of 100000 characters"),
+        ("{% for i in range(9999) %}{{ 'x' * 200 }}{% endfor %}", "far more than the conversation has"),
+        ("{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = n.x + n.x %}{% endfor %}", "too long"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused_by_name(write: Writer, template: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, UnsupportedError
+from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, SettingError, UnsupportedError
 from qwen7b.text import Tokenizer, load_tokenizer
 
 
@@ -102,3 +102,9 @@ def test_a_byte_order_mark_is_no_content(ours: Tokenizer, reference_json: Path, 
         (tmp_path / name).write_text("{}")
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
     assert load_tokenizer(tmp_path).vocabulary.ids == ours.vocabulary.ids
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "", "/" + "x/" * 3000])
+def test_names_that_no_file_can_have(path: str) -> None:
+    with pytest.raises(Qwen7bError):
+        load_tokenizer(path)

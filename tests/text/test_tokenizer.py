@@ -7,13 +7,14 @@ import subprocess
 import sys
 import unicodedata
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen7b.errors import PromptError, SettingError
-from qwen7b.text import Tokenizer
+from qwen7b.text import Tokenizer, chat_prompt
 from text import naive_bpe, synthetic
 
 
@@ -118,3 +119,25 @@ def test_torch_is_not_imported() -> None:
     program = "import sys, qwen7b.text; print({'torch', 'numpy', 'gguf'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, "x", [[]], [5], object()], ids=repr)
+def test_names_that_are_none_are_refused(chatty: Tokenizer, value: Any) -> None:
+    for side in ("allowed_special", "disallowed_special"):
+        with pytest.raises(SettingError, match="names of control tokens should come as a set of strings"):
+            chatty.encode("text", **{side: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tokenizer": "folder"}, "tokenizer should be one that load_tokenizer gave"),
+        ({"history_token_limit": None}, "history_token_limit must be a whole number"),
+        ({"history_token_limit": -1}, "history_token_limit must be a whole number"),
+        ({"context_length": "2048"}, "context_length must be a whole number"),
+        ({"reply_tokens": 1.5}, "reply_tokens must be a whole number"),
+    ],
+)
+def test_settings_of_a_prompt_are_checked(chatty: Tokenizer, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        chat_prompt(**{"tokenizer": chatty, "messages": [{"role": "user", "content": "hi"}], **settings})

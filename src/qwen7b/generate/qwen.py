@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Unpack
 
 import torch
 
-from qwen7b.checked import flag, whole_number
+from qwen7b.checked import flag, items, whole_number
 from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.draft import Draft
@@ -63,6 +63,8 @@ def load(
     """
     if not isinstance(model, (str, os.PathLike)):
         raise SettingError(f"a model should be named by a string or a path, found {quoted(model)}")
+    if offline is not None:
+        flag("offline", offline)
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
@@ -161,12 +163,13 @@ class Qwen:
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
-        if isinstance(conversations, str) or not isinstance(conversations, Iterable):
+        listed = None if isinstance(conversations, str) else items(conversations)
+        if listed is None:
             raise PromptError(
                 f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
             )
         request = Request(self.generation, settings, call="chat")
-        return self._replies([self._chat_ids(messages, request) for messages in conversations], request)
+        return self._replies([self._chat_ids(messages, request) for messages in listed], request)
 
     def complete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -190,10 +193,11 @@ class Qwen:
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
-        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+        listed = None if isinstance(prompts, str) else items(prompts)
+        if listed is None:
             raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
         request = Request(self.generation, settings, call="complete")
-        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in prompts], request)
+        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], request)
 
     def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
         if not self.is_chat:

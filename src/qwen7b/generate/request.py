@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
-from qwen7b.checked import SAMPLING_CHECKS, whole_number
+from qwen7b.checked import SAMPLING_CHECKS, items, whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
@@ -50,9 +50,10 @@ class Request:
         self.sampling = _sampling(generation, given)
         self.max_new_tokens = _or_default(given, "max_new_tokens", generation, DEFAULT_MAX_NEW_TOKENS)
         stop = given.get("stop")
-        if stop is not None and not isinstance(stop, Iterable):
+        listed = (stop,) if isinstance(stop, str) else items(() if stop is None else stop)
+        if listed is None:
             raise SettingError(f"stop must be a string or a list of them, found {quoted(stop)}")
-        self.stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
+        self.stop = listed
         self.history_token_limit = (
             _or_default(given, "history_token_limit", generation, DEFAULT_HISTORY_TOKEN_LIMIT) if call == "chat" else 0
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.checked import whole_number
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.messages import Message, split_turns
 from qwen7b.text.tokenizer import Tokenizer
 
@@ -33,14 +34,18 @@ def chat_prompt(
     >>> chat_prompt(tokenizer, [{"role": "user", "content": "1+1=?"}])  # doctest: +SKIP
     [151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 16, 10, 16, 19884, ...]
     """
+    if not isinstance(tokenizer, Tokenizer):
+        raise SettingError(f"tokenizer should be one that load_tokenizer gave, found {quoted(tokenizer)}")
+    whole_number("history_token_limit", history_token_limit, least=0)
+    whole_number("reply_tokens", reply_tokens, least=0)
+    if context_length is not None:
+        whole_number("context_length", context_length, least=1)
     format = tokenizer.chat_format
     if format is None:
         raise PromptError(
             f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: complete a "
             "text instead"
         )
-    if history_token_limit < 0:
-        raise SettingError(f"history_token_limit must not be negative, found {history_token_limit}")
     system, turns = split_turns(messages)
 
     def prompt_with(num_turns: int) -> list[int]:

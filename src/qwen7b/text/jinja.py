@@ -28,6 +28,8 @@ MAX_TEMPLATE = 1 << 18
 """Characters of a template; those of known models have fewer than 20,000."""
 _MAX_WORK = 1 << 26
 """Characters that one operation may make at most, judged by the sizes of what goes in."""
+_MOST_WRITTEN, _MOST_TIMES = 1 << 20, 4
+"""Characters that a template may make of an empty conversation, and of each that a conversation has."""
 _LIST_FILTERS = frozenset(
     [
         *("attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last", "length", "list"),
@@ -36,6 +38,12 @@ _LIST_FILTERS = frozenset(
     ]
 )
 """Filters that do not write a list out."""
+_MAX_FORMAT = 200
+"""Characters of a date's format, which the C library writes in a buffer that it enlarges again and again."""
+_SLOW_FILTERS = frozenset(["striptags", "urlize"])
+"""Filters whose time may grow with the square of a text, within one call that nothing interrupts."""
+_ITEM = 16
+"""How much an item of a list weighs beside a character of a text."""
 _WIDTH = re.compile(r"[%{][^%{}\sa-zA-Z]{0,9}?(\d{4,})")
 
 
@@ -50,7 +58,16 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
     template = _compiled(source)  # which takes no longer than it is long
     with _Deadline(MAX_SECONDS):
         text: str = template.render(**variables)
+    if len(text) > _MOST_WRITTEN + _MOST_TIMES * _text_size(variables):
+        raise SecurityError(f"it makes a prompt of {len(text):,} characters, far more than the conversation has")
     return text
+
+
+def _text_size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return sum(map(_text_size, values))
 
 
 @lru_cache(maxsize=8)
@@ -63,12 +80,10 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment = _BoundedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_writable
     )
-    environment.filters = {
-        name: _bounded(filter, writes=name not in _LIST_FILTERS) for name, filter in environment.filters.items()
-    }
+    environment.filters = {name: _bounded(filter, name) for name, filter in environment.filters.items()}
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    environment.globals["strftime_now"] = _now
     return environment
 
 
@@ -127,11 +142,13 @@ class _BoundedEnvironment(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
 
-def _bounded(filter: Callable[..., Any], *, writes: bool) -> Callable[..., Any]:
+def _bounded(filter: Callable[..., Any], name: str) -> Callable[..., Any]:
     @wraps(filter)  # which keeps the marks by which Jinja knows what to pass
     def bounded(*args: Any, **kwargs: Any) -> Any:
         _check_work(*args, *kwargs.values())
-        if writes:
+        if name in _SLOW_FILTERS:
+            _check_work(*args, *args)
+        if name not in _LIST_FILTERS:
             for value in args:
                 _writable(value)
         return filter(*args, **kwargs)
@@ -175,7 +192,15 @@ def _size(value: Any) -> int:
         return max([len(value), *(int(digits[:12]) for digits in _WIDTH.findall(value))])
     if isinstance(value, tuple):
         return max([len(value), *map(_size, value)])
-    return len(value) if isinstance(value, (bytes, list, dict)) else 1
+    if isinstance(value, (list, dict)):
+        return _ITEM * len(value)
+    return len(value) if isinstance(value, bytes) else 1
+
+
+def _now(format: str) -> str:
+    if len(format) > _MAX_FORMAT:
+        raise SecurityError(f"it asks for a date in a format of {len(format)} characters")
+    return datetime.now().strftime(format)
 
 
 def _raise_exception(message: object) -> None:

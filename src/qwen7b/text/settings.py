@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, quoted
-from qwen7b.json_file import read_json
+from qwen7b.json_file import read_json_if_any
 from qwen7b.regular_file import SMALL, checkpoint_text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -40,7 +41,7 @@ def read_folder_settings(folder: Path, *, post_processor: object = None) -> Toke
     Raises CheckpointError for a damaged file.
     """
     config_path, map_path = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
-    config, special_map = _read_if_there(config_path), _read_if_there(map_path)
+    config, special_map = read_json_if_any(config_path), read_json_if_any(map_path)
     names = {word: name for word in _TEMPLATE_VARIABLES if (name := _name(config, word) or _name(special_map, word))}
     ends: dict[str, str] = {}
     for path, fields in ((config_path, config), (map_path, special_map)):
@@ -103,10 +104,10 @@ def _special_name(part: object) -> str | None:
 def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -> tuple[str | None, str]:
     """The default template and where it is; a file of its own goes before a field, as in Transformers."""
     path = folder / "chat_template.jinja"
-    if path.is_file():
+    if os.path.lexists(path):
         return checkpoint_text(path, limit=SMALL), str(path)
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
-        value = (_read_if_there(path) if fields is None else fields).get("chat_template")
+        value = (read_json_if_any(path) if fields is None else fields).get("chat_template")
         if isinstance(value, list) and all(isinstance(one, dict) for one in value):  # several, each with a name
             value = next((one.get("template") for one in value if one.get("name") == "default"), "")
         elif isinstance(value, dict):
@@ -118,10 +119,6 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
                 f"{path}: chat_template must be a string or a list of named ones, found {quoted(value)}"
             )
     return None, ""
-
-
-def _read_if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
 
 
 def _name(fields: Mapping[str, Any], word: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Literal
 import regex  # type: ignore[import-untyped]
 import tiktoken
 
+from qwen7b.checked import flag, items
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import any_of
@@ -130,7 +131,7 @@ class Tokenizer:
             text = to_nfc(text)
         allowed = self._control_names(allowed_special)
         disallowed = self._control_names(disallowed_special)
-        if disallowed_special == "all":
+        if isinstance(disallowed_special, str):  # all
             disallowed -= allowed
         if disallowed and (found := any_of(disallowed).search(text)):
             raise PromptError(
@@ -152,14 +153,14 @@ class Tokenizer:
         `skip_control` leaves out the control tokens that are not part of the text: see `is_hidden`. Raises SettingError
         for an id that is no token.
         """
-        if skip_control and isinstance(ids, Iterable):
-            ids = (id for id in ids if id not in self._hidden_ids)
-        return self.decode_bytes(ids).decode(errors="replace")
+        flag("skip_control", skip_control)
+        listed = _listed(ids)
+        pieces = zip(listed, map(self.token_bytes, listed), strict=True)  # whose ids are thus known to be tokens
+        shown = (piece for id, piece in pieces if not (skip_control and id in self._hidden_ids))
+        return b"".join(shown).decode(errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        if not isinstance(ids, Iterable):
-            raise SettingError(f"ids should be a list of token ids, found {quoted(ids)}")
-        return b"".join(map(self.token_bytes, ids))
+        return b"".join(map(self.token_bytes, _listed(ids)))
 
     def token_bytes(self, id: int) -> bytes:
         """What one id stands for; a control token stands for its name."""
@@ -198,15 +199,22 @@ class Tokenizer:
         return ranks
 
     def _control_names(self, names: Collection[str] | Literal["all"]) -> frozenset[str]:
-        if names == "all":
+        if isinstance(names, str) and names == "all":
             return frozenset(self.control_tokens)
-        if isinstance(names, str):
+        listed = None if isinstance(names, str) else items(names)
+        if listed is None or not all(isinstance(name, str) for name in listed):
             raise SettingError(
-                f'names of control tokens should come as a set, or as "all", found the string {quoted(names)}'
+                f'names of control tokens should come as a set of strings, or as "all", found {quoted(names)}'
             )
-        if unknown := sorted(set(names) - self.control_tokens.keys()):
+        if unknown := sorted({*listed} - self.control_tokens.keys()):
             raise SettingError(f"{quoted(unknown[0])} is not a control token of {self.vocabulary.source}")
-        return frozenset(names)
+        return frozenset(listed)
+
+
+def _listed(ids: object) -> tuple[int, ...]:
+    if (listed := items(ids)) is None:
+        raise SettingError(f"ids should be a list of token ids, found {quoted(ids)}")
+    return listed
 
 
 def is_hidden(name: str, visible: Collection[str]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
-from qwen7b.json_file import read_json
+from qwen7b.json_file import read_json_if_any
 from qwen7b.regular_file import folder_names
 
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
@@ -36,7 +37,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 def usual_file(folder: Path) -> Path | None:
     """The file of a usual name, if there is one."""
-    return next((folder / name for name in _USUAL if (folder / name).exists()), None)
+    return next((folder / name for name in _USUAL if os.path.lexists(folder / name)), None)
 
 
 def guessed_file(folder: Path) -> Path | None:
@@ -95,7 +96,7 @@ def no_tokenizer(folder: Path) -> CheckpointError:
 def named_extra_vocabulary(folder: Path) -> Path | None:
     """The file of extra tokens that a folder's settings name."""
     config_path = folder / "tokenizer_config.json"
-    name = read_json(config_path).get("extra_vocab_file") if config_path.exists() else None
+    name = read_json_if_any(config_path).get("extra_vocab_file")
     return None if name is None else folder / Path(str(name)).name
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
-from qwen7b.json_file import MAX_BYTES, read_json
+from qwen7b.json_file import MAX_BYTES, read_json, read_json_if_any
 from qwen7b.regular_file import checkpoint_text
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
@@ -31,7 +31,7 @@ def read_vocab_json(path: Path) -> Vocabulary:
     """Read `vocab.json` at this path and the files beside it; what stands before that in its name they may have too."""
     ids = read_json(path)
     config_path = beside(path, "tokenizer_config.json")
-    config = _read_if_there(config_path)
+    config = read_json_if_any(config_path)
     name = config.get("tokenizer_class")
     is_known = isinstance(name, str) and name in _CLASSES
     pattern, nfc = _CLASSES[str(name)] if is_known else _guess(path, config_path, name)
@@ -63,7 +63,7 @@ def read_vocab_json(path: Path) -> Vocabulary:
 
 def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
     """How a Qwen cuts text, where config.json says that it is one and nothing says otherwise."""
-    family = _read_if_there(path.with_name("config.json")).get("model_type")
+    family = read_json_if_any(path.with_name("config.json")).get("model_type")
     if family is None:
         read_json(config_path)  # or it is that which is missing
     if name not in _OF_ANY_KIND or family not in ("qwen", "qwen2"):
@@ -82,7 +82,7 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
     """From `added_tokens_decoder` in the settings or, as older libraries wrote it, `added_tokens.json`."""
     decoder = config.get("added_tokens_decoder")
     if not decoder:
-        return dict(_read_if_there(beside(path, "added_tokens.json")))
+        return dict(read_json_if_any(beside(path, "added_tokens.json")))
     try:
         return {added["content"]: int(id) for id, added in decoder.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -94,7 +94,7 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
 def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
     """The tokens that the settings name for a use; those of `vocab.json` that no merge makes are control tokens too."""
     named: set[str] = set()
-    for fields in (config, _read_if_there(beside(path, "special_tokens_map.json"))):
+    for fields in (config, read_json_if_any(beside(path, "special_tokens_map.json"))):
         for use in _NAMED:
             values = fields.get(use)
             for value in values if isinstance(values, list) else [values]:
@@ -102,10 +102,6 @@ def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
                 if isinstance(content, str):
                     named.add(content)
     return named
-
-
-def _read_if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
 
 
 def _read_merges(path: Path) -> list[str]:

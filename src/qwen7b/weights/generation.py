@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from qwen7b.checked import SAMPLING_CHECKS, is_zero
 from qwen7b.errors import CheckpointError, SettingError, quoted
-from qwen7b.json_file import read_json
+from qwen7b.json_file import read_json_if_any
 from qwen7b.weights.fields import Settings
 
 T = TypeVar("T")
@@ -50,8 +50,8 @@ class GenerationSettings:
 def folder_generation(folder: Path) -> GenerationSettings:
     """What a folder's generation_config.json says, if there is one, and its config.json of endings."""
     path, config_path = folder / "generation_config.json", folder / "config.json"
-    fields = read_json(path) if path.exists() else {}
-    config = read_json(config_path) if config_path.exists() else {}
+    fields = read_json_if_any(path)
+    config = read_json_if_any(config_path)
     return read_generation(fields, source=str(path), config=config, config_source=str(config_path))
 
 

@@ -8,6 +8,7 @@ https://github.com/AutoGPTQ/AutoGPTQ/blob/main/auto_gptq/nn_modules/qlinear/qlin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def folder_quantization(folder: Path) -> GPTQ | None:
     fields: Any = read_json(path).get("quantization_config")
     if fields is None:
         files = (folder / "quantize_config.json", folder / "quant_config.json")  # of AutoGPTQ, and of AutoAWQ
-        found = [file for file in files if file.exists()]
+        found = [file for file in files if os.path.lexists(file)]
         if not found:
             return None
         path = found[0]

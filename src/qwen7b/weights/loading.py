@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from qwen7b.checked import flag
 from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.long_context import extended
 from qwen7b.memory import available_bytes, gigabytes
@@ -57,6 +58,8 @@ def load_model(
 
     >>> model = load_model("Qwen-7B-Chat", dtype=torch.bfloat16)  # doctest: +SKIP
     """
+    flag("keep", keep)
+    flag("mapped", mapped)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
     device = choose_device(device, checkpoint, quantize=quantize)
