@@ -101,8 +101,9 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
     def _decode(self, token_ids: Any, skip_special_tokens: bool = False, *args: Any, **settings: Any) -> str:
         ids = token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids
         shown = self._shown([ids] if isinstance(ids, int) else ids, skip_special_tokens)
-        if wrong := [token_id for token_id in shown if not 0 <= token_id < len(self)]:
-            raise SettingError(f"no token has the id {wrong[0]}: the ids of this vocabulary are below {len(self)}")
+        rows = len(self)  # which the library counts anew each time
+        if wrong := [token_id for token_id in shown if not 0 <= token_id < rows]:
+            raise SettingError(f"no token has the id {wrong[0]}: the ids of this vocabulary are below {rows}")
         text: str = super()._decode(shown, False, *args, **settings)
         return text
 
