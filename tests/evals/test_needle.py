@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import qwen7b
+import tiny
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.evals import Retrieval, Subject, measure_retrieval
 from qwen7b.evals import needle as module
@@ -60,6 +63,24 @@ def test_a_prompt_has_its_length_and_the_fact_its_depth(
     tokens_before, tokens_after = (len(haystack.tokenizer.encode(part)) for part in (before, after))
     longest_sentence = 60  # tokens
     assert 0 <= (tokens_before + tokens_after) * depth / 100 - tokens_before <= longest_sentence
+
+
+def test_a_rendered_format_that_joins_newlines_has_room_for_a_haystack(tmp_path: Path) -> None:
+    tokenizer = json.loads(tiny.write_tokenizer_json(tmp_path / "tokenizer.json").read_text("utf-8"))
+    vocab, merges = tokenizer["model"]["vocab"], tokenizer["model"]["merges"]
+    for word, newlines, halves in (("in", "ĊĊ", "Ċ Ċ"), ("er", "ĊĊĊ", "ĊĊ Ċ")):
+        vocab[newlines] = vocab.pop(word)
+        merges[merges.index(" ".join(word))] = halves
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+    template = "{% for message in messages %}USER:\n{{ message['content'] }}{% endfor %}ASSISTANT:"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}), "utf-8")
+    assert len(qwen7b.load_tokenizer(tmp_path / "tokenizer.json").encode("\n\n\n")) == 1
+    haystack = haystack_of(tmp_path, ENGLISH, is_chat=True)
+    prompt = haystack.prompt(haystack.trial(0, seed=0, longest=500), length=500, depth=50)
+    shown = haystack.tokenizer.decode(prompt)
+    assert len(prompt) == 500 - REPLY_TOKENS
+    assert re.match(r"USER:\n ?(the|there|is|no|hell|heat|sin|tin|in)\b", shown)
+    assert re.search(r"[^\n]\n\nWhat is the secret number .*only\.ASSISTANT:$", shown)
 
 
 def test_the_language_of_the_text_is_that_of_the_question(tiny_chat_checkpoint: Path) -> None:

@@ -139,15 +139,18 @@ class Haystack:
         if not self.is_chat:
             return [], self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
         question = self.wording.question.format(thing=trial.thing)
-        asked = self.tokenizer.encode(question)
-        prompt = chat_prompt(self.tokenizer, [{"role": "user", "content": question}])
+        # A letter holds the haystack's place: a format that is rendered as one text would join the question's newlines
+        # with those before it.
+        holder = self.tokenizer.encode("x")
+        asked = holder + self.tokenizer.encode(question)
+        prompt = chat_prompt(self.tokenizer, [{"role": "user", "content": f"x{question}"}])
         places = (place for place in range(len(prompt)) if prompt[place : place + len(asked)] == asked)
         if (place := next(places, None)) is None:
             raise PromptError(
                 f"the chat format of {self.tokenizer.vocabulary.source} joins a question with what stands before it, "
                 "so that no text can be put there: give chat=False (--base)"
             )
-        return prompt[:place], prompt[place:]
+        return prompt[:place], prompt[place + len(holder) :]
 
 
 def measure_retrieval(
