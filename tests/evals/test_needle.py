@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from qwen7b.evals import needle as module
 from qwen7b.evals import subject as subject_module
 from qwen7b.evals.needle import REPLY_TOKENS, Haystack, Trial
 from qwen7b.generate import Batch
+from qwen7b.text import Tokenizer
 
 ENGLISH = "".join(f"the hell in there is no {word}. " for word in ("heat", "sin", "tin") * 100)
 CHINESE = "你好你好，你好吗？他说你好。" * 100
@@ -81,6 +83,15 @@ def test_a_rendered_format_that_joins_newlines_has_room_for_a_haystack(tmp_path:
     assert len(prompt) == 500 - REPLY_TOKENS
     assert re.match(r"USER:\n ?(the|there|is|no|hell|heat|sin|tin|in)\b", shown)
     assert re.search(r"[^\n]\n\nWhat is the secret number .*only\.ASSISTANT:$", shown)
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_a_model_that_wants_bos_gets_it(tiny_chat_checkpoint: Path, is_chat: bool) -> None:
+    vocabulary = qwen7b.load_tokenizer(tiny_chat_checkpoint).vocabulary
+    settings = replace(vocabulary.settings, bos="<|endoftext|>")
+    haystack = Haystack(ENGLISH, Tokenizer(replace(vocabulary, settings=settings)), is_chat=is_chat)
+    prompt = haystack.prompt(haystack.trial(0, seed=0, longest=500), length=500, depth=50)
+    assert prompt.count(266) == 1 and prompt[0] == 266 and len(prompt) == 500 - REPLY_TOKENS
 
 
 def test_the_language_of_the_text_is_that_of_the_question(tiny_chat_checkpoint: Path) -> None:

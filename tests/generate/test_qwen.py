@@ -468,6 +468,8 @@ def test_prompts_of_the_wrong_type_are_refused(qwen: Qwen) -> None:
     for call, prompt in (
         (qwen.chat_batch, "hi there"),
         (qwen.complete_batch, "hi there"),
+        (qwen.chat_batch, {"role": "user", "content": "hi there"}),
+        (qwen.complete_batch, {"prompt": "hi there"}),
         (qwen.complete, None),
         (qwen.chat, None),
         (qwen.chat, [5]),

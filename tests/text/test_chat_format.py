@@ -220,12 +220,21 @@ def test_bos_is_known_where_a_tokenizer_adds_one(write: Writer, settings: Any, e
     assert tokenizer.bos_id == (None if expected is None else tokenizer.control_tokens[expected])
 
 
-def test_what_a_tokenizer_puts_after_a_text_is_left_out_with_a_word(write: Writer) -> None:
-    after = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+AROUND = {"cls": ["<s>", 703], "sep": ["</s>", 704]}
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {**POST_PROCESSOR, "single": [*POST_PROCESSOR["single"], {"SpecialToken": {"id": "</s>", "type_id": 0}}]},
+        {"type": "RobertaProcessing", **AROUND, "trim_offsets": True, "add_prefix_space": False},
+        {"type": "BertProcessing", **AROUND},
+    ],
+    ids=lambda processor: processor["type"],
+)
+def test_what_a_tokenizer_puts_after_a_text_is_left_out_with_a_word(write: Writer, processor: Any) -> None:
     with pytest.warns(UserWarning, match="puts '</s>' after every text: it is left out"):
-        tokenizer = load_tokenizer(
-            write(post_processor={**POST_PROCESSOR, "single": [*POST_PROCESSOR["single"], after]})
-        )
+        tokenizer = load_tokenizer(write(post_processor=processor))
     assert tokenizer.bos_id == tokenizer.control_tokens["<s>"]
 
 

@@ -126,9 +126,10 @@ def test_what_is_no_conversation(chatty: Tokenizer, messages: Any, reason: str) 
         chat_prompt(chatty, messages)
 
 
-def test_a_negative_limit_is_refused(chatty: Tokenizer) -> None:
-    with pytest.raises(SettingError, match="-1"):
-        chat_prompt(chatty, [user("x")], history_token_limit=-1)
+@pytest.mark.parametrize("limit", [-1, "6144", None, 1.5, True])
+def test_a_limit_that_is_no_number_of_tokens_is_refused(chatty: Tokenizer, limit: Any) -> None:
+    with pytest.raises(SettingError, match=f"history_token_limit must be a whole number .* found {limit!r}"):
+        chat_prompt(chatty, [user("x")], history_token_limit=limit)
 
 
 def test_a_vocabulary_without_chatml_cannot_chat(chatty: Tokenizer) -> None:

@@ -73,7 +73,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "did you mean {command}?": "是不是 {command}？",
     "see /help.": "请看 /help。",
     "there is no command {name}: {hint} To send the line as a message, put a blank before it": (
-        "没有 {name} 这个命令：{hint} 在行首加一个空格，就会作为消息发送"
+        "没有 {name} 这个命令：{hint}在行首加一个空格，就会作为消息发送"
     ),
     "{command} needs the name of a file, as in {command} {example}": (
         "{command} 后面要有文件名，例如 {command} {example}"

@@ -137,7 +137,8 @@ class Haystack:
     def _around(self, trial: Trial) -> tuple[list[int], list[int]]:
         """The ids before the haystack, and those behind it, which ask."""
         if not self.is_chat:
-            return [], self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
+            bos_id = self.tokenizer.bos_id
+            return [] if bos_id is None else [bos_id], self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
         question = self.wording.question.format(thing=trial.thing)
         # A letter holds the haystack's place: a format that is rendered as one text would join the question's newlines
         # with those before it.

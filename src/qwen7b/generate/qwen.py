@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -163,7 +163,7 @@ class Qwen:
 
     def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
-        listed = None if isinstance(conversations, str) else items(conversations)
+        listed = None if isinstance(conversations, (str, Mapping)) else items(conversations)
         if listed is None:
             raise PromptError(
                 f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
@@ -193,7 +193,7 @@ class Qwen:
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
-        listed = None if isinstance(prompts, str) else items(prompts)
+        listed = None if isinstance(prompts, (str, Mapping)) else items(prompts)
         if listed is None:
             raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
         request = Request(self.generation, settings, call="complete")

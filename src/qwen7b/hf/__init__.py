@@ -5,11 +5,11 @@ interface and tensor names besides. Code in such a checkpoint is never run, what
 models stay Transformers' business. Knows nothing of our own model's cache and engine; borrows its rotary embedding,
 its norm and all of `text`.
 
-    >>> import qwen7b.hf                                                                # doctest: +SKIP
-    >>> from transformers import AutoModelForCausalLM, AutoTokenizer                    # doctest: +SKIP
-    >>> tokenizer = AutoTokenizer.from_pretrained("Qwen-7B-Chat")                       # doctest: +SKIP
-    >>> model = AutoModelForCausalLM.from_pretrained("Qwen-7B-Chat", device_map="auto") # doctest: +SKIP
-    >>> response, history = model.chat(tokenizer, "你好", history=None)                  # doctest: +SKIP
+    >>> import qwen7b.hf                                                                    # doctest: +SKIP
+    >>> from transformers import AutoModelForCausalLM, AutoTokenizer                        # doctest: +SKIP
+    >>> tokenizer = AutoTokenizer.from_pretrained("Qwen/Qwen-7B-Chat")                      # doctest: +SKIP
+    >>> model = AutoModelForCausalLM.from_pretrained("Qwen/Qwen-7B-Chat", device_map="auto")# doctest: +SKIP
+    >>> response, history = model.chat(tokenizer, "你好", history=None)                     # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -91,6 +91,8 @@ def _put_around(post_processor: object) -> tuple[str | None, str | None]:
         case {"type": "TemplateProcessing", "single": [*parts]}:
             names = [_special_name(part) for part in parts]
             return (names[0], names[-1]) if len(names) > 1 else (None, None)
+        case {"type": "RobertaProcessing" | "BertProcessing", "cls": [str(before), _], "sep": [str(after), _]}:
+            return before, after
     return None, None
 
 
