@@ -44,7 +44,8 @@ def fetch(name: str, *, offline: bool | None = None) -> Path:
         if is_offline(offline):
             raise DownloadError(
                 f"{name} is {'damaged' if path.exists() else 'not'} in the cache ({path.parent}) and qwen7b is "
-                "offline: unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or put the file there by hand"
+                "offline: unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, leave out --offline (offline=True), or put the file "
+                "there by hand"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         with only_one_process(path.parent, what=name):

@@ -83,7 +83,7 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
         if cached is None:
             raise DownloadError(
                 f"{reference} is not in the cache ({hub.cache_folder()}) and qwen7b is offline: "
-                "unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or give a local folder"
+                "unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, leave out --offline (offline=True), or give a local folder"
             )
         return cached
     try:
