@@ -227,7 +227,9 @@ class TestResuming:
             assert len(kept.read_bytes().splitlines()) == 2
 
     @pytest.mark.parametrize(
-        "line", ["not json\n", "[]\n", '{"a": 1}\n', '{"task": 1, "result": 2}\n', '{"a": 1}', "\n"]
+        "line",
+        ["not json\n", "[]\n", '{"a": 1}\n', '{"task": 1, "result": 2}\n', '{"a": 1}', "\n", "[" * 100_000 + "\n"],
+        ids=range(7),
     )
     def test_a_damaged_or_foreign_file_is_left_alone(
         self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path, line: str

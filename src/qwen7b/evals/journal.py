@@ -114,7 +114,10 @@ def _end_last_line(file: BinaryIO) -> None:
 
 def _entry(line: bytes) -> dict[str, Any]:
     """The task and result of a line. Raises ValueError or TypeError for any other line."""
-    entry = json.loads(line.decode(), parse_constant=_refuse_constant)
+    try:
+        entry = json.loads(line.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError(line) from error
     if not isinstance(entry, dict) or entry.keys() != {"task", "result"}:
         raise ValueError(line)
     return entry
