@@ -75,6 +75,14 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model", "module"])
+def test_a_model_beside_other_things(tmp_path: Path, name: str) -> None:
+    state = {"weight": torch.rand(3, 4)}
+    torch.save({"epoch": 3, "optimizer": {"state": torch.rand(5)}, name: state}, tmp_path / "last.ckpt")
+    [(found, stored)] = open_pickle(tmp_path / "last.ckpt").items()
+    assert found == "weight" and torch.equal(stored.read_rows(0, 3), state["weight"])
+
+
 SAVE: dict[str, dict[str, Any]] = {
     "zip": {},
     "before 2020": {"_use_new_zipfile_serialization": False},

@@ -133,7 +133,10 @@ def test_names_that_tools_give(
         assert torch.equal(logits(folder), expected)
 
 
-@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod.", "base_model.model."])
+WRAPPERS = ["module.", "_orig_mod.", "module._orig_mod.", "base_model.model.", "_fsdp_wrapped_module.", "model."]
+
+
+@pytest.mark.parametrize("wrapper", [*WRAPPERS, "_forward_module.model."])
 def test_names_of_a_wrapper_are_left_out(
     tmp_path: Path, tensors: dict[str, torch.Tensor], expected: torch.Tensor, wrapper: str
 ) -> None:
@@ -142,6 +145,14 @@ def test_names_of_a_wrapper_are_left_out(
     )
     with pytest.warns(UserWarning, match="names that begin with"):
         assert torch.equal(logits(folder), expected)
+
+
+def test_a_wrapper_of_the_same_name_as_the_model(tmp_path: Path) -> None:
+    tensors = tiny.qwen2_tensors()
+    expected = logits(tiny.write_folder(tmp_path / "own", tiny.QWEN2_CONFIG, tensors))
+    wrapped = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    with pytest.warns(UserWarning, match="names that begin with 'model.'"):
+        assert torch.equal(logits(tiny.write_folder(tmp_path / "wrapped", tiny.QWEN2_CONFIG, wrapped)), expected)
 
 
 @pytest.mark.parametrize("index", ["model.safetensors.index.fp16.json", "qwen.safetensors.index.json"])

@@ -113,7 +113,14 @@ def _open_old(path: Path) -> dict[str, StoredTensor]:
     return _stored(path, state, offsets)
 
 
+# What trainers call the model in a file that has more in it.
+_MODEL = ("state_dict", "model_state_dict", "model", "module")
+
+
 def _table(path: Path, state: Any) -> dict[str, PickledTensor]:
+    """The model's tensors by name, in what a file holds."""
+    if isinstance(state, dict):
+        state = next((state[name] for name in _MODEL if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, PickledTensor) for tensor in state.values()):
         raise CheckpointError(f"{path} is not a table of tensors by name: name a checkpoint of model weights")
     return {str(name): tensor for name, tensor in state.items()}

@@ -32,8 +32,10 @@ _NO_MODEL = re.compile(
 )
 """How names of files begin that training leaves beside the weights."""
 
-# Of DistributedDataParallel, torch.compile and PEFT, whose wrappers were saved along.
-_WRAPPERS = ("module.", "_orig_mod.", "base_model.model.")
+# Of DistributedDataParallel, torch.compile, Lightning, FSDP and PEFT, whose wrappers were saved along.
+_WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "base_model.model.", "model.")
+_WRAPPED = (*_WRAPPERS, "transformer.", "lm_head.")
+"""How names go on behind a wrapper's; a Qwen2's own begin with "model." too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +219,8 @@ def _joined(folder: Path, opened: Mapping[str, Mapping[str, StoredTensor]]) -> d
 def _unwrapped(folder: Path, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Without the names of what held the model when it was saved, where all tensors have them."""
     for wrapper in _WRAPPERS:
-        if tensors and all(name.startswith(wrapper) for name in tensors):
+        names = tuple(wrapper + name for name in _WRAPPED)
+        if tensors and all(name.startswith(names) for name in tensors):
             _warn(f"all tensors of {folder} have names that begin with {wrapper!r}: they are read without that")
             return _unwrapped(folder, {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
     return tensors
