@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import qwen7b
 import tiny
 from qwen7b.config import ModelConfig
 from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError
 from qwen7b.text import load_tokenizer
+from qwen7b.text.chatml import CHAT_TEMPLATE
 from qwen7b.weights import convert, load_model, open_checkpoint, quantize
 from qwen7b.weights.conversion.companions import read_companions
 
@@ -195,6 +197,15 @@ def test_a_million_added_tokens(source: Path) -> None:
     (source / "tokenizer.json").write_text(json.dumps({**document, "added_tokens": added}))
     with pytest.raises(UnsupportedError, match="has 131073 control tokens: qwen7b takes 131072"):
         load_tokenizer(source)
+
+
+def test_a_chat_template_without_its_control_tokens(source: Path) -> None:
+    set_field(source / "tokenizer_config.json", "chat_template", CHAT_TEMPLATE)
+    document = json.loads((source / "tokenizer.json").read_text())
+    document["added_tokens"] = [token for token in document["added_tokens"] if token["content"] != "<|im_end|>"]
+    (source / "tokenizer.json").write_text(json.dumps(document))
+    assert diagnose(source).is_healthy  # what it writes there is text, as in Transformers
+    qwen7b.load(source, quantize="none").chat("hello", max_new_tokens=2)
 
 
 def test_added_tokens_of_long_names(source: Path) -> None:

@@ -40,7 +40,7 @@ def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
         names=frozenset(vocabulary.control_tokens),
         visible=vocabulary.visible,
     )
-    if settings.chat_template == CHAT_TEMPLATE:
+    if settings.chat_template == CHAT_TEMPLATE and {START, END} <= template.names:
         return ChatML()  # which a conversion gave to a first-generation model
     return _as_chatml(template) or template
 
