@@ -21,7 +21,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would be
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A name that qwen7b models lists, or a hub id.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that qwen7b models lists, or a hub id.")],
     offline: options.Offline = False,
 ) -> None:
     """Fetch a model unless it is cached, and print its path."""
@@ -103,7 +103,7 @@ def rm(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME…",
+            metavar="NAME",
             help="Fetched models and packed copies, as qwen7b models lists them.",
             autocompletion=complete_names,
         ),

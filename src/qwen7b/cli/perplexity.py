@@ -27,7 +27,7 @@ DEFAULT_LENGTH = 2048
 
 
 def perplexity(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Texts in UTF-8.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Texts in UTF-8.")],
     model: options.Model = "demo",
     length: Annotated[
         int | None, typer.Option("--length", metavar="N", help=f"Tokens a window.  [default: {DEFAULT_LENGTH}]")
