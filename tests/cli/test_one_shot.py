@@ -16,7 +16,9 @@ import tiny
 from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
 from qwen7b.cli.plain import PlainDisplay
+from qwen7b.cli.prompts import read_standard_input
 from qwen7b.container import usable_cores
+from qwen7b.errors import PromptError
 from qwen7b.generate.sampling_keywords import lay_over
 
 Run = Callable[..., Result]
@@ -283,3 +285,11 @@ def test_what_is_typed_goes_before_a_broken_file(run: Run, tmp_path: Path, optio
 def test_a_byte_order_mark_is_no_text_in_an_argument(run: Run, fake) -> None:
     run("chat", "\ufeffHi")
     assert fake.asked[0][0] == [{"role": "user", "content": "Hi"}]
+
+
+def test_standard_input_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qwen7b.cli.prompts.TEXT_LIMIT", 1 << 21)
+    with open("/dev/zero", encoding="utf-8") as endless:
+        monkeypatch.setattr("sys.stdin", endless)
+        with pytest.raises(PromptError, match="standard input has more than 2,097,152 bytes: give it in parts"):
+            read_standard_input()

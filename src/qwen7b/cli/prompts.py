@@ -6,6 +6,9 @@ import sys
 from codecs import BOM_UTF8
 
 from qwen7b.errors import PromptError
+from qwen7b.regular_file import TEXT_LIMIT
+
+_BLOCK = 1 << 20  # bytes read at once
 
 
 def read_prompt(argument: str | None) -> str:
@@ -39,11 +42,16 @@ def read_text(argument: str | None) -> str:
 
 
 def read_standard_input() -> bytes:
-    """All of standard input. Raises PromptError where it is closed, open for writing only, or fails."""
+    """All of standard input. Raises PromptError where it is closed, open for writing only, fails, or does not end."""
+    data = bytearray()
     try:
-        return sys.stdin.buffer.read()
+        while len(data) <= TEXT_LIMIT and (block := sys.stdin.buffer.read(_BLOCK)):
+            data += block
     except OSError as error:
         raise PromptError(f"standard input cannot be read ({error.strerror}): give the text as an argument") from error
+    if len(data) > TEXT_LIMIT:
+        raise PromptError(f"standard input has more than {TEXT_LIMIT:,} bytes: give it in parts")
+    return bytes(data)
 
 
 def without_surrogates(text: str) -> str:
