@@ -94,7 +94,7 @@ for number in range(100):  # long lines, and a file that is opened anew each tim
 
     def write(writer: int) -> str:
         command = [sys.executable, "-c", program, str(path), str(writer), str(Path(__file__).parent)]
-        return run(command, capture_output=True, text=True, timeout=100).stderr
+        return run(command, capture_output=True, text=True, timeout=600).stderr
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(write, range(3))) == [""] * 3

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,14 +19,16 @@ RUNTIMES = ("libasan.so", "libubsan.so")
 @pytest.fixture(scope="module")
 def build(kept_folder: Callable[[str], Path]) -> Path:
     """A folder with the library and the self-test; what did not change since the last run is not compiled again."""
-    if sys.platform != "linux" or shutil.which("cmake") is None or shutil.which("g++") is None:
+    # The locked packages bring CMake, beside the Python that they are for.
+    cmake = shutil.which("cmake", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
+    if sys.platform != "linux" or cmake is None or shutil.which("g++") is None:
         pytest.skip("needs Linux, CMake and g++")
     if missing := [name for name in RUNTIMES if not runtime(name).is_absolute()]:
         pytest.skip(f"needs a compiler with sanitizers: {missing[0]} is missing")
     folder = kept_folder("sanitized_kernels")
     for command in (
-        ["cmake", "-S", str(ROOT / "kernels"), "-B", str(folder), "-DCMAKE_CXX_COMPILER=g++", "-DQWEN7B_SANITIZED=ON"],
-        ["cmake", "--build", str(folder), "--parallel"],
+        [cmake, "-S", str(ROOT / "kernels"), "-B", str(folder), "-DCMAKE_CXX_COMPILER=g++", "-DQWEN7B_SANITIZED=ON"],
+        [cmake, "--build", str(folder), "--parallel"],
     ):
         result = subprocess.run(command, capture_output=True, text=True, timeout=900)
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
