@@ -77,10 +77,12 @@ python-is-usable:
 # Every package comes by version and hash, so that what passes today passes on any day. torch comes last, when all that
 # it shares with others is there in its locked version.
 .venv/installed: pyproject.toml requirements/run.txt requirements/torch.txt $(wildcard kernels/* kernels/*/*) | python-is-usable
-	@echo "Installing into .venv with $$($(PYTHON) --version): torch, the largest download, comes last"
+	@echo "Installing the packages into .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements/run.txt
+	@echo "Installing torch, the largest download"
 	@.venv/bin/python $(PIP_INSTALL) $(TORCH_INDEX) -r requirements/torch.txt
+	@echo "Building the native kernels"
 	@.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
