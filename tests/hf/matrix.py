@@ -12,12 +12,13 @@ In November 2026:
 | --- | --- |
 | 5.24.0 | 248 passed |
 | 5.23.0, 5.18.0 | 151 passed of the caches, chat, golden vectors, generate and the tokenizer; the others not run |
+| 5.14.1 | 252 passed |
 | 5.12.1 | 193 passed, before the chat templates and endings of the checkpoint were honoured |
 | 5.6.2 | 242 passed; the one that failed, of an adapter's folder, passed once mended |
 
 Before 5.24 gave the cache its second name, all tests of the time passed on the newest patch of each minor from 5.6 to
-5.23. With the check in `qwen7b.hf` taken out, 5.5.4 loads an
-adapter's folder without the adapter, 5.4.0 runs code of the checkpoint, and 5.0.0 lacks most of what is used.
+5.23. With the check in `qwen7b.hf` taken out, 5.5.4 loads an adapter's folder without the adapter, 5.4.0 runs code of
+the checkpoint, and 5.0.0 lacks most of what is used.
 """
 
 from __future__ import annotations
