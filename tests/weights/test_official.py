@@ -128,6 +128,6 @@ def test_they_are_listed(here: Path, hub: StandIn) -> None:
     assert row.split()[:6] == ["Qwen-7B-Chat", "no", "15,400", "MB", "Tongyi", "Qianwen"]
     hub.repositories["Qwen/Qwen-7B-Chat"] = dict(QWEN)
     folder = locate("Qwen-7B-Chat")
-    listed = {model["name"]: model for model in json.loads(run("models", "--json"))}
+    listed = {model["name"]: model for model in json.loads(run("models", "--json"))["models"]}
     assert listed["Qwen-7B-Chat"]["path"] == str(folder) and not listed["Qwen-7B"]["cached"]
     assert listed.keys() >= OFFICIAL_MODELS.keys()

@@ -123,8 +123,8 @@ def find_known(name: str) -> KnownModel:
     near = near_names(name)
     guess = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
     raise ModelNotFoundError(
-        f"unknown model {name!r}{guess} Known names are {', '.join(KNOWN_MODELS)} and the official ones of Qwen, "
-        "such as Qwen-7B-Chat (qwen7b models lists them); or give a folder, a .gguf file or a hub id"
+        f"unknown model {name!r}{guess} Known names are {', '.join(KNOWN_MODELS)} and the official ones, such as "
+        "Qwen-7B-Chat (qwen7b models lists them); or give a folder, a .gguf file or a hub id such as Qwen/Qwen-7B-Chat"
     )
 
 
