@@ -60,3 +60,12 @@ def know(monkeypatch: pytest.MonkeyPatch) -> Callable[..., KnownModel]:
         return model
 
     return add
+
+
+@pytest.fixture
+def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

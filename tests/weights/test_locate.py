@@ -13,15 +13,6 @@ from qwen7b.weights.locate import locate
 from weights.standins import StandIn
 
 
-@pytest.fixture
-def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, empty."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def test_paths_are_returned_untouched(here: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "Qwen" / "Qwen-7B").mkdir(parents=True)
     (here / "model.gguf").touch()

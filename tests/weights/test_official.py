@@ -23,14 +23,6 @@ from weights.standins import StandIn
 QWEN = {"config.json": b'{"model_type": "qwen"}', "qwen.tiktoken": b"IQ== 0\n", "model.safetensors": b"weights"}
 
 
-@pytest.fixture
-def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.mark.parametrize("size", ["1_8B", "7B", "14B", "72B"])
 @pytest.mark.parametrize("suffix", ["", "-Chat", "-Chat-Int4", "-Chat-Int8"])
 def test_every_spelling_of_a_name_is_its_repository(size: str, suffix: str) -> None:
