@@ -18,6 +18,8 @@ from typer.testing import Result
 from qwen7b.cli.kept import KeptConversation, read_latest
 
 Run = Callable[..., Result]
+# Once a key can be read the terminal has shown it, if it shows any.
+UNTIL_TYPED = "assert select.select([sys.stdin], [], [], 60)[0]"
 
 
 def test_one_reply(run: Run, tiny_chat_checkpoint: Path) -> None:
@@ -105,8 +107,8 @@ def test_what_is_typed_while_a_reply_comes_is_not_shown_before_the_next_line(tmp
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     program = (
-        "import sys, time\nfrom qwen7b.cli.keyboard import quiet_keyboard\n"
-        "with quiet_keyboard():\n    print('reply', flush=True); time.sleep(1)\n"
+        "import select, sys\nfrom qwen7b.cli.keyboard import quiet_keyboard\n"
+        f"with quiet_keyboard():\n    print('reply', flush=True)\n    {UNTIL_TYPED}\n"
         "print('end', flush=True); print('typed:', sys.stdin.readline(), flush=True)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdin=terminal, stdout=terminal, stderr=terminal)
@@ -129,8 +131,8 @@ def test_enter_while_a_single_reply_comes_leaves_no_line() -> None:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     program = (
-        "import time\nfrom qwen7b.cli.display import MarkdownDisplay, chat_console\n"
-        "display = MarkdownDisplay(chat_console())\ndisplay.open()\ntime.sleep(1)\n"
+        "import select, sys\nfrom qwen7b.cli.display import MarkdownDisplay, chat_console\n"
+        f"display = MarkdownDisplay(chat_console())\ndisplay.open()\n{UNTIL_TYPED}\n"
         "display.push('Hello')\ndisplay.close()"
     )
     process = subprocess.Popen(
