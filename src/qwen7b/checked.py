@@ -19,7 +19,8 @@ def whole_number(name: str, value: object, *, least: int, most: int | None = Non
     """
     limit = _MOST_WHOLE if most is None else most
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
-        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        is_open = most is None and not _is_above(value, limit)
+        span = f"of at least {least}" if is_open else f"from {least} to {limit}"
         raise SettingError(f"{name} must be a whole number {span}, found {quoted(value)}")
     return value
 
@@ -48,8 +49,30 @@ def share(name: str, value: object) -> float:
 
 def positive_number(name: str, value: object) -> float:
     if not is_finite(value) or value <= 0:
-        raise SettingError(f"{name} must be a number above 0, found {quoted(value)}")
+        raise SettingError(f"{name} must be a number above 0{_limit_met(value)}, found {quoted(value)}")
     return value
+
+
+def temperature(name: str, value: object) -> float:
+    """A number above 0; that 0 means greedy is known where this is asked, or told here."""
+    if is_zero(value):
+        raise SettingError(f"{name} must be above 0 for a choice at random, found {value!r}: 0 means Greedy()")
+    if not is_finite(value) or value < 0:
+        raise SettingError(
+            f"{name} must be a number above 0, or 0 to be greedy{_limit_met(value)}, found {quoted(value)}"
+        )
+    return value
+
+
+def _limit_met(value: object) -> str:
+    """What to add to a bound from below where a number is too large."""
+    if isinstance(value, int):
+        return f" and at most {_MOST_WHOLE}" if _is_above(value, _MOST_WHOLE) else ""
+    return " and finite" if _is_above(value, sys.float_info.max) else ""
+
+
+def _is_above(value: object, limit: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > limit
 
 
 def flag(name: str, value: object) -> bool:
@@ -70,7 +93,7 @@ def is_zero(value: object) -> bool:
 
 
 SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
-    "temperature": positive_number,
+    "temperature": temperature,
     "top_k": lambda name, value: whole_number(name, value, least=0),
     "top_p": share,
     "min_p": fraction,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen7b.checked import positive_number, whole_number
-from qwen7b.errors import SettingError, quoted
+from qwen7b.errors import SettingError, counted, quoted
 from qwen7b.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 
 MAX_LAYERS = 1000
@@ -71,15 +71,15 @@ class ModelConfig:
             whole_number(name, getattr(self, name), least=1, most=most)
         if self.num_heads % self.num_kv_heads:
             raise SettingError(
-                f"{self.num_heads} heads cannot share {self.num_kv_heads} key-value heads evenly: "
-                "num_heads must be a multiple of num_kv_heads"
+                f"{counted(self.num_heads, 'head')} cannot share {counted(self.num_kv_heads, 'key-value head')} "
+                "evenly: num_heads must be a multiple of num_kv_heads"
             )
         if self.head_size % 2:
             raise SettingError(f"rotary positions need an even head_size, found {self.head_size}")
         if self.attention_windows is not None:
             if not isinstance(self.attention_windows, tuple) or len(self.attention_windows) != self.num_layers:
                 raise SettingError(
-                    f"attention_windows must have one window for each of {self.num_layers} layers, found "
+                    f"attention_windows must have one window for each of {counted(self.num_layers, 'layer')}, found "
                     f"{len(self.attention_windows)}"
                 )
             for window in self.attention_windows:

@@ -18,6 +18,14 @@ from qwen7b.installation import install_command
 _MOST_CHARACTERS = 2000
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """
+    >>> counted(1, "shard"), counted(2, "shard"), counted(0, "entry", "entries")
+    ('1 shard', '2 shards', '0 entries')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 class Qwen7bError(Exception):
     """Base of every error that is a user's to mend rather than a defect of qwen7b."""
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.regular_file import open_regular
 
 # Value types of the format, by number, as struct formats; 8 is a string and 9 an array.
@@ -118,7 +118,7 @@ class _HeaderReader:
             [name] = self.read_strings(1)
             num_dimensions = self.read_number("I")
             if num_dimensions > _MAX_DIMENSIONS:
-                self.fail(f"tensor {quoted(name)} has {num_dimensions} dimensions")
+                self.fail(f"tensor {quoted(name)} has {counted(num_dimensions, 'dimension')}")
             dimensions = self.read_numbers("Q", num_dimensions)
             entries.append((name, dimensions, self.read_number("I"), self.read_number("Q")))
         data_start = -(-self.position // alignment) * alignment
@@ -223,7 +223,9 @@ class _HeaderReader:
         return strings
 
     def fail_truncated(self, num_bytes: int) -> NoReturn:
-        self.fail(f"{num_bytes} bytes should follow byte {self.position}, but the header can only reach {self.end}")
+        self.fail(
+            f"{counted(num_bytes, 'byte')} should follow byte {self.position}, but the header can only reach {self.end}"
+        )
 
     def fail(self, reason: str) -> NoReturn:
         raise CheckpointError(f"{self.path} is damaged or incomplete: {reason}; download it again")

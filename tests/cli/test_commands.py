@@ -330,3 +330,45 @@ def test_every_message_has_its_chinese_with_the_same_places() -> None:
 
     for english_message, chinese in CHINESE.items():
         assert places(english_message) == places(chinese) and english_message != chinese
+
+
+def test_undo_and_edit_after_a_file_are_about_what_was_typed(talk: Talk, fake, tmp_path: Path) -> None:
+    for name, text in [("a.txt", "Alpha\n```\n"), ("b.txt", ""), ("c: d.txt", "no newline")]:
+        (tmp_path / name).write_text(text)
+    add = [key for name in ("a.txt", "b.txt", "c: d.txt") for key in (f"/file {tmp_path / name}", ENTER)]
+    conversation, screen = talk(*add, "What?", ENTER, "/edit", ENTER, " Now?", ENTER, "/undo", ENTER)
+    first, second = (messages[-1]["content"] for messages, _ in fake.asked)
+    assert first.endswith("\n\nWhat?") and "Alpha" in first
+    assert second == first + " Now?"
+    assert "Taken back: [a.txt] [b.txt] [c: d.txt] What? Now?\n" in screen
+    assert conversation.messages == [] and "Alpha" not in screen
+
+
+def test_a_loaded_conversation_shows_names_of_files_not_their_texts(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("word " * 1000)
+    saved = tmp_path / "talk.json"
+    talk(f"/file {tmp_path / 'long.txt'}", ENTER, "Short?", ENTER, f"/save {saved}", ENTER)
+    screen = talk(f"/load {saved}", ENTER)[1]
+    assert "> [long.txt] Short?\n" in screen and "word word" not in screen
+
+
+@pytest.mark.parametrize(
+    ("line", "is_said"),
+    [("seed 3", True), ("top_p 0.9", True), ("temperature 1", True), ("max_tokens 3", False), ("temperature 0", False)],
+)
+def test_a_setting_that_ends_greedy_choice_says_so(talk: Talk, line: str, is_said: bool) -> None:
+    assert ("from now on tokens are drawn at random" in talk(f"/set {line}", ENTER)[1]) == is_said
+
+
+def test_one_message_is_not_called_several(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps([user("Hi")]))
+    (tmp_path / "one.txt").write_text("1")
+    screen = talk(
+        f"/load {tmp_path / 'one.json'}",
+        ENTER,
+        f"/save {tmp_path / 'two.json'}",
+        ENTER,
+        f"/file {tmp_path / 'one.txt'}",
+        ENTER,
+    )[1]
+    assert "1 message loaded" in screen and "1 message saved" in screen and "(1 character)" in screen

@@ -157,7 +157,7 @@ def test_mistakes_are_found_before_weights_are_read(
     for haystack, about, error, message in [
         (tmp_path / "nowhere", {}, SettingError, "nowhere cannot be read"),
         (tmp_path / "empty", {}, PromptError, "0 tokens, fewer than the length 400"),
-        (unbroken, {}, PromptError, "1 sentences in"),
+        (unbroken, {}, PromptError, "1 sentence in"),
         (english, {"lengths": [400, 1 << 20]}, PromptError, "fewer than the length 1048576: lower the length"),
         (english, {"lengths": [50]}, PromptError, "a length of 50 leaves no room for a haystack: take at least"),
         (english, {"methods": ["rope"]}, SettingError, "'rope'"),

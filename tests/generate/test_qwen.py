@@ -340,6 +340,18 @@ def test_chat_overrides_what_the_files_say(tmp_path: Path) -> None:
         qwen7b.load(chat, quantize="none", chat=False).chat("hello")
 
 
+def test_a_base_model_that_must_chat_is_refused_before_its_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(tmp_path / "raw", chat_format="raw")
+    monkeypatch.setattr("qwen7b.generate.qwen.load_model", lambda *_, **__: pytest.fail("weights are read"))
+    for told in ({}, {"chat": False}):
+        with pytest.raises(PromptError, match="is a base model"):
+            qwen7b.load(folder, must_chat=True, **told)
+    monkeypatch.undo()
+    assert qwen7b.load(folder, quantize="none", must_chat=True, chat=True).is_chat
+
+
 def test_an_empty_question_is_refused(qwen: Qwen) -> None:
     for question in ("", "  \n", [{"role": "user", "content": [{"type": "text", "text": ""}]}]):
         with pytest.raises(PromptError, match="the question is empty"):

@@ -60,7 +60,7 @@ def test_parse_reference(text: str, expected: Reference | None) -> None:
 def test_only_what_is_needed_is_fetched(qwen: Reference, hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fetch_repository(qwen)
     assert names_in(folder) == NEEDED
-    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 7 file(s), 0.0 MB.\n"
+    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 7 files, 0.0 MB.\n"
     assert (folder / "model-00002-of-00002.safetensors").read_bytes() == QWEN["model-00002-of-00002.safetensors"]
     hub.requests.clear()
     assert fetch_repository(qwen) == folder

@@ -91,7 +91,7 @@ def chat(
         repetition_penalty=repetition_penalty,
         seed=seed,
     )
-    qwen = loading.load()
+    qwen = loading.load(must_chat=True)
     asking: Settings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
     asking = {**asking, **sampling.keywords()}
     kept = _kept() if autosave and (converse or go_on) else None
@@ -135,7 +135,7 @@ def _converse(
     def find_model(name: str) -> Callable[[], Qwen]:
         other = replace(loading, model=name)
         other.find()
-        return other.load
+        return partial(other.load, must_chat=True)
 
     session = open_session([usage.split()[0] for usage in USAGES])
     conversation = Conversation(qwen, messages, asking=asking, kept=kept)

@@ -36,6 +36,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "System prompt: {text}": "系统提示词：{text}",
     "No system prompt is set: the model's default holds.": "没有设置系统提示词，使用模型的默认值。",
     "{name} goes before your next message ({count:,} characters).": "{name} 将放在下一条消息之前（{count:,} 个字符）。",
+    "{name} goes before your next message (1 character).": "{name} 将放在下一条消息之前（1 个字符）。",
     "Taken back: {line}": "已撤回：{line}",
     "Forgotten.": "已清空。",
     "Nothing is left to chance, so it may be the same: {remedy} varies it.": (
@@ -43,12 +44,17 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     ),
     "{path} exists. Overwrite it?": "{path} 已存在。要覆盖吗？",
     "Not saved.": "未保存。",
+    "1 message saved to {path}.": "已将 1 条消息保存到 {path}。",
+    "1 message loaded from {path}.": "已从 {path} 读入 1 条消息。",
     "{count} messages saved to {path}.": "已将 {count} 条消息保存到 {path}。",
     "{count} messages loaded from {path}.": "已从 {path} 读入 {count} 条消息。",
     "Copied to the clipboard.": "已复制到剪贴板。",
     "Sent to the terminal's clipboard; a few terminals do not take it.": "已发送到终端的剪贴板；少数终端不支持。",
     "This conversation is not kept: {error}": "本次对话不会自动保存：{error}",
     # Settings
+    "Until now the likeliest token was always taken; from now on tokens are drawn at random.": (
+        "此前总是取最可能的词元，从现在起词元将随机抽取。"
+    ),
     "none": "无",
     "0, always the likeliest token": "0，总是取最可能的词元",
     "(default)": "（默认）",

@@ -16,7 +16,8 @@ from qwen7b.cli.clipboard import copy
 from qwen7b.cli.conversation import Conversation
 from qwen7b.cli.kept import read_file, read_messages, write_messages
 from qwen7b.cli.language import translated as _
-from qwen7b.cli.settings import change_setting, remedy_for_sameness, shown_settings
+from qwen7b.cli.parts import as_part, shown_message, split_parts
+from qwen7b.cli.settings import change_setting, is_greedy, remedy_for_sameness, shown_settings
 from qwen7b.cli.visible import unfiltered
 from qwen7b.errors import SettingError
 
@@ -108,9 +109,14 @@ class Commands:
         conversation = self.conversation
         if argument:
             name, *value = argument.split(maxsplit=1)
+            was_greedy = is_greedy(conversation.asking, conversation.qwen)
             conversation.asking = change_setting(
                 conversation.asking, name, value[0] if value else None, generation=conversation.qwen.generation
             )
+            if was_greedy and not is_greedy(conversation.asking, conversation.qwen):
+                conversation.note(
+                    _("Until now the likeliest token was always taken; from now on tokens are drawn at random.")
+                )
         conversation.note(shown_settings(conversation.asking, conversation.qwen))
 
     def switch_model(self, argument: str) -> None:
@@ -144,10 +150,13 @@ class Commands:
             with suppress(ValueError):  # quoted, or with its blanks escaped, as a shell would take it
                 path = Path(os.path.expanduser(" ".join(shlex.split(argument))))
         text = read_file(_path(str(path) if argument else "", command="/file", example="notes.txt"))
-        self.conversation.files.append(_as_part(path, text))
-        self.conversation.note(
-            _("{name} goes before your next message ({count:,} characters).").format(name=path.name, count=len(text))
+        self.conversation.files.append(as_part(path.name, text))
+        added = (
+            _("{name} goes before your next message (1 character).")
+            if len(text) == 1
+            else _("{name} goes before your next message ({count:,} characters).")
         )
+        self.conversation.note(added.format(name=path.name, count=len(text)))
 
     def retry(self, argument: str) -> None:
         conversation = self.conversation
@@ -160,11 +169,11 @@ class Commands:
 
     def edit(self, argument: str) -> None:
         conversation = self.conversation
-        conversation.draft = conversation.messages[conversation.last_question()]["content"]
+        conversation.draft = split_parts(conversation.messages[conversation.last_question()]["content"])[1]
         conversation.is_editing = True
 
     def undo(self, argument: str) -> None:
-        first_line = self.conversation.undo().split("\n")[0]
+        first_line = shown_message(self.conversation.undo()).split("\n")[0]
         self.conversation.note(_("Taken back: {line}").format(line=first_line))
 
     def copy(self, argument: str) -> None:
@@ -184,14 +193,16 @@ class Commands:
             return
         messages = self.conversation.messages
         write_messages(path, messages)
-        self.conversation.note(_("{count} messages saved to {path}.").format(count=len(messages), path=path))
+        saved = _("1 message saved to {path}.") if len(messages) == 1 else _("{count} messages saved to {path}.")
+        self.conversation.note(saved.format(count=len(messages), path=path))
 
     def load(self, argument: str) -> None:
         path = _path(argument, command="/load")
         self.conversation.begin_anew(read_messages(path))
         self.conversation.show_last_exchange()
         count = len(self.conversation.messages)
-        self.conversation.note(_("{count} messages loaded from {path}.").format(count=count, path=path))
+        loaded = _("1 message loaded from {path}.") if count == 1 else _("{count} messages loaded from {path}.")
+        self.conversation.note(loaded.format(count=count, path=path))
 
     def show_help(self, argument: str) -> None:
         width = max(map(len, USAGES)) + 2
@@ -207,12 +218,3 @@ def _path(argument: str, *, command: str, example: str = "talk.json") -> Path:
         message = _("{command} needs the name of a file, as in {command} {example}")
         raise SettingError(message.format(command=command, example=example))
     return Path(os.path.expanduser(argument))  # which leaves an unknown ~user as it is
-
-
-def _as_part(path: Path, text: str) -> str:
-    """A file as a part of a message: its name, and its text between fences that it does not have itself."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    newline = "" if text.endswith("\n") else "\n"
-    return f"{path.name}:\n{fence}\n{text}{newline}{fence}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qwen7b.cli.display import MarkdownDisplay, chat_console
 from qwen7b.cli.kept import KeptConversation, Messages
 from qwen7b.cli.language import translated as _
+from qwen7b.cli.parts import join_parts, shown_message, split_parts
 from qwen7b.cli.replies import follow
 from qwen7b.errors import SettingError
 
@@ -49,8 +50,11 @@ class Conversation:
         """Answer one message. Interrupted, what was said so far stays; where nothing was said, the message goes too."""
         if not text:
             return
-        earlier = self.messages[: self.last_question()] if self.is_editing else self.messages
-        self._answer([*earlier, {"role": "user", "content": "\n\n".join([*self.files, text])}])
+        earlier, files = self.messages, self.files
+        if self.is_editing:
+            question = self.last_question()
+            earlier, files = earlier[:question], split_parts(earlier[question]["content"])[0] + files
+        self._answer([*earlier, {"role": "user", "content": join_parts(files, text)}])
         self.is_editing = False
         self.files = []
 
@@ -101,7 +105,7 @@ class Conversation:
             return
         for message in exchange:
             if message["role"] == "user":
-                self.console.print(f"> {message['content']}", style="bold")
+                self.console.print(f"> {shown_message(message['content'])}", style="bold")
                 self.console.print()
             else:
                 display = MarkdownDisplay(self.console)

@@ -10,7 +10,9 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.streams import print_json
+from qwen7b.errors import counted
 from qwen7b.regular_file import named_text
+from qwen7b.weights.progress import shown_size
 
 
 class Format(StrEnum):
@@ -65,11 +67,13 @@ def convert(
         print_json(report)
         return
     size = sum(file["bytes"] for file in report["files"].values())
-    typer.echo(f"{target}: {size / 1e6:,.1f} MB, {report['tensors']['checked']} tensors checked against the source.")
+    typer.echo(
+        f"{target}: {shown_size(size)}, {counted(report['tensors']['checked'], 'tensor')} checked against the source."
+    )
     logits = report["logits"]
     typer.echo(
-        f"Logits differ by at most {logits['largest_difference']:.2g} over {logits['tokens']} tokens; the likeliest "
-        f"token is the same for {logits['same_likeliest_token']:.0%}."
+        f"Logits differ by at most {logits['largest_difference']:.2g} over {counted(logits['tokens'], 'token')}; the "
+        f"likeliest token is the same for {logits['same_likeliest_token']:.0%}."
     )
     for sentence in report["changed"]:
         typer.echo(f"Changed: {sentence}")

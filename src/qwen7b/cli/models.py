@@ -172,4 +172,4 @@ def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.0f} MB"
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e10 else f"{num_bytes / 1e6:,.0f} MB"

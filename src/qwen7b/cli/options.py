@@ -193,7 +193,8 @@ class Loading:
 
         locate(self.model, offline=self.offline or None)
 
-    def load(self) -> Qwen:
+    def load(self, *, must_chat: bool = False) -> Qwen:
+        """The model, on its way refused where it is to chat and is a base model."""
         import torch
 
         import qwen7b
@@ -210,6 +211,7 @@ class Loading:
             long_context=self.long_context,
             context_length=self.context_length,
             **({} if self.chat is None else {"chat": self.chat}),
+            **({"must_chat": True} if must_chat else {}),
         )
 
 

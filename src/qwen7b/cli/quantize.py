@@ -12,6 +12,7 @@ from qwen7b.cli import options
 from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
 from qwen7b.regular_file import named_text
+from qwen7b.weights.progress import shown_size
 
 
 class Format(StrEnum):
@@ -58,4 +59,4 @@ def quantize(
     if as_json:
         print_json(report)
     else:
-        typer.echo(f"{target}: {report['bytes'] / 1e6:,.1f} MB as {format.value}, in {report['seconds']:.0f} s.")
+        typer.echo(f"{target}: {shown_size(report['bytes'])} as {format.value}, in {report['seconds']:.0f} s.")

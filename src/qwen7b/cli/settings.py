@@ -66,6 +66,14 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
         raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
 
 
+def is_greedy(asking: Settings, qwen: Qwen) -> bool:
+    """Whether a reply with these settings takes the likeliest token always."""
+    from qwen7b import Greedy
+    from qwen7b.generate.request import Request
+
+    return isinstance(Request(qwen.generation, asking, call="chat").sampling, Greedy)
+
+
 def remedy_for_sameness(asking: Settings, qwen: Qwen) -> str | None:
     """What to type where the same question gets the same reply, by greedy choice or by a seed; None where it varies."""
     from qwen7b import Greedy

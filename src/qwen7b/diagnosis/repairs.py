@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.diagnosis.findings import Repair
-from qwen7b.errors import Qwen7bError
+from qwen7b.errors import Qwen7bError, counted
 from qwen7b.json_file import read_json
 from qwen7b.text.loading import tokenizer_copies
 from qwen7b.text.tokenizer_files import TOKENIZER_FILES
@@ -52,7 +52,7 @@ def index_repair(folder: Path) -> Repair | None:
     def write_index(folder: Path) -> str:
         index = folder / f"{whole}.index.json"
         write_json(index, {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))})
-        return f"wrote {index.name} from {len(shards)} shards"
+        return f"wrote {index.name} from {counted(len(shards), 'shard')}"
 
     return write_index
 

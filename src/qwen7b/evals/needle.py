@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import PromptError
+from qwen7b.errors import PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.generate import Batch, Greedy, Qwen
@@ -109,8 +109,8 @@ class Haystack:
             self.ids += tokenizer.encode(sentence)
         if len(self.ids) > _SENTENCE_TOKENS * len(self.starts):
             raise PromptError(
-                f"the haystack has {len(self.starts)} sentences in {len(self.ids)} tokens: give a text of ordinary "
-                "sentences, between which a fact can stand"
+                f"the haystack has {counted(len(self.starts), 'sentence')} in {len(self.ids)} tokens: give a text of "
+                "ordinary sentences, between which a fact can stand"
             )
 
     def trial(self, number: int, *, seed: int, longest: int) -> Trial:
@@ -178,7 +178,9 @@ def measure_retrieval(
     qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation, chat=chat)
     text = Haystack(named_text(haystack), tokenizer, is_chat=qwen.is_chat)
     if len(text.ids) < longest:
-        raise PromptError(f"{haystack} has {len(text.ids)} tokens, fewer than the length {longest}: lower the length")
+        raise PromptError(
+            f"{haystack} has {counted(len(text.ids), 'token')}, fewer than the length {longest}: lower the length"
+        )
     asked = [text.trial(number, seed=seed, longest=longest) for number in range(trials)]
     prompts = {
         (length, depth): [text.prompt(trial, length=length, depth=depth) for trial in asked]
@@ -195,7 +197,7 @@ def measure_retrieval(
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
         with progress(
-            f"Reading {len(cells) * trials} prompts with weights {precision}", sum(unknown), " tokens"
+            f"Reading {counted(len(cells) * trials, 'prompt')} with weights {precision}", sum(unknown), " tokens"
         ) as report:
             for method, length, depth in cells:
                 answers = []

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import CheckpointError, PromptError
+from qwen7b.errors import CheckpointError, PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.model import Transformer
@@ -102,7 +102,9 @@ def measure_perplexity(
         unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if not journal.find(task, Score)]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
-        with progress(f"Reading {len(readings)} times with weights {precision}", sum(unknown), " tokens") as report:
+        with progress(
+            f"Reading {counted(len(readings), 'time')} with weights {precision}", sum(unknown), " tokens"
+        ) as report:
             for file, method, length, tasks in readings:
                 scores = []
                 for window, task in tasks:
@@ -182,10 +184,10 @@ def _read_ids(
     """The beginning of a text that all lengths read: whole windows of the longest."""
     ids = encode(named_text(file))
     if not ids:
-        raise PromptError(f"{file} is empty: give a text of at least {length} tokens")
+        raise PromptError(f"{file} is empty: give a text of at least {counted(length, 'token')}")
     num_windows = len(ids[:max_tokens]) // length
     if not num_windows:
-        raise PromptError(f"{file} has {len(ids)} tokens, fewer than a window of {length}: lower the length")
+        raise PromptError(f"{file} has {counted(len(ids), 'token')}, fewer than a window of {length}: lower the length")
     if max_windows is not None:
         num_windows = min(num_windows, max_windows)
     return torch.tensor(ids[: num_windows * length])

@@ -13,7 +13,7 @@ import torch
 
 from qwen7b.checked import flag, items, whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError, quoted
+from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
@@ -24,7 +24,7 @@ from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
 from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
-from qwen7b.weights.chatting import Verdict, decide_chat, find_endings
+from qwen7b.weights.chatting import Verdict, check_chats, decide_chat, find_endings
 from qwen7b.weights.checks import check_vocabulary
 from qwen7b.weights.packed.tokenizer import kept_tokenizer
 from qwen7b.weights.placement import choose_device, choose_quantize, will_be_packed
@@ -43,6 +43,7 @@ def load(
     quantize: str | None = None,
     long_context: str | None = None,
     chat: bool | None = None,
+    must_chat: bool = False,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -54,9 +55,9 @@ def load(
     `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
     replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
     length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
-    for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not or
-    say it wrongly. With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises
-    Qwen7bError subclasses: see `errors.py`.
+    for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not
+    or say it wrongly; with `must_chat` a base model is refused before its weights are read. With `offline` nothing
+    is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -65,6 +66,9 @@ def load(
         raise SettingError(f"a model should be named by a string or a path, found {quoted(model)}")
     if offline is not None:
         flag("offline", offline)
+    if chat is not None:
+        flag("chat", chat)
+    flag("must_chat", must_chat)
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
@@ -73,6 +77,8 @@ def load(
     read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
     tokenizer = read(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
+    if must_chat:
+        check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, told=chat), name=str(model))
     loaded = load_model(
         checkpoint,
         dtype=dtype,
@@ -132,11 +138,11 @@ class Qwen:
     @property
     def is_chat(self) -> bool:
         """Whether the model was trained to chat: as `chat` said when it was loaded, else as far as its files tell."""
-        return self._chat if self._chat is not None else self._verdict.is_chat
+        return self._verdict.is_chat
 
     @property
     def _verdict(self) -> Verdict:
-        return decide_chat(self.generation, self.tokenizer, self.config)
+        return decide_chat(self.generation, self.tokenizer, self.config, told=self._chat)
 
     def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
@@ -200,12 +206,7 @@ class Qwen:
         return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], request)
 
     def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
-        if not self.is_chat:
-            reason = "chat=False" if self._chat is False else self._verdict.reason
-            raise PromptError(
-                f"{self.name or 'this model'} is a base model, not trained to chat: use complete, or load its chat "
-                f"version; {reason} says so, and chat=True (--chat) overrides it where it does chat"
-            )
+        check_chats(self._verdict, name=self.name)
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         _, turns = split_turns(messages)
@@ -228,8 +229,8 @@ class Qwen:
             raise PromptError("the prompt is empty: give some text to continue")
         if len(ids) >= self.context_length:
             raise PromptError(
-                f"the prompt has {len(ids)} tokens, which leaves none of the context's {self.context_length} for a "
-                "reply: shorten it"
+                f"the prompt has {counted(len(ids), 'token')}, which leaves none of the context's "
+                f"{self.context_length} for a reply: shorten it"
             )
         return ids
 

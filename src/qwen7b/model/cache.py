@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError, quoted
+from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.memory import require_memory
 from qwen7b.model.rotary import ntk_alpha
 
@@ -91,7 +91,9 @@ class Cache:
         With ntk="reserve": how long it will be at the end.
         """
         if len(lengths) != len(self.lengths):
-            raise SettingError(f"a plan needs {len(self.lengths)} lengths, one a sequence, found {len(lengths)}")
+            raise SettingError(
+                f"a plan needs {counted(len(self.lengths), 'length')}, one a sequence, found {len(lengths)}"
+            )
         self.planned_lengths = [whole_number("a planned length", length, least=0) for length in lengths]
 
     def grown_lengths(self, counts: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, counted
 from qwen7b.model.cache import MOST_NEW_TOKENS, Cache, NtkMode
 from qwen7b.model.key_balance import KeyBalance
 from qwen7b.model.layers import Layer, Positions, RMSNorm
@@ -179,7 +179,7 @@ class Transformer(nn.Module):
         if cache is not None and cache.config is not self.config and cache.config != self.config:
             raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
         if cache is not None and len(cache.lengths) != batch_size:
-            raise SettingError(f"a cache of {len(cache.lengths)} sequences cannot continue {batch_size}")
+            raise SettingError(f"a cache of {counted(len(cache.lengths), 'sequence')} cannot continue {batch_size}")
         if lengths is None:
             return [new] * batch_size
         least = 1 if cache is None else 0

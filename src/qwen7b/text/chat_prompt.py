@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qwen7b.checked import whole_number
-from qwen7b.errors import PromptError, SettingError, quoted
+from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.text.messages import Message, split_turns
 from qwen7b.text.tokenizer import Tokenizer
 
@@ -55,7 +55,7 @@ def chat_prompt(
     shortest = prompt_with(0)
     if context_length is not None and len(shortest) >= context_length:
         raise PromptError(
-            f"the prompt has {len(shortest)} tokens without any history, which leaves none of the context's "
+            f"the prompt has {counted(len(shortest), 'token')} without any history, which leaves none of the context's "
             f"{context_length} for a reply: shorten the last message or the system message"
         )
     num_system = format.count_system_tokens(tokenizer, system)

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from qwen7b.errors import UnsupportedError, quoted
+from qwen7b.errors import UnsupportedError, counted, quoted
 from qwen7b.text import patterns
 from qwen7b.text.gguf_vocabulary import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
@@ -65,8 +65,8 @@ def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
         parts = splits[0] if len(splits) == 1 else tuple(_merge_below(token, rank, ranks))
         if len(parts) != 2:
             raise UnsupportedError(
-                f"{vocabulary.source} has the token {quoted(token)} of {len(parts)} parts, which merges of pairs never "
-                "make: take it out of the vocabulary"
+                f"{vocabulary.source} has the token {quoted(token)} of {counted(len(parts), 'part')}, which merges of "
+                "pairs never make: take it out of the vocabulary"
             )
         yield spell(parts[0]), spell(parts[1])
 

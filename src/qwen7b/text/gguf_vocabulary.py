@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
@@ -55,7 +55,8 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         tokens, types = _with_first_generation_names(tokens, types)
     if len(tokens) != len(types) or len(tokens) != len(set(tokens)):
         raise CheckpointError(
-            f"{path} is damaged: {len(tokens)} tokens, {len(set(tokens))} of them different, have {len(types)} types"
+            f"{path} is damaged: {counted(len(tokens), 'token')}, {len(set(tokens))} of them different, have "
+            f"{counted(len(types), 'type')}"
         )
     name, is_certain = _pre_tokenizer(path, metadata, tokens)
     pattern, nfc = PRE_TOKENIZERS[name]

@@ -7,7 +7,7 @@ from base64 import b64decode
 from codecs import BOM_UTF8
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, counted
 from qwen7b.regular_file import checkpoint_bytes
 from qwen7b.text import patterns
 from qwen7b.text.settings import read_folder_settings
@@ -53,7 +53,9 @@ def _read_tokens(path: Path) -> dict[bytes, int]:
             f"{path} is damaged: its lines should be a token in base64 and an id, found: {error}; download it again"
         ) from error
     if len(tokens) * 2 != len(fields):
-        raise CheckpointError(f"{path} is damaged: it has {len(fields) // 2} lines but {len(tokens)} different tokens")
+        raise CheckpointError(
+            f"{path} is damaged: it has {counted(len(fields) // 2, 'line')} but {len(tokens)} different tokens"
+        )
     return tokens
 
 
@@ -70,7 +72,7 @@ def _add_tokens(
             used_ids.add(id)
     if skipped:
         warnings.warn(
-            f"{extra}: skipped {len(skipped)} tokens that the vocabulary has already or whose id is taken, "
+            f"{extra}: skipped {counted(len(skipped), 'token')} that the vocabulary has already or whose id is taken, "
             f"the first is {skipped[0].decode(errors='replace')!r}",
             stacklevel=2,
         )

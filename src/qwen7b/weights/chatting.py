@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen7b.config import ModelConfig
+from qwen7b.errors import PromptError
 from qwen7b.text import Tokenizer
 from qwen7b.text.chatml import ChatML
 from qwen7b.weights.generation import GenerationSettings
@@ -22,11 +23,15 @@ def find_endings(generation: GenerationSettings, tokenizer: Tokenizer) -> dict[i
     return {**tokenizer.endings, **declared_endings(generation, tokenizer)}
 
 
-def decide_chat(generation: GenerationSettings, tokenizer: Tokenizer, config: ModelConfig) -> Verdict:
-    """Whether a model was trained to chat, as far as its files tell; without a word of it, yes.
+def decide_chat(
+    generation: GenerationSettings, tokenizer: Tokenizer, config: ModelConfig, *, told: bool | None = None
+) -> Verdict:
+    """Whether a model was trained to chat: as a user told, else as far as its files tell; without a word of it, yes.
 
     Templates tell little, as base models with ChatML carry it too; what a text ends with tells them apart.
     """
+    if told is not None:
+        return Verdict(is_chat=told, reason=f"chat={told}")
     if generation.is_chat is not None:
         return Verdict(is_chat=generation.is_chat, reason=f"{generation.source} (chat_format)")
     source = tokenizer.vocabulary.source
@@ -41,6 +46,15 @@ def decide_chat(generation: GenerationSettings, tokenizer: Tokenizer, config: Mo
     if config.family == "qwen" or not declared:
         return Verdict(is_chat=True, reason=f"{source}, which has <|im_start|> and <|im_end|>")
     return Verdict(is_chat=False, reason=f"{next(iter(declared.values()))}, which does not name <|im_end|>")
+
+
+def check_chats(verdict: Verdict, *, name: str) -> None:
+    """Raise PromptError for a base model."""
+    if not verdict.is_chat:
+        raise PromptError(
+            f"{name or 'this model'} is a base model, not trained to chat: use complete, or load its chat version; "
+            f"{verdict.reason} says so, and chat=True (--chat) overrides it where it does chat"
+        )
 
 
 def declared_endings(generation: GenerationSettings, tokenizer: Tokenizer) -> dict[int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, quoted
+from qwen7b.errors import CheckpointError, counted, quoted
 from qwen7b.text import Tokenizer
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.problems import Report, and_more, fail
@@ -22,7 +22,7 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
         report(
             CheckpointError(
                 f"{checkpoint.path} has a tensor {quoted(homeless[0])} that its config of "
-                f"{checkpoint.config.num_layers} layers leaves no place for{and_more(len(homeless))}: "
+                f"{counted(checkpoint.config.num_layers, 'layer')} leaves no place for{and_more(len(homeless))}: "
                 "the config is of another model"
             )
         )
@@ -56,8 +56,8 @@ def check_complete(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, 
         report(
             CheckpointError(
                 f"{checkpoint.path} lacks the biases of query, key and value in {len(lacking)} of "
-                f"{checkpoint.config.num_layers} layers: a conversion dropped them, and zeros would make it another "
-                "model, so convert the original checkpoint again"
+                f"{counted(checkpoint.config.num_layers, 'layer')}: a conversion dropped them, and zeros would make it "
+                "another model, so convert the original checkpoint again"
             )
         )
         return

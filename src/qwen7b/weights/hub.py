@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError
+from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError, counted
 from qwen7b.gguf_names import gguf_models, is_gguf
 from qwen7b.weights.environment import hub_name, is_offline
 from qwen7b.weights.known import HubFile
 from qwen7b.weights.official import find_official
-from qwen7b.weights.progress import megabytes, say
+from qwen7b.weights.progress import say, shown_size
 from qwen7b.weights.storage import check_disk_space, storage_errors
 
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
@@ -100,7 +100,7 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
     if missing or folder is None:
         official = find_official(reference.repository)
         about = f" It is {official}." if official else ""
-        say(f"Fetching {reference}: {len(missing)} file(s), {megabytes(sum(missing.values()))}.{about}")
+        say(f"Fetching {reference}: {counted(len(missing), 'file')}, {shown_size(sum(missing.values()))}.{about}")
         with storage_errors(hub.cache_folder(), variable=hub.CACHE_VARIABLE):
             check_disk_space(hub.cache_folder(), sum(missing.values()), variable=hub.CACHE_VARIABLE)
             folder = hub.download(reference, files)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.weights.stored import RawTensor, StoredTensor, file_size, map_file, read_bytes
 from qwen7b.weights.tensor_pickle import NotPlain, PickledTensor, Storage, WantsToRun, read_tensor_pickle
 from qwen7b.weights.zip_records import read_zip_records
@@ -60,7 +60,7 @@ def _open_zip(path: Path) -> dict[str, StoredTensor]:
     def content(name: str, limit: int) -> bytes:
         record = records[root + name]
         if record.size > limit:
-            raise ValueError(f"record {name} has {record.size} bytes")
+            raise ValueError(f"record {name} has {counted(record.size, 'byte')}")
         return bytes(read_bytes(path, offset=record.offset, num_bytes=record.size))
 
     if f"{root}constants.pkl" in records:

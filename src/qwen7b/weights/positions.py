@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen7b.checked import whole_number
 from qwen7b.config import MAX_LAYERS, ModelConfig
-from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 from qwen7b.weights.fields import Settings
 
@@ -103,7 +103,9 @@ def read_windows(settings: Settings, *, num_layers: int) -> tuple[int, ...] | No
         first = settings.number(int, "max_window_layers", default=28) if has_windows else num_layers
         types = [_SLIDING if layer >= first else _FULL for layer in range(num_layers)]
     if not isinstance(types, list) or len(types) != num_layers:
-        raise CheckpointError(f"{settings.source}: layer_types must name one type for each of {num_layers} layers")
+        raise CheckpointError(
+            f"{settings.source}: layer_types must name one type for each of {counted(num_layers, 'layer')}"
+        )
     if not all(kind in (_SLIDING, _FULL) for kind in types):
         raise UnsupportedError(f"{settings.source} has layer_types other than {_SLIDING} and {_FULL}: {quoted(types)}")
     if _SLIDING not in types:

@@ -12,12 +12,12 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def megabytes(count: int) -> str:
+def shown_size(num_bytes: float) -> str:
     """
-    >>> megabytes(491400064)
-    '491.4 MB'
+    >>> shown_size(491400064), shown_size(144_600_000_000)
+    ('491.4 MB', '144.6 GB')
     """
-    return f"{count / 1e6:,.1f} MB"
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e10 else f"{num_bytes / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
@@ -55,7 +55,7 @@ class MinuteLines:
         left = (now - self._start) / (done - self._first) * max(self._total - done, 0)
         share = done / self._total if self._total else 1
         if self._unit == "B":
-            far = f"{megabytes(done)} of {megabytes(self._total)}"
+            far = f"{shown_size(done)} of {shown_size(self._total)}"
         else:
             far = f"{done:,} of {self._total:,}{self._unit}"
         say(f"{self._what}: {far} ({share:.0%}), about {duration(left)} left.")
@@ -67,8 +67,8 @@ def progress_bar(
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the bytes there are so far; `done` of `total` are there already."""
     if not sys.stderr.isatty():
-        resumed = f", {megabytes(done)} of it already here" if done else ""
-        say(f"Fetching {what} ({megabytes(total)}{resumed}).")
+        resumed = f", {shown_size(done)} of it already here" if done else ""
+        say(f"Fetching {what} ({shown_size(total)}{resumed}).")
         start = clock()
         yield MinuteLines(f"Fetching {what}", total=total, unit="B", done=done, clock=clock).reach
         say(f"Fetched {what} in {clock() - start:.0f} s.")
@@ -88,7 +88,7 @@ def progress(
     what: str, total: int, unit: str, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with what is done since its last call; `unit` is "B" for bytes."""
-    say(f"{what} ({megabytes(total)})." if unit == "B" else f"{what}.")
+    say(f"{what} ({shown_size(total)})." if unit == "B" else f"{what}.")
     if not sys.stderr.isatty():
         yield MinuteLines(what, total=total, unit=unit, done=0, clock=clock).add
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from qwen7b.errors import CheckpointError, UnsupportedError, quoted
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.json_file import parse_json
 from qwen7b.weights.stored import RawTensor, StoredTensor, file_size, read_bytes
 
@@ -43,7 +43,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
 
     size = file_size(path)
     if size < 8:
-        raise damaged(f"it has {size} bytes")
+        raise damaged(f"it has {counted(size, 'byte')}")
     header_size = int.from_bytes(read_bytes(path, offset=0, num_bytes=8), "little")
     if header_size > min(size - 8, _MAX_HEADER):
         raise damaged(f"its header claims {header_size} bytes of a file of {size}")

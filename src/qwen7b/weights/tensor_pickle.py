@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from qwen7b.errors import quoted
+from qwen7b.errors import counted, quoted
 
 _MAX_STEPS = 1 << 20
 _MAX_DIMENSIONS = 8
@@ -256,7 +256,7 @@ def _tensor(
         raise NotPlain("complex numbers")
     shape, strides = _sizes(shape), _sizes(strides)
     if len(shape) != len(strides):
-        raise ValueError(f"a tensor of {len(shape)} axes has {len(strides)} strides")
+        raise ValueError(f"a tensor of {counted(len(shape), 'axis', 'axes')} has {counted(len(strides), 'stride')}")
     offset, count = _size(offset), storage.num_bytes // dtype.itemsize
     numbers = 1
     for length in shape:

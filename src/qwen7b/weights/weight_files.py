@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError, Qwen7bError
+from qwen7b.errors import CheckpointError, Qwen7bError, counted
 from qwen7b.json_file import read_json
 from qwen7b.regular_file import folder_names
 from qwen7b.weights.problems import Report, fail
@@ -180,7 +180,7 @@ def _open(folder: Path, way: Way, report: Report) -> dict[str, StoredTensor]:
     if way.missing:
         report(
             CheckpointError(
-                f"{folder} lacks {len(way.missing)} of {len(way.files) + len(way.missing)} shards "
+                f"{folder} lacks {len(way.missing)} of {counted(len(way.files) + len(way.missing), 'shard')} "
                 f"({', '.join(way.missing):.200}): download them again"
             )
         )

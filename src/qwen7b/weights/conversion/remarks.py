@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen7b.config import ModelConfig
+from qwen7b.errors import counted
 from qwen7b.rotary_scaling import Yarn
 from qwen7b.text.endings import usual_endings
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES, FIRST_CONTROL_ID
@@ -19,7 +20,7 @@ def changes(source: ModelConfig, target: ModelConfig) -> list[str]:
     said = []
     if target.num_kv_heads > source.num_kv_heads:
         times = target.num_kv_heads // source.num_kv_heads
-        said.append(f"Each of the {source.num_kv_heads} key-value heads is there {times} times.")
+        said.append(f"Each of the {source.num_kv_heads} key-value heads is there {counted(times, 'time')}.")
     elif target.num_kv_heads < source.num_kv_heads:
         said.append(
             f"The {source.num_kv_heads} key-value heads were {target.num_kv_heads} in equal copies and are merged."
@@ -46,12 +47,12 @@ def losses(
             said.append(f"Control tokens keep their ids but are called <|extra_0|> and so on: {', '.join(renamed)}.")
     generation = companions.generation
     if to != "qwen" and generation.history_token_limit is not None:
-        said.append(f"The history limit of {generation.history_token_limit} tokens (max_window_size).")
+        said.append(f"The history limit of {counted(generation.history_token_limit, 'token')} (max_window_size).")
     bos = companions.tokenizer.vocabulary.settings.bos
     if to == "qwen" and is_original_vocabulary and bos is not None:
         said.append(f"Only qwen7b puts {bos} before every text in this format: other programs leave it out.")
     if to == "qwen2" and generation.stop_sequences:
-        said.append(f"{len(generation.stop_sequences)} endings of several tokens (stop_words_ids).")
+        said.append(f"{counted(len(generation.stop_sequences), 'ending')} of several tokens (stop_words_ids).")
     if to == "gguf":
         if unsaid := _unsaid_endings(companions):
             said.append(f"Endings that GGUF has no field for: {', '.join(map(str, unsaid))}.")
@@ -111,5 +112,8 @@ def rounding(tensors: Mapping[str, Any]) -> list[str]:
     for type, entry in tensors["types"].items():
         if largest := entry["largest_difference_from_source"]:
             how = "quantized to" if type.lower() in QUANTIZED else "rounded to"
-            said.append(f"{entry['tensors']} tensors are {how} {type}; the largest difference is {largest:.3g}.")
+            be = "is" if entry["tensors"] == 1 else "are"
+            said.append(
+                f"{counted(entry['tensors'], 'tensor')} {be} {how} {type}; the largest difference is {largest:.3g}."
+            )
     return said

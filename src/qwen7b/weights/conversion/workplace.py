@@ -22,7 +22,7 @@ from qwen7b.errors import ResourceError, SettingError
 from qwen7b.weights.conversion.blocks import map_blocks
 from qwen7b.weights.conversion.encoding import encode
 from qwen7b.weights.conversion.layout import TargetFile, TargetTensor
-from qwen7b.weights.progress import megabytes, say
+from qwen7b.weights.progress import say, shown_size
 from qwen7b.weights.storage import size_of
 from qwen7b.whole_file import PART_SUFFIX, write_text_whole
 
@@ -73,7 +73,7 @@ class Workplace:
             self._progress = {}
         if self._progress.get("job") == job and self.resumes:
             done = sum(entry["bytes"] for entry in self._progress["files"].values())
-            say(f"Continuing in {self.folder}, where {megabytes(done)} are done.")
+            say(f"Continuing in {self.folder}, where {shown_size(done)} are done.")
             return
         if self._progress and self.resumes:
             say(f"{self.folder} is of another source or other settings: beginning anew.")
@@ -95,8 +95,8 @@ class Workplace:
         free = shutil.disk_usage(existing).free
         if needed > free:
             raise ResourceError(
-                f"not enough disk space: {self.target} needs {megabytes(needed)} more and {megabytes(free)} are free; "
-                "make room, or choose a target on another disk"
+                f"not enough disk space: {self.target} needs {shown_size(needed)} more and {shown_size(free)} are "
+                "free; make room, or choose a target on another disk"
             )
 
     def write(self, file: TargetFile, *, report: Callable[[int], None]) -> str:

@@ -1,0 +1,45 @@
+"""Text files as parts of a message, before what the user types: put there, and told apart again."""
+
+from __future__ import annotations
+
+import re
+
+_PART = re.compile(r"(?P<name>[^\n]+):\n(?P<fence>`{3,})\n(?:.*?\n)??(?P=fence)\n\n", re.DOTALL)
+
+
+def as_part(name: str, text: str) -> str:
+    """A file as a part of a message: its name, and its text between fences that it does not have itself."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    newline = "" if text.endswith("\n") or not text else "\n"
+    return f"{name}:\n{fence}\n{text}{newline}{fence}"
+
+
+def join_parts(parts: list[str], typed: str) -> str:
+    """A message of files and what the user types."""
+    return "\n\n".join([*parts, typed])
+
+
+def split_parts(message: str) -> tuple[list[str], str]:
+    """The files of a message, and what the user typed.
+
+    >>> split_parts(join_parts([as_part("a.txt", "A"), as_part("b.txt", "B")], "What?"))[1]
+    'What?'
+    """
+    parts, start = [], 0
+    while found := _PART.match(message, start):
+        parts.append(found[0].removesuffix("\n\n"))
+        start = found.end()
+    return parts, message[start:]
+
+
+def shown_message(message: str) -> str:
+    """A message for its writer's eyes: of files the names.
+
+    >>> shown_message(join_parts([as_part("a.txt", "A")], "What?"))
+    '[a.txt] What?'
+    """
+    parts, typed = split_parts(message)
+    names = [part.partition("\n")[0].removesuffix(":") for part in parts]
+    return " ".join([*(f"[{name}]" for name in names), typed])
