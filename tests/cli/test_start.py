@@ -66,3 +66,25 @@ def test_the_second_start_of_a_packed_chat(checkpoint: Path, tmp_path: Path) -> 
         said = done.stderr.splitlines()[-1]
     assert replies[0] == replies[1]
     assert said == "True True []"
+
+
+ENDING = """
+import atexit, sys
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("a search for garbage")
+atexit.register(print, "a duty done")
+sys.argv = ["qwen7b", "--version"]
+from qwen7b.cli.app import main
+try:
+    main()
+finally:
+    Cycle()
+"""
+
+
+def test_the_end_of_a_process_does_its_duties_and_looks_for_no_garbage() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["a duty done"]

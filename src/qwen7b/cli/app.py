@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 import warnings
 from collections.abc import Iterator
@@ -122,5 +124,7 @@ def qwen7b(
 def main() -> None:
     """Entry point of the command."""
     open_standard_streams()
+    # What is alive at the end goes with the process: to look for garbage in it first would take as long as a reply.
+    atexit.register(gc.freeze)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
