@@ -56,3 +56,12 @@ def test_a_file_that_is_no_tokenizer_is_one_line(run: Run, tmp_path: Path) -> No
     result = run("tokenize", "x", "-m", str(path))
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ") and str(path) in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_bos_is_shown_where_the_model_reads_it(run: Run, tokenizer: str) -> None:
+    settings = {"add_bos_token": True, "bos_token": "<|endoftext|>"}
+    (Path(tokenizer).parent / "tokenizer_config.json").write_text(json.dumps(settings))
+    lines = run("tokenize", "hello", "-m", tokenizer).stdout.splitlines()
+    assert lines[0].split() == ["266", '"<|endoftext|>"'] and lines[-1].startswith("tokens: 3,")
+    again = run("tokenize", "<|endoftext|>hello", "--special", "-m", tokenizer).stdout.splitlines()
+    assert again[:-1] == lines[:-1]

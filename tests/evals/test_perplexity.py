@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,23 @@ class TestResuming:
         for place in (tmp_path, tmp_path / "none" / "kept.jsonl"):
             with pytest.raises(SettingError, match="results cannot be kept in"):
                 self.measure(tiny_chat_checkpoint, text, place)
+
+
+def test_every_window_begins_with_bos_where_the_tokenizer_adds_it(
+    tiny_chat_checkpoint: Path, text: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_chat_checkpoint, tmp_path / "bos"))
+    settings = {"add_bos_token": True, "bos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    [found] = measure(folder, text, lengths=[32], reading={"max_windows": 3})
+    tokenizer, model = qwen7b.load_tokenizer(folder), qwen7b.load_model(folder)
+    ids = [tokenizer.bos_id, *tokenizer.encode(text.read_text())]
+    windows = [torch.tensor([tokenizer.bos_id, *ids[start + 1 : start + 32]]) for start in (0, 32, 64)]
+    nats = sum(read_window(model, window).nats for window in windows)
+    assert found.perplexity == pytest.approx(math.exp(nats / found.tokens_scored), rel=1e-6)
+    assert (
+        found.perplexity != measure(tiny_chat_checkpoint, text, lengths=[32], reading={"max_windows": 3})[0].perplexity
+    )
 
 
 def test_mistakes_are_found_before_weights_are_read(

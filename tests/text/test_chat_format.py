@@ -210,7 +210,6 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": Fal
         ({"add_bos_token": True}, "<s>"),
         ({"add_bos_token": True, "bos_token": {"content": "<|endoftext|>", "special": True}}, "<|endoftext|>"),
         ({"add_bos_token": False}, None),
-        ({"add_bos_token": True, "bos_token": None}, None),
         ({"post_processor": BYTE_LEVEL}, None),
         ({}, None),
     ],
@@ -218,6 +217,31 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": Fal
 def test_bos_is_known_where_a_tokenizer_adds_one(write: Writer, settings: Any, expected: str | None) -> None:
     tokenizer = load_tokenizer(write(**settings))
     assert tokenizer.bos_id == (None if expected is None else tokenizer.control_tokens[expected])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"add_bos_token": True, "bos_token": None}, r"\(add_bos_token\) asks for BOS .* bos_token names none"),
+        ({"add_bos_token": True, "bos_token": "<begin>"}, r"\(add_bos_token\) puts '<begin>' .* is no token of"),
+        (
+            {"post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 9], "sep": ["", 0]}},
+            r"\(post_processor\) puts '\[CLS\]' .* is no token of",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*after every text")
+def test_a_bos_that_there_is_not_is_left_out_with_a_word(write: Writer, settings: Any, message: str) -> None:
+    with pytest.warns(UserWarning, match=message):
+        tokenizer = load_tokenizer(write(**settings))
+    assert tokenizer.bos_id is None
+    chat_prompt(tokenizer, [{"role": "user", "content": "hello"}])
+
+
+def test_an_ordinary_token_may_be_bos(write: Writer) -> None:
+    tokenizer = load_tokenizer(write(add_bos_token=True, bos_token="a"))
+    assert tokenizer.after_bos(tokenizer.encode("b")) == tokenizer.encode("a") + tokenizer.encode("b")
+    chat_prompt(tokenizer, [{"role": "user", "content": "hello"}])
 
 
 AROUND = {"cls": ["<s>", 703], "sep": ["</s>", 704]}

@@ -175,3 +175,15 @@ def test_endings_and_bos_of_gguf(tmp_path: Path, reference: tokenizers.Tokenizer
     tokenizer = load_tokenizer(path)
     assert 300 in tokenizer.stop_ids and f"tokenizer.ggml.{field}_token_id" in tokenizer.endings[300]
     assert tokenizer.bos_id == 301
+
+
+@pytest.mark.parametrize("bos", [None, 10**6])
+def test_a_bos_that_gguf_does_not_name_is_left_out_with_a_word(
+    tmp_path: Path, reference: tokenizers.Tokenizer, style: str, bos: int | None
+) -> None:
+    bos_field = {} if bos is None else {"bos": bos}
+    path = synthetic.write_gguf(
+        tmp_path / "v.gguf", reference, pre=synthetic.GGUF_NAMES[style], add_bos=True, **bos_field
+    )
+    with pytest.warns(UserWarning, match="add_bos_token.* asks for BOS .* tokenizer.ggml.bos_token_id names none"):
+        assert load_tokenizer(path).bos_id is None

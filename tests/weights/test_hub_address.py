@@ -31,6 +31,9 @@ CHAT = Reference(repository="Qwen/Qwen-7B-Chat")
         ("git@hf.co:Qwen/Qwen-7B-Chat.git", CHAT),
         ("hf://Qwen/Qwen-7B-Chat", CHAT),
         ("hf://Qwen/Qwen-7B-Chat@v1.1.9", Reference(repository="Qwen/Qwen-7B-Chat", revision="v1.1.9")),
+        ("HF://models/Qwen/Qwen-7B-Chat/", CHAT),
+        ("huggingface://Qwen/Qwen-7B-Chat/config.json", CHAT),
+        ("hf://a/b@v2/sub/c.gguf", Reference(repository="a/b", revision="v2", file="sub/c.gguf")),
         (
             "https://huggingface.co/Qwen/Qwen-7B-Chat/tree/v1.1.9",
             Reference(repository="Qwen/Qwen-7B-Chat", revision="v1.1.9"),
@@ -55,6 +58,8 @@ def test_addresses_of_hugging_face(address: str, expected: Reference | None, mon
         "https://www.modelscope.cn/models/Qwen/Qwen-7B-Chat/file/view/master/config.json?status=1",
         "modelscope.cn/models/Qwen/Qwen-7B-Chat/tree/master",
         "https://www.modelscope.cn/Qwen/Qwen-7B-Chat.git",
+        "modelscope://Qwen/Qwen-7B-Chat",
+        "ms://models/Qwen/Qwen-7B-Chat@master",
     ],
 )
 def test_addresses_of_modelscope(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +83,13 @@ def test_the_other_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://huggingface.co/Qwen",
         "https://huggingface.co/datasets/a/b",
         "https://huggingface.co/spaces/Qwen/demo",
+        "hf://Qwen",
+        "hf://",
+        "hf://datasets/a/b",
+        "modelscope://Qwen",
+        "s3://bucket/model",
+        "file:///models/Qwen-7B-Chat",
+        "ftp://example.org/model.gguf",
         "https://example.com/model.gguf",
         "https://",
     ],

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qwen7b.errors import DownloadError, ModelNotFoundError
+import qwen7b
+import tiny
+from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError
 from qwen7b.weights.known import HubFile, KnownModel
 from qwen7b.weights.locate import locate
 from weights.standins import StandIn
@@ -54,3 +56,23 @@ def test_hub_ids(here: Path, hub: StandIn, name: str) -> None:
 def test_anything_else(here: Path, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match=f"unknown model '{name}'.* a hub id such as Qwen/Qwen-7B-Chat"):
         locate(name)
+
+
+def test_models_and_tokenizers_are_loaded_by_any_name(
+    here: Path, hub: StandIn, know: Callable[..., KnownModel], tmp_path: Path
+) -> None:
+    folder = tiny.write_folder(tmp_path / "m", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    hub.repositories["org/whole"] = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for name in ("org/whole", f"{hub.url}/org/whole", str(folder), folder):
+        assert qwen7b.load_tokenizer(name).encode("hello") == [258, 78]
+        assert qwen7b.load_model(name).config.num_layers == tiny.LAYERS
+    for load in (qwen7b.load_tokenizer, qwen7b.load_model):
+        with pytest.raises(ModelNotFoundError, match="did you mean"):
+            load("dem")
+
+
+@pytest.mark.parametrize("model", [None, 5, b"demo", ["demo"], {"a": 1}])
+def test_what_is_no_name_is_refused(model: object) -> None:
+    for take in (locate, qwen7b.load, qwen7b.load_model, qwen7b.load_tokenizer):
+        with pytest.raises(SettingError, match="a model should be named by a string or a path, found"):
+            take(model)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -379,3 +381,36 @@ for settings in ({{}}, {{"_use_new_zipfile_serialization": False}}):
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", [7, 0, None, 1.5, b"lm_head.weight"])
+def test_names_that_are_no_text_are_refused(tmp_path: Path, name: object) -> None:
+    for new in (True, False):
+        torch.save({"a": torch.ones(2), name: torch.ones(2)}, tmp_path / "a.bin", _use_new_zipfile_serialization=new)
+        with pytest.raises(CheckpointError, match=f"a tensor whose name is {re.escape(repr(name))}, which is no text"):
+            open_pickle(tmp_path / "a.bin")
+
+
+def test_an_old_file_may_hold_numbers_that_are_none_of_the_models(tmp_path: Path) -> None:
+    model = {"a": torch.randn(3, 4), "b": torch.randn(5).half()}
+    beside = [torch.randn(100), torch.arange(9), torch.randn(2).double(), torch.zeros(3).untyped_storage()]
+    for order in ({"optimizer": beside, "model": model}, {"model": model, "optimizer": beside}):
+        torch.save(order, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+        stored = open_pickle(tmp_path / "old.bin")
+        assert stored.keys() == model.keys()
+        assert all(torch.equal(stored[name].read_rows(0, len(model[name])), model[name]) for name in model)
+
+
+def test_only_the_pages_of_a_strided_tensor_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"padding": torch.zeros(1 << 20), "turned": torch.randn(300, 400).t(), "end": torch.zeros(1 << 20)}
+    torch.save(state, tmp_path / "a.bin")
+    mapped: list[int] = []
+
+    class Map(mmap.mmap):
+        def __new__(cls, file: int, length: int, **settings: Any) -> Any:
+            mapped.append(length)
+            return super().__new__(cls, file, length, **settings)
+
+    monkeypatch.setattr("qwen7b.weights.stored.mmap.mmap", Map)
+    assert torch.equal(open_pickle(tmp_path / "a.bin")["turned"].read_rows(10, 20), state["turned"][10:20])
+    assert mapped and max(mapped) <= 300 * 400 * 4 + mmap.ALLOCATIONGRANULARITY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import qwen7b
 import tiny
 from qwen7b.diagnosis import diagnose
 from qwen7b.errors import CheckpointError
-from qwen7b.weights import load_model
+from qwen7b.weights import convert, load_model
 
 IDS = torch.arange(1, 40)[None]
 
@@ -40,7 +41,7 @@ def write(folder: Path, tensors: dict[str, torch.Tensor], *names: str) -> Path:
     (folder / "config.json").write_text(json.dumps(tiny.V11_CONFIG))
     for place, name in enumerate(names):
         part = {key: tensors[key] for key in sorted(tensors)[place :: len(names)]}
-        if name.endswith(".safetensors"):
+        if name.lower().endswith(".safetensors"):
             save_file(part, folder / name)
         else:
             torch.save(part, folder / name)
@@ -222,3 +223,39 @@ def test_pointers_in_place_of_files(tmp_path: Path, tensors: dict[str, torch.Ten
     with pytest.raises(CheckpointError, match=f"{name} is a Git LFS pointer.*'git lfs pull'"):
         qwen7b.load(folder)
     assert any("'git lfs pull'" in finding.message for finding in diagnose(folder).findings)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["MODEL.SAFETENSORS"],
+        ["model.SafeTensors"],
+        ["PYTORCH_MODEL.BIN"],
+        ["MODEL-00001-OF-00002.SAFETENSORS", "MODEL-00002-OF-00002.SAFETENSORS"],
+        ["Weights.PTH"],
+    ],
+    ids=lambda names: names[0],
+)
+@pytest.mark.filterwarnings("ignore:.*(no index|no usual names)")
+def test_names_in_capitals(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], expected: torch.Tensor, names: list[str]
+) -> None:
+    folder = write(tmp_path / "model", tensors, *names)
+    assert torch.equal(logits(folder), expected)
+    assert diagnose(folder).is_healthy or not (folder / "tokenizer.json").exists()
+    with pytest.raises(CheckpointError, match="is a part of a checkpoint: give the folder"):
+        load_model(folder / names[0])
+    assert diagnose(folder / names[0]).facts["tensors"]
+
+
+def test_tokenizers_and_ggufs_in_capitals(tmp_path: Path) -> None:
+    file = tiny.write_tokenizer_json(tmp_path / "tokenizer.json").rename(tmp_path / "TOKENIZER.JSON")
+    assert qwen7b.load_tokenizer(file).encode("hello") == [258, 78]
+    with pytest.warns(UserWarning, match="is taken for the tokenizer"):
+        assert qwen7b.load_tokenizer(tmp_path).encode("hello") == [258, 78]
+    folder = tiny.write_folder(tmp_path / "m", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    convert(folder, tmp_path / "m.GGUF", to="gguf")
+    for path in (tmp_path / "m.GGUF", shutil.copytree(folder, tmp_path / "n", ignore=shutil.ignore_patterns("*"))):
+        if path.is_dir():
+            shutil.copy(tmp_path / "m.GGUF", path / "M.GGUF")
+        assert qwen7b.load_model(path).config.num_layers == tiny.LAYERS

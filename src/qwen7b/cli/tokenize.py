@@ -25,14 +25,14 @@ def tokenize(
 ) -> None:
     """Show the tokens of a text: ids, pieces and their number.
 
+    A BOS token that the model reads before every text is among them.
     The model may also be a tokenizer file.
     """
     text = read_text(text)
     from qwen7b import load_tokenizer
-    from qwen7b.weights import locate
 
-    tokenizer = load_tokenizer(locate(model, offline=offline or None))
-    ids = tokenizer.encode(text, allowed_special="all" if special else frozenset())
+    tokenizer = load_tokenizer(model, offline=offline or None)
+    ids = tokenizer.after_bos(tokenizer.encode(text, allowed_special="all" if special else frozenset()))
     # A piece may hold part of a character: its bytes are then shown as \\xe4 and the like.
     pieces = [tokenizer.decode_bytes([token]).decode("utf-8", "backslashreplace") for token in ids]
     counts = {"tokens": len(ids), "characters": len(text), "bytes": len(text.encode())}

@@ -16,7 +16,7 @@ from qwen7b.text.tokenizer_files import holds_tokenizer
 from qwen7b.weights.checkpoint import open_checkpoint
 from qwen7b.weights.folders import gguf_instead
 from qwen7b.weights.shards import open_weight_file
-from qwen7b.weights.suffixes import WEIGHTS
+from qwen7b.weights.suffixes import is_weights
 from qwen7b.weights.weight_files import has_weights
 
 _TOKENIZERS = (".tiktoken", "tokenizer.json", "vocab.json", "encoder.json")
@@ -47,11 +47,11 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
 
 
 def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
-    if path.name.endswith(_TOKENIZERS):
+    if path.name.lower().endswith(_TOKENIZERS):
         _diagnose_tokenizer(path, diagnosis)
-    elif path.suffix == ".json":
+    elif path.suffix.lower() == ".json":
         diagnosis.attempt(lambda: open_checkpoint(path))
-    elif path.suffix in WEIGHTS:
+    elif is_weights(path.name):
         diagnosis.kind = "weight file"
         if tensors := diagnosis.attempt(lambda: open_weight_file(path)):
             diagnosis.facts["tensors"] = len(tensors)

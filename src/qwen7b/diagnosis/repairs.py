@@ -14,6 +14,7 @@ from qwen7b.json_file import read_json
 from qwen7b.text.loading import tokenizer_copies
 from qwen7b.text.tokenizer_files import TOKENIZER_FILES
 from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.suffixes import is_safetensors
 from qwen7b.weights.weight_files import numbered_shards
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
@@ -47,7 +48,7 @@ def index_repair(folder: Path) -> Repair | None:
             weight_map |= dict.fromkeys(open_weight_file(shard), shard.name)
         except Qwen7bError:
             return None
-    whole = "model.safetensors" if shards[0].suffix == ".safetensors" else "pytorch_model.bin"
+    whole = "model.safetensors" if is_safetensors(shards[0].name) else "pytorch_model.bin"
 
     def write_index(folder: Path) -> str:
         index = folder / f"{whole}.index.json"

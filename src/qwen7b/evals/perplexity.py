@@ -5,6 +5,7 @@ window's first is scored. These are the windows of the GPTQ paper (https://arxiv
 followed; llama.cpp scores only the second half of a window. All lengths read the same part of a text, as many whole
 windows of the longest as it has; a length that does not divide the longest leaves out less than a window of its end.
 
+Where the tokenizer puts BOS before every text, it takes the place of each window's first token, as in llama.cpp.
 A window is read in chunks, each with the NTK alpha of the whole window: like one full pass over it.
 """
 
@@ -28,6 +29,7 @@ from qwen7b.evals.subject import Subject
 from qwen7b.model import Transformer
 from qwen7b.model.cache import MOST_NEW_TOKENS
 from qwen7b.regular_file import named_text
+from qwen7b.text import Tokenizer
 from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
@@ -89,7 +91,7 @@ def measure_perplexity(
         whole_number("max_windows", max_windows, least=1)
     journal = Journal(resume)
     texts = {
-        file: _read_ids(file, subject.tokenizer.encode, length=longest, max_tokens=max_tokens, max_windows=max_windows)
+        file: _read_ids(file, subject.tokenizer, length=longest, max_tokens=max_tokens, max_windows=max_windows)
         for file in files
     }
     for precision in subject.precisions:
@@ -134,12 +136,17 @@ def measure_perplexity(
                 )
 
 
-def cut_windows(ids: Tensor, *, length: int) -> list[Tensor]:
+def cut_windows(ids: Tensor, *, length: int, bos_id: int | None = None) -> list[Tensor]:
     """
     >>> cut_windows(torch.tensor([1, 2, 3, 4, 5]), length=2)
     [tensor([1, 2]), tensor([3, 4])]
+    >>> cut_windows(torch.tensor([9, 1, 2, 3, 4]), length=2, bos_id=9)
+    [tensor([9, 1]), tensor([9, 3])]
     """
-    return list(ids[: len(ids) // length * length].view(-1, length))
+    windows = ids[: len(ids) // length * length].view(-1, length).clone()
+    if bos_id is not None:
+        windows[:, 0] = bos_id
+    return list(windows)
 
 
 @torch.inference_mode()
@@ -172,17 +179,17 @@ def _tasks(
 ) -> list[tuple[Tensor, dict[str, object]]]:
     """A text's windows, each with all that its score depends on."""
     about = subject.task(precision, method, length)
-    windows = cut_windows(ids, length=length)
+    windows = cut_windows(ids, length=length, bos_id=subject.tokenizer.bos_id)
     return [
         (window, {**about, "window": hashlib.sha256(window.numpy().tobytes()).hexdigest()[:16]}) for window in windows
     ]
 
 
 def _read_ids(
-    file: Path, encode: Callable[[str], list[int]], *, length: int, max_tokens: int | None, max_windows: int | None
+    file: Path, tokenizer: Tokenizer, *, length: int, max_tokens: int | None, max_windows: int | None
 ) -> Tensor:
     """The beginning of a text that all lengths read: whole windows of the longest."""
-    ids = encode(named_text(file))
+    ids = tokenizer.after_bos(tokenizer.encode(named_text(file)))
     if not ids:
         raise PromptError(f"{file} is empty: give a text of at least {counted(length, 'token')}")
     num_windows = len(ids[:max_tokens]) // length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -13,7 +12,7 @@ import torch
 
 from qwen7b.checked import flag, items, whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, SettingError, counted, quoted
+from qwen7b.errors import PromptError, counted, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
@@ -62,8 +61,6 @@ def load(
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
     """
-    if not isinstance(model, (str, os.PathLike)):
-        raise SettingError(f"a model should be named by a string or a path, found {quoted(model)}")
     if offline is not None:
         flag("offline", offline)
     if chat is not None:

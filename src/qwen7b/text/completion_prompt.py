@@ -26,10 +26,7 @@ def completion_prompt(tokenizer: Tokenizer, text: str, *, control_tokens: bool |
             "control tokens with control_tokens=True (--control-tokens), chat with messages instead, or say that it is "
             "text with control_tokens=False (--no-control-tokens)"
         )
-    ids = tokenizer.encode(text, allowed_special="all" if control_tokens else frozenset())
-    if not ids or tokenizer.bos_id is None or ids[0] == tokenizer.bos_id:
-        return ids
-    return [tokenizer.bos_id, *ids]
+    return tokenizer.after_bos(tokenizer.encode(text, allowed_special="all" if control_tokens else frozenset()))
 
 
 def _name_plainly_meant(tokenizer: Tokenizer, text: str) -> str | None:

@@ -32,7 +32,8 @@ def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
     settings = vocabulary.settings
     if settings.chat_template is None:
         is_chatml = {START, END} <= vocabulary.control_tokens.keys()
-        return ChatML(default_system=_family_system(vocabulary), bos=settings.bos) if is_chatml else None
+        bos = settings.bos if settings.bos in vocabulary.control_tokens else None  # an ordinary token is no frame
+        return ChatML(default_system=_family_system(vocabulary), bos=bos) if is_chatml else None
     template = Template(
         text=settings.chat_template,
         source=settings.chat_template_source,

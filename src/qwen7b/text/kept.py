@@ -42,6 +42,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "chat_template_source": _TEXT,
     "special_tokens": (dict,),
     "bos": _TEXT_OR_NONE,
+    "bos_source": _TEXT,
     "ends": (dict,),
 }
 CHATML: dict[str, tuple[type, ...]] = {"default_system": _TEXT_OR_NONE, "bos": _TEXT_OR_NONE, "by_parts": (bool,)}

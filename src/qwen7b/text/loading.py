@@ -38,25 +38,29 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     extra = None if extra_vocabulary is None else Path(extra_vocabulary)
     if path.is_dir():
         path = tokenizer_file(path)
-        if path.suffix == ".tiktoken" and extra is None:
+        if _is_tiktoken(path) and extra is None:
             extra = named_extra_vocabulary(path.parent)
     return Tokenizer(_read_vocabulary(path, extra))
 
 
 def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
-    if path.suffix == ".tiktoken":
+    if _is_tiktoken(path):
         return read_qwen_tiktoken(path, extra=extra)
     if extra is not None:
         raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
     if is_gguf(path.name):
         return read_gguf_vocabulary(path)
-    if path.name.endswith(("vocab.json", "encoder.json")):
+    if path.name.lower().endswith(("vocab.json", "encoder.json")):
         return read_vocab_json(path)
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         return read_tokenizer_json(path)
     raise UnsupportedError(
         f"{path} is no tokenizer: give a .tiktoken, .gguf, tokenizer.json or vocab.json, or a folder"
     )
+
+
+def _is_tiktoken(path: Path) -> bool:
+    return path.suffix.lower() == ".tiktoken"
 
 
 def tokenizer_file(path: Path) -> Path:

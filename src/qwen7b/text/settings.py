@@ -31,6 +31,8 @@ class TokenizerSettings:
     """Names of control tokens by the words that templates have for them, such as "bos_token"."""
     bos: str | None = None
     """The control token that goes before every text, where one does."""
+    bos_source: str = ""
+    """The file and field that say so, for messages."""
     ends: Mapping[str, str] = field(default_factory=dict)
     """Names of tokens that end a text or a reply, each with the file and field that say so."""
 
@@ -48,16 +50,24 @@ def read_folder_settings(folder: Path, *, post_processor: object = None) -> Toke
         if end := _name(fields, "eos_token"):
             ends.setdefault(end, f"{path} (eos_token)")
     bos, after = _put_around(post_processor)
+    bos_source = f"{folder / 'tokenizer.json'} (post_processor)"
     if after is not None:
         warnings.warn(
             f"{folder / 'tokenizer.json'} puts {quoted(after)} after every text: it is left out, or none could go on",
             stacklevel=6,
         )
     if bos is None and config.get("add_bos_token") is True:
-        bos = names.get("bos_token")
+        bos, bos_source = names.get("bos_token"), f"{config_path} (add_bos_token)"
+        if bos is None:
+            _warn_of_no_bos(bos_source, "bos_token")
     template, source = _find_template(folder, config_path, config)
     return TokenizerSettings(
-        chat_template=template, chat_template_source=source, special_tokens=names, bos=bos, ends=ends
+        chat_template=template,
+        chat_template_source=source,
+        special_tokens=names,
+        bos=bos,
+        bos_source=bos_source if bos else "",
+        ends=ends,
     )
 
 
@@ -70,14 +80,22 @@ def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]
 
     words = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     template = metadata.get("tokenizer.chat_template")
+    bos, bos_source = None, f"{path} (tokenizer.ggml.add_bos_token)"
+    if metadata.get("tokenizer.ggml.add_bos_token") is True and (bos := named("bos")) is None:
+        _warn_of_no_bos(bos_source, "tokenizer.ggml.bos_token_id")
     ends = {name: f"{path} (tokenizer.ggml.{key}_token_id)" for key in _GGUF_ENDS if (name := named(key))}
     return TokenizerSettings(
         chat_template=template if isinstance(template, str) and template else None,
         chat_template_source=f"{path} (tokenizer.chat_template)",
         special_tokens={word: name for word, key in words.items() if (name := named(key))},
-        bos=named("bos") if metadata.get("tokenizer.ggml.add_bos_token") is True else None,
+        bos=bos,
+        bos_source=bos_source if bos else "",
         ends=ends,
     )
+
+
+def _warn_of_no_bos(source: str, field: str) -> None:
+    warnings.warn(f"{source} asks for BOS before every text, but {field} names none: it is left out", stacklevel=6)
 
 
 _GGUF_ENDS = ("eom", "eot", "eos")

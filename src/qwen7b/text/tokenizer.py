@@ -85,6 +85,12 @@ class Tokenizer:
         """The control token that goes before every text, where the model wants one; `encode` leaves it out."""
         return None if self.vocabulary.settings.bos is None else self.vocabulary.id_of(self.vocabulary.settings.bos)
 
+    def after_bos(self, ids: list[int]) -> list[int]:
+        """The ids of a text as the model reads them: after BOS where it wants one and there is none yet."""
+        if not ids or self.bos_id is None or ids[0] == self.bos_id:
+            return ids
+        return [self.bos_id, *ids]
+
     @property
     def is_chatml(self) -> bool:
         """Whether the vocabulary has what a ChatML conversation needs."""

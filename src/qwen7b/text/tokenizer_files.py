@@ -32,7 +32,7 @@ _MOST_FOLDERS = 2000
 
 def holds_tokenizer(folder: Path) -> bool:
     """Whether a folder has a file that might be a tokenizer, GGUF files aside."""
-    return any(fnmatchcase(name, pattern) for name in folder_names(folder) for pattern in _UNUSUAL)
+    return any(fnmatchcase(name.lower(), pattern) for name in folder_names(folder) for pattern in _UNUSUAL)
 
 
 def usual_file(folder: Path) -> Path | None:
@@ -47,7 +47,7 @@ def guessed_file(folder: Path) -> Path | None:
     """
     names, extra = folder_names(folder), named_extra_vocabulary(folder)
     for pattern in _UNUSUAL:
-        found = [name for name in names if fnmatchcase(name, pattern) and folder / name != extra]
+        found = [name for name in names if fnmatchcase(name.lower(), pattern) and folder / name != extra]
         if len(found) > 1:
             raise CheckpointError(
                 f"{folder} has no {_USUAL[0]} but several files like it ({', '.join(found):.200}): give the right one "
@@ -64,7 +64,7 @@ def files_by_usual_name(file: Path) -> dict[str, Path]:
 
     A folder has one tokenizer, perhaps in several formats: those that are looked for after this file's come along.
     """
-    patterns = (pattern for pattern in _UNUSUAL if fnmatchcase(file.name, pattern))
+    patterns = (pattern for pattern in _UNUSUAL if fnmatchcase(file.name.lower(), pattern))
     usual = _UNUSUAL[next(patterns, "*tokenizer.json")]
     formats = _USUAL[_USUAL.index(usual) + 1 :] if file.name == usual else ()
     files = {name: file.with_name(name) for name in formats} | {"merges.txt": merges_file(file)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
@@ -54,6 +55,13 @@ class Vocabulary:
         for byte in range(256):
             if bytes([byte]) not in self.ranks:
                 raise CheckpointError(f"{self.source} is damaged: the byte {byte:#04x} has no token")
+        if (bos := self.settings.bos) is not None and self.id_of(bos) is None:
+            warnings.warn(
+                f"{self.settings.bos_source or self.source} puts {quoted(bos)} before every text, which is no token of "
+                f"{self.source}: it is left out",
+                stacklevel=4,
+            )
+            object.__setattr__(self, "settings", replace(self.settings, bos=None))
 
     def _check_ids(self) -> None:
         numbers = [*self.ids.values(), *self.control_tokens.values()]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qwen7b.weights.generation import GenerationSettings
     from qwen7b.weights.loading import load_model
     from qwen7b.weights.packed.quantizing import quantize
+    from qwen7b.weights.tokenizer import load_tokenizer
 
 __all__ = [
     "KNOWN_MODELS",
@@ -31,6 +32,7 @@ __all__ = [
     "list_models",
     "list_official_models",
     "load_model",
+    "load_tokenizer",
     "locate",
     "open_checkpoint",
     "quantize",
@@ -41,6 +43,7 @@ _MODULES = {
     "GenerationSettings": "generation",
     "convert": "conversion",
     "load_model": "loading",
+    "load_tokenizer": "tokenizer",
     "open_checkpoint": "checkpoint",
     "quantize": "packed.quantizing",
 }

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qwen7b.gguf_names import is_gguf
 from qwen7b.text.kept import source_of_kept
 from qwen7b.weights import huggingface, modelscope
 from qwen7b.weights.environment import cache_folder
@@ -126,7 +127,7 @@ def _name_of(source: Path) -> str:
             return model.name
     if source.parent.name == "snapshots" and source.parent.parent.name.startswith("models--"):
         return source.parent.parent.name.rpartition("--")[2]
-    return source.stem if source.suffix == ".gguf" else source.name
+    return source.stem if is_gguf(source.name) else source.name
 
 
 def _source_and_state(path: Path) -> tuple[Path | None, str]:

@@ -61,7 +61,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         names = QWEN if config.family == "qwen" else QWEN2
         quantization, generation = folder_quantization(path), folder_generation(path)
         tensors = dequantized(open_weights(path), quantization)
-    elif path.suffix in (".json", ".tiktoken", *WEIGHTS):
+    elif path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
         raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
     else:
         path, metadata, tensors = open_gguf(path)

@@ -17,7 +17,9 @@ _HOSTS = {
 }
 _TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _DEFAULT_REVISIONS = ("main", "master")
-_ADDRESS = re.compile(r"(?P<scheme>https?|hf)://(?P<rest>.*)|git@(?P<host>[^:/]+):(?P<path>.*)", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)|git@(?P<host>[^:/]+):(?P<path>.*)", re.IGNORECASE)
+_HUB_OF_SCHEME = {"hf": "hf.co", "huggingface": "hf.co", "modelscope": "modelscope.cn", "ms": "modelscope.cn"}
+"""What programs write before a repository's name alone, as in hf://Qwen/Qwen-7B-Chat."""
 # Below a repository: the kind of page, which revision it shows, and perhaps a file.
 _PAGES = re.compile(r"/(?:tree|blob|resolve|raw|commits?|file/view)/(?P<revision>[^/]+)(?:/(?P<file>.+))?")
 
@@ -60,14 +62,25 @@ def parse_address(text: str) -> Reference | None:
     return reference
 
 
+def _page(name: str) -> str:
+    """The page of what a scheme of a hub names, as in Qwen/Qwen-7B-Chat@main/config.json."""
+    found = re.fullmatch(r"((?:models/)?[^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.+))?", name)
+    if found is None:
+        return name
+    repository, revision, file = found.groups()
+    return "/".join([repository, "resolve", revision or "main", *([file] if file else [])])
+
+
 def _host_and_path(text: str) -> tuple[str, str] | None:
     """What an address says, with or without its scheme."""
     if found := _ADDRESS.fullmatch(text.strip()):
         if found["host"]:
             return found["host"].lower(), found["path"]
-        if found["scheme"].lower() == "hf":
-            repository, _, revision = found["rest"].partition("@")
-            return "hf.co", f"{repository}/tree/{revision}" if revision else repository
+        scheme = found["scheme"].lower()
+        if host := _HUB_OF_SCHEME.get(scheme):
+            return host, _page(found["rest"].strip("/"))
+        if scheme not in ("http", "https"):
+            return scheme, ""
         split = urlsplit(text.strip())
         host = (split.hostname or "").removeprefix("www.")
         endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "").hostname

@@ -17,6 +17,7 @@ from qwen7b.memory import available_bytes, gigabytes
 from qwen7b.model import Transformer
 from qwen7b.weights.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.weights.checks import check_complete, check_numbers, check_shapes
+from qwen7b.weights.locate import locate
 from qwen7b.weights.packed.loading import AUTO, load_packed, packed_bytes
 from qwen7b.weights.parameters import Parameters, empty_model, parameters_of
 from qwen7b.weights.placement import choose_device, default_dtype, will_be_packed
@@ -34,7 +35,7 @@ def load_model(
     long_context: str | None = None,
     context_length: int | None = None,
 ) -> Transformer:
-    """The model of a checkpoint folder or GGUF file, in eval mode.
+    """The model of a checkpoint, named as for `qwen7b.load`, in eval mode.
 
     `device` is "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA if it is there and has room for the model, else MPS, else
     the CPU. `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16, with
@@ -61,7 +62,7 @@ def load_model(
     flag("keep", keep)
     flag("mapped", mapped)
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = open_checkpoint(checkpoint)
+        checkpoint = open_checkpoint(locate(checkpoint))
     device = choose_device(device, checkpoint, quantize=quantize)
     config = extended(checkpoint.config, method=long_context, context_length=context_length)
     model = empty_model(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qwen7b.errors import DownloadError, ModelNotFoundError
+from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError, quoted
 from qwen7b.weights.environment import hub_name
 from qwen7b.weights.fetch import fetch
 from qwen7b.weights.hub import Reference, fetch_repository, parse_reference
@@ -27,7 +27,8 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     >>> locate("./Qwen-7B-Chat")  # doctest: +SKIP
     PosixPath('Qwen-7B-Chat')
     """
-    name = os.fspath(model)
+    if not isinstance(model, (str, os.PathLike)) or not isinstance(name := os.fspath(model), str):
+        raise SettingError(f"a model should be named by a string or a path, found {quoted(model)}")
     if isinstance(model, str) and name in KNOWN_MODELS:
         return fetch(name, offline=offline)
     path = Path(os.path.expanduser(name))
@@ -35,7 +36,7 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
         return path
     if isinstance(model, str) and (reference := parse_address(name)):
         return _fetch_repository(reference, offline=offline)
-    if isinstance(model, Path) or _looks_like_path(name):
+    if not isinstance(model, str) or _looks_like_path(name):
         where = "" if os.path.isdir(path.parent) else f", nor a folder {path.parent}"
         official = find_official(name)
         choice = f"{official.name} for the one on the hub" if official else "a known name or a hub id"

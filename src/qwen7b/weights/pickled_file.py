@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
-from qwen7b.weights.stored import RawTensor, StoredTensor, file_size, map_file, read_bytes
+from qwen7b.weights.stored import RawTensor, StoredTensor, file_size, map_stretch, read_bytes
 from qwen7b.weights.tensor_pickle import NotPlain, PickledTensor, Storage, WantsToRun, read_tensor_pickle
 from qwen7b.weights.zip_records import read_zip_records
 
@@ -95,15 +95,15 @@ def _open_old(path: Path) -> dict[str, StoredTensor]:
     system = read_tensor_pickle(stream)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise UnsupportedError(f"{path} was saved on a machine of another byte order: load it there, and save it again")
-    state = _table(path, read_tensor_pickle(stream))
+    storages: dict[str, Storage] = {}  # of all tensors: a file may hold more than the model
+    state = _table(path, read_tensor_pickle(stream, storages=storages))
     keys = read_tensor_pickle(stream)
-    storages = {tensor.storage.key: tensor.storage for tensor in state.values()}
     if not isinstance(keys, list) or len(keys) != len(set(keys)) or not storages.keys() <= set(keys):
         raise ValueError(f"its storages are {quoted(keys)}")
     offsets, position = {}, stream.tell()
     for key in keys:
         if key not in storages:
-            raise ValueError(f"storage {quoted(key)} belongs to no tensor")
+            raise ValueError(f"storage {quoted(key)} is named nowhere")
         storage = storages[key]
         count = int.from_bytes(read_bytes(path, offset=position, num_bytes=8), "little")
         if count != storage.count or position + 8 + storage.num_bytes > size:
@@ -123,7 +123,11 @@ def _table(path: Path, state: Any) -> dict[str, PickledTensor]:
         state = next((state[name] for name in _MODEL if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, PickledTensor) for tensor in state.values()):
         raise CheckpointError(f"{path} is not a table of tensors by name: name a checkpoint of model weights")
-    return {str(name): tensor for name, tensor in state.items()}
+    if wrong := [name for name in state if not isinstance(name, str)]:
+        raise CheckpointError(
+            f"{path} has a tensor whose name is {quoted(wrong[0])}, which is no text: save a state dict as it is"
+        )
+    return dict(state)
 
 
 def _stored(path: Path, state: Mapping[str, PickledTensor], offsets: Mapping[Storage, int]) -> dict[str, StoredTensor]:
@@ -163,8 +167,7 @@ class StridedTensor:
         if math.prod(lengths) == 0:
             return torch.empty(lengths, dtype=self.dtype)
         span = 1 + sum((length - 1) * stride for length, stride in zip(lengths, self.strides, strict=True))
-        offset = self.offset + first * self.dtype.itemsize
-        if offset + span * self.dtype.itemsize > file_size(self.path):
-            raise CheckpointError(f"{self.path} ends before its data does: download it again")
-        numbers = torch.frombuffer(map_file(self.path), dtype=self.dtype, count=span, offset=offset)
+        offset, num_bytes = self.offset + first * self.dtype.itemsize, span * self.dtype.itemsize
+        pages, before = map_stretch(self.path, offset=offset, num_bytes=num_bytes)
+        numbers = torch.frombuffer(pages, dtype=self.dtype, count=span, offset=before)
         return numbers.as_strided(lengths, self.strides).clone(memory_format=torch.contiguous_format)

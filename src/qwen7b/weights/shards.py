@@ -7,8 +7,9 @@ from pathlib import Path
 from qwen7b.weights.pickled_file import open_pickle
 from qwen7b.weights.safetensors_file import open_safetensors
 from qwen7b.weights.stored import StoredTensor
+from qwen7b.weights.suffixes import is_safetensors
 
 
 def open_weight_file(path: Path) -> dict[str, StoredTensor]:
     """Tensors by name of one safetensors or pickled file."""
-    return open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
+    return open_safetensors(path) if is_safetensors(path.name) else open_pickle(path)

@@ -62,6 +62,16 @@ def map_file(path: Path) -> mmap.mmap:
     return pages
 
 
+def map_stretch(path: Path, *, offset: int, num_bytes: int) -> tuple[mmap.mmap, int]:
+    """The pages that hold a stretch of a file, and where it begins in them. Raises CheckpointError past its end."""
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    with opened(path) as file:
+        if offset + num_bytes > os.fstat(file.fileno()).st_size:
+            raise CheckpointError(f"{path} ends before its data does: download it again")
+        pages = mmap.mmap(file.fileno(), offset + num_bytes - start, access=mmap.ACCESS_COPY, offset=start)
+    return pages, offset - start
+
+
 def file_size(path: Path) -> int:
     """Bytes of a regular file. Raises CheckpointError where it cannot be opened."""
     with opened(path) as file:

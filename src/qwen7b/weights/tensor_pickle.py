@@ -80,16 +80,19 @@ class PickledTensor:
     strides: tuple[int, ...]
 
 
-def read_tensor_pickle(stream: BytesIO) -> Any:
+def read_tensor_pickle(stream: BytesIO, *, storages: dict[str, Storage] | None = None) -> Any:
     """What the pickle that begins here holds; the stream then stands behind it.
 
-    Raises WantsToRun, NotPlain, and ValueError, TypeError, LookupError or AttributeError where it makes no sense.
+    All storages that it names go into `storages`, by their keys. Raises WantsToRun, NotPlain, and ValueError,
+    TypeError, LookupError or AttributeError where it makes no sense.
     """
     machine = _Machine()
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if step == _MAX_STEPS:
             raise ValueError(f"it takes more than {_MAX_STEPS} steps")
         if opcode.name == "STOP":
+            if storages is not None:
+                storages.update(machine.storages)
             return machine.stack.pop()
         machine.run(opcode.name, argument)
     raise ValueError("it has no end")
@@ -101,6 +104,7 @@ class _Machine:
         self.below: list[list[Any]] = []
         """What lies under each mark."""
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}
 
     def run(self, name: str, argument: Any) -> None:
         stack = self.stack
@@ -149,7 +153,10 @@ class _Machine:
                 found, module = stack.pop(), stack.pop()
                 stack.append(_known(_checked(module, str), _checked(found, str)))
             case "BINPERSID":
-                stack.append(_storage(stack.pop()))
+                storage = _storage(stack.pop())
+                if self.storages.setdefault(storage.key, storage) != storage:
+                    raise ValueError(f"it has two storages {quoted(storage.key)}")
+                stack.append(storage)
             case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_call(_checked(function, Global), _checked(arguments, tuple)))

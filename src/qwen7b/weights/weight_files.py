@@ -20,11 +20,11 @@ from qwen7b.regular_file import folder_names
 from qwen7b.weights.problems import Report, fail
 from qwen7b.weights.shards import open_weight_file
 from qwen7b.weights.stored import StoredTensor
-from qwen7b.weights.suffixes import WEIGHTS
+from qwen7b.weights.suffixes import WEIGHTS, is_safetensors, is_weights
 
-_USUAL = re.compile(r"model\.safetensors|pytorch_model\.bin|gptq_model.*\.(safetensors|bin)")
-_INDEX = re.compile(r"(?P<whole>.+\.(safetensors|bin))\.index(\.[\w-]+)?\.json")
-_NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{1,5})(?P<of>[-_]of[-_](?P<total>\d{1,5}).*)")
+_USUAL = re.compile(r"model\.safetensors|pytorch_model\.bin|gptq_model.*\.(safetensors|bin)", re.IGNORECASE)
+_INDEX = re.compile(r"(?P<whole>.+\.(safetensors|bin))\.index(\.[\w-]+)?\.json", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{1,5})(?P<of>[-_]of[-_](?P<total>\d{1,5}).*)", re.IGNORECASE)
 _NO_MODEL = re.compile(
     "(adapter|lora|non_lora|optim|scheduler|scaler|rng_state|random_states|training_args|trainer_state|value_head"
     "|v_head|mm_projector|zero_pp|mp_rank|imatrix|arguments)",
@@ -97,7 +97,7 @@ def numbered_shards(folder: Path) -> tuple[Path, ...]:
 
 def _ways(folder: Path) -> Iterator[Way]:
     """The ways to read a folder, the likeliest first."""
-    names = sorted(folder_names(folder), key=lambda name: (not name.endswith(".safetensors"), name))
+    names = sorted(folder_names(folder), key=lambda name: (not is_safetensors(name), name))
     indices = {match["whole"]: folder / name for name in reversed(names) if (match := _INDEX.fullmatch(name))}
     wholes = [name for name in names if _is_weights(name) and not _NUMBERED.fullmatch(name)]
     usual = [name for name in wholes if _USUAL.fullmatch(name) or name in indices]
@@ -106,7 +106,7 @@ def _ways(folder: Path) -> Iterator[Way]:
     numbered = _numbered(folder)
     yield from (way for way in numbered if not way.missing)
     for suffix in WEIGHTS:
-        if files := [folder / name for name in wholes if name.endswith(suffix) and name not in usual]:
+        if files := [folder / name for name in wholes if name.lower().endswith(suffix) and name not in usual]:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             yield Way(
                 files=tuple(files),
@@ -159,7 +159,7 @@ def _numbered(folder: Path) -> list[Way]:
         if _is_weights(name) and (match := _NUMBERED.fullmatch(name)):
             sets.setdefault((match["before"], match["of"]), {})[int(match["number"])] = name
     ways = []
-    for (before, of), found in sorted(sets.items(), key=lambda each: (not each[0][1].endswith(".safetensors"), each)):
+    for (before, of), found in sorted(sets.items(), key=lambda each: (not is_safetensors(each[0][1]), each)):
         match = _NUMBERED.fullmatch(next(iter(found.values())))
         assert match
         first = 0 if 0 in found else 1
@@ -234,7 +234,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _is_weights(name: str) -> bool:
-    return name.endswith(WEIGHTS) and not _NO_MODEL.match(name)
+    return is_weights(name) and not _NO_MODEL.match(name)
 
 
 def _warn(remark: str) -> None:

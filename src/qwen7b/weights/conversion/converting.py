@@ -12,6 +12,7 @@ from typing import Any, get_args
 from gguf import GGMLQuantizationType
 
 from qwen7b.errors import ResourceError, SettingError, quoted
+from qwen7b.gguf_names import is_gguf
 from qwen7b.gguf_parts import part_files
 from qwen7b.weights.checkpoint import open_checkpoint
 from qwen7b.weights.config_json import config_fields
@@ -85,7 +86,7 @@ def convert(
 def _check_target(target: Path, *, to: Format) -> None:
     if to not in get_args(Format):
         raise SettingError(f"to must be one of {', '.join(get_args(Format))}, found {quoted(to)}")
-    if (target.suffix == ".gguf") != (to == "gguf"):
+    if is_gguf(target.name) != (to == "gguf"):
         wanted = "a file that ends in .gguf" if to == "gguf" else "a folder"
         raise SettingError(f"the target of a conversion to {to} is {wanted}, found {target}")
     if target.exists() or target.is_symlink():

@@ -34,7 +34,9 @@ def identity(path: Path) -> str:
     if path.is_file():
         files = part_files(path)
     else:
-        files = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS_AND_SETTINGS and file.is_file())
+        files = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in _WEIGHTS_AND_SETTINGS and file.is_file()
+        )
     stats = [(file.name, file.stat()) for file in files]
     return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])
 
