@@ -178,5 +178,5 @@ def test_at_a_terminal_it_asks(
     while b"Delete these?" not in screen:
         screen += os.read(keyboard, 4096)
     os.write(keyboard, answer.encode())
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     assert (kept(empty_cache) == {".safetensors", ".vocabulary"}) == stays

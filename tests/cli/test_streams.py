@@ -25,7 +25,7 @@ MUTE = ["2>&-", "2>/dev/full", "2</dev/null", "2> >(true)"]
 
 def shell(arguments: str, redirections: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     line = f"{sys.executable} -m qwen7b {arguments} {redirections}; exit ${{PIPESTATUS[0]}}"
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=cwd)
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300, cwd=cwd)
 
 
 @pytest.fixture
@@ -79,4 +79,4 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
         "numbers = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]; sys.exit(min(numbers) < 3)"
     )
     command = f"{sys.executable} -c '{program}' <&- >&- 2>&-"
-    assert subprocess.run(["bash", "-c", command], timeout=60).returncode == 0
+    assert subprocess.run(["bash", "-c", command], timeout=300).returncode == 0

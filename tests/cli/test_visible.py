@@ -69,7 +69,7 @@ def started_at_a_terminal(*arguments: str, **settings: object) -> tuple[int, str
         except OSError:  # the end, on Linux
             break
     os.close(reading)
-    return process.wait(timeout=60), drawn.decode().replace("\r\n", "\n")
+    return process.wait(timeout=300), drawn.decode().replace("\r\n", "\n")
 
 
 def unstyled(drawn: str) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,8 +30,9 @@ class StandIn(ThreadingHTTPServer):
         """"GET /path" or, for a range, "GET /path bytes=5-"."""
         self.cuts: list[int] = []
         """Each file transfer takes the next number from here and breaks off after so many bytes."""
-        self.stall_seconds = 0.0
-        """How long to keep silent before any answer."""
+        self.is_silent = False
+        """Whether to answer nothing until the end."""
+        self.ended = threading.Event()
         self.status: int | None = None
         """Answer everything with this status."""
 
@@ -57,7 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         requested = self.headers.get("Range", "")
         self.server.requests.append(f"{self.command} {self.path} {requested}".strip())
-        time.sleep(self.server.stall_seconds)
+        if self.server.is_silent:
+            self.server.ended.wait()
         if self.server.status:
             self.answer(b"", status=self.server.status)
         else:
@@ -159,5 +160,6 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[StandIn]:
     try:
         yield server
     finally:
+        server.ended.set()
         server.shutdown()
         server.server_close()

@@ -147,7 +147,7 @@ def test_a_broken_hub(tiny: Path, hub: StandIn, status: int) -> None:
 
 def test_a_silent_hub_is_left_soon(tiny: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface, "CONNECT_SECONDS", 0.2)
-    hub.stall_seconds = 0.6
+    hub.is_silent = True
     with pytest.raises(DownloadError, match="could not be reached .*Timeout"):
         fetch("tiny")
 

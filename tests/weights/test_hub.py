@@ -84,7 +84,7 @@ def test_the_cache_serves_offline_and_when_the_hub_is_silent(
     assert fetch_repository(qwen) == folder
     assert "Using the copy of Qwen/Qwen-tiny in the cache" in capsys.readouterr().err
     monkeypatch.setattr(huggingface, "CONNECT_SECONDS", 0.2)
-    hub.status, hub.stall_seconds = None, 0.6
+    hub.status, hub.is_silent = None, True
     assert fetch_repository(qwen) == folder
 
 

@@ -94,7 +94,7 @@ def test_a_silent_hub(modelscope: StandIn, monkeypatch: pytest.MonkeyPatch) -> N
     from qwen7b.weights import modelscope as module
 
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
-    modelscope.stall_seconds = 0.8
+    modelscope.is_silent = True
     with pytest.raises(DownloadError, match="ModelScope could not be reached .* unset QWEN7B_HUB"):
         fetch_repository(QWEN)
 

@@ -50,6 +50,10 @@ run = subprocess.run
 def counted_run(command, **options):
     with open("calls", "a") as calls:
         calls.write(command[4] + "\\n")
+    for _ in range(300_000):
+        if not Path("hold").exists():
+            break
+        time.sleep(0.001)
     return run(command, **options)
 
 subprocess.run = counted_run
@@ -225,12 +229,17 @@ def test_two_processes_fetch_once(
 ) -> None:
     for number in (1, 2):
         put_wheel(number)
-    processes = [run_script("fetch('tiny')") for _ in range(2)]
-    words = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], words
+    (tmp_path / "hold").touch()
+    first = run_script("fetch('tiny')")
+    while not (tmp_path / "calls").exists() and first.poll() is None:
+        time.sleep(0.01)
+    second = run_script("fetch('tiny')")
+    assert second.stderr and second.stderr.readline() == "Another process is fetching tiny: waiting for it.\n"
+    (tmp_path / "hold").unlink()
+    words = [process.communicate(timeout=300)[1] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], words
     assert tiny.read_bytes() == CONTENT
     assert (tmp_path / "calls").read_text().split() == [f"tiny-part{number}==1.0" for number in (1, 2)]
-    assert "Another process is fetching tiny: waiting for it." in words[0] + words[1]
 
 
 def test_a_killed_fetch_is_continued(
@@ -246,14 +255,14 @@ def test_a_killed_fetch_is_continued(
                 with partial.open("rb+") as file:
                     file.truncate(start + 10)
                 Path("half").touch()
-                time.sleep(60)
+                time.sleep(300)
 
         wheels._append = append_half
         fetch("tiny")
         """
     )
     half = tiny.parents[3] / "half"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not half.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
