@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.history import FileHistory, InMemoryHistory
 
 import tiny
 from qwen7b.cli.kept import read_messages
+from qwen7b.cli.terminal import kept_history
 from qwen7b.diagnosis import diagnose
+from qwen7b.diagnosis.fix import copy_file
 from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, SettingError
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.json_file import read_json
 from qwen7b.regular_file import named_text, open_regular, read_text, read_whole
 from qwen7b.text import load_tokenizer
+from qwen7b.text.kept import source_of_kept
 from qwen7b.weights import load_model, open_checkpoint
 from qwen7b.weights.listing import _can_run
 from qwen7b.weights.shards import open_weight_file
+from qwen7b.weights.storage import is_whole, sha256_of
 from qwen7b.weights.stored import map_file, read_bytes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
@@ -209,3 +214,43 @@ def test_a_file_with_nothing_to_read_now(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="nothing to read now"):
         read_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_history_of_typed_lines(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "chat_history"
+    ODD[kind](path)
+    if kind == "No such file":  # a link to a file that is yet to come
+        assert isinstance(kept_history(path), FileHistory)
+    else:
+        assert isinstance(kept_history(path), InMemoryHistory)
+
+
+def test_a_history_of_any_size_stays_and_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "chat_history"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    assert isinstance(kept_history(path), InMemoryHistory) and path.stat().st_size == 1 << 40
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_marks_of_the_cache(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"whole")
+    ODD[kind](tmp_path / "model.gguf.verified")
+    assert is_whole(path, size=5, sha256=sha256_of(path))
+    assert not is_whole(path, size=5, sha256="0" * 64)
+    ODD[kind](tmp_path / "kept.vocabulary")
+    assert source_of_kept(tmp_path / "kept.vocabulary") is None
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_copies_of_a_tokenizer(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_tokenizer_json(tmp_path / "tokenizer.json")
+    ODD[kind](tmp_path / "tokenizer_config.json")
+    (tmp_path / "copy").mkdir()
+    with pytest.raises((OSError, Qwen7bError)):
+        copy_file(tmp_path / "tokenizer_config.json", tmp_path / "copy" / "tokenizer_config.json")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from io import BufferedReader, FileIO
+from contextlib import suppress
+from io import BufferedRandom, BufferedReader, FileIO
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, quoted
@@ -61,6 +62,13 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
         raise OSError(errno.EINVAL, "no file can have that name", os.fspath(path)) from error
     _refuse_pointer(file)
     return file
+
+
+def open_to_append(path: str | os.PathLike[str]) -> BufferedRandom:
+    """Open a file to read and to append to, and make it where there is none. Raises OSError as `open_regular` does."""
+    with suppress(FileNotFoundError):
+        _check_regular(os.stat(path))
+    return BufferedRandom(FileIO(path, "ab+", opener=_open_without_waiting))
 
 
 def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
@@ -139,7 +147,7 @@ def named_text(path: str | os.PathLike[str], *, option: str = "") -> str:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     """Opens as `os.open` does, but should a pipe have come to stand there meanwhile, it is refused, not waited for."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)  # less the user's umask
     try:
         _check_regular(os.fstat(descriptor))
     except OSError:

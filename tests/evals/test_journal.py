@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,11 @@ from qwen7b.evals.journal import Journal
 @dataclass(frozen=True)
 class Count:
     count: int
+
+
+@dataclass(frozen=True)
+class Size:
+    size: float
 
 
 def tasks(count: int) -> list[dict[str, int]]:
@@ -103,3 +110,77 @@ for number in range(100):  # long lines, and a file that is opened anew each tim
         for number in range(100):
             task = {"writer": str(writer), "number": number, "long": "x" * 5000}
             assert journal.find(task, Count) == Count(number)
+
+
+@pytest.mark.parametrize("number", ["-1", "1" + "0" * 60, "-5e-324", "1e999", "NaN", '"1"', "null", "true", "[1]"])
+def test_numbers_that_no_result_has(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "kept.jsonl"
+    for kind in (Count, Size):
+        fields = {field.name: 1 if field.name == "count" else 1.0 for field in dataclasses.fields(kind)}
+        line = json.dumps({"task": {"number": 0}, "result": fields})
+        for right in ("1.0", "1"):
+            path.write_text(line.replace(f": {right}}}}}", f": {number}}}}}") + "\n")
+            if path.read_text() == line + "\n":
+                continue
+            with pytest.raises(SettingError, match="line 1 of .* is cut short or no result"):
+                Journal(path).find({"number": 0}, kind)
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+ODD = {
+    "a pipe": _pipe,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a device that takes all": lambda path: path.symlink_to("/dev/full"),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("later", [False, True])
+def test_what_is_no_file_is_refused_and_stays(path: Path, kind: str, later: bool) -> None:
+    journal = Journal(path) if later else None
+    path.unlink()
+    ODD[kind](path)
+    mode = path.lstat().st_mode
+    with pytest.raises(SettingError, match="results cannot be kept in .*: it is a"):
+        journal.add({"number": 3}, Count(3)) if journal else Journal(path)
+    assert path.lstat().st_mode == mode
+
+
+def test_a_link_to_nowhere_becomes_a_journal(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    path.symlink_to("elsewhere.jsonl")
+    Journal(path).add({"number": 3}, Count(3))
+    assert path.is_symlink() and Journal(path).find({"number": 3}, Count) == Count(3)
+    path.unlink()
+    path.symlink_to("no-folder/kept.jsonl")
+    with pytest.raises(SettingError, match="results cannot be kept in"):
+        Journal(path)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_file_of_any_size_is_not_read_whole(path: Path, later: bool) -> None:
+    journal = Journal(path) if later else None
+    os.truncate(path, 1 << 40)  # with a hole that takes no room
+    with pytest.raises(SettingError, match="it has more than 268,435,456 bytes"):
+        journal.add({"number": 3}, Count(3)) if journal else Journal(path)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"[" * 100_000, b"x" * 10_000_000, b"{}", b"[]", b"null", b"\0", "\u2028".encode()]
+)
+def test_lines_of_others_are_told_by_number(path: Path, line: bytes) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole + line + b"\n" + whole)
+    with pytest.raises(SettingError, match="line 4 of .* is cut short or no result") as caught:
+        Journal(path)
+    assert len(str(caught.value)) < 1000 and path.read_bytes() == whole + line + b"\n" + whole
+
+
+def test_of_two_results_the_last_counts(path: Path) -> None:
+    Journal(path).add({"number": 1}, Count(7))
+    assert Journal(path).find({"number": 1}, Count) == Count(7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -245,3 +246,56 @@ def test_numbers_that_come_back_changed(source: Path, tmp_path: Path, monkeypatc
 def test_a_place_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "Not a directory" in refusal(ResourceError, source, tmp_path / "file" / "target")
+
+
+def _progress(folder: Path) -> dict[str, Any]:
+    progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+    return progress
+
+
+SHA_OF_NOTHING = hashlib.sha256().hexdigest()
+FILES: list[Any] = [None, 5, [], "x", {"model.safetensors": 5}, {"model.safetensors": {}}, {"x": {"bytes": "1"}}]
+FILES += [{"model.safetensors": {"bytes": size, "sha256": SHA_OF_NOTHING}} for size in (-1, 0, 1.5, True, 10**400)]
+FILES += [{"model.safetensors": {"bytes": 7, "sha256": 5}}]
+
+
+@pytest.mark.parametrize("files", FILES, ids=[f"{files!r:.40}" for files in FILES])
+def test_progress_that_no_conversion_wrote(source: Path, interrupted: Path, tmp_path: Path, files: Any) -> None:
+    progress = _progress(interrupted)
+    (interrupted / "progress.json").write_text(json.dumps({**progress, "files": files}))
+    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000, 10_000_000])
+def test_progress_between_two_tensors_or_behind_the_last(
+    source: Path, interrupted: Path, tmp_path: Path, size: int
+) -> None:
+    path, progress = interrupted / "files" / "model.safetensors", _progress(interrupted)
+    content = path.read_bytes()[:size].ljust(size, b"\0")
+    path.write_bytes(content)
+    entry = {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
+    (interrupted / "progress.json").write_text(json.dumps({**progress, "files": {path.name: entry}}))
+    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"[" * 10**6, b"\0" * 100])
+def test_progress_that_is_no_object(source: Path, interrupted: Path, tmp_path: Path, content: bytes) -> None:
+    (interrupted / "progress.json").write_bytes(content)
+    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+@pytest.mark.parametrize("name", ["progress.json", "files/model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_what_is_no_file_where_a_partial_one_was(
+    source: Path, interrupted: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    path, precious = interrupted / name, tmp_path / "precious"
+    precious.write_text("mine")
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else precious)
+    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+    assert precious.read_text() == "mine"

@@ -12,6 +12,7 @@ from pathlib import Path
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.prompts import without_surrogates
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.json_file import parse_json
 from qwen7b.regular_file import read_text
 from qwen7b.weights.environment import cache_folder
 from qwen7b.whole_file import write_text_whole
@@ -105,7 +106,7 @@ def read_model(path: Path) -> str | None:
 def _read(path: Path) -> object:
     text = read_file(path)
     try:
-        return json.loads(without_surrogates(json.dumps(json.loads(text), ensure_ascii=False)))
+        return json.loads(without_surrogates(json.dumps(parse_json(text.encode()), ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
         raise PromptError(
             _("{path} is not JSON ({error}): give a file written by /save").format(path=path, error=error)

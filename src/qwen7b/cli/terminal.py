@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,9 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.output import Output
 
+from qwen7b.cli.kept import MAX_BYTES
 from qwen7b.cli.visible import SHOWN
+from qwen7b.regular_file import open_to_append
 from qwen7b.weights.environment import cache_folder
 
 QUOTES = '"""'
@@ -97,11 +100,12 @@ class KeptHistory(FileHistory):
 
 
 def kept_history(path: Path) -> History:
-    """The history in a file that only its owner may read; in memory where that cannot be written."""
+    """The history in a file that only its owner may read; in memory where that cannot be written or is too large."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        with path.open("ab"):
-            return KeptHistory(path)
+        if not os.path.lexists(path):
+            path.touch(mode=0o600)
+        with open_to_append(path) as file:
+            return KeptHistory(path) if file.seek(0, os.SEEK_END) <= MAX_BYTES else InMemoryHistory()
     except OSError:
         return InMemoryHistory()

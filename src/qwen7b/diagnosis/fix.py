@@ -30,7 +30,7 @@ def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
         partial.mkdir(parents=True)
         for file in source.iterdir():
             if file.is_file():
-                _copy(file, partial / file.name)
+                copy_file(file, partial / file.name)
         done = [step(partial) for step in steps]
         partial.rename(destination)
     except OSError as error:
@@ -42,7 +42,7 @@ def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
     return done
 
 
-def _copy(file: Path, target: Path) -> None:
+def copy_file(file: Path, target: Path) -> None:
     """A copy that shares nothing which an edit of either would change in both; a clone where the disk makes those."""
     with open_regular(file) as source, target.open("wb") as copy:
         if not _clone(source.fileno(), copy.fileno()):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qwen7b.diagnosis.findings import Repair
+from qwen7b.diagnosis.fix import copy_file
 from qwen7b.errors import Qwen7bError, counted
 from qwen7b.json_file import read_json
 from qwen7b.text.loading import tokenizer_copies
@@ -64,7 +64,7 @@ def copy_tokenizer(source: Path, folder: Path) -> str:
     for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)
     for name, file in files.items():
-        shutil.copyfile(file, folder / name)
+        copy_file(file, folder / name)
     _drop_auto_map(folder)
     return f"took {', '.join(files)} from {source}"
 

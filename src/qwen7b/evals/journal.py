@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from codecs import BOM_UTF8
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, get_type_hints
 
 from qwen7b.errors import SettingError
+from qwen7b.regular_file import open_to_append, read_whole
 
 try:
     import fcntl
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BEGINNING = b'{"task": '
+_LIMIT = 1 << 28
+"""Bytes of a journal, which are a million results."""
+_TOO_LARGE = 1 << 53
+"""For a number of a result: those below it are whole as a float too."""
 
 
 class Journal:
@@ -38,18 +44,14 @@ class Journal:
         self._results: dict[str, tuple[int, dict[str, Any]]] = {}  # each with its line's number, 0 if new
         if path is None:
             return
-        there = path.exists()
-        if there and not path.is_file():
-            raise SettingError(f"results cannot be kept in {path}: it is no regular file")
-        try:
-            if there:
-                with _held(path) as file:
-                    _end_last_line(file)
-            data = path.read_bytes() if there else b""
-        except OSError as error:
-            raise SettingError(f"results cannot be kept in {path}: {error}") from error
-        if not os.access(path if there else path.parent, os.W_OK):
-            raise SettingError(f"results cannot be kept in {path}: {'it' if there else path.parent} cannot be written")
+        there = os.path.lexists(path)  # a link to nowhere too, which then says so
+        if not there and not os.access(path.parent, os.W_OK):
+            raise SettingError(f"results cannot be kept in {path}: {path.parent} cannot be written")
+        data = b""
+        if there:
+            with self._errors(), _held(path) as file:
+                _end_last_line(file)
+                data = read_whole(path, limit=_LIMIT)
         for number, line in enumerate(data.removeprefix(BOM_UTF8).splitlines(), start=1):
             try:
                 entry = _entry(line)
@@ -62,22 +64,26 @@ class Journal:
         if (entry := self._results.get(_name(task))) is None:
             return None
         number, result = entry
-        if {name: type(value) for name, value in result.items()} != get_type_hints(kind):
+        right = {name: type(value) for name, value in result.items()} == get_type_hints(kind)
+        if not right or not all(isinstance(value, str) or 0 <= value < _TOO_LARGE for value in result.values()):
             raise self._no_result(number)
         return kind(**result)
 
     def add(self, task: Mapping[str, Any], result: DataclassInstance) -> None:
-        """Keep a result, a dataclass of numbers and strings. Raises SettingError where it cannot be written."""
+        """Keep a result, a dataclass of strings and of numbers from 0. Raises SettingError where that is impossible."""
         fields = asdict(result)
         if self._path is not None:
-            try:
-                self._path.touch()
-                with _held(self._path) as file:
-                    _end_last_line(file)  # another process may have been lost meanwhile
-                    file.write(json.dumps({"task": task, "result": fields}).encode() + b"\n")
-            except OSError as error:
-                raise SettingError(f"results cannot be kept in {self._path}: {error}") from error
+            with self._errors(), _held(self._path) as file:
+                _end_last_line(file)  # another process may have been lost meanwhile
+                file.write(json.dumps({"task": task, "result": fields}).encode() + b"\n")
         self._results[_name(task)] = 0, fields
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SettingError(f"results cannot be kept in {self._path}: {error.strerror or error}") from error
 
     def _no_result(self, number: int) -> SettingError:
         return SettingError(
@@ -89,7 +95,7 @@ class Journal:
 @contextmanager
 def _held(path: Path) -> Iterator[BinaryIO]:
     """The file to read and append to, where the system can with no other process at it."""
-    with path.open("ab+") as file:
+    with open_to_append(path) as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
         yield file
@@ -97,11 +103,15 @@ def _held(path: Path) -> Iterator[BinaryIO]:
 
 def _end_last_line(file: BinaryIO) -> None:
     """Give a last line its end, or drop it if it is the beginning of a result."""
+    size = file.seek(0, os.SEEK_END)
+    if size > _LIMIT:
+        raise OSError(errno.EFBIG, f"it has more than {_LIMIT:,} bytes")
+    file.seek(max(size - 1, 0))
+    if file.read(1) in (b"", b"\n", b"\r"):
+        return
     file.seek(0)
     data = file.read()
     lines = data.splitlines(keepends=True)
-    if not lines or lines[-1].endswith((b"\n", b"\r")):
-        return
     last = lines[-1].removeprefix(BOM_UTF8)
     try:
         _entry(last)

@@ -13,11 +13,13 @@ from typing import Any
 import tokenizers
 from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 
-from qwen7b.errors import SettingError, quoted
+from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
 from qwen7b.hf.tokenizer import QWenTokenizer
+from qwen7b.json_file import MAX_BYTES, read_json
+from qwen7b.regular_file import checkpoint_text
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.settings import TokenizerSettings, read_folder_settings
 from qwen7b.whole_file import written_whole
@@ -47,7 +49,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         **settings: Any,
     ) -> None:
         if tokenizer_object is None and tokenizer_file is not None:
-            tokenizer_object = tokenizers.Tokenizer.from_file(tokenizer_file)
+            tokenizer_object = _read_backend(Path(tokenizer_file))
             self._settings = read_folder_settings(Path(tokenizer_file).parent)
         elif tokenizer_object is None:
             path, extra = find_vocabulary(vocab_file, extra_vocab_file)
@@ -111,7 +113,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         """As in Transformers; the file says which control tokens are part of a text."""
         names: tuple[str, ...] = super().save_pretrained(save_directory, *args, **settings)
         for path in (Path(name) for name in names if name.endswith("tokenizer.json")):
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             for token in document["added_tokens"]:
                 token["special"] = token["content"] not in self._visible_names
             with written_whole(path) as partial:
@@ -124,6 +126,14 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         for made_of_them in ("_own_tokenizer", "plain_tokenizer", "_hidden_ids"):
             self.__dict__.pop(made_of_them, None)
         return added
+
+
+def _read_backend(path: Path) -> tokenizers.Tokenizer:
+    text = checkpoint_text(path, limit=MAX_BYTES)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library has no type of its own for it
+        raise CheckpointError(f"{path} is no tokenizer of the tokenizers library: {quoted(str(error))}") from error
 
 
 def _all_or_none(allowed_special: ControlNames | None) -> ControlNames | None:

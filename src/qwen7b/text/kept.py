@@ -13,11 +13,13 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BufferedReader
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError
+from qwen7b.regular_file import open_regular
 from qwen7b.text import patterns
 from qwen7b.text.chatml import ChatML
 from qwen7b.text.settings import TokenizerSettings
@@ -104,10 +106,10 @@ def from_kept(data: bytes, *, source: str) -> Tokenizer | None:
 def source_of_kept(path: Path) -> str | None:
     """What a kept file says that it was made from; None where it says nothing that can be read."""
     try:
-        with path.open("rb") as file:
+        with BufferedReader(open_regular(path)) as file:
             file.seek(32)
             source = json.loads(file.readline(_MAX_LINE))["source"]
-    except (OSError, LookupError, RecursionError, TypeError, ValueError):
+    except (OSError, CheckpointError, LookupError, RecursionError, TypeError, ValueError):
         return None
     return source if isinstance(source, str) else None
 

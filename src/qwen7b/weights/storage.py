@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qwen7b.errors import ResourceError
+from qwen7b.errors import CheckpointError, ResourceError
+from qwen7b.regular_file import SMALL, read_text
 from qwen7b.weights.progress import say
 from qwen7b.whole_file import write_text_whole
 
@@ -37,8 +38,8 @@ def is_whole(path: Path, *, size: int, sha256: str) -> bool:
     if size_of(path) != size:
         return False
     marker, stamp = _marker(path), _stamp(path, sha256)
-    with suppress(OSError, UnicodeDecodeError):
-        if marker.read_text(encoding="utf-8") == stamp:
+    with suppress(OSError, UnicodeDecodeError, CheckpointError):
+        if read_text(marker, limit=SMALL) == stamp:
             return True
     if sha256_of(path) != sha256:
         return False

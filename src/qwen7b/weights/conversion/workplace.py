@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from qwen7b.errors import ResourceError, SettingError
+from qwen7b.errors import CheckpointError, ResourceError, SettingError
+from qwen7b.json_file import read_json
 from qwen7b.weights.conversion.blocks import map_blocks
 from qwen7b.weights.conversion.encoding import encode
 from qwen7b.weights.conversion.layout import TargetFile, TargetTensor
@@ -27,6 +28,7 @@ from qwen7b.weights.storage import size_of
 from qwen7b.whole_file import PART_SUFFIX, write_text_whole
 
 _OWN_NAMES = {".lock", "files", "progress.json"}
+_TOO_LARGE = 1 << 60  # for a file
 _MARK_BYTES = 256_000_000  # written between two entries in progress.json
 
 
@@ -67,11 +69,12 @@ class Workplace:
                 lock.release()
 
     def _open(self, job: Mapping[str, Any]) -> None:
+        _drop_unless_plain(self._progress_path)
         try:
-            self._progress = json.loads(self._progress_path.read_text("utf-8"))
-        except (OSError, ValueError):
+            self._progress = read_json(self._progress_path)
+        except CheckpointError:
             self._progress = {}
-        if self._progress.get("job") == job and self.resumes:
+        if self._progress.get("job") == job and _are_parts(self._progress.get("files")) and self.resumes:
             done = sum(entry["bytes"] for entry in self._progress["files"].values())
             say(f"Continuing in {self.folder}, where {shown_size(done)} are done.")
             return
@@ -102,9 +105,10 @@ class Workplace:
     def write(self, file: TargetFile, *, report: Callable[[int], None]) -> str:
         """Write a file, or the rest of it; returns its sha256. `report` is told the bytes as they are done."""
         path = self.files / file.name
+        _drop_unless_plain(path)
         path.touch()
         with path.open("r+b") as output:
-            digest, done = self._good_part(file.name, output)
+            digest, done = self._good_part(file, output)
             report(done)
             output.seek(done)
             output.truncate()
@@ -123,16 +127,18 @@ class Workplace:
                     self._save()
         return str(digest.hexdigest())
 
-    def _good_part(self, name: str, output: BinaryIO) -> tuple[Any, int]:
+    def _good_part(self, file: TargetFile, output: BinaryIO) -> tuple[Any, int]:
         """The hash and length of what an earlier run wrote, as far as it is what that run wrote."""
-        digest = hashlib.sha256()
-        if entry := self._progress["files"].get(name):
+        digest, name = hashlib.sha256(), file.name
+        entry = self._progress["files"].get(name)
+        if entry and any(end == entry["bytes"] for end, _ in _stretches(file)):
             left = entry["bytes"]
             while left and (block := output.read(min(left, 1 << 20))):
                 digest.update(block)
                 left -= len(block)
             if digest.hexdigest() == entry["sha256"]:
                 return digest, entry["bytes"]
+        if entry:
             say(f"{name} is not what was written: writing it again.")
         return hashlib.sha256(), 0
 
@@ -159,6 +165,23 @@ class Workplace:
                     f"the disk that holds {self.target} is full: make room and run the same command again{continued}"
                 ) from error
             raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
+
+
+def _are_parts(files: object) -> bool:
+    """Whether something is what `progress.json` says of files."""
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict)
+        and type(entry.get("bytes")) is int
+        and 0 <= entry["bytes"] < _TOO_LARGE
+        and isinstance(entry.get("sha256"), str)
+        for entry in files.values()
+    )
+
+
+def _drop_unless_plain(path: Path) -> None:
+    """Remove what stands in a file's place; what is behind a link is somebody else's."""
+    if path.is_symlink() or not path.is_file():
+        path.unlink(missing_ok=True)
 
 
 def _is_own(name: str) -> bool:
