@@ -73,7 +73,10 @@ def test_wrong_settings_change_nothing(talk: Talk, line: str, message: str) -> N
 def test_temperature_0_is_greedy_and_refuses_what_it_cannot_use(talk: Talk) -> None:
     conversation, screen = talk("/set temperature 0", ENTER, "/set top_p 0.5", ENTER)
     assert conversation.asking["temperature"] == 0 and "top_p" not in conversation.asking
-    assert "always the likeliest token" in screen and "error: temperature 0 leaves nothing to chance" in screen
+    assert (
+        "always the likeliest token" in screen
+        and "error: top_p cannot be 0.5 here: temperature 0 leaves nothing to chance" in screen
+    )
 
 
 def test_another_model_goes_on_with_the_conversation(talk: Talk, fake) -> None:
@@ -372,3 +375,15 @@ def test_one_message_is_not_called_several(talk: Talk, tmp_path: Path) -> None:
         ENTER,
     )[1]
     assert "1 message loaded" in screen and "1 message saved" in screen and "(1 character)" in screen
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["/set top_p 2", "/set temperature -1", "/set seed 99999999999999999999", "/set seed x", "/set stop", "/file"],
+)
+def test_errors_of_commands_are_chinese_in_a_chinese_locale(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    screen = talk(line, ENTER)[1]
+    assert "错误：" in screen and re.search("在此不能设为|应为|后面要有", screen)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qwen7b.errors import PromptError, UnsupportedError
-from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
+from qwen7b.text import Tokenizer, chat_prompt, jinja, load_tokenizer
 from qwen7b.text.chat_template import Template
 from qwen7b.text.chatml import ChatML
 from text import synthetic, templates
@@ -154,6 +154,26 @@ def test_an_endless_template_is_ended(write: Writer, monkeypatch: pytest.MonkeyP
     loops = "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(UnsupportedError, match="runs for more than 0.2 seconds"):
         chat_prompt(load_tokenizer(write(loops)), [HELLO])
+
+
+def test_an_endless_template_is_waited_for_once(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.2)
+    started: list[float] = []
+
+    class Counted(jinja._Deadline):
+        def __enter__(self) -> None:
+            started.append(self._seconds)
+            super().__enter__()
+
+    monkeypatch.setattr(jinja, "_Deadline", Counted)
+    tokenizer = load_tokenizer(
+        write("{% for i in range(9999) %}{% for i in range(99999) %}{% endfor %}{% endfor %} once")
+    )
+    assert tokenizer.stop_ids is not None
+    for _ in range(3):
+        with pytest.raises(UnsupportedError, match="runs for more than 0.2 seconds"):
+            chat_prompt(tokenizer, [HELLO])
+    assert len(started) == 1
 
 
 def test_what_a_template_refuses_is_a_mistake_of_the_conversation(write: Writer) -> None:

@@ -89,6 +89,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "/set {name} needs a value; {default} gives back the default": (
         "/set {name} 后面要有值；写 {default} 则恢复默认值"
     ),
+    "{name} cannot be {value} here: {reason}": "{name} 在此不能设为 {value}：{reason}",
     "{name} takes {kind}, found {value}": "{name} 应为{kind}，却是 {value}",
     "there is no clipboard here: /save FILE writes the conversation to a file": (
         "这里没有剪贴板：可用 /save FILE 把对话写入文件"

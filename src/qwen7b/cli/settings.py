@@ -51,7 +51,12 @@ def change_setting(asking: Settings, name: str, value: str | None, *, generation
     if value.lower() != DEFAULT:
         changed[known] = _parse(known, value)
     settings = cast("Settings", changed)
-    Request(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
+    try:
+        Request(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
+    except SettingError as error:
+        raise SettingError(
+            _("{name} cannot be {value} here: {reason}").format(name=known, value=value, reason=error)
+        ) from error
     return settings
 
 

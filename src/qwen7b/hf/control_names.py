@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from qwen7b.checked import flag
 from qwen7b.errors import PromptError, SettingError, quoted
-from qwen7b.text.chat_template import any_of
+from qwen7b.text.name_finder import finder_of
 
 ControlNames = Collection[str] | Literal["all"]
 """Names of control tokens, or all of them."""
@@ -70,9 +70,9 @@ class ControlNamesMixin:
         if allowed_special is not None:
             return allowed_special
         for single in _texts_in(text):
-            if self._control_names and (found := any_of(self._control_names).search(single)):
+            for place, name in finder_of(self._control_names).find(single):
                 raise PromptError(
-                    f"the text has {quoted(found[0])} at character {found.start()}, the name of a control token: pass "
+                    f"the text has {quoted(name)} at character {place}, the name of a control token: pass "
                     "split_special_tokens=False where it is meant as that token, or True where it is only text, in "
                     "this call or to from_pretrained; for chat prompts there is apply_chat_template"
                 )

@@ -6,15 +6,14 @@ else. Names that are whole in the result are thus the template's own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from qwen7b.errors import PromptError, Qwen7bError, UnsupportedError
 from qwen7b.text.chat_format import Encoder
 from qwen7b.text.messages import Message
+from qwen7b.text.name_finder import finder_of
 
 # Unicode's characters for private use and for nothing: a text that holds one of them is marked with another.
 _HERE = "\ue00f"
@@ -43,8 +42,8 @@ class Template:
         except Qwen7bError:
             return frozenset()
         after = text.rpartition(reply["content"])[2].lstrip()
-        name = any_of(self.names).match(after) if self.names else None
-        return frozenset() if name is None else frozenset([name[0]])
+        name = finder_of(self.names).at(after, 0)
+        return frozenset([name] if name else [])
 
     def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
         ids = self._encode_marked(encoder, *self._render_marked(messages, ask=ask))
@@ -129,29 +128,21 @@ class Template:
 def split_names(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """The text in order, as names of control tokens (name, "") and the stretches between them ("", stretch)."""
     start = 0
-    for found in any_of(frozenset(names)).finditer(text) if names else ():
-        if found.start() > start:
-            yield "", text[start : found.start()]
-        yield found[0], ""
-        start = found.end()
+    for place, name in finder_of(frozenset(names)).find(text):
+        if place > start:
+            yield "", text[start:place]
+        yield name, ""
+        start = place + len(name)
     if start < len(text):
         yield "", text[start:]
 
 
-@lru_cache(maxsize=8)
-def any_of(names: frozenset[str]) -> re.Pattern[str]:
-    """Matches the longest of the names."""
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
-
-
 def _broken(content: str, names: frozenset[str], mark: str) -> str:
     """The content with a mark in each name, and at its ends where it could make a name with what stands beside it."""
-    if not names:
-        return content
-    content = any_of(names).sub(lambda found: mark.join(found[0]), content)
-    if any(content.endswith(name[:length]) for name in names for length in range(1, len(name))):
+    content = "".join(mark.join(name) or stretch for name, stretch in split_names(content, names))
+    if finder_of(names).is_begun_by(content):
         content += mark
-    if any(content.startswith(name[length:]) for name in names for length in range(1, len(name))):
+    if finder_of(names).is_ended_by(content):
         content = mark + content
     return content
 

@@ -6,7 +6,7 @@ import re
 
 from qwen7b.checked import flag
 from qwen7b.errors import PromptError
-from qwen7b.text.chat_template import any_of
+from qwen7b.text.name_finder import finder_of
 from qwen7b.text.tokenizer import Tokenizer
 
 _MESSAGE = re.compile(r"(<\|im_start\|>)(?:system|user|assistant|tool|function)\n")
@@ -37,7 +37,7 @@ def _name_plainly_meant(tokenizer: Tokenizer, text: str) -> str | None:
     names = tokenizer.control_tokens
     if (message := _MESSAGE.search(text)) and message[1] in names:
         return message[1]
-    found = list(dict.fromkeys(any_of(frozenset(names)).findall(text))) if names else []
+    found = list(dict.fromkeys(name for _, name in finder_of(frozenset(names)).find(text)))
     first = found[0] if found else ""
     about_it = text.lstrip().removeprefix(first)[:1] in (" ", "")
     if first and text.lstrip().startswith(first) and tokenizer.is_hidden(names[first]) and not about_it:

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, wraps
 from types import FrameType
@@ -30,6 +31,8 @@ _MAX_WORK = 1 << 26
 """Characters that one operation may make at most, judged by the sizes of what goes in."""
 _MOST_WRITTEN, _MOST_TIMES = 1 << 20, 4
 """Characters that a template may make of an empty conversation, and of each that a conversation has."""
+_SHORT = 4096
+"""Characters of a conversation for which no template takes long."""
 _LIST_FILTERS = frozenset(
     [
         *("attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last", "length", "list"),
@@ -55,9 +58,16 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
     """The text of a template. Raises RaisedByTemplate, and all sorts of exceptions for a template that is broken."""
     if len(source) > MAX_TEMPLATE:
         raise SecurityError(f"it has {len(source)} characters, more than the {MAX_TEMPLATE} that are rendered")
-    template = _compiled(source)  # which takes no longer than it is long
-    with _Deadline(MAX_SECONDS):
-        text: str = template.render(**variables)
+    compiled = _compiled(source)  # which takes no longer than it is long
+    if compiled.stall is not None:
+        raise SecurityError(compiled.stall)
+    try:
+        with _Deadline(MAX_SECONDS):
+            text: str = compiled.template.render(**variables)
+    except _TooLong as error:
+        if _text_size(variables) <= _SHORT:
+            compiled.stall = str(error)
+        raise
     if len(text) > _MOST_WRITTEN + _MOST_TIMES * _text_size(variables):
         raise SecurityError(f"it makes a prompt of {len(text):,} characters, far more than the conversation has")
     return text
@@ -70,9 +80,20 @@ def _text_size(value: Any) -> int:
     return sum(map(_text_size, values))
 
 
+class _TooLong(SecurityError):
+    """A template had no end in time."""
+
+
+@dataclass(slots=True)
+class _Compiled:
+    template: Any
+    stall: str | None = None
+    """What was wrong when it ran too long for a short conversation, as it will for every other."""
+
+
 @lru_cache(maxsize=8)
-def _compiled(source: str) -> Any:
-    return _environment().from_string(source)
+def _compiled(source: str) -> _Compiled:
+    return _Compiled(_environment().from_string(source))
 
 
 @lru_cache(maxsize=1)
@@ -238,5 +259,5 @@ class _Deadline:
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if time.monotonic() > self._end:
-            raise SecurityError(f"it runs for more than {self._seconds:g} seconds")
+            raise _TooLong(f"it runs for more than {self._seconds:g} seconds")
         return self._trace

@@ -13,10 +13,11 @@ import tiktoken
 from qwen7b.checked import flag, items
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
-from qwen7b.text.chat_template import any_of
+from qwen7b.text.chat_template import split_names
 from qwen7b.text.endings import CHATML_NAMES, find_endings
 from qwen7b.text.finding import find_chat_format
 from qwen7b.text.long_pieces import CHUNK, encode_long
+from qwen7b.text.name_finder import finder_of
 from qwen7b.text.normalization import to_nfc
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
 from qwen7b.text.vocabulary import Vocabulary
@@ -139,19 +140,17 @@ class Tokenizer:
         disallowed = self._control_names(disallowed_special)
         if isinstance(disallowed_special, str):  # all
             disallowed -= allowed
-        if disallowed and (found := any_of(disallowed).search(text)):
+        for place, name in finder_of(disallowed).find(text):
             raise PromptError(
-                f"the text has the control token {quoted(found[0])} at character {found.start()}: "
-                "remove it, or name it in allowed_special if it is meant"
+                f"the text has the control token {quoted(name)} at character {place}: remove it, or name it in "
+                "allowed_special if it is meant"
             )
         if not allowed:
             return self._encode_plain(text)
-        ids, start = [], 0
-        for found in any_of(allowed).finditer(text):
-            ids += self._encode_plain(text[start : found.start()])
-            ids.append(self.control_tokens[found[0]])
-            start = found.end()
-        return ids + self._encode_plain(text[start:])
+        ids: list[int] = []
+        for name, stretch in split_names(text, allowed):
+            ids += [self.control_tokens[name]] if name else self._encode_plain(stretch)
+        return ids
 
     def decode(self, ids: Iterable[int], *, skip_control: bool = False) -> str:
         """The text of ids, with replacement characters for bytes that are not UTF-8.
