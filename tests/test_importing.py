@@ -24,7 +24,7 @@ gc.callbacks.append(lambda phase, info: looks.append(info["generation"]) if phas
 import qwen7b
 looks.clear()
 frozen, enabled = gc.get_freeze_count(), gc.isenabled()
-qwen7b.Greedy
+qwen7b.load
 assert len(looks) < 10, looks  # without the pause there are over a hundred
 assert gc.get_freeze_count() >= frozen * 0.9 and gc.isenabled() == enabled
 import torch
@@ -45,12 +45,36 @@ import threading
 from qwen7b import importing
 library = {library}
 importing._torch_library = lambda: library
-import qwen7b
-qwen7b.Greedy
+with importing.torch_library_aside():
+    pass
 import torch
 print((torch.ones(2, 3) @ torch.ones(3, 2)).sum().item(), threading.active_count())
 """
         assert run(program) == "12.0 1\n"
+
+
+@pytest.mark.skipif(importing._torch_library() is None, reason="needs torch's CPU build for Linux")
+def test_the_library_is_there_before_torch_is_imported() -> None:
+    program = """
+import sys
+from pathlib import Path
+from qwen7b.importing import torch_library_aside
+with torch_library_aside():
+    pass
+print("torch" in sys.modules, "libtorch_cpu.so" in Path("/proc/self/maps").read_text())
+"""
+    assert run(program) == "False True\n"
+
+
+def test_an_imported_torch_is_not_loaded_again() -> None:
+    program = """
+import torch
+from qwen7b import importing
+importing._load = print
+with importing.torch_library_aside():
+    pass
+"""
+    assert run(program) == ""
 
 
 def test_an_interrupted_import_can_be_made_again() -> None:
@@ -62,9 +86,14 @@ try:
 except KeyboardInterrupt:
     import gc, qwen7b
     assert gc.isenabled()
-    print(qwen7b.Greedy())
+    print(qwen7b.Qwen)
 """
-    assert run(program).startswith("Greedy(")
+    assert "Qwen" in run(program)
+
+
+@pytest.mark.parametrize("name", ["Greedy", "Sample", "Piece", "Reply", "Message", "load_tokenizer", "ModelConfig"])
+def test_what_is_asked_and_given_back_needs_no_torch(name: str) -> None:
+    assert run(f"import sys, qwen7b; qwen7b.{name}; print('torch' in sys.modules)") == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,18 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
-_WITHOUT_TORCH = ("numpy", "gguf", "psutil", "regex", "tiktoken")
-"""What the engine imports besides, and which takes about as long as loading torch's library does."""
-
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Within this, torch and what stands on it is imported without delays that serve nobody."""
-    if "torch" in sys.modules:
-        yield
-        return
-    with _collector_paused(), _library_aside():
-        yield
+    """Within this, no garbage is looked for while torch and what stands on it is imported.
 
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """What is imported stays: to look for garbage in it, again and again, takes a fifth of torch's import."""
-    if not gc.isenabled():
+    All of that stays, and to look for garbage in it, again and again, takes a fifth of torch's import.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()
@@ -43,17 +32,18 @@ def _collector_paused() -> Iterator[None]:
 
 
 @contextmanager
-def _library_aside() -> Iterator[None]:
-    """A thread of its own loads torch's library meanwhile: that needs no Python, and torch's import then finds it."""
-    library = _torch_library()
+def torch_library_aside() -> Iterator[None]:
+    """Within this, a thread of its own loads torch's library, which needs no Python; torch's import then finds it.
+
+    What is done meanwhile should import nothing: libraries are loaded one at a time.
+    """
+    library = None if "torch" in sys.modules else _torch_library()
     if library is None:
         yield
         return
     thread = Thread(target=_load, args=(library,))
     thread.start()
     try:
-        for name in _WITHOUT_TORCH:
-            import_module(name)
         yield
     finally:
         thread.join()

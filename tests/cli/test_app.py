@@ -149,6 +149,28 @@ def test_tokenize_and_models_need_no_torch() -> None:
     assert (result.stdout.split(), result.stderr) == (["0", "1", "1"], "")
 
 
+MISTAKES = (
+    ("--model", "dmeo"),
+    ("--model", "./none"),
+    ("--model", "dmeo", "--quantize", "none", "--threads", "1"),
+    ("--greedy", "--temperature", "0.5"),
+    ("--top-p", "2"),
+    ("--seed", "-1"),
+    ("--long-context", "wide"),
+)
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_mistakes_are_told_before_torch_is_imported(verb: str) -> None:
+    program = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom qwen7b.cli.app import app\n"
+        f"for arguments in {MISTAKES!r}:\n"
+        f"    print(CliRunner().invoke(app, [{verb!r}, 'hi', *arguments]).exit_code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("1 False\n" * len(MISTAKES), "")
+
+
 @pytest.mark.parametrize("arguments", [(), ("eval",)])
 def test_a_bare_command_shows_its_help(run: Run, arguments: tuple[str, ...]) -> None:
     result = run(*arguments)

@@ -340,6 +340,13 @@ def test_chat_overrides_what_the_files_say(tmp_path: Path) -> None:
         qwen7b.load(chat, quantize="none", chat=False).chat("hello")
 
 
+def test_a_tokenizer_that_is_given_is_the_one_that_is_used(tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    tokenizer = qwen7b.load_tokenizer(tiny_chat_checkpoint)
+    assert qwen7b.load(tiny_chat_checkpoint, tokenizer=tokenizer).tokenizer is tokenizer
+    with pytest.raises(SettingError, match="tokenizer must be what load_tokenizer returns, found"):
+        qwen7b.load(tiny_chat_checkpoint, tokenizer=str(tiny_chat_checkpoint))
+
+
 def test_a_base_model_that_must_chat_is_refused_before_its_weights_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

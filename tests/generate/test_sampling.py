@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen7b.errors import SettingError, UnsupportedError
-from qwen7b.generate.sampling import Greedy, Sample, Sampling, adjust_logits, narrow, pick
+from qwen7b.generate.picking import adjust_logits, narrow, pick
+from qwen7b.generate.sampling import Greedy, Sample, Sampling
 
 LOGITS = torch.tensor([0.1, 3.0, -1.0, 2.0, 2.5])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,6 +16,7 @@ from qwen7b.long_context import parse_method
 if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.generate.sampling_keywords import SamplingKeywords
+    from qwen7b.text import Tokenizer
 
 
 class Precision(StrEnum):
@@ -195,12 +197,14 @@ class Loading:
 
     def load(self, *, must_chat: bool = False) -> Qwen:
         """The model, on its way refused where it is to chat and is a base model."""
+        tokenizer = self._import_torch()
         import torch
 
         import qwen7b
 
         self.set_threads()
         dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
+        others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
         # None leaves the environment's own offline switch in force.
         return qwen7b.load(
             self.model,
@@ -210,9 +214,23 @@ class Loading:
             quantize=self.quantize,
             long_context=self.long_context,
             context_length=self.context_length,
-            **({} if self.chat is None else {"chat": self.chat}),
-            **({"must_chat": True} if must_chat else {}),
+            **{name: value for name, value in others.items() if value is not None},
         )
+
+    def _import_torch(self) -> Tokenizer | None:
+        """Import torch and, while its library loads, read the tokenizer if an earlier start has kept it."""
+        if "torch" in sys.modules:
+            return None
+        from qwen7b.importing import quick_imports, torch_library_aside
+        from qwen7b.weights import locate
+        from qwen7b.weights.packed.tokenizer import find_kept_tokenizer
+
+        path = locate(self.model, offline=self.offline or None)
+        with quick_imports():
+            with torch_library_aside():
+                tokenizer = find_kept_tokenizer(path)
+            import torch  # noqa: F401
+        return tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

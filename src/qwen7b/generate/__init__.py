@@ -1,15 +1,21 @@
 """Logits in, replies out: sampling, stopping, the engine, and `Qwen`, which ties a model to its tokenizer.
 
-The engine (`engine.py`) knows token ids and no text; `Qwen` knows no file format.
+The engine (`engine.py`) knows token ids and no text; `Qwen` knows no file format. What is asked for and what is given
+back needs no torch, so the half that computes is imported when it is first used.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qwen7b.generate.reply import Piece, Reply, TokenLogprob, Usage
+from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.importing import quick_imports
 
-with quick_imports():  # torch comes with these
+if TYPE_CHECKING:
     from qwen7b.generate.engine import Batch, Token
     from qwen7b.generate.qwen import Qwen, load
-    from qwen7b.generate.reply import Piece, Reply, TokenLogprob, Usage
-    from qwen7b.generate.sampling import Greedy, Sample, Sampling
 
 __all__ = [
     "Batch",
@@ -24,3 +30,12 @@ __all__ = [
     "Usage",
     "load",
 ]
+
+_MODULES = {"Batch": "engine", "Qwen": "qwen", "Token": "engine", "load": "qwen"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with quick_imports():
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qwen7b.generate.picking import pick
 from qwen7b.generate.reply import TokenLogprob
-from qwen7b.generate.sampling import Sample, Sampling, pick
+from qwen7b.generate.sampling import Sample, Sampling
 from qwen7b.model import NtkMode, Transformer
 from qwen7b.model.cache import MOST_NEW_TOKENS
 

@@ -12,7 +12,7 @@ import torch
 
 from qwen7b.checked import flag, items, whole_number
 from qwen7b.config import ModelConfig
-from qwen7b.errors import PromptError, counted, quoted
+from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
@@ -43,6 +43,7 @@ def load(
     long_context: str | None = None,
     chat: bool | None = None,
     must_chat: bool = False,
+    tokenizer: Tokenizer | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -55,8 +56,9 @@ def load(
     replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
     length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
     for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not
-    or say it wrongly; with `must_chat` a base model is refused before its weights are read. With `offline` nothing
-    is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
+    or say it wrongly; with `must_chat` a base model is refused before its weights are read. `tokenizer` is the model's
+    own, where it has been read already. With `offline` nothing is fetched (default: the environment variable
+    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -66,13 +68,16 @@ def load(
     if chat is not None:
         flag("chat", chat)
     flag("must_chat", must_chat)
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     checkpoint = open_checkpoint(locate(model, offline=offline))
     place = choose_device(device, checkpoint, quantize=quantize)
     quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
-    read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
-    tokenizer = read(checkpoint.path)
+    if tokenizer is None:
+        read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
+        tokenizer = read(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     if must_chat:
         check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, told=chat), name=str(model))

@@ -6,7 +6,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import Qwen7bError
 from qwen7b.regular_file import read_whole
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.kept import as_kept, from_kept
@@ -17,15 +17,21 @@ _LIMIT = 1 << 26
 """Bytes of a kept file: above those of a million tokens, below what takes long to read."""
 
 
+def find_kept_tokenizer(source: Path) -> Tokenizer | None:
+    """The tokenizer of a checkpoint as an earlier start has kept it; None where it has not, or of other files."""
+    with suppress(OSError, Qwen7bError):  # there is none, or something else is in its place
+        return from_kept(read_whole(vocabulary_path(source), limit=_LIMIT), source=tokenizer_identity(source))
+    return None
+
+
 def kept_tokenizer(source: Path) -> Tokenizer:
     """The tokenizer of a checkpoint as `load_tokenizer` reads it; what it reads is kept for the next start.
 
     One that warns is not kept, so that it warns again.
     """
-    path, state = vocabulary_path(source), tokenizer_identity(source)
-    with suppress(OSError, CheckpointError):  # there is none, or something else is in its place
-        if (tokenizer := from_kept(read_whole(path, limit=_LIMIT), source=state)) is not None:
-            return tokenizer
+    if (kept := find_kept_tokenizer(source)) is not None:
+        return kept
+    state = tokenizer_identity(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read = load_tokenizer(source)
@@ -33,7 +39,7 @@ def kept_tokenizer(source: Path) -> Tokenizer:
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not caught:
-        _keep(path, content)
+        _keep(vocabulary_path(source), content)
     return read
 
 
