@@ -46,6 +46,12 @@ def make_model(*, kv_heads: int = 4, long: bool = True, tied: bool = False) -> T
 LONG, GROUPED = make_model(), make_model(kv_heads=2, long=False)
 
 
+def test_no_weights_are_drawn_where_there_is_no_memory_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda weight, **_: pytest.fail("drawn"))
+    with torch.device("meta"):
+        assert all(parameter.is_meta for parameter in Transformer(LONG.config).parameters())
+
+
 def ids_of(length: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(ROWS, (1, length), generator=torch.Generator().manual_seed(seed))
 

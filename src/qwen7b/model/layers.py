@@ -24,6 +24,14 @@ class Positions:
     """LogN factors (B, T, 1, 1), or None where all are 1."""
 
 
+class Linear(nn.Linear):
+    """torch's own, which takes long to draw weights on the meta device, where there are none."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + epsilon) in float32, cast back, times a weight. https://arxiv.org/abs/1910.07467"""
 
@@ -51,10 +59,8 @@ class Attention(nn.Module):
         self.head_size = config.head_size
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         inner = config.num_heads * config.head_size
-        self.qkv = nn.Linear(
-            config.hidden_size, inner + 2 * config.num_kv_heads * config.head_size, bias=config.qkv_bias
-        )
-        self.output = nn.Linear(inner, config.hidden_size, bias=False)
+        self.qkv = Linear(config.hidden_size, inner + 2 * config.num_kv_heads * config.head_size, bias=config.qkv_bias)
+        self.output = Linear(inner, config.hidden_size, bias=False)
         self.register_buffer("pair_sizes", None, persistent=False)
 
     def forward(
@@ -86,9 +92,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.hidden_size, config.feed_forward_size, bias=False)
-        self.up = nn.Linear(config.hidden_size, config.feed_forward_size, bias=False)
-        self.down = nn.Linear(config.feed_forward_size, config.hidden_size, bias=False)
+        self.gate = Linear(config.hidden_size, config.feed_forward_size, bias=False)
+        self.up = Linear(config.hidden_size, config.feed_forward_size, bias=False)
+        self.down = Linear(config.feed_forward_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.up(x) * F.silu(self.gate(x)))  # type: ignore[no-any-return]

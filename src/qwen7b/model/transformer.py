@@ -14,7 +14,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError, counted
 from qwen7b.model.cache import MOST_NEW_TOKENS, Cache, NtkMode
 from qwen7b.model.key_balance import KeyBalance
-from qwen7b.model.layers import Layer, Positions, RMSNorm
+from qwen7b.model.layers import Layer, Linear, Positions, RMSNorm
 from qwen7b.model.masks import attention_masks
 from qwen7b.model.native import forget, native_layers
 from qwen7b.model.packed_cache import PackedCache, can_pack
@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size, _weight=rows)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.head = nn.Linear(config.hidden_size, config.vocab_rows, bias=False)
+        self.head = Linear(config.hidden_size, config.vocab_rows, bias=False)
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.weight_format: str | None = None

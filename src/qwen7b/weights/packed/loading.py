@@ -71,9 +71,10 @@ def choose_format(config: ModelConfig) -> Format:
 
 def _require_memory(config: ModelConfig, format: Format) -> None:
     available = available_bytes(torch.device("cpu"))
-    needed, least = packed_bytes(config, format.name), packed_bytes(config, "q4")
+    needed = packed_bytes(config, format.name)
     if needed <= available:
         return
+    least = packed_bytes(config, "q4")
     remedy = f"load it as q4 ({gigabytes(least)})" if least <= available else "free some or take a smaller model"
     raise ResourceError(
         f"the model needs {gigabytes(needed)} as {format.name} and {gigabytes(available)} of memory are free: {remedy}"
