@@ -223,7 +223,7 @@ def test_cache_refuses_what_does_not_fit_or_match() -> None:
         GROUPED(ids_of(9), cache=GROUPED.new_cache(max_length=8))
     with pytest.raises(SettingError, match="2 sequences cannot continue 1"):
         GROUPED(ids_of(3), cache=GROUPED.new_cache(batch_size=2, max_length=8))
-    with pytest.raises(SettingError, match="a plan needs 1 lengths, one a sequence, found 2"):
+    with pytest.raises(SettingError, match="a plan needs 1 length, one a sequence, found 2"):
         GROUPED.new_cache(max_length=8).plan([1, 2])
     with pytest.raises(SettingError, match="a planned length must be a whole number"):
         GROUPED.new_cache(max_length=8).plan([-5])
