@@ -121,3 +121,23 @@ def test_only_the_library_of_a_cpu_build_is_loaded_aside(
 def test_without_torch_there_is_nothing_to_load(monkeypatch: pytest.MonkeyPatch, spec: object) -> None:
     monkeypatch.setattr(importing, "find_spec", lambda name: spec)
     assert importing._torch_library() is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that a process works in")
+@pytest.mark.parametrize("call", ["qwen7b.load('demo')", "qwen7b.load_model('demo')", "main()"])
+def test_a_working_directory_that_is_gone_is_said(tmp_path: Path, call: str) -> None:
+    program = f"""
+import os, sys
+os.chdir({str(tmp_path)!r})
+os.rmdir({str(tmp_path)!r})
+import qwen7b
+from qwen7b.__main__ import main
+sys.argv = ["qwen7b", "doctor", "model"]
+try:
+    {call}
+except qwen7b.ResourceError as error:
+    sys.exit(f"error: {{error}}")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "error: the working directory is no longer there (No such file or directory)" in done.stderr

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
 # Lowest first; parts that share a line stand side by side and do not import each other.
 LAYERS = [
     ("gguf_names", "installation"),
-    ("container", "errors", "importing"),
-    ("regular_file",),
+    ("container", "errors"),
+    ("importing", "regular_file"),
     ("checked", "json_file", "memory", "whole_file"),
     ("rotary_scaling",),
     ("config", "gguf_header"),

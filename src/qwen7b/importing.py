@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+
+from qwen7b.errors import ResourceError
+
+
+def check_working_directory() -> None:
+    """Raise ResourceError where it is gone: a library within torch would then end the process, on a line of its own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ResourceError(
+            f"the working directory is no longer there ({error.strerror or error}), and neither paths nor PyTorch work "
+            "without one: change to another, as by 'cd ~'"
+        ) from error
 
 
 @contextmanager
@@ -18,7 +32,11 @@ def quick_imports() -> Iterator[None]:
 
     All of that stays, and to look for garbage in it, again and again, takes a fifth of torch's import.
     """
-    if "torch" in sys.modules or not gc.isenabled():
+    if "torch" in sys.modules:
+        yield
+        return
+    check_working_directory()
+    if not gc.isenabled():
         yield
         return
     gc.disable()

@@ -28,6 +28,7 @@ from qwen7b.cli.quantize import quantize
 from qwen7b.cli.streams import LostOutputError, open_standard_streams
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.errors import Qwen7bError
+from qwen7b.importing import check_working_directory
 
 # click's own base of usage errors, which typer carries under a private name.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -45,6 +46,7 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with _one_line_errors():
+            check_working_directory()
             result = super().invoke(ctx)
             sys.stdout.flush()  # where a failure is still told
             return result
