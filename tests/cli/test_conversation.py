@@ -12,6 +12,8 @@ from prompt_toolkit.history import InMemoryHistory
 import qwen7b
 from qwen7b.cli.commands import USAGES
 from qwen7b.cli.display import MarkdownDisplay
+from qwen7b.cli.kept import KeptConversation, read_latest
+from qwen7b.cli.signals import Ended
 from qwen7b.cli.terminal import kept_history
 from talking import ALT_ENTER, CTRL_C, CTRL_D, ENTER, Talk, assistant, system, user
 
@@ -78,6 +80,13 @@ def test_ctrl_c_while_a_piece_is_shown_keeps_what_was_said(talk: Talk, fake, mon
     shown = MarkdownDisplay.push
     monkeypatch.setattr(MarkdownDisplay, "push", push)
     assert talk("Hi", ENTER)[0].messages == [user("Hi"), assistant("Hello")]
+
+
+def test_what_was_said_when_the_system_ends_the_command_is_kept(talk: Talk, fake, tmp_path: Path) -> None:
+    fake.pieces = ["Hel", Ended(15), "lo"]
+    with pytest.raises(Ended):
+        talk("Hi", ENTER, kept=KeptConversation(tmp_path))
+    assert read_latest(tmp_path) == ([user("Hi"), assistant("Hel")], "fake")
 
 
 def test_a_reply_interrupted_before_its_first_word_takes_the_message_back(talk: Talk, fake) -> None:

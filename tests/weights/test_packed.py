@@ -8,6 +8,8 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from qwen7b.weights.packed import automatic, calibration, file, loading, packing
 from qwen7b.weights.packed import cache as packed_cache
 from qwen7b.weights.packed.file import map_packed
 from qwen7b.weights.packed.places import kept_path
+from qwen7b.weights.storage import only_one_process
 from weights.converting import write_source
 from weights.test_loading import write_gguf
 
@@ -280,6 +283,20 @@ def test_a_cache_that_cannot_be_written(source: Path, cache: Path) -> None:
     cache.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="the packed weights are not kept"):
         model = load_model(source, quantize="q8", keep=True)
+    assert torch.equal(logits(model), logits(load_model(source, quantize="q8")))
+
+
+def test_a_copy_that_is_removed_as_soon_as_it_is_there(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def then_removed(folder: Path, **said: str) -> Iterator[None]:
+        with only_one_process(folder, **said):
+            yield
+        kept_path(source, "q8").unlink()
+
+    monkeypatch.setattr(packed_cache, "only_one_process", then_removed)
+    model = load_model(source, quantize="q8", keep=True)
     assert torch.equal(logits(model), logits(load_model(source, quantize="q8")))
 
 

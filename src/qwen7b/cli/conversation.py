@@ -9,6 +9,7 @@ from qwen7b.cli.kept import KeptConversation, Messages
 from qwen7b.cli.language import translated as _
 from qwen7b.cli.parts import join_parts, shown_message, split_parts
 from qwen7b.cli.replies import follow
+from qwen7b.cli.signals import Ended
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -122,7 +123,12 @@ class Conversation:
         display = MarkdownDisplay(self.console)
         asking: Settings = {**self.asking, "on_prompt": display.show_reading}
         pieces = self.qwen.stream(messages, **asking)
-        timed = follow(pieces, display)
+        try:
+            timed = follow(pieces, display)
+        except Ended:  # where the conversation goes on some other day, what was said goes along
+            if display.text:
+                self.change([*messages, {"role": "assistant", "content": display.text}])
+            raise
         is_shortened = self.qwen.count_prompt_tokens(messages) > timed.reply.usage.prompt_tokens
         self.note(timed.summary(context_length=self.qwen.context_length, is_shortened=is_shortened))
         if timed.reply.text:

@@ -44,6 +44,8 @@ class MarkdownDisplay:
     """Finished Markdown blocks stay on the screen; the one being written is redrawn below them."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.text = ""
+        """All of the reply that was pushed so far."""
         self._console = console
         self._clock = clock
         self._next_redraw = 0.0
@@ -61,6 +63,7 @@ class MarkdownDisplay:
         self._show_state(message.format(tokens_read=tokens_read, tokens=tokens) if tokens_read < tokens else "…")
 
     def push(self, text: str) -> None:
+        self.text += text
         self._unfinished += visible(text)
         start = self._clock()
         if start < self._next_redraw:

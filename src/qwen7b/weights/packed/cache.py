@@ -50,10 +50,11 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                     partial.replace(path)
                 finally:
                     partial.unlink(missing_ok=True)
+                # Before another process may remove them: what is mapped stays.
+                return map_packed(path, config=checkpoint.config, format=format, source=source)
     except ResourceError as error:
         warnings.warn(f"the packed weights are not kept, and will be packed again: {error}", stacklevel=2)
         return packed_in_memory(checkpoint, format)
-    return map_packed(path, config=checkpoint.config, format=format, source=source)
 
 
 def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:
