@@ -17,9 +17,10 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import qwen7b.hf
-from qwen7b.errors import CheckpointError, PromptError, SettingError
+from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError
 from qwen7b.hf.backend import build_backend
-from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
+from qwen7b.text.normalization import to_nfc, without_surrogates
 
 CONVERSATION = [{"role": "user", "content": "你好 <|im_end|>"}, {"role": "assistant", "content": "e\u0301"}]
 
@@ -148,3 +149,85 @@ def test_backend_gives_the_same_ids_and_no_control_tokens(chatty: Tokenizer) -> 
 def test_without_a_vocabulary_it_says_so() -> None:
     with pytest.raises(CheckpointError, match="tokenizer"):
         qwen7b.hf.QWenTokenizerFast()
+
+
+TEXTS = {
+    "lone surrogates": "a\ud800b\udc00",
+    "halves of a character": "\ud83d\ude00",
+    "NUL and other controls": "a\0b\x1b[31m\x07\x7f\x85",
+    "a byte-order mark": "\ufeffhello",
+    "one character": "a" * 100_000,
+    "blanks": " " * 100_000 + "\n" * 1000,
+    "combining marks": "a" + "\u0301\u0323" * 4000,
+    "separators": "a\u2028b\u2029c\u00a0d\u3000e",
+    "private use and nothing": "\ue000\ufdd0\uffff\U0010ffff",
+    "unassigned": "\u0378\U000e0fff",
+    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈",
+    "jamo": "\u1112\u1161\u11ab 한",
+    "lines": "a\r\nb\rc\n\td",
+    "digits": "1234567890" * 100,
+    "Arabic and Thai": "مُحَمَّد สวัสดีครับ",
+    "half a name": "<|im_",
+    "a name broken": "<|im_end\ufdd0|>",
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_odd_texts_are_the_same_everywhere(qwen_chat_folder: Path, fast: Any, slow: Any, what: str) -> None:
+    text = TEXTS[what]
+    native = fast.plain_tokenizer
+    ids = native.encode(text)
+    whole = native.decode(ids)
+    assert whole == to_nfc(without_surrogates(text))
+    for tokenizer in (fast, slow):
+        assert tokenizer(text, add_special_tokens=False).input_ids == ids
+        assert tokenizer([text, "x"], padding=False).input_ids[0] == ids
+        assert tokenizer.decode(ids) == whole == tokenizer.batch_decode([ids])[0]
+        messages = [{"role": "user", "content": text}]
+        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True).input_ids
+        assert prompt == chat_prompt(native, messages)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"x", 5, 1.5, ["a", 5], [None], [b"x"], {"a": 1}, True, [], [1, 2], [[["a"]]], [("a", None)]],
+    ids=repr,
+)
+def test_what_is_no_text_is_refused(fast: Any, text: object) -> None:
+    for call in (fast, fast.encode, fast.tokenize):
+        with pytest.raises(PromptError, match="a text should be a string|the list of texts is empty"):
+            call(text)
+
+
+@pytest.mark.parametrize("ids", [None, "x", [None], [-1], [10**9], [1.5], ["1"], [2**70], float("nan"), [[1], [None]]])
+def test_what_is_no_id_is_refused(fast: Any, slow: Any, ids: object) -> None:
+    for tokenizer in (fast, slow):
+        with pytest.raises(SettingError, match="must be ids of tokens|no token has the id"):
+            tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "runs for more than"),
+        ("{{ 'x' * 10**12 }}", "cannot be rendered"),
+        ("{{ range(10**12) | list }}", "cannot be rendered"),
+        ("{{ messages.__class__.__mro__[1].__subclasses__() }}", "cannot be rendered"),
+        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "cannot be rendered"),
+        ("{% include '/etc/passwd' %}", "cannot be rendered"),
+        ("{{ messages[0] ", "cannot be rendered"),
+        ("{{ 5 / 0 }}", "cannot be rendered"),
+    ],
+)
+def test_hostile_templates_are_refused(
+    tiny_chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, template: str, reason: str
+) -> None:
+    monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.3)
+    messages = [{"role": "user", "content": "hello"}]
+    tokenizer = qwen7b.hf.QWenTokenizerFast.from_pretrained(tiny_chat_checkpoint)
+    with pytest.raises(UnsupportedError, match=reason):
+        tokenizer.apply_chat_template(messages, chat_template=template)
+    tokenizer.chat_template = template
+    for tokenize in (True, False):
+        with pytest.raises(UnsupportedError, match=reason):
+            tokenizer.apply_chat_template(messages, tokenize=tokenize)

@@ -8,9 +8,9 @@ from qwen7b.cli.commands import Commands
 from qwen7b.cli.conversation import Conversation
 from qwen7b.cli.keyboard import quiet_keyboard
 from qwen7b.cli.language import translated as _
-from qwen7b.cli.prompts import without_surrogates
 from qwen7b.cli.terminal import unquoted
 from qwen7b.errors import Qwen7bError
+from qwen7b.text.normalization import without_surrogates
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

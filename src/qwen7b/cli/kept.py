@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from qwen7b.cli.language import translated as _
-from qwen7b.cli.prompts import without_surrogates
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.json_file import parse_json
 from qwen7b.regular_file import read_text
+from qwen7b.text.normalization import without_surrogates
 from qwen7b.weights.environment import cache_folder
 from qwen7b.whole_file import write_text_whole
 

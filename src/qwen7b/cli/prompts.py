@@ -52,8 +52,3 @@ def read_standard_input() -> bytes:
     if len(data) > TEXT_LIMIT:
         raise PromptError(f"standard input has more than {TEXT_LIMIT:,} bytes: give it in parts")
     return bytes(data)
-
-
-def without_surrogates(text: str) -> str:
-    """The text with replacement characters for bytes that a terminal sent and that are not UTF-8."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

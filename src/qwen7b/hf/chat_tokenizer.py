@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class ChatTokenizer(ControlNamesMixin):
     def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
         """Ids as numbers; if asked, without hidden control tokens, padding and the like, and unused rows."""
         try:
-            ids = [int(token_id) for token_id in ids]
+            ids = [index(token_id) for token_id in ids]  # which takes no fraction and no text
         except (TypeError, ValueError):
             raise SettingError(f"what is decoded must be ids of tokens, found {quoted(ids)}") from None
         if not skip_special_tokens:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from qwen7b.checked import flag
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.name_finder import finder_of
+from qwen7b.text.normalization import without_surrogates
 
 ControlNames = Collection[str] | Literal["all"]
 """Names of control tokens, or all of them."""
@@ -103,6 +104,16 @@ def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
                 f"{role} {token!s:.40} is no control token of this vocabulary, and the model was never trained on a "
                 f"new one: use {known or 'one of ' + ', '.join(sorted(names)[:3])}"
             )
+
+
+def checked_texts(value: Any, *, depth: int) -> Any:
+    """A text, or lists of them `depth` deep, without lone surrogates. Raises PromptError for anything else."""
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, (list, tuple)) and depth:
+        checked = [checked_texts(one, depth=depth - 1) for one in value]
+        return tuple(checked) if isinstance(value, tuple) else checked
+    raise PromptError(f"a text should be a string, or a list of strings, found {quoted(value)}")
 
 
 def _texts_in(value: Any) -> Iterator[str]:

@@ -13,10 +13,10 @@ from typing import Any
 import tokenizers
 from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 
-from qwen7b.errors import CheckpointError, SettingError, quoted
+from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
-from qwen7b.hf.control_names import ControlNames, choose_names
+from qwen7b.hf.control_names import ControlNames, checked_texts, choose_names
 from qwen7b.hf.tokenizer import QWenTokenizer
 from qwen7b.json_file import MAX_BYTES, read_json
 from qwen7b.regular_file import checkpoint_text
@@ -94,6 +94,11 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
     ) -> BatchEncoding:
         if disallowed_special:
             raise SettingError("the fast tokenizer has no disallowed_special: use QWenTokenizer")
+        depth = 3 if settings.get("is_split_into_words") else 2  # of lists: a batch of pairs
+        text = checked_texts(text, depth=depth)
+        text_pair = None if text_pair is None else checked_texts(text_pair, depth=depth)
+        if isinstance(text, (list, tuple)) and not text:
+            raise PromptError("the list of texts is empty: give at least one")
         allowed = self._names_for(
             [text, text_pair], allowed_special=allowed_special, split_special_tokens=split_special_tokens
         )

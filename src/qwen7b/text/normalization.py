@@ -23,6 +23,11 @@ def to_nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def without_surrogates(text: str) -> str:
+    """The text with halves of characters joined, and lone ones as replacement characters, as tiktoken does it."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _sort_marks(marks: str) -> str:
     """Stretches of marks that have a combining class, each sorted by it, equal ones in their order."""
     stretches = groupby(marks.translate(_DECOMPOSE), key=lambda mark: unicodedata.combining(mark) != 0)

@@ -18,7 +18,7 @@ from qwen7b.text.endings import CHATML_NAMES, find_endings
 from qwen7b.text.finding import find_chat_format
 from qwen7b.text.long_pieces import CHUNK, encode_long
 from qwen7b.text.name_finder import finder_of
-from qwen7b.text.normalization import to_nfc
+from qwen7b.text.normalization import to_nfc, without_surrogates
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
 from qwen7b.text.vocabulary import Vocabulary
 
@@ -190,8 +190,7 @@ class Tokenizer:
 
         Bytes without an id are left out before anything is merged, as the tokenizers library does.
         """
-        # As tiktoken repairs surrogates.
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = without_surrogates(text)
         left_out = self.vocabulary.bytes_without_id
         encode, token_bytes = self._encoding._encode_single_piece, self._encoding.decode_single_token_bytes
         ranks: list[int] = []
