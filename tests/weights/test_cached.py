@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qwen7b.weights import load_model
+from qwen7b.weights import cached, load_model
 from qwen7b.weights.cached import CURRENT, folder_size, leftovers, list_packed
 from qwen7b.weights.known import KNOWN_MODELS
 from qwen7b.weights.packed import VERSION, VERSION_FIELD
@@ -168,3 +170,22 @@ def test_sizes_count_links_as_links(tmp_path: Path) -> None:
     (folder / "link").symlink_to(tmp_path / "big")
     (folder / "loop").symlink_to(folder)
     assert folder_size(folder) < 1000 < folder_size(tmp_path)
+
+
+def test_what_another_process_removes_meanwhile(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (cache / "packed" / f".{number:016}.part").write_bytes(b"x")
+    own_entries, folder = cached.entries, cache / "packed"
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+
+    def entries_that_go(folder: Path) -> Iterator[Path]:
+        found = list(own_entries(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        return iter(found)
+
+    monkeypatch.setattr(cached, "entries", entries_that_go)
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # it was a moment ago
+    assert [copy.size for copy in list_packed()] == [0]
+    other.rename(folder)
+    assert sum(file.size for file in leftovers()) == 0

@@ -15,12 +15,14 @@ from qwen7b.json_file import parse_json
 from qwen7b.regular_file import read_text
 from qwen7b.text.normalization import without_surrogates
 from qwen7b.weights.environment import cache_folder
-from qwen7b.whole_file import write_text_whole
+from qwen7b.whole_file import PART_SUFFIX, write_text_whole
 
 Messages = list[dict[str, str]]
 
 MAX_KEPT = 100
 """Conversations that are kept; the oldest go first."""
+_LONG_AGO = 3600.0
+"""Seconds after which nobody writes to an unfinished file any more."""
 MAX_BYTES = 64 << 20
 """What a file of a conversation may have: more than any model reads."""
 
@@ -49,22 +51,42 @@ class KeptConversation:
         if self.path is None:
             started = time.strftime("%Y-%m-%d-%H%M%S")
             self.path = self.folder / f"{started}-{os.getpid()}-{time.monotonic_ns() % 10**6:06}.json"
-            with suppress(OSError):
-                for old in list(_newest_first(self.folder))[MAX_KEPT - 1 :]:
+            for old in [*_newest_first(self.folder)[MAX_KEPT - 1 :], *_given_up(self.folder)]:
+                with suppress(OSError):  # another process may have removed it
                     old.unlink()
         write_messages(self.path, messages, model=model)
 
 
 def read_latest(folder: Path) -> tuple[Messages, str | None]:
     """The conversation that was kept last, and the name of its model. Raises PromptError where there is none."""
-    with suppress(OSError):
-        for path in _newest_first(folder):
-            return read_messages(path), read_model(path)
-    raise PromptError(_("no earlier conversation is kept in {folder}: begin one").format(folder=folder))
+    newest = _newest_first(folder)
+    if not newest:
+        raise PromptError(_("no earlier conversation is kept in {folder}: begin one").format(folder=folder))
+    try:
+        return read_messages(newest[0]), read_model(newest[0])
+    except PromptError as error:
+        raise PromptError(
+            _(
+                "the last conversation cannot be gone on with: {error}, or remove it to go on with the one before"
+            ).format(error=error)
+        ) from error
 
 
-def _newest_first(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"), key=_time, reverse=True)
+
+
+def _given_up(folder: Path) -> Iterator[Path]:
+    """What a process that was lost left unfinished."""
+    return (path for path in folder.glob(f".*{PART_SUFFIX}") if time.time() - _time(path) / 1e9 > _LONG_AGO)
+
+
+def _time(path: Path) -> int:
+    """When it was written, in nanoseconds; of a link to nowhere when that was made."""
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:  # gone meanwhile
+        return 0
 
 
 def write_messages(path: Path, messages: Messages, *, model: str | None = None) -> None:

@@ -167,7 +167,10 @@ def _source_state(source: Path, said: str, *, now: Callable[[Path], str]) -> str
 
 
 def _was_given_up(path: Path) -> bool:
-    return path.name.startswith(".") and time.time() - path.lstat().st_mtime > _LONG_AGO
+    try:
+        return path.name.startswith(".") and time.time() - path.lstat().st_mtime > _LONG_AGO
+    except FileNotFoundError:  # it has been finished meanwhile
+        return False
 
 
 def entries(folder: Path) -> Iterator[Path]:
@@ -181,4 +184,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def size_of_entry(path: Path) -> int:
-    return path.lstat().st_size
+    """Bytes of a file, or of a link itself; 0 where another process has removed it meanwhile."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
