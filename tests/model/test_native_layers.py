@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -125,6 +126,29 @@ def test_replaced_weights_are_noticed() -> None:
     model.load_state_dict(other.state_dict(), assign=True)
     expected = other.hidden(ids, cache=other.new_cache(max_length=9))
     assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=9)), expected)
+
+
+def _send(model: Transformer) -> None:
+    ForkingPickler.dumps(model)  # as a pool of processes does
+
+
+def _move(model: Transformer) -> None:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+@needs_library
+@pytest.mark.parametrize("share", [Transformer.share_memory, _send, _move])
+@torch.inference_mode()
+def test_weights_that_are_shared_or_moved_are_found_where_they_are(share: Callable[[Transformer], object]) -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 20))
+    expected = model.hidden(ids, cache=model.new_cache(max_length=24))
+    old = [(tensor.data_ptr(), tensor.nbytes) for tensor in model.layers.buffers()]
+    share(model)
+    assert share is _move or not {*old} & {(tensor.data_ptr(), tensor.nbytes) for tensor in model.layers.buffers()}
+    fill = [torch.full((size,), 0x5A, dtype=torch.uint8) for _, size in old for _ in range(4)]  # of what became free
+    assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=24)), expected) and fill
 
 
 @needs_library

@@ -27,6 +27,7 @@ class NativeLayers:
     def __init__(self, model: Transformer) -> None:
         config = model.config
         self.tensors = [*model.layers.parameters(), *model.layers.buffers()]
+        self.addresses = self.current_addresses()
         layers = [_layer(cast(Layer, layer)) for layer in model.layers]
         self.model = native.Model(
             num_layers=config.num_layers,
@@ -38,6 +39,10 @@ class NativeLayers:
             norm_epsilon=config.norm_epsilon,
             layers=(native.Layer * config.num_layers)(*layers),
         )
+
+    def current_addresses(self) -> list[int]:
+        """What is sent to another process is shared with it, and thereby moved to other memory."""
+        return [tensor.data_ptr() for tensor in self.tensors]
 
     def run(
         self, x: Tensor, positions: Positions, positions_BT: Tensor, *, cache: PackedCache, counts: list[int]
@@ -83,7 +88,7 @@ def native_layers(model: Transformer) -> NativeLayers | None:
     if model.device.type != "cpu" or native.library() is None:
         return None
     known = _KNOWN.get(model)
-    if known is None:
+    if known is None or known.addresses != known.current_addresses():
         known = _KNOWN[model] = NativeLayers(model)
     return known
 
