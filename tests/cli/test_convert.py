@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+import qwen7b
 from weights.converting import write_source
 
 Run = Callable[..., Result]
@@ -68,3 +69,13 @@ def test_mistakes_are_one_line(
 def test_an_unknown_format_names_the_known_ones(run: Run, source: Path) -> None:
     result = run("convert", str(source), "target", "--to", "onnx")
     assert result.exit_code == 1 and "qwen2" in result.stderr and "gguf" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["convert", "quantize"])
+@pytest.mark.parametrize("flag", ["--chat", "--base"])
+def test_whether_it_chats_may_be_said(run: Run, source: Path, tmp_path: Path, verb: str, flag: str) -> None:
+    target = tmp_path / "target"
+    format = ["--to", "qwen"] if verb == "convert" else ["--format", "q8"]
+    result = run(verb, str(source), str(target), *format, flag)
+    assert result.exit_code == 0, result.output
+    assert qwen7b.load(target).is_chat == (flag == "--chat")

@@ -10,8 +10,9 @@ import pytest
 
 import qwen7b
 import tiny
+from qwen7b.errors import SettingError
 from qwen7b.text import load_tokenizer
-from qwen7b.weights import convert, open_checkpoint
+from qwen7b.weights import convert, open_checkpoint, quantize
 from qwen7b.weights.chatting import decide_chat, find_endings
 from text import templates
 from weights.converting import write_source
@@ -124,3 +125,35 @@ def test_stop_words_go_along_or_are_named_as_lost(tmp_path: Path) -> None:
 def test_a_qwen_says_how_many_tokens_it_makes(tmp_path: Path) -> None:
     convert(write_source(tmp_path / "source", "qwen2"), tmp_path / "target", to="qwen")
     assert json.loads((tmp_path / "target" / "generation_config.json").read_text())["max_new_tokens"] == 512
+
+
+@pytest.mark.parametrize("to", ["qwen", "qwen2", "gguf", "q8"])
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("first", [True, False], ids=["qwen", "qwen2"])
+def test_what_the_user_says_of_chatting_is_written(tmp_path: Path, to: Any, chat: bool, first: bool) -> None:
+    """The files say the opposite; the target says what the user does, whoever reads it."""
+    end = 266 if chat else 268
+    config, tensors = (tiny.V11_CONFIG, tiny.qwen_tensors()) if first else (tiny.QWEN2_CONFIG, tiny.qwen2_tensors())
+    said = {"chat_format": "raw" if chat else "chatml"} if first else {}
+    source = tiny.write_folder(
+        tmp_path / "source", config, tensors, tokenizer=True, generation={"eos_token_id": end, **said}
+    )
+    target = tmp_path / ("target.gguf" if to == "gguf" else "target")
+    assert qwen7b.load(source, quantize="none").is_chat is not chat
+    if to == "q8":
+        quantize(source, target, format="q8", chat=chat)
+    else:
+        convert(source, target, to=to, chat=chat)
+    loaded = qwen7b.load(target)
+    assert loaded.is_chat is chat
+    assert not chat or 268 in loaded.stop_ids
+
+
+def test_what_cannot_chat_is_not_said_to(tmp_path: Path) -> None:
+    source = tiny.write_folder(tmp_path / "source", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    document = json.loads((source / "tokenizer.json").read_text())
+    for token in document["added_tokens"]:
+        token["content"] = token["content"].replace("im_", "not_")
+    (source / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(SettingError, match=r"so it cannot chat: leave out chat=True \(--chat\)"):
+        convert(source, tmp_path / "target", to="qwen2", chat=True)

@@ -42,6 +42,7 @@ def convert(
     check_text: Annotated[
         Path | None, typer.Option("--check-text", metavar="FILE", help="Compare the models on this text.")
     ] = None,
+    chats: options.Chats = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
@@ -60,6 +61,7 @@ def convert(
         to=to.value,
         dtype=None if dtype is None else dtype.value,
         quantize=None if quantize is None else quantize.value,
+        chat=chats,
         offline=offline or None,
         **given,
     )

@@ -36,6 +36,7 @@ def quantize(
         bool, typer.Option("--gptq", help="For q4: let rounding errors make up for each other; slower, more exact.")
     ] = False,
     threads: options.Threads = None,
+    chats: options.Chats = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
@@ -54,7 +55,7 @@ def quantize(
     from qwen7b import weights
 
     report = weights.quantize(
-        source, target, format=format.value, calibration_text=text, gptq=gptq, offline=offline or None
+        source, target, format=format.value, calibration_text=text, gptq=gptq, chat=chats, offline=offline or None
     )
     if as_json:
         print_json(report)

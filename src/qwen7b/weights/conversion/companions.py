@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from qwen7b.errors import SettingError
 from qwen7b.gguf_header import read_gguf_header
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.chatml import ChatML, jinja_template
@@ -38,11 +39,21 @@ class Companions:
         return {word: name for word, name in (usual | own).items() if name is not None}
 
 
-def read_companions(checkpoint: Checkpoint, *, name: str) -> Companions:
-    """What goes along with a checkpoint, which is called `name` unless it says another itself."""
+def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = None) -> Companions:
+    """What goes along with a checkpoint, which is called `name` unless it says another itself.
+
+    `chat` says whether the model was trained to chat, where its files do not or say it wrongly.
+    """
     tokenizer, generation = load_tokenizer(checkpoint.path), checkpoint.generation
-    is_chat = decide_chat(generation, tokenizer, checkpoint.config).is_chat
+    is_chat = decide_chat(generation, tokenizer, checkpoint.config, told=chat).is_chat
     format, template = tokenizer.chat_format, tokenizer.vocabulary.settings.chat_template
+    if chat and format is None:
+        raise SettingError(
+            f"{checkpoint.path} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: leave "
+            "out chat=True (--chat)"
+        )
+    if chat is False:
+        template = None
     if template is None and is_chat and isinstance(format, ChatML):
         template = jinja_template(format.default_system, bos=format.bos)
     if not checkpoint.path.is_dir():
@@ -54,14 +65,17 @@ def read_companions(checkpoint: Checkpoint, *, name: str) -> Companions:
         generation=generation,
         is_chat=is_chat,
         chat_template=template,
-        stop_ids=_stop_ids(tokenizer, generation, is_chat=is_chat),
+        stop_ids=_stop_ids(tokenizer, generation, is_chat=is_chat, told=chat),
     )
 
 
-def _stop_ids(tokenizer: Tokenizer, generation: GenerationSettings, *, is_chat: bool) -> list[int]:
-    ends = tokenizer.chat_format.ends if is_chat and tokenizer.chat_format else frozenset[str]()
-    usual = [tokenizer.control_tokens[name] for name in sorted(ends)]
+def _stop_ids(tokenizer: Tokenizer, generation: GenerationSettings, *, is_chat: bool, told: bool | None) -> list[int]:
+    ends = tokenizer.chat_format.ends if tokenizer.chat_format else frozenset[str]()
+    of_replies = [tokenizer.control_tokens[name] for name in sorted(ends)]
+    usual = of_replies if is_chat else []
     if tokenizer.end_of_text_id is not None:
-        usual.append(tokenizer.end_of_text_id)
-    declared = declared_endings(generation, tokenizer)
+        usual = [*usual, tokenizer.end_of_text_id]
+    declared = set(declared_endings(generation, tokenizer))
+    if told is False:
+        declared -= {*of_replies}
     return list(dict.fromkeys([*usual, *sorted(declared)]))

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from gguf import GGMLQuantizationType
 
+from qwen7b.checked import flag
 from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.gguf_names import is_gguf
 from qwen7b.gguf_parts import part_files
@@ -36,15 +37,17 @@ def convert(
     dtype: str | None = None,
     quantize: str | None = None,
     check_text: str = CHECK_TEXT,
+    chat: bool | None = None,
     offline: bool | None = None,
 ) -> dict[str, Any]:
     """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file); returns conversion.json.
 
-    `source` is anything that `qwen7b.load` takes. `dtype` is float32, bfloat16 or float16; `quantize`, for GGUF, q8_0,
-    q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0). Without either every number stays as it is, and
-    quantized ones become float32. The target appears when it is whole and checked; until then DST.partial holds it,
-    from where the same call goes on after an interruption. The whole takes less than 2 GB of memory, whatever the
-    model's size: every number is compared with the source's, and the logits of `check_text`.
+    `source` is anything that `qwen7b.load` takes. `dtype` is float32, bfloat16 or float16; `quantize`, for GGUF,
+    q8_0, q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0). Without either every number stays as it is,
+    and quantized ones become float32. The target appears when it is whole and checked; until then DST.partial holds
+    it, from where the same call goes on after an interruption. The whole takes less than 2 GB of memory, whatever
+    the model's size: every number is compared with the source's, and the logits of `check_text`. `chat` says
+    whether the model was trained to chat, where its files do not or say it wrongly: the target then says so.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
@@ -55,15 +58,17 @@ def convert(
     _check_target(target, to=to)
     if not check_text:
         raise SettingError("the check text is empty: give some text to compare the models on")
+    if chat is not None:
+        flag("chat", chat)
     type = number_type(to=to, dtype=dtype, quantize=quantize)
     path = locate(source, offline=offline)
     if path.resolve() in target.resolve().parents:
         raise SettingError(f"{target} lies in the source {path}: choose a target outside of it")
     model_name = Path(source).resolve().name
-    plan = make_plan(open_checkpoint(path), model_name=model_name, target_name=target.name, to=to, type=type)
+    plan = make_plan(open_checkpoint(path), model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
     workplace.check_room(plan.weight_files)
-    with workplace.held(_job(plan, to=to, type=type)):
+    with workplace.held(_job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})):
         started = time.monotonic()
         hashes = _write(plan, workplace)
         written = time.monotonic()

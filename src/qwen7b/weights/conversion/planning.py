@@ -61,9 +61,15 @@ def number_type(*, to: Format, dtype: str | None, quantize: str | None) -> GGMLQ
 
 
 def make_plan(
-    source: Checkpoint, *, model_name: str, target_name: str, to: Format, type: GGMLQuantizationType | None
+    source: Checkpoint,
+    *,
+    model_name: str,
+    target_name: str,
+    to: Format,
+    type: GGMLQuantizationType | None,
+    chat: bool | None = None,
 ) -> Plan:
-    """The plan of a target file or folder; `type` None keeps the source's own.
+    """The plan of a target file or folder; `type` None keeps the source's own, and `chat` None what its files say.
 
     Raises CheckpointError where the source is incomplete or not of its config, UnsupportedError where it has tensors
     that cannot be read, or that the target cannot hold.
@@ -71,7 +77,7 @@ def make_plan(
     shapes = {parameter: tensor.shape for parameter, tensor in empty_model(source.config).named_parameters()}
     check_shapes(source, shapes)
     check_complete(source, shapes)
-    companions = read_companions(source, name=model_name)
+    companions = read_companions(source, name=model_name, chat=chat)
     check_vocabulary(companions.tokenizer, source.config, source=source.path)
     own = parameters_of(source)
     config = target_config(source.config, own, to=to)

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qwen7b.checked import flag
 from qwen7b.errors import SettingError
 from qwen7b.gguf_names import is_gguf
-from qwen7b.json_file import MAX_BYTES
+from qwen7b.json_file import MAX_BYTES, read_json_if_any
 from qwen7b.quant.formats import Format, find_format
 from qwen7b.regular_file import checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
@@ -28,7 +29,8 @@ from qwen7b.weights.packed.showing import shown
 from qwen7b.weights.parameters import empty_model
 from qwen7b.weights.storage import check_disk_space
 
-_COPIED = ("generation_config.json", "LICENSE*", "NOTICE*")
+GENERATION = "generation_config.json"
+_COPIED = (GENERATION, "LICENSE*", "NOTICE*")
 """What is copied beside the tokenizer."""
 
 
@@ -39,20 +41,24 @@ def quantize(
     format: str,
     calibration_text: str | None = None,
     gptq: bool = False,
+    chat: bool | None = None,
     offline: bool | None = None,
 ) -> dict[str, Any]:
     """Pack a checkpoint into a folder that loads by mapping; returns what was done.
 
     `source` is anything that `qwen7b.load` takes, `format` q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
-    activations of `calibration_text` (None for one that comes along; "" for none at all), with `gptq` so that rounding
-    errors make up for each other. The target appears when it is whole. Memory beside the cache of the disk is that of
-    the largest layer in float32, and a few times its square with `gptq`.
+    activations of `calibration_text` (None for one that comes along; "" for none at all), with `gptq` so that
+    rounding errors make up for each other. `chat` says whether the model was trained to chat, where its files do
+    not or say it wrongly: the target then says so. The target appears when it is whole. Memory beside the cache of
+    the disk is that of the largest layer in float32, and a few times its square with `gptq`.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
 
     >>> quantize("Qwen-7B-Chat", "Qwen-7B-Chat-q4", format="q4")["bytes"]  # doctest: +SKIP
     """
+    if chat is not None:
+        flag("chat", chat)
     target = Path(target).expanduser()
     chosen = find_format(format)
     if target.exists() or target.is_symlink():
@@ -73,7 +79,7 @@ def quantize(
     with workplace.held({"quantize": str(checkpoint.path), "format": format}):
         check_disk_space(workplace.files, num_bytes, variable="the target")
         _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
-        for name, content in _companions(checkpoint, name=Path(source).resolve().name).items():
+        for name, content in _companions(checkpoint, name=Path(source).resolve().name, chat=chat).items():
             (workplace.files / name).write_bytes(content)
         fields = packed_config(checkpoint.config, chosen)
         if endings := checkpoint.generation.other_endings:
@@ -120,15 +126,19 @@ def _write_weights(
             pack_checkpoint(checkpoint, format, write)
 
 
-def _companions(checkpoint: Checkpoint, *, name: str) -> dict[str, bytes]:
+def _companions(checkpoint: Checkpoint, *, name: str, chat: bool | None) -> dict[str, bytes]:
     """The files of the tokenizer and of how to generate: a folder's own, or written from what a GGUF file says."""
     found = tokenizer_copies(checkpoint.path)
     if not any(map(is_gguf, found)):
         found |= {file.name: file for pattern in _COPIED for file in checkpoint.path.glob(pattern) if file.is_file()}
-        return {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in found.items()}
+        files = {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in found.items()}
+        if chat is not None:
+            own = read_json_if_any(checkpoint.path / GENERATION)
+            files[GENERATION] = as_json({**own, "chat_format": "chatml" if chat else "raw"})
+        return files
     import torch
 
     files_of = qwen_files if checkpoint.config.family == "qwen" else qwen2_files
-    files = files_of(checkpoint.config, read_companions(checkpoint, name=name), dtype=torch.float32)
+    files = files_of(checkpoint.config, read_companions(checkpoint, name=name, chat=chat), dtype=torch.float32)
     del files["config.json"]
     return files
