@@ -66,6 +66,21 @@ print("torch" in sys.modules, "libtorch_cpu.so" in Path("/proc/self/maps").read_
     assert run(program) == "False True\n"
 
 
+@pytest.mark.skipif(importing._torch_library() is None, reason="needs torch's CPU build for Linux")
+def test_python_goes_on_while_the_library_is_loaded() -> None:
+    program = """
+import threading, time
+from qwen7b.importing import torch_library_aside
+ours, all_threads = time.thread_time(), time.process_time()
+with torch_library_aside():
+    while threading.active_count() > 1:
+        pass
+ours, all_threads = time.thread_time() - ours, time.process_time() - all_threads
+print(ours > all_threads / 5)
+"""
+    assert run(program) == "True\n"
+
+
 def test_an_imported_torch_is_not_loaded_again() -> None:
     program = """
 import torch

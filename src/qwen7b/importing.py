@@ -79,5 +79,8 @@ def _torch_library() -> Path | None:
 
 
 def _load(library: Path) -> None:
-    with suppress(OSError):  # torch's own import says what is wrong with it
-        ctypes.CDLL(str(library))
+    """Without a word where that fails: torch's own import says what is wrong."""
+    with suppress(AttributeError):  # ctypes' own way to load lets no other thread run; a function that it calls does
+        dlopen = ctypes.CDLL(None).dlopen
+        dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+        dlopen(os.fsencode(library), os.RTLD_NOW)
