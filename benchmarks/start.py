@@ -1,4 +1,4 @@
-"""Seconds from the command line to the first token of a reply, beside what importing torch alone takes.
+"""Seconds from the command line to the first token of a reply, and from the last to the process' end, beside torch's.
 
     python benchmarks/start.py [--rounds 9] [--model demo] [--quantize q8]
 
@@ -16,20 +16,21 @@ import sys
 import time
 from statistics import median
 
-TORCH = [sys.executable, "-c", "import torch; print('ready')"]
+TORCH = [sys.executable, "-c", "import torch; print('ready', flush=True)"]
 
 
-def first_byte_seconds(command: list[str]) -> float:
-    """Until a process has written something to standard output."""
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds until a process has written something to standard output, and from the last of it to its end."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     found = os.read(process.stdout.fileno(), 1)
-    seconds = time.perf_counter() - start
-    process.stdout.read()
+    first = last = time.perf_counter()
+    while os.read(process.stdout.fileno(), 1 << 16):
+        last = time.perf_counter()
     if process.wait() or not found:
         sys.exit(f"{' '.join(command)} failed")
-    return seconds
+    return first - start, time.perf_counter() - last
 
 
 def main() -> None:
@@ -40,12 +41,15 @@ def main() -> None:
     arguments = parser.parse_args()
     chat = [sys.executable, "-m", "qwen7b", "chat", "hi", "--model", arguments.model, "--max-new-tokens", "2"]
     chat += ["--quantize", arguments.quantize, "--greedy"]
-    rounds = [(first_byte_seconds(TORCH), first_byte_seconds(chat)) for _ in range(1 + arguments.rounds)]
-    torch_seconds, first_token_seconds = (median(column) for column in zip(*rounds[1:], strict=True))
+    rounds = [(*run(TORCH), *run(chat)) for _ in range(1 + arguments.rounds)]
+    medians = (median(column) for column in zip(*rounds[1:], strict=True))
+    torch_seconds, torch_end, first_token_seconds, end = medians
     report = {
         "import_torch_seconds": round(torch_seconds, 2),
         "first_token_seconds": round(first_token_seconds, 2),
         "ratio": round(first_token_seconds / torch_seconds, 2),
+        "import_torch_end_seconds": round(torch_end, 2),
+        "end_seconds": round(end, 2),
         "rounds": arguments.rounds,
     }
     print(json.dumps(report))
