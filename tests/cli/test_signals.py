@@ -59,6 +59,18 @@ AGAIN = """
         os.kill(os.getpid(), number)  # a user who does not want to wait any longer
         time.sleep(10)
 """
+WHILE_PYTHON_ENDS = """
+    import gc
+    class Object:
+        def __del__(self, kill=os.kill, pid=os.getpid(), sleep=time.sleep):
+            kill(pid, number)
+            sleep(0.01)
+    sys.modules["late"] = late = Object()
+    late.itself = late  # so that it goes with the interpreter's last garbage, when no handler can run
+    gc.disable()
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+"""
 AT_THE_END = """
     pass
 os.kill(os.getpid(), number)
@@ -72,7 +84,7 @@ def run(program: str, number: int, path: Path, **settings: Any) -> tuple[int, st
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("program", [ONCE, THRICE, WHILE_CLEARING, AGAIN, AT_THE_END])
+@pytest.mark.parametrize("program", [ONCE, THRICE, WHILE_CLEARING, AGAIN, WHILE_PYTHON_ENDS, AT_THE_END])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signals_end_a_process_in_order(tmp_path: Path, program: str, number: signal.Signals) -> None:
     code, said, error = run(program, number, tmp_path / "file")

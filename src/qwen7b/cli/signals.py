@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ def ending_by_signals() -> Iterator[None]:
     for number in [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+            # Python would give it back its own meaning as it ends, and with it another exit code.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.unraisablehook = handler.raise_again
     try:
         yield
