@@ -7,6 +7,8 @@ import torch
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, PackedMatrix
 from qwen7b.model import Transformer
+from qwen7b.model.native import NativeRunner
+from qwen7b.model.packed_cache import PackedCacheFactory, can_pack
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.rotary_scaling import DynamicNtk
 
@@ -42,7 +44,8 @@ def random_model(*, bits: int = 4, **changes: object) -> Transformer:
         "rotary_scaling": DynamicNtk(),
         "logn": True,
     }
-    model = Transformer(ModelConfig(**{**settings, **changes}))  # type: ignore[arg-type]
+    config = ModelConfig(**{**settings, **changes})  # type: ignore[arg-type]
+    model = Transformer(config)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, torch.nn.Linear):
@@ -55,8 +58,10 @@ def random_model(*, bits: int = 4, **changes: object) -> Transformer:
                 )
             elif isinstance(child, torch.nn.Embedding):
                 setattr(module, name, PackedEmbedding(random_matrix(child.num_embeddings, child.embedding_dim, bits=8)))
-    for layer in model.layers:
-        layer.attention.pair_sizes = torch.ones(2, model.config.num_kv_heads, model.config.head_size // 2)
+    if can_pack(config):
+        sizes = torch.ones(2, config.num_kv_heads, config.head_size // 2)
+        model.cache_factory = PackedCacheFactory([sizes] * config.num_layers)
+        model.runner = NativeRunner(config)
     for parameter in model.parameters():
         torch.nn.init.ones_(parameter)
     return model.eval()

@@ -7,7 +7,8 @@ import torch
 from packed import random_model
 from qwen7b.model.key_balance import NUM_WIDE, KeyBalance, pair_sizes
 from qwen7b.model.packed_cache import PackedCache
-from qwen7b.model.rotary import rotary_tables, rotate
+from qwen7b.model.rotary import rotary_frequencies, rotary_tables, rotate
+from qwen7b.model.rows import Group
 
 HEADS, SIZE = 2, 32
 
@@ -32,10 +33,10 @@ def test_sizes_are_those_of_outputs_for_inputs_of_size_one() -> None:
 
 def test_attention_does_not_notice_the_factors() -> None:
     torch.manual_seed(0)
-    balance = KeyBalance([torch.rand(2, HEADS, SIZE // 2) * 100])
+    balance = KeyBalance.of([torch.rand(2, HEADS, SIZE // 2) * 100])
     factors = balance.factors[0]
     assert torch.equal(factors.log2(), factors.log2().round()) and len(factors.unique()) > 3
-    cos, sin = rotary_tables(torch.arange(7)[None], alphas=[1.0], base=10000.0, head_size=SIZE)
+    cos, sin = rotary_tables(torch.arange(7)[None], rotary_frequencies([1.0], base=10000.0, head_size=SIZE))
     query, key = torch.randn(2, 1, 7, HEADS, SIZE)
     torch.testing.assert_close(rotate(query, cos=cos, sin=sin) * factors, rotate(query * factors, cos=cos, sin=sin))
     balanced = (query * factors * (key / factors)).sum(-1)
@@ -43,7 +44,7 @@ def test_attention_does_not_notice_the_factors() -> None:
 
 
 def test_the_largest_pairs_stay_wide() -> None:
-    balance = KeyBalance([sizes_with_outliers(3, 5, 8, 11)])
+    balance = KeyBalance.of([sizes_with_outliers(3, 5, 8, 11)])
     assert balance.wide_axes.shape == (1, HEADS, NUM_WIDE)
     assert all(set(axes.tolist()) == {3, 5, 8, 11, 19, 21, 24, 27} for axes in balance.wide_axes[0])
 
@@ -55,9 +56,9 @@ def test_small_numbers_beside_outliers_survive() -> None:
     keys[..., [3, 8, 19, 24]] *= 200
 
     def errors(sizes: torch.Tensor) -> torch.Tensor:
-        cache = PackedCache(config, batch_size=1, max_length=16, dtype=torch.int8)
-        cache.balance = KeyBalance([sizes])
-        read, _ = cache.write(0, keys, keys)
+        cache = PackedCache.empty(config, batch_size=1, max_length=16, dtype=torch.int8, balance=KeyBalance.of([sizes]))
+        group = Group(sequences=slice(0, 1), rows=slice(0, 16), starts=(0,), num_new=16)
+        read, _ = cache.write(0, group, keys.transpose(1, 2), keys.transpose(1, 2))
         return (read.transpose(1, 2) - keys).abs()
 
     known, blind = errors(sizes_with_outliers(3, 8)), errors(torch.ones(2, HEADS, SIZE // 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 
@@ -11,21 +13,20 @@ import torch
 from packed import random_model
 from qwen7b import kernels
 from qwen7b.errors import SettingError
-from qwen7b.model import Cache, Transformer, transformer
+from qwen7b.model import Cache, Transformer
+from qwen7b.model.layers import run_layers
 from qwen7b.model.packed_cache import PackedCache
 
 needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
 Hidden = Callable[..., torch.Tensor]
 
 
-@pytest.fixture
-def by_reference(monkeypatch: pytest.MonkeyPatch) -> Callable[[Transformer, Hidden], torch.Tensor]:
-    def run(model: Transformer, compute: Hidden) -> torch.Tensor:
-        with monkeypatch.context() as patch:
-            patch.setattr(transformer, "native_layers", lambda _: None)
-            return compute(model)
-
-    return run
+def by_reference(model: Transformer, compute: Hidden) -> torch.Tensor:
+    native, model.runner = model.runner, run_layers
+    try:
+        return compute(model)
+    finally:
+        model.runner = native
 
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -39,9 +40,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
 @pytest.mark.parametrize("bits", [8, 4])
 @torch.inference_mode()
-def test_native_layers_equal_the_reference(
-    by_reference, changes: dict[str, int], dtype: torch.dtype, bits: int
-) -> None:  # type: ignore[no-untyped-def]
+def test_native_layers_equal_the_reference(changes: dict[str, int], dtype: torch.dtype, bits: int) -> None:
     model = random_model(bits=bits, **changes)
     model.cache_dtype = dtype
     ids = torch.randint(0, 320, (2, 30))
@@ -117,15 +116,67 @@ def test_heads_that_do_not_fit_the_blocks_have_an_ordinary_cache() -> None:
         assert model(torch.tensor([[1, 2]]), cache=cache).isfinite().all()
 
 
+def replace_all(model: Transformer, other: Transformer) -> None:
+    model.load_state_dict(other.state_dict(), assign=True)
+
+
+def replace_in_place(model: Transformer, other: Transformer) -> None:
+    model.load_state_dict(other.state_dict())
+
+
+def replace_a_tensor(model: Transformer, other: Transformer) -> None:
+    model.layers[1].attention.qkv.codes = other.layers[1].attention.qkv.codes
+
+
+def replace_data(model: Transformer, other: Transformer) -> None:
+    model.layers[1].attention_norm.weight.data = other.norm.weight.data * 2
+
+
+def replace_a_module(model: Transformer, other: Transformer) -> None:
+    model.layers[0].feed_forward.down = other.layers[0].feed_forward.down
+
+
+def replace_a_layer(model: Transformer, other: Transformer) -> None:
+    model.layers[0] = other.layers[0]
+
+
+def replace_the_layers(model: Transformer, other: Transformer) -> None:
+    model.layers = other.layers
+
+
+def wrap_a_module(model: Transformer, other: Transformer) -> None:
+    """As adapters do: no longer all packed, so that the readable loop runs."""
+    linear = model.layers[1].feed_forward.up
+    model.layers[1].feed_forward.up = torch.nn.Sequential(linear, torch.nn.Dropout(), torch.nn.Tanh()).eval()
+
+
+REPLACEMENTS = [
+    replace_all,
+    replace_in_place,
+    replace_a_tensor,
+    replace_data,
+    replace_a_module,
+    replace_a_layer,
+    replace_the_layers,
+    wrap_a_module,
+]
+
+
 @needs_library
+@pytest.mark.parametrize("replace", REPLACEMENTS, ids=lambda function: function.__name__)
 @torch.inference_mode()
-def test_replaced_weights_are_noticed() -> None:
+def test_what_is_replaced_after_a_run_is_seen(replace: Callable[[Transformer, Transformer], None]) -> None:
     model, other = random_model(), random_model()
     ids = torch.randint(0, 320, (1, 9))
-    model.hidden(ids, cache=model.new_cache(max_length=9))
-    model.load_state_dict(other.state_dict(), assign=True)
-    expected = other.hidden(ids, cache=other.new_cache(max_length=9))
-    assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=9)), expected)
+
+    def compute(model: Transformer) -> torch.Tensor:
+        return model.hidden(ids, cache=model.new_cache(max_length=9))
+
+    before = compute(model)
+    replace(model, other)
+    found = compute(model)
+    assert error(found, before) > 0.01
+    assert error(found, by_reference(model, compute)) < 0.01
 
 
 def _send(model: Transformer) -> None:
@@ -153,7 +204,22 @@ def test_weights_that_are_shared_or_moved_are_found_where_they_are(share: Callab
 
 @needs_library
 @torch.inference_mode()
-def test_gates_far_from_zero(by_reference) -> None:  # type: ignore[no-untyped-def]
+def test_copies_have_their_own_weights_and_slots() -> None:
+    model, ids = random_model(), torch.randint(0, 320, (1, 9))
+    cache = model.new_cache(max_length=20)
+    model.hidden(ids, cache=cache)
+    copied, branch = copy.deepcopy(model), copy.deepcopy(cache)
+    expected = model.hidden(ids, cache=cache)
+    for layer in model.layers:
+        layer.attention.qkv.codes.zero_()
+    model.hidden(ids[:, :2], cache=cache)
+    assert torch.equal(copied.hidden(ids, cache=branch), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(copied)).hidden(ids), copied.hidden(ids))
+
+
+@needs_library
+@torch.inference_mode()
+def test_gates_far_from_zero() -> None:
     model = random_model()
     for layer in model.layers:
         layer.feed_forward.gate.scales *= 80

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from qwen7b.model.rotary import rotary_tables, yarn_kept
-from qwen7b.rotary_scaling import DynamicNtk, LinearInterpolation, Yarn
+from qwen7b.model.rotary import rotary_frequencies, rotary_tables, yarn_kept
+from qwen7b.rotary_scaling import DynamicNtk, LinearInterpolation, RotaryScaling, Yarn
 
 POSITIONS = torch.tensor([[0, 1, 7, 100, 2047]])
 
 
-def tables(scaling: object, *, base: float = 10000.0, head_size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
-    return rotary_tables(POSITIONS, alphas=[1.0], base=base, head_size=head_size, scaling=scaling)  # type: ignore[arg-type]
+def tables(
+    scaling: RotaryScaling | None, *, base: float = 10000.0, head_size: int = 64, positions: torch.Tensor = POSITIONS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    frequencies = rotary_frequencies([1.0], base=base, head_size=head_size, scaling=scaling)
+    return rotary_tables(positions, frequencies, scaling=scaling)
 
 
 @pytest.mark.parametrize("head_size", [2, 16, 64, 128])
@@ -64,9 +67,7 @@ def test_dynamic_ntk_is_in_its_alpha_alone() -> None:
 
 
 def test_linear_interpolation_divides_positions() -> None:
-    stretched = rotary_tables(
-        POSITIONS * 4, alphas=[1.0], base=10000.0, head_size=64, scaling=LinearInterpolation(factor=4)
-    )
+    stretched = tables(LinearInterpolation(factor=4), positions=POSITIONS * 4)
     for ours, plain in zip(stretched, tables(None), strict=True):
         assert torch.allclose(ours, plain, atol=5e-4)
 

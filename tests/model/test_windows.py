@@ -14,7 +14,9 @@ from packed import random_model
 from qwen7b import kernels
 from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError
-from qwen7b.model import Transformer, cache, transformer
+from qwen7b.model import Transformer, cache
+from qwen7b.model.layers import run_layers
+from qwen7b.model.packed_cache import PackedCacheFactory
 from qwen7b.rotary_scaling import DynamicNtk
 
 ROWS, TRAINED = 97, 16
@@ -59,8 +61,7 @@ def ids_of(length: int, seed: int = 1) -> torch.Tensor:
 @pytest.fixture
 def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
-    monkeypatch.setattr(cache, "MOST_NEW_TOKENS", 7)
-    monkeypatch.setattr(transformer, "MOST_NEW_TOKENS", 7)
+    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 7)
     monkeypatch.setattr(cache, "_SLOT_BLOCK", 4)
     yield
 
@@ -121,10 +122,11 @@ def packed_model(windows: tuple[int, ...], dtype: torch.dtype) -> Transformer:
     torch.manual_seed(0)
     model = random_model(num_layers=len(windows), attention_windows=windows, trained_length=64, context_length=1000)
     model.cache_dtype = dtype
-    for layer in model.layers:
-        sizes = torch.rand(layer.attention.pair_sizes.shape) + 0.1
-        sizes[1, :, 3] *= 50
-        layer.attention.pair_sizes = sizes
+    config = model.config
+    sizes = [torch.rand(2, config.num_kv_heads, config.head_size // 2) + 0.1 for _ in windows]
+    for layer in sizes:
+        layer[1, :, 3] *= 50
+    model.cache_factory = PackedCacheFactory(sizes)
     return model
 
 
@@ -142,8 +144,7 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
         return kept.num_slots, torch.cat((first[0], first[1, :250], *(step[:, 0] for step in steps)))
 
     whole_slots, whole = compute()
-    monkeypatch.setattr(cache, "MOST_NEW_TOKENS", 28)
-    monkeypatch.setattr(transformer, "MOST_NEW_TOKENS", 28)
+    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 28)
     ring_slots, ring = compute()
     assert (whole_slots, ring_slots) == ([430, 430, 430], [128, 128, 430])
     assert torch.equal(ring, whole)
@@ -154,8 +155,7 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
 @torch.inference_mode()
 def test_native_windows_equal_the_reference(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     model = packed_model((40, 0), dtype)
-    monkeypatch.setattr(cache, "MOST_NEW_TOKENS", 28)
-    monkeypatch.setattr(transformer, "MOST_NEW_TOKENS", 28)
+    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 28)
     ids = torch.randint(0, 320, (2, 200))
 
     def compute() -> torch.Tensor:
@@ -164,7 +164,7 @@ def test_native_windows_equal_the_reference(monkeypatch: pytest.MonkeyPatch, dty
         return torch.cat((first[0], first[1, :130], model.hidden(ids[:, :1], cache=kept)[:, 0]))
 
     found = compute()
-    monkeypatch.setattr(transformer, "native_layers", lambda _: None)
+    model.runner = run_layers
     expected = compute()
     errors = (found - expected).norm(dim=1) / expected.norm(dim=1)
     # Where noise of the last bit decides how a number is rounded to int8, all later roundings may go another way.

@@ -21,6 +21,8 @@ import tiny
 from qwen7b.errors import CheckpointError, Qwen7bError, ResourceError, SettingError
 from qwen7b.kernels import PackedMatrix
 from qwen7b.model import Transformer
+from qwen7b.model.key_balance import KeyBalance
+from qwen7b.model.packed_cache import PackedCacheFactory
 from qwen7b.quant import PackedEmbedding, PackedLinear
 from qwen7b.quant.formats import FORMATS, find_format
 from qwen7b.text import load_tokenizer
@@ -83,7 +85,8 @@ def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, f
     assert torch.equal(model.norm.weight, exact.norm.weight)
     rows, weight = model.embedding(torch.arange(tiny.ROWS)), exact.embedding.weight.detach()
     assert rows.shape == weight.shape and (rows - weight).norm() < 0.01 * weight.norm()
-    for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
+    sizes = []
+    for exact_layer in exact.layers:
         attention, norm = exact_layer.attention, exact_layer.attention_norm.weight
         size, kv_heads = attention.head_size, attention.num_kv_heads
         rows = (attention.qkv.weight * norm).square().sum(1)
@@ -91,7 +94,9 @@ def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, f
             rows = rows + attention.qkv.bias.square()
         pairs = rows.view(-1, 2, size // 2).sum(1)[: attention.num_heads + kv_heads]
         queries, keys = pairs[: attention.num_heads].view(kv_heads, -1, size // 2).mean(1), pairs[-kv_heads:]
-        torch.testing.assert_close(layer.attention.pair_sizes.square(), torch.stack((queries, keys)).detach())
+        sizes.append(torch.stack((queries, keys)).detach().sqrt())
+    assert isinstance(model.cache_factory, PackedCacheFactory)
+    torch.testing.assert_close(model.cache_factory.balance.factors, KeyBalance.of(sizes).factors)
     if kind == "qwen2":
         assert found["head"].codes.data_ptr() == found["embedding"].codes.data_ptr()
         assert torch.equal(model.layers[1].attention.qkv.bias, exact.layers[1].attention.qkv.bias)

@@ -27,7 +27,6 @@ from qwen7b.errors import CheckpointError, PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.model import Transformer
-from qwen7b.model.cache import MOST_NEW_TOKENS
 from qwen7b.regular_file import named_text
 from qwen7b.text import Tokenizer
 from qwen7b.weights.progress import progress
@@ -158,14 +157,12 @@ def read_window(model: Transformer, window: Tensor, report: Callable[[int], None
     start, nats = time.perf_counter(), 0.0
     cache = model.new_cache(max_length=len(window))
     cache.plan([len(window)])
-    for ids, targets in zip(
-        torch.split(window[:-1], MOST_NEW_TOKENS), torch.split(window[1:], MOST_NEW_TOKENS), strict=True
-    ):
-        hidden_TC = model.hidden(ids[None], cache=cache)[0]
-        for rows, wanted in zip(torch.split(hidden_TC, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
-            logits = model.head(rows).float()
-            nats += float(F.cross_entropy(logits, wanted.to(logits.device), reduction="sum"))
-        report(len(ids))
+    for rows, hidden_TC in model.passes([window[:-1]], cache=cache):
+        targets = window[1:][rows.positions]
+        for hidden, expected in zip(torch.split(hidden_TC, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
+            logits = model.head(hidden).float()
+            nats += float(F.cross_entropy(logits, expected.to(logits.device), reduction="sum"))
+        report(len(targets))
     return Score(
         nats=nats,
         seconds=time.perf_counter() - start,

@@ -19,7 +19,6 @@ from qwen7b.generate.picking import pick
 from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.sampling import Sample, Sampling
 from qwen7b.model import NtkMode, Transformer
-from qwen7b.model.cache import MOST_NEW_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,8 @@ class Batch:
         self.sequences = [list(prompt) for prompt in prompts]
         self.active = list(range(len(prompts)))
         self.cache = model.new_cache(batch_size=len(prompts), max_length=max(max_lengths), ntk=ntk)
-        self.cache.plan(self.max_lengths if ntk == "reserve" else [len(prompt) for prompt in prompts])
+        if ntk == "reserve":
+            self.cache.plan(self.max_lengths)
         self._rows = list(self.active)  # sequence of each row of the cache
         self._generators = [torch.Generator() for _ in prompts]
         for generator in self._generators:
@@ -96,20 +96,16 @@ class Batch:
 
     def _last_logits(self) -> Tensor:
         """float32 logits (B, V) behind each active sequence, of the ids that may be picked."""
+        new_ids = [
+            torch.tensor(self.sequences[sequence][held:])
+            for sequence, held in zip(self.active, self.cache.lengths, strict=True)
+        ]
+        num_tokens = sum(self.cache.lengths) + sum(map(len, new_ids))
         last: dict[int, Tensor] = {}
-        while len(last) < len(self.active):
-            chunks = [
-                self.sequences[sequence][held : held + MOST_NEW_TOKENS]
-                for sequence, held in zip(self.active, self.cache.lengths, strict=True)
-            ]
-            counts = [len(chunk) for chunk in chunks]  # 0 for a prompt that is in already, while longer ones go on
-            ids_BT = torch.tensor([chunk + [0] * (max(counts) - len(chunk)) for chunk in chunks])
-            hidden_BTC = self.model.hidden(ids_BT, cache=self.cache, lengths=counts)
-            for row, sequence in enumerate(self.active):
-                if counts[row] and self.cache.lengths[row] == len(self.sequences[sequence]):
-                    last[row] = hidden_BTC[row, counts[row] - 1]
-            if self.on_prompt is not None and len(last) < len(self.active):
-                self.on_prompt(sum(self.cache.lengths), sum(len(self.sequences[sequence]) for sequence in self.active))
+        for rows, hidden_RC in self.model.passes(new_ids, cache=self.cache):
+            last |= {row: hidden_RC[index] for row, index in rows.last().items()}  # the next pass may have later ones
+            if self.on_prompt is not None and (num_read := sum(self.cache.lengths)) < num_tokens:
+                self.on_prompt(num_read, num_tokens)
         last_BC = torch.stack([last[row] for row in range(len(self.active))])
         logits_BV: Tensor = self.model.head(last_BC)
         logits_BV = logits_BV[:, : self.vocab_size].float()

@@ -23,7 +23,7 @@ from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.positions import sequence_alphas, token_positions
 from qwen7b.model.layers import RMSNorm
-from qwen7b.model.rotary import logn_scale, rotary_tables, rotate
+from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables, rotate
 from qwen7b.weights.names import HOLDS_NO_WEIGHTS
 from qwen7b.weights.senses import refuse_other_senses
 from qwen7b.weights.weight_files import open_weights
@@ -238,7 +238,10 @@ class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
         if config.use_dynamic_ntk and not self.training:
             alphas = sequence_alphas(position_ids, cache=cache, trained_length=config.seq_length)
         positions_BT = position_ids.expand(max(len(alphas), len(position_ids)), -1)
-        cos, sin = rotary_tables(positions_BT, alphas=alphas, base=config.rotary_emb_base, head_size=config.kv_channels)
+        frequencies = rotary_frequencies(
+            alphas, base=config.rotary_emb_base, head_size=config.kv_channels, device=positions_BT.device
+        )
+        cos, sin = rotary_tables(positions_BT, frequencies[:, None])
         query_scale = None
         if config.use_logn_attn and not self.training:
             query_scale = logn_scale(positions_BT, trained_length=config.seq_length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.memory import require_memory
 from qwen7b.model.rotary import ntk_alpha
+from qwen7b.model.rows import Group
 
 NtkMode = Literal["recompute", "original", "reserve"]
 """When dynamic NTK chooses alpha anew. "recompute": whenever the length crosses into another alpha, at the cost of
@@ -21,7 +22,7 @@ one pass over the sequence, so that step-by-step decoding equals one full pass. 
 as the original did. "reserve": once, for the length planned, or else the cache's full one, never to change."""
 
 
-MOST_NEW_TOKENS = 512
+MAX_NEW_TOKENS = 512
 """Tokens of a sequence that one pass adds to a cache: bounds the memory of a long prompt's activations."""
 _SLOT_BLOCK = 128
 """A ring's slots are a multiple of it, as the native attention takes so many positions at a time."""
@@ -33,10 +34,28 @@ class Cache:
     Position p lies in slot p % slots of a layer. A layer has a slot for each position, unless it has an attention
     window: then only as many as its queries can see while a pass adds new ones, and old positions make room for new.
     Slots past `lengths[b]` hold no token; no query sees them.
+
+    layers  tensors of each layer by name, whose axes start with B; see `empty` for new ones
+    ids     (B, S) tokens held, which a recompute starts from
     """
 
     def __init__(
-        self,
+        self, config: ModelConfig, *, layers: Sequence[dict[str, Tensor]], ids: Tensor, ntk: NtkMode = "recompute"
+    ) -> None:
+        batch_size, max_length = ids.shape
+        self.config = config
+        self.ntk = ntk
+        self.num_slots = slots_of_layers(config, max_length)
+        self.max_new_tokens = MAX_NEW_TOKENS
+        self.layers = list(layers)
+        self.ids = ids
+        self.lengths = [0] * batch_size
+        self.alphas = [1.0] * batch_size
+        self.planned_lengths = [0] * batch_size
+
+    @classmethod
+    def empty(
+        cls,
         config: ModelConfig,
         *,
         batch_size: int,
@@ -44,30 +63,33 @@ class Cache:
         ntk: NtkMode = "recompute",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-    ) -> None:
+        **options: Any,
+    ) -> Self:
+        """One for new sequences; `options` go to the constructor. Raises ResourceError where there is no room."""
         whole_number("batch_size", batch_size, least=1)
         whole_number("max_length", max_length, least=1)
         if ntk not in get_args(NtkMode):
             raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {quoted(ntk)}")
-        slots = [_num_slots(config.window(layer), max_length) for layer in range(config.num_layers)]
-        layers = [self._shapes(config, batch_size=batch_size, num_slots=count, dtype=dtype) for count in slots]
+        layers = [
+            cls._shapes(config, batch_size=batch_size, num_slots=num_slots, dtype=dtype)
+            for num_slots in slots_of_layers(config, max_length)
+        ]
         require_memory(
             sum(math.prod(shape) * kind.itemsize for shapes in layers for shape, kind in shapes.values()),
             device=torch.device(device),
             what=f"a cache of {batch_size} x {max_length} tokens",
             remedy="lower max_new_tokens, context_length or the number of sequences",
         )
-        self.config = config
-        self.ntk = ntk
-        self.num_slots = slots
-        self.layers = [
-            {name: torch.zeros(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
-            for shapes in layers
-        ]
-        self.ids = torch.zeros((batch_size, max_length), dtype=torch.long)  # what a recompute starts from
-        self.lengths = [0] * batch_size
-        self.alphas = [1.0] * batch_size
-        self.planned_lengths = [0] * batch_size
+        return cls(
+            config,
+            layers=[
+                {name: torch.zeros(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
+                for shapes in layers
+            ],
+            ids=torch.zeros((batch_size, max_length), dtype=torch.long),
+            ntk=ntk,
+            **options,
+        )
 
     @staticmethod
     def _shapes(
@@ -118,24 +140,26 @@ class Cache:
             for alpha, length, planned, new in zip(self.alphas, self.lengths, self.planned_lengths, grown, strict=True)
         ]
 
-    def write(self, layer: int, key_BTKD: Tensor, value_BTKD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new keys and values; returns those in all slots up to the last one used, (B, K, S, D)."""
-        new, slots = key_BTKD.shape[1], self.num_slots[layer]
-        assert new <= MOST_NEW_TOKENS or slots >= self.max_length
-        longest = min(max(self.lengths) + new, self.max_length)
-        for name, fresh_BTKD in (("keys", key_BTKD), ("values", value_BTKD)):
-            fresh_BKTD = fresh_BTKD.transpose(1, 2)
-            same = len(set(self.lengths)) == 1
-            for row, start in enumerate(self.lengths[:1] if same else self.lengths):
-                rows = slice(None) if same else slice(row, row + 1)
-                done, fits = 0, min(new, self.max_length - start)  # what is cut off is padding
-                while done < fits:
+    def write(self, layer: int, group: Group, key_GKTD: Tensor, value_GKTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a layer's new keys and values of a group's sequences.
+
+        Returns those in all slots up to the last one used, (G, K, S, D).
+        """
+        slots, end = self.num_slots[layer], min(group.longest, self.num_slots[layer])
+        assert group.num_new <= self.max_new_tokens or slots >= self.max_length
+        first = group.sequences.start
+        same = len(set(group.starts)) == 1
+        for name, fresh_GKTD in (("keys", key_GKTD), ("values", value_GKTD)):
+            for member, start in enumerate(group.starts[:1] if same else group.starts):
+                members = slice(None) if same else slice(member, member + 1)
+                sequences = group.sequences if same else slice(first + member, first + member + 1)
+                done = 0
+                while done < group.num_new:
                     slot = (start + done) % slots
-                    count = min(fits - done, slots - slot)
-                    self._store(name, layer, rows, slot, fresh_BKTD[rows, :, done : done + count])
+                    count = min(group.num_new - done, slots - slot)
+                    self._store(name, layer, sequences, slot, fresh_GKTD[members, :, done : done + count])
                     done += count
-        end = min(longest, slots)
-        return self._read("keys", layer, end), self._read("values", layer, end)
+        return self._read("keys", layer, group.sequences, end), self._read("values", layer, group.sequences, end)
 
     def slot_positions(self, layer: int, written_B: Tensor) -> Tensor:
         """The position (B, S) in each of a layer's slots once the sequences are written up to `written_B`, or below 0.
@@ -147,41 +171,48 @@ class Cache:
         last_B1 = written_B[:, None] - 1
         return last_B1 - (last_B1 - slots_S) % slots
 
-    def _store(self, name: str, layer: int, rows: slice, start: int, fresh_BKTD: Tensor) -> None:
-        self.layers[layer][name][rows, :, start : start + fresh_BKTD.shape[2]] = fresh_BKTD
+    def _store(self, name: str, layer: int, sequences: slice, start: int, fresh_GKTD: Tensor) -> None:
+        self.layers[layer][name][sequences, :, start : start + fresh_GKTD.shape[2]] = fresh_GKTD
 
-    def _read(self, name: str, layer: int, end: int) -> Tensor:
-        return self.layers[layer][name][:, :, :end]
+    def _read(self, name: str, layer: int, sequences: slice, end: int) -> Tensor:
+        return self.layers[layer][name][sequences, :, :end]
 
-    def advance(self, ids_BT: Tensor, counts: Sequence[int], alphas: Sequence[float]) -> None:
-        """Count the tokens of a finished pass as held."""
-        for row, (start, count) in enumerate(zip(self.lengths, counts, strict=True)):
-            self.ids[row, start : start + count] = ids_BT[row, :count].cpu()
-            self.lengths[row] = start + count
+    def advance(self, new_ids: Sequence[Tensor], alphas: Sequence[float]) -> None:
+        """Count the tokens of a finished pass, (T,) of each sequence, as held."""
+        for row, (start, ids) in enumerate(zip(self.lengths, new_ids, strict=True)):
+            self.ids[row, start : start + len(ids)] = ids
+            self.lengths[row] = start + len(ids)
         self.alphas = list(alphas)
 
-    def row(self, index: int) -> Cache:
+    def row(self, index: int) -> Self:
         """A cache of one sequence that shares this one's memory, empty: to fill the sequence's slots again."""
         return self._with_rows(slice(index, index + 1))
 
-    def select(self, rows: Sequence[int]) -> Cache:
+    def select(self, rows: Sequence[int]) -> Self:
         """A cache with copies of the sequences `rows`, in that order; a row may be named more than once."""
         chosen = self._with_rows(list(rows))
         for name in ("lengths", "alphas", "planned_lengths"):
             setattr(chosen, name, [getattr(self, name)[row] for row in rows])
         return chosen
 
-    def _with_rows(self, rows: slice | list[int]) -> Cache:
-        view = object.__new__(type(self))
-        view.config, view.ntk, view.ids = self.config, self.ntk, self.ids[rows]
-        view.num_slots = self.num_slots
-        view.layers = [{name: tensor[rows] for name, tensor in tensors.items()} for tensors in self.layers]
-        batch_size = view.ids.shape[0]
-        view.lengths, view.alphas, view.planned_lengths = [0] * batch_size, [1.0] * batch_size, [0] * batch_size
-        return view
+    def _with_rows(self, rows: slice | list[int], **options: Any) -> Self:
+        layers = [{name: tensor[rows] for name, tensor in tensors.items()} for tensors in self.layers]
+        return type(self)(self.config, layers=layers, ids=self.ids[rows], ntk=self.ntk, **options)
+
+
+def choose_cache_dtype(wanted: torch.dtype | None, choices: Sequence[torch.dtype]) -> torch.dtype:
+    """The wanted one, by default the first of the choices. Raises SettingError for any other."""
+    if wanted is not None and wanted not in choices:
+        raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {wanted}")
+    return wanted or choices[0]
+
+
+def slots_of_layers(config: ModelConfig, max_length: int) -> list[int]:
+    """Slots that each layer needs for sequences of up to `max_length` tokens."""
+    return [_num_slots(config.window(layer), max_length) for layer in range(config.num_layers)]
 
 
 def _num_slots(window: int, max_length: int) -> int:
     if not window:
         return max_length
-    return min(max_length, -(-(window + MOST_NEW_TOKENS) // _SLOT_BLOCK) * _SLOT_BLOCK)
+    return min(max_length, -(-(window + MAX_NEW_TOKENS) // _SLOT_BLOCK) * _SLOT_BLOCK)

@@ -10,6 +10,7 @@ weights so, and https://arxiv.org/abs/2208.07339, which keeps outliers apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,17 +30,25 @@ def pair_sizes(weight: Tensor, bias: Tensor | None, *, norm: Tensor, head_size: 
     return squares.view(-1, 2, head_size // 2).sum(dim=1).sqrt()
 
 
+@dataclass(frozen=True, slots=True)
 class KeyBalance:
-    """The factors and float16 axes of every layer, from the sizes of its pairs, (2, K, D/2): queries, then keys.
+    """The factors and float16 axes of every layer.
 
     factors    float32 (layer, K, D), powers of two, so that they cost no precision themselves
     wide_axes  int32 (layer, K, NUM_WIDE)
     """
 
-    def __init__(self, sizes: Sequence[Tensor]) -> None:
+    factors: Tensor
+    wide_axes: Tensor
+
+    @classmethod
+    def of(cls, sizes: Sequence[Tensor]) -> KeyBalance:
+        """What suits the sizes (2, K, D/2) of each layer's pairs: queries, then keys."""
         query, key = torch.stack(list(sizes)).float().clamp(min=1e-6).unbind(dim=1)  # (layer, K, D/2)
         factors = torch.exp2((key / query).log2().div(2).round())
         half = factors.shape[-1]
         pairs = (key / factors).topk(NUM_WIDE // 2, dim=-1).indices
-        self.factors = factors.repeat(1, 1, 2)
-        self.wide_axes = torch.cat((pairs, pairs + half), dim=-1).int()
+        return cls(factors.repeat(1, 1, 2), torch.cat((pairs, pairs + half), dim=-1).int())
+
+    def to(self, device: torch.device) -> KeyBalance:
+        return KeyBalance(self.factors.to(device), self.wide_axes.to(device))

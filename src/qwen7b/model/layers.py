@@ -1,8 +1,8 @@
-"""The layers of the decoder: normalization, attention and feed-forward."""
+"""The layers of the decoder: normalization, attention and feed-forward, over the rows of a pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,9 @@ from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
 from qwen7b.model.cache import Cache
+from qwen7b.model.masks import attention_masks
 from qwen7b.model.rotary import rotate
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Positions:
-    """What one pass knows about where its queries stand; computed once and shared by all layers."""
-
-    cos: Tensor
-    """(B, T, 1, D) float32"""
-    sin: Tensor
-    query_scale: Tensor | None
-    """LogN factors (B, T, 1, 1), or None where all are 1."""
+from qwen7b.model.rows import Rows
 
 
 class Linear(nn.Linear):
@@ -46,45 +37,40 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention; query heads share key-value heads in groups of H/K.
+    """Self-attention; query heads share key-value heads in groups of H/K."""
 
-    A mask (B or 1, 1, T, S) is true where a query may see a key; None lets query t see the keys up to t, and a single
-    query all of them. Where weights are packed, `pair_sizes` is what a `KeyBalance` is made from.
-    """
-
-    pair_sizes: Tensor | None
-
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        self.layer = layer
         self.head_size = config.head_size
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         inner = config.num_heads * config.head_size
         self.qkv = Linear(config.hidden_size, inner + 2 * config.num_kv_heads * config.head_size, bias=config.qkv_bias)
         self.output = Linear(inner, config.hidden_size, bias=False)
-        self.register_buffer("pair_sizes", None, persistent=False)
 
-    def forward(
-        self, x_BTC: Tensor, positions: Positions, *, mask: Tensor | None, layer: int, cache: Cache | None
-    ) -> Tensor:
-        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_size))
-        query_BTHD, key_BTKD, value_BTKD = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=2)
-        query_BTHD = rotate(query_BTHD, cos=positions.cos, sin=positions.sin)
-        key_BTKD = rotate(key_BTKD, cos=positions.cos, sin=positions.sin)
-        if positions.query_scale is not None:
-            query_BTHD = query_BTHD * positions.query_scale.to(query_BTHD.dtype)
-        if cache is None:
-            key_BKSD, value_BKSD = key_BTKD.transpose(1, 2), value_BTKD.transpose(1, 2)
-        else:
-            key_BKSD, value_BKSD = cache.write(layer, key_BTKD, value_BTKD)
-        mixed_BHTD = F.scaled_dot_product_attention(
-            query_BTHD.transpose(1, 2),
-            key_BKSD,
-            value_BKSD,
-            attn_mask=mask,
-            is_causal=mask is None and x_BTC.shape[1] > 1,
-            enable_gqa=self.num_heads != self.num_kv_heads,
-        )
-        return self.output(mixed_BHTD.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+    def forward(self, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+        qkv = self.qkv(x_RC).unflatten(-1, (-1, self.head_size))
+        query_RHD, key_RKD, value_RKD = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        query_RHD = rotate(query_RHD, cos=rows.cos, sin=rows.sin)
+        key_RKD = rotate(key_RKD, cos=rows.cos, sin=rows.sin)
+        if rows.query_scale is not None:
+            query_RHD = query_RHD * rows.query_scale.to(query_RHD.dtype)
+        mixed = []
+        masks = attention_masks(rows, layer=self.layer, cache=cache)
+        for group, mask in zip(rows.groups, masks, strict=True):
+            key_GKSD, value_GKSD = (group.cut(new_RKD).transpose(1, 2) for new_RKD in (key_RKD, value_RKD))
+            if cache is not None:
+                key_GKSD, value_GKSD = cache.write(self.layer, group, key_GKSD, value_GKSD)
+            mixed_GHTD = F.scaled_dot_product_attention(
+                group.cut(query_RHD).transpose(1, 2),
+                key_GKSD,
+                value_GKSD,
+                attn_mask=mask,
+                is_causal=mask is None and group.num_new > 1,
+                enable_gqa=self.num_heads != self.num_kv_heads,
+            )
+            mixed.append(mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1))
+        return self.output(torch.cat(mixed))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -103,15 +89,20 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """One decoder layer: both halves normalize first and add to the residual stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.attention = Attention(config)
+        self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.feed_forward = FeedForward(config)
 
-    def forward(
-        self, x: Tensor, positions: Positions, *, mask: Tensor | None, layer: int, cache: Cache | None
-    ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), positions, mask=mask, layer=layer, cache=cache)
-        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
+    def forward(self, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+        x_RC = x_RC + self.attention(self.attention_norm(x_RC), rows, cache)
+        return x_RC + self.feed_forward(self.feed_forward_norm(x_RC))  # type: ignore[no-any-return]
+
+
+def run_layers(layers: Iterable[nn.Module], x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+    """Take embedded rows through all layers, one after the other; their keys and values go into the cache."""
+    for layer in layers:
+        x_RC = layer(x_RC, rows, cache)
+    return x_RC

@@ -1,101 +1,100 @@
-"""All layers of a packed model by one native call; `Layer`, over the same weights, is its readable twin."""
+"""All layers of a packed model by one native call; `run_layers`, over the same weights, is its readable twin."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from qwen7b.config import ModelConfig
 from qwen7b.kernels import native
-from qwen7b.model.layers import Layer, Positions
+from qwen7b.model.cache import Cache
+from qwen7b.model.layers import Layer, run_layers
 from qwen7b.model.packed_cache import PackedCache
+from qwen7b.model.rows import Rows
 from qwen7b.quant import PackedLinear
-
-if TYPE_CHECKING:
-    from qwen7b.model.transformer import Transformer
 
 _MANY_ROWS = 32
 """From so many on, a call runs one layer, so that a keyboard interrupt need not wait for all."""
 
 
-class NativeLayers:
-    """The layers' addresses, in the structures that the library reads, and the tensors that lie there."""
+class NativeRunner:
+    """Runs packed layers in the library, on the CPU and with a packed cache; all else is left to `run_layers`.
 
-    def __init__(self, model: Transformer) -> None:
-        config = model.config
-        self.tensors = [*model.layers.parameters(), *model.layers.buffers()]
-        self.addresses = self.current_addresses()
-        layers = [_layer(cast(Layer, layer)) for layer in model.layers]
-        self.model = native.Model(
-            num_layers=config.num_layers,
-            hidden_size=config.hidden_size,
-            feed_forward_size=config.feed_forward_size,
-            num_heads=config.num_heads,
-            num_kv_heads=config.num_kv_heads,
-            head_size=config.head_size,
-            norm_epsilon=config.norm_epsilon,
-            layers=(native.Layer * config.num_layers)(*layers),
-        )
+    It keeps the layers' addresses in the structures that the library reads, and looks at every run whether tensors
+    still lie there: one that was replaced is seen.
+    """
 
-    def current_addresses(self) -> list[int]:
-        """What is sent to another process is shared with it, and thereby moved to other memory."""
-        return [tensor.data_ptr() for tensor in self.tensors]
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._addresses: list[int] = []
+        self._model: native.Model | None = None
 
-    def run(
-        self, x: Tensor, positions: Positions, positions_BT: Tensor, *, cache: PackedCache, counts: list[int]
-    ) -> Tensor:
-        """x (B, T, C) at `positions_BT` through all layers, in float32; new keys and values go into the cache."""
-        library = native.library()
-        assert library is not None
-        num_new = x.shape[1]
-        real_BT = torch.arange(num_new) < torch.tensor(counts)[:, None]
-        rows = x.float()[real_BT]
-        half = cache.config.head_size // 2
-        sequences = torch.arange(len(counts), dtype=torch.int32)[:, None].expand(-1, num_new)[real_BT]
-        places = positions_BT[real_BT].int()
-        cosines, sines = (
-            table[:, :, 0, :half].expand(len(counts), -1, -1)[real_BT].contiguous()
-            for table in (positions.cos, positions.sin)
-        )
-        scales = positions.query_scale
-        scales = None if scales is None else scales.flatten(1).expand(len(counts), -1)[real_BT].contiguous()
+    def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
+        return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
+
+    def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+        library, model = native.library(), self._structure(layers)
+        if library is None or model is None or not isinstance(cache, PackedCache) or x_RC.device.type != "cpu":
+            return run_layers(layers, x_RC, rows, cache)
+        result = x_RC.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        half = self._config.head_size // 2
+        cosines, sines = (table[:, 0, :half].contiguous() for table in (rows.cos, rows.sin))
+        scales = None if rows.query_scale is None else rows.query_scale.contiguous()
         step = native.Rows(
-            num_rows=len(rows),
-            sequences=sequences.data_ptr(),
-            positions=places.data_ptr(),
+            num_rows=len(result),
+            sequences=rows.sequences.data_ptr(),
+            positions=rows.positions.data_ptr(),
             cosines=cosines.data_ptr(),
             sines=sines.data_ptr(),
             query_scales=None if scales is None else scales.data_ptr(),
         )
-        num_layers = self.model.num_layers
-        stride = 1 if len(rows) >= _MANY_ROWS else num_layers
-        pointers = ctypes.byref(self.model), ctypes.byref(_structure(cache)), ctypes.byref(step)
+        num_layers = self._config.num_layers
+        stride = 1 if len(result) >= _MANY_ROWS else num_layers
+        pointers = ctypes.byref(model), ctypes.byref(cache.structure()), ctypes.byref(step)
         for first in range(0, num_layers, stride):
-            library.qwen7b_run_layers(*pointers, first, first + stride, rows.data_ptr())
-        result = torch.zeros(x.shape)
-        result[real_BT] = rows
+            library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
         return result
 
+    def _structure(self, layers: nn.ModuleList) -> native.Model | None:
+        """The layers as the library reads them; None where one holds something other than packed weights."""
+        addresses = _addresses(layers)
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._model = _structure(self._config, layers)
+        return self._model
 
-_KNOWN: WeakKeyDictionary[Transformer, NativeLayers] = WeakKeyDictionary()
+
+def _addresses(layers: nn.ModuleList) -> list[int]:
+    """Where all that the library reads lies. By way of dictionaries, as a step should not wait for attributes."""
+    addresses = []
+    for layer in cast("Iterable[nn.Module]", layers._modules.values()):
+        parts: dict[str, Any] = layer._modules
+        for norm in (parts["attention_norm"], parts["feed_forward_norm"]):
+            addresses.append(norm._parameters["weight"].data_ptr())
+        for linear in (*parts["attention"]._modules.values(), *parts["feed_forward"]._modules.values()):
+            addresses += [0 if tensor is None else tensor.data_ptr() for tensor in linear._buffers.values()]
+    return addresses
 
 
-def native_layers(model: Transformer) -> NativeLayers | None:
-    """How to run a packed model natively; None where there is no library or the model is elsewhere."""
-    if model.device.type != "cpu" or native.library() is None:
+def _structure(config: ModelConfig, layers: nn.ModuleList) -> native.Model | None:
+    linears = [_linears(cast(Layer, layer)) for layer in layers]
+    if not all(isinstance(linear, PackedLinear) for group in linears for linear in group):
         return None
-    known = _KNOWN.get(model)
-    if known is None or known.addresses != known.current_addresses():
-        known = _KNOWN[model] = NativeLayers(model)
-    return known
-
-
-def forget(model: Transformer) -> None:
-    """The model has other tensors than before."""
-    _KNOWN.pop(model, None)
+    structures = [_layer(cast(Layer, layer)) for layer in layers]
+    return native.Model(
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        feed_forward_size=config.feed_forward_size,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_size=config.head_size,
+        norm_epsilon=config.norm_epsilon,
+        layers=(native.Layer * config.num_layers)(*structures),
+    )
 
 
 def _linears(layer: Layer) -> list[PackedLinear]:
@@ -114,29 +113,3 @@ def _layer(layer: Layer) -> native.Layer:
         up=up,
         down=down,
     )
-
-
-_STRUCTURES: WeakKeyDictionary[PackedCache, native.Cache] = WeakKeyDictionary()
-
-
-def _structure(cache: PackedCache) -> native.Cache:
-    """A view of a cache, made once: its tensors stay where they are."""
-    known = _STRUCTURES.get(cache)
-    if known is None:
-        known = _STRUCTURES[cache] = _view(cache)
-    return known
-
-
-def _view(cache: PackedCache) -> native.Cache:
-    layers = []
-    for index, (tensors, num_slots) in enumerate(zip(cache.layers, cache.num_slots, strict=True)):
-        assert all(tensor.is_contiguous() for tensor in tensors.values())
-        layer = native.CacheLayer(num_slots=num_slots, window=cache.config.window(index))
-        for name, tensor in tensors.items():
-            setattr(layer, name, tensor.data_ptr())
-        if cache.balance is not None:
-            layer.balance = cache.balance.factors[index].data_ptr()
-            layer.wide_axes = cache.balance.wide_axes[index].data_ptr()
-        layers.append(layer)
-    bits = 16 if cache.balance is None else 8
-    return native.Cache(bits, (native.CacheLayer * len(layers))(*layers))

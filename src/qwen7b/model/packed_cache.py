@@ -6,17 +6,19 @@ axis, and values (16, D). int8 codes have a float16 scale for each span of D, of
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.kernels import LANES
-from qwen7b.model.cache import Cache
+from qwen7b.kernels import LANES, native
+from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
 from qwen7b.model.key_balance import NUM_WIDE, KeyBalance
+from qwen7b.model.transformer import Transformer
 
-MOST_HEAD_SIZE = 256
+MAX_HEAD_SIZE = 256
 
 
 def scale_span(head_size: int) -> int:
@@ -26,7 +28,7 @@ def scale_span(head_size: int) -> int:
 
 def can_pack(config: ModelConfig) -> bool:
     """Whether such a model's keys and values fit the blocks."""
-    return config.head_size % LANES == 0 and config.head_size <= MOST_HEAD_SIZE
+    return config.head_size % LANES == 0 and config.head_size <= MAX_HEAD_SIZE
 
 
 class PackedCache(Cache):
@@ -38,7 +40,35 @@ class PackedCache(Cache):
     int8 keys are rounded as `balance` says, and their wide axes are in wide_keys, float16 (B, K, S/16, NUM_WIDE, 16).
     """
 
-    balance: KeyBalance | None = None
+    def __init__(self, config: ModelConfig, *, balance: KeyBalance | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
+        self.balance = balance
+        self._view: native.Cache | None = None
+        self._addresses: list[int] = []
+
+    def structure(self) -> native.Cache:
+        """A view as the library reads it, made anew where the tensors were moved, as by sharing with a process."""
+        addresses = [tensor.data_ptr() for tensors in self.layers for tensor in tensors.values()]
+        if self._view is None or addresses != self._addresses:
+            self._view, self._addresses = self._make_view(), addresses
+        return self._view
+
+    def _make_view(self) -> native.Cache:
+        layers = []
+        for index, (tensors, num_slots) in enumerate(zip(self.layers, self.num_slots, strict=True)):
+            assert all(tensor.is_contiguous() for tensor in tensors.values())
+            layer = native.CacheLayer(num_slots=num_slots, window=self.config.window(index))
+            for name, tensor in tensors.items():
+                setattr(layer, name, tensor.data_ptr())
+            if self.balance is not None:
+                layer.balance = self.balance.factors[index].data_ptr()
+                layer.wide_axes = self.balance.wide_axes[index].data_ptr()
+            layers.append(layer)
+        bits = 16 if self.balance is None else 8
+        return native.Cache(bits, (native.CacheLayer * len(layers))(*layers))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_view": None}  # a copy lies elsewhere
 
     @staticmethod
     def _shapes(
@@ -55,51 +85,68 @@ class PackedCache(Cache):
             shapes["wide_keys"] = ((*blocks, NUM_WIDE, LANES), torch.float16)
         return shapes
 
-    def _with_rows(self, rows: slice | list[int]) -> Cache:
-        view = super()._with_rows(rows)
-        cast(PackedCache, view).balance = self.balance
-        return view
+    def _with_rows(self, rows: slice | list[int], **options: Any) -> Self:
+        return super()._with_rows(rows, balance=self.balance, **options)
 
-    def _store(self, name: str, layer: int, rows: slice, start: int, fresh_BKTD: Tensor) -> None:
-        slots = torch.arange(start, start + fresh_BKTD.shape[2])
+    def _store(self, name: str, layer: int, sequences: slice, start: int, fresh_GKTD: Tensor) -> None:
+        slots = torch.arange(start, start + fresh_GKTD.shape[2])
         block, lane = slots // LANES, slots % LANES
-        tensors = {name: tensor[rows] for name, tensor in self.layers[layer].items()}
+        tensors = {name: tensor[sequences] for name, tensor in self.layers[layer].items()}
         if self.balance is not None:
-            fresh_BKTD = fresh_BKTD.float()
+            fresh_GKTD = fresh_GKTD.float()
             if name == "keys":
-                fresh_BKTD = fresh_BKTD / self.balance.factors[layer][:, None]
-                axes = self._wide_axes(layer, like=fresh_BKTD)
-                wide = fresh_BKTD.gather(-1, axes)
+                fresh_GKTD = fresh_GKTD / self.balance.factors[layer][:, None]
+                axes = self._wide_axes(layer, like=fresh_GKTD)
+                wide = fresh_GKTD.gather(-1, axes)
                 tensors["wide_keys"][:, :, block, :, lane] = wide.permute(2, 0, 1, 3).half()  # indexed axes come first
-                fresh_BKTD = fresh_BKTD.scatter(-1, axes, 0.0)
-            spans = fresh_BKTD.reshape(*fresh_BKTD.shape[:-1], -1, scale_span(self.config.head_size))
-            scales = (spans.abs().amax(dim=-1) / 127).half()  # (B, K, T, spans)
+                fresh_GKTD = fresh_GKTD.scatter(-1, axes, 0.0)
+            spans = fresh_GKTD.reshape(*fresh_GKTD.shape[:-1], -1, scale_span(self.config.head_size))
+            scales = (spans.abs().amax(dim=-1) / 127).half()  # (G, K, T, spans)
             inverse = torch.where(scales > 0, 1 / scales.float(), 0.0)
-            fresh_BKTD = (spans * inverse[..., None]).clamp(-127, 127).round().flatten(-2)
+            fresh_GKTD = (spans * inverse[..., None]).clamp(-127, 127).round().flatten(-2)
             tensors[name.removesuffix("s") + "_scales"][:, :, block, :, lane] = scales.permute(2, 0, 1, 3)
         held = tensors[name]
-        fresh = fresh_BKTD.permute(2, 0, 1, 3).to(held.dtype)
+        fresh = fresh_GKTD.permute(2, 0, 1, 3).to(held.dtype)
         if name == "keys":
             held[:, :, block, :, lane] = fresh
         else:
             held[:, :, block, lane] = fresh.permute(1, 2, 0, 3)
 
-    def _read(self, name: str, layer: int, end: int) -> Tensor:
-        tensors = self.layers[layer]
+    def _read(self, name: str, layer: int, sequences: slice, end: int) -> Tensor:
+        tensors = {name: tensor[sequences] for name, tensor in self.layers[layer].items()}
         held = tensors[name].float()
-        numbers = held.transpose(-1, -2) if name == "keys" else held  # (B, K, S/16, 16, D)
+        numbers = held.transpose(-1, -2) if name == "keys" else held  # (G, K, S/16, 16, D)
         if self.balance is not None:
             scales = tensors[name.removesuffix("s") + "_scales"].float().transpose(-1, -2)
             numbers = numbers * scales.repeat_interleave(scale_span(self.config.head_size), dim=-1)
-        numbers_BKSD = numbers.flatten(2, 3)
+        numbers_GKSD = numbers.flatten(2, 3)
         if self.balance is not None and name == "keys":
             wide = tensors["wide_keys"].float().transpose(-1, -2).flatten(2, 3)
-            numbers_BKSD = numbers_BKSD.scatter(-1, self._wide_axes(layer, like=numbers_BKSD), wide)
-            numbers_BKSD = numbers_BKSD * self.balance.factors[layer][:, None]
-        return numbers_BKSD[:, :, :end]
+            numbers_GKSD = numbers_GKSD.scatter(-1, self._wide_axes(layer, like=numbers_GKSD), wide)
+            numbers_GKSD = numbers_GKSD * self.balance.factors[layer][:, None]
+        return numbers_GKSD[:, :, :end]
 
     def _wide_axes(self, layer: int, *, like: Tensor) -> Tensor:
-        """(B, K, T, NUM_WIDE)"""
+        """(G, K, T, NUM_WIDE)"""
         assert self.balance is not None
         axes_KW = self.balance.wide_axes[layer].long()
         return axes_KW[None, :, None].expand(*like.shape[:3], -1)
+
+
+class PackedCacheFactory:
+    """Makes the caches of a packed model, int8 by default; `sizes` are what its KeyBalance is made from."""
+
+    def __init__(self, sizes: Sequence[Tensor]) -> None:
+        self.balance = KeyBalance.of(sizes)
+
+    def __call__(self, model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> PackedCache:
+        dtype = choose_cache_dtype(model.cache_dtype, [torch.int8, torch.float16])
+        return PackedCache.empty(
+            model.config,
+            batch_size=batch_size,
+            max_length=max_length,
+            ntk=ntk,
+            dtype=dtype,
+            device=model.device,
+            balance=self.balance.to(model.device) if dtype == torch.int8 else None,
+        )

@@ -27,30 +27,39 @@ def ntk_alpha(length: int, *, trained_length: int) -> float:
     return float(max(2 ** math.ceil(math.log2(length / trained_length) + 1) - 1, 1))
 
 
-def rotary_tables(
-    positions_BT: Tensor,
-    *,
+def rotary_frequencies(
     alphas: Sequence[float],
+    *,
     base: float,
     head_size: int,
     scaling: RotaryScaling | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles, float32 (B, T, 1, D); `alphas` holds one NTK alpha per sequence.
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Radians a position by which each rotary pair turns, float32 (B, D/2), for one NTK alpha per sequence.
 
-    Frequency i of D/2 is (base · alpha^(D/(D-2)))^(-2i/D); the second half of D repeats the first. Linear
-    interpolation divides all frequencies by its factor, YaRN some of them, see `yarn_kept`, and multiplies cosines and
-    sines by its attention factor.
+    Frequency i of D/2 is (base · alpha^(D/(D-2)))^(-2i/D). Linear interpolation divides all of them by its factor,
+    YaRN some of them, see `yarn_kept`.
     """
-    exponents = torch.arange(0, head_size, 2, device=positions_BT.device, dtype=torch.float32) / head_size
+    exponents = torch.arange(0, head_size, 2, device=device, dtype=torch.float32) / head_size
     bases = [base * alpha ** (head_size / (head_size - 2)) if alpha != 1 else base for alpha in alphas]
-    frequencies = torch.stack([1.0 / (stretched**exponents) for stretched in bases])  # (B, D/2)
+    frequencies = torch.stack([1.0 / (stretched**exponents) for stretched in bases])
     if isinstance(scaling, LinearInterpolation):
-        frequencies = frequencies / scaling.factor
-    elif isinstance(scaling, Yarn):
+        return frequencies / scaling.factor
+    if isinstance(scaling, Yarn):
         kept = yarn_kept(scaling, base=base, head_size=head_size).to(frequencies.device)
-        frequencies = frequencies * kept + frequencies / scaling.factor * (1 - kept)
-    angles = positions_BT[:, :, None].float() * frequencies[:, None, :]
-    angles = torch.cat((angles, angles), dim=-1)[:, :, None, :]
+        return frequencies * kept + frequencies / scaling.factor * (1 - kept)
+    return frequencies
+
+
+def rotary_tables(
+    positions: Tensor, frequencies: Tensor, *, scaling: RotaryScaling | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, float32 (..., 1, D), of the angles at `positions` (...) for `frequencies` (..., D/2).
+
+    The second half of D repeats the first. YaRN multiplies both by its attention factor.
+    """
+    angles = positions[..., None].float() * frequencies
+    angles = torch.cat((angles, angles), dim=-1)[..., None, :]
     if isinstance(scaling, Yarn):
         given = scaling.attention_factor
         factor = yarn_attention_factor(scaling.factor) if given is None else given
@@ -74,13 +83,13 @@ def yarn_kept(scaling: Yarn, *, base: float, head_size: int) -> Tensor:
 
 
 def rotate(x: Tensor, *, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each pair (i, i + D/2) of the heads of x (B, T, heads, D) by its position's angle, in float32."""
+    """Rotate each pair (i, i + D/2) of the heads of x (..., heads, D) by its position's angle, in float32."""
     first, second = x.float().chunk(2, dim=-1)
     turned = torch.cat((-second, first), dim=-1)
     return (x.float() * cos + turned * sin).to(x.dtype)
 
 
-def logn_scale(positions_BT: Tensor, *, trained_length: int) -> Tensor:
-    """Factor (B, T, 1, 1) on the query at position p, counted from 0: log(p+1)/log(L) if p+1 > L, else 1."""
-    counts = positions_BT[:, :, None, None].float() + 1
+def logn_scale(positions: Tensor, *, trained_length: int) -> Tensor:
+    """Factor (..., 1, 1) on the query at position p (...), from 0: log(p+1)/log(L) if p+1 > L, else 1."""
+    counts = positions[..., None, None].float() + 1
     return (counts.log() / math.log(trained_length)).where(counts > trained_length, 1.0)

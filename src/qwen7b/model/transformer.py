@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import SettingError, counted
-from qwen7b.model.cache import MOST_NEW_TOKENS, Cache, NtkMode
-from qwen7b.model.key_balance import KeyBalance
-from qwen7b.model.layers import Layer, Linear, Positions, RMSNorm
-from qwen7b.model.masks import attention_masks
-from qwen7b.model.native import forget, native_layers
-from qwen7b.model.packed_cache import PackedCache, can_pack
-from qwen7b.model.rotary import logn_scale, ntk_alpha, rotary_tables
-from qwen7b.quant import PackedLinear
+from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
+from qwen7b.model.layers import Layer, Linear, RMSNorm, run_layers
+from qwen7b.model.rotary import ntk_alpha
+from qwen7b.model.rows import Rows, lay_rows
 
 _ID_DTYPES = (torch.int64, torch.int32)
+
+
+class Runner(Protocol):
+    """Takes embedded rows (R, C) through the layers; with a cache, their keys and values go into it.
+
+    `run_layers` is the readable one. What is faster owns what it points to, and notices where a layer was changed.
+    """
+
+    def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor: ...
+
+
+class CacheFactory(Protocol):
+    """Makes the caches that a model's runner works on."""
+
+    def __call__(self, model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> Cache: ...
 
 
 @functools.cache
@@ -46,15 +57,17 @@ class Transformer(nn.Module):
         self.config = config
         rows = torch.empty(config.vocab_rows, config.hidden_size)  # given, or torch would take a second to fill it
         self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size, _weight=rows)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.head = Linear(config.hidden_size, config.vocab_rows, bias=False)
         if config.tied_head:
             self.head.weight = self.embedding.weight
+        self.runner: Runner = run_layers
+        self.cache_factory: CacheFactory = plain_cache
         self.weight_format: str | None = None
-        """What packed weights are packed as, as in "q8"; None for weights in the model's dtype."""
+        """The format that weights are held in, as in "q8"; None for the model's dtype."""
         self.cache_dtype: torch.dtype | None = None
-        """What new caches hold: int8 (None) or float16 where weights are packed, else only the model's own dtype."""
+        """What new caches hold; None for what suits the weights: the model's dtype, or int8 where they are packed."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,32 +77,9 @@ class Transformer(nn.Module):
     def device(self) -> torch.device:
         return self.norm.weight.device
 
-    def _apply(self, change: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        forget(self)
-        if isinstance(self.head, PackedLinear):
-            if (found := change(torch.empty(0)).dtype) != torch.float32:
-                raise SettingError(f"packed weights compute in float32, found {found}: leave out dtype")
-            return super()._apply(lambda tensor: change(tensor).to(tensor.dtype), recurse)
-        return super()._apply(change, recurse)  # type: ignore[no-untyped-call]
-
-    def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        forget(self)
-        return super().load_state_dict(*args, **options)
-
     def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
-        choices, kind = [self.dtype], Cache
-        if isinstance(self.head, PackedLinear) and can_pack(self.config):
-            choices, kind = [torch.int8, torch.float16], PackedCache
-        dtype = self.cache_dtype or choices[0]
-        if dtype not in choices:
-            raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {dtype}")
-        cache = kind(
-            self.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=self.device
-        )
-        if isinstance(cache, PackedCache) and dtype == torch.int8:
-            cache.balance = KeyBalance([layer.get_buffer("attention.pair_sizes") for layer in self.layers])
-        return cache
+        return self.cache_factory(self, batch_size=batch_size, max_length=max_length, ntk=ntk)
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `ids_BT` (B, T), in the model's dtype.
@@ -105,86 +95,92 @@ class Transformer(nn.Module):
 
     def hidden(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
         """Like `forward`, but the normalized hidden states (B, T, C) that the head would read."""
-        counts = self._check(ids_BT, cache=cache, lengths=lengths)
+        counts = _check_batch(ids_BT, cache=cache, lengths=lengths)
+        begun = [0] * len(counts) if cache is None else list(cache.lengths)
+        new_ids = [ids[:count] for ids, count in zip(ids_BT.cpu(), counts, strict=True)]
+        passes = list(self.passes(new_ids, cache=cache))
+        if len(passes) == 1 and min(counts) == ids_BT.shape[1]:
+            return passes[0][1].view(*ids_BT.shape, -1)
+        hidden_BTC = passes[0][1].new_zeros(*ids_BT.shape, self.config.hidden_size)
+        for rows, hidden_RC in passes:
+            sequences = rows.sequences.long()
+            hidden_BTC[sequences, rows.positions - torch.tensor(begun)[sequences]] = hidden_RC
+        return hidden_BTC
+
+    def passes(self, new_ids: Sequence[Tensor], *, cache: Cache | None = None) -> Iterator[tuple[Rows, Tensor]]:
+        """Read the new ids (T,) of each sequence, on the CPU, without padding; a sequence may have none.
+
+        With a cache at most its `max_new_tokens` of each are read at once. Yields the rows of each pass, and the
+        normalized hidden states (R, C) that the head would read. Raises what `forward` raises.
+        """
+        low, high = torch.cat(list(new_ids)).aminmax()
+        if low < 0 or high >= self.config.vocab_rows:
+            wrong = int(low if low < 0 else high)
+            raise SettingError(f"token id {wrong} is outside the model's {self.config.vocab_rows} rows")
+        counts = [len(ids) for ids in new_ids]
         if cache is None:
-            return self._pass(ids_BT, cache=None, counts=counts, alphas=[self._alpha(count) for count in counts])
+            alphas = [1.0] * len(counts)
+            if self.config.dynamic_ntk and not self.training:
+                alphas = [ntk_alpha(count, trained_length=self.config.trained_length) for count in counts]
+            yield self._pass(new_ids, starts=[0] * len(counts), alphas=alphas, cache=None)
+            return
+        if cache.config is not self.config and cache.config != self.config:
+            raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
+        if len(cache.lengths) != len(counts):
+            raise SettingError(f"a cache of {counted(len(cache.lengths), 'sequence')} cannot continue {len(counts)}")
         grown = cache.grown_lengths(counts)
         alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
         self._refill(cache, alphas)
-        passes = list(self._passes(ids_BT, cache=cache, counts=counts, alphas=alphas))
-        return passes[0] if len(passes) == 1 else torch.cat(passes, dim=1)
+        yield from self._read(new_ids, cache=cache, alphas=alphas)
 
-    def _passes(self, ids_BT: Tensor, *, cache: Cache, counts: list[int], alphas: list[float]) -> Iterator[Tensor]:
-        for start in range(0, ids_BT.shape[1], MOST_NEW_TOKENS):
-            ids = ids_BT[:, start : start + MOST_NEW_TOKENS]
-            now = [min(max(count - start, 0), ids.shape[1]) for count in counts]
-            yield self._pass(ids, cache=cache, counts=now, alphas=alphas)
+    def _read(
+        self, new_ids: Sequence[Tensor], *, cache: Cache, alphas: Sequence[float]
+    ) -> Iterator[tuple[Rows, Tensor]]:
+        for start in range(0, max(map(len, new_ids)), cache.max_new_tokens):
+            chunks = [ids[start : start + cache.max_new_tokens] for ids in new_ids]
+            done = self._pass(chunks, starts=cache.lengths, alphas=alphas, cache=cache)
+            cache.advance(chunks, alphas)
+            yield done
 
-    def _pass(self, ids_BT: Tensor, *, cache: Cache | None, counts: list[int], alphas: list[float]) -> Tensor:
-        starts = [0] * len(counts) if cache is None else cache.lengths
-        # On the CPU, so that no decision waits for another device.
-        positions_BT = torch.tensor(starts)[:, None] + torch.arange(ids_BT.shape[1])
-        positions = self._positions(positions_BT, alphas=alphas)
-        x = self.embedding(ids_BT.to(self.device))
-        if isinstance(cache, PackedCache) and (native := native_layers(self)) is not None:
-            x = native.run(x, positions, positions_BT, cache=cache, counts=counts)
-        else:
-            masks = attention_masks(self.config, positions_BT, cache=cache, device=self.device)
-            for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
-                x = layer(x, positions, mask=mask, layer=index, cache=cache)
-        if cache is not None:
-            cache.advance(ids_BT, counts, alphas)
-        return self.norm(x)  # type: ignore[no-any-return]
+    def _pass(
+        self, new_ids: Sequence[Tensor], *, starts: Sequence[int], alphas: Sequence[float], cache: Cache | None
+    ) -> tuple[Rows, Tensor]:
+        rows = lay_rows(self.config, new_ids, starts=starts, alphas=alphas, device=self.device, training=self.training)
+        x_RC = self.embedding(rows.ids.to(self.device))
+        return rows, self.norm(self.runner(self.layers, x_RC, rows, cache))
 
-    def _alpha(self, length: int) -> float:
-        if self.training or not self.config.dynamic_ntk:
-            return 1.0
-        return ntk_alpha(length, trained_length=self.config.trained_length)
-
-    def _refill(self, cache: Cache, alphas: list[float]) -> None:
+    def _refill(self, cache: Cache, alphas: Sequence[float]) -> None:
         """Recompute the sequences whose alpha changed: their keys were turned by the old one."""
         for row, (held, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
             if held and old != new:
                 _say_recomputed()
-                ids, fresh = cache.ids[row : row + 1, :held], cache.row(row)
-                for _ in self._passes(ids, cache=fresh, counts=[held], alphas=[new]):
+                for _ in self._read([cache.ids[row, :held]], cache=cache.row(row), alphas=[new]):
                     pass
 
-    def _positions(self, positions_BT: Tensor, *, alphas: Sequence[float]) -> Positions:
-        config, placed_BT = self.config, positions_BT.to(self.device)
-        cos, sin = rotary_tables(
-            placed_BT,
-            alphas=alphas,
-            base=config.rope_base,
-            head_size=config.head_size,
-            scaling=config.rotary_scaling,
-        )
-        query_scale = None
-        if config.logn and not self.training and int(positions_BT.max()) >= config.trained_length:
-            query_scale = logn_scale(placed_BT, trained_length=config.trained_length)
-        return Positions(cos=cos, sin=sin, query_scale=query_scale)
 
-    def _check(self, ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
-        if not isinstance(ids_BT, Tensor) or ids_BT.dtype not in _ID_DTYPES:
-            found = ids_BT.dtype if isinstance(ids_BT, Tensor) else type(ids_BT).__name__
-            raise SettingError(f"ids must be a tensor of int64 or int32, found {found}")
-        if ids_BT.dim() != 2 or ids_BT.numel() == 0:
-            raise SettingError(f"ids must be of shape (batch, tokens) and not empty, found {tuple(ids_BT.shape)}")
-        batch_size, new = ids_BT.shape
-        low, high = int(ids_BT.min()), int(ids_BT.max())
-        if low < 0 or high >= self.config.vocab_rows:
-            raise SettingError(
-                f"token id {low if low < 0 else high} is outside the model's {self.config.vocab_rows} rows"
-            )
-        if cache is not None and cache.config is not self.config and cache.config != self.config:
-            raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
-        if cache is not None and len(cache.lengths) != batch_size:
-            raise SettingError(f"a cache of {counted(len(cache.lengths), 'sequence')} cannot continue {batch_size}")
-        if lengths is None:
-            return [new] * batch_size
-        least = 1 if cache is None else 0
-        if len(lengths) != batch_size or any(
-            not isinstance(length, int) or not least <= length <= new for length in lengths
-        ):
-            raise SettingError(f"lengths must be {batch_size} numbers from {least} to {new}, found {list(lengths)}")
-        return list(lengths)
+def plain_cache(model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> Cache:
+    """A cache in the model's own dtype, on its device."""
+    dtype = choose_cache_dtype(model.cache_dtype, [model.dtype])
+    return Cache.empty(
+        model.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=model.device
+    )
+
+
+def _check_batch(ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
+    """How many ids of each row are real."""
+    if not isinstance(ids_BT, Tensor) or ids_BT.dtype not in _ID_DTYPES:
+        found = ids_BT.dtype if isinstance(ids_BT, Tensor) else type(ids_BT).__name__
+        raise SettingError(f"ids must be a tensor of int64 or int32, found {found}")
+    if ids_BT.dim() != 2 or ids_BT.numel() == 0:
+        raise SettingError(f"ids must be of shape (batch, tokens) and not empty, found {tuple(ids_BT.shape)}")
+    batch_size, new = ids_BT.shape
+    if lengths is None:
+        return [new] * batch_size
+    least = 1 if cache is None else 0
+    if len(lengths) != batch_size or any(
+        not isinstance(length, int) or not least <= length <= new for length in lengths
+    ):
+        raise SettingError(f"lengths must be {batch_size} numbers from {least} to {new}, found {list(lengths)}")
+    if not any(lengths):
+        raise SettingError("lengths are all 0: leave the call out")
+    return list(lengths)

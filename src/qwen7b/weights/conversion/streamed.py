@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qwen7b.model import Transformer
+from qwen7b.model.rebuilding import rebuild
 from qwen7b.weights.checkpoint import Checkpoint
 from qwen7b.weights.conversion.blocks import map_blocks
 from qwen7b.weights.parameters import empty_model, parameters_of
@@ -15,18 +16,20 @@ from qwen7b.weights.stored import StoredTensor
 
 def streamed_model(checkpoint: Checkpoint) -> Transformer:
     """The checkpoint's model in float32; every pass reads all weights again, a block of rows at a time."""
-    model, parameters = empty_model(checkpoint.config), parameters_of(checkpoint)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Embedding):
-            model.set_submodule(name, StreamedEmbedding(parameters[f"{name}.weight"]))
-        elif isinstance(module, nn.Linear):
-            home = "embedding" if name == "head" and checkpoint.config.tied_head else name
-            bias = parameters.get(f"{name}.bias")
-            linear = StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias))
-            model.set_submodule(name, linear)
-    for name, _ in list(model.named_parameters()):
-        module = model.get_submodule(name.removesuffix(".weight"))
-        module.weight = nn.Parameter(_whole(parameters[name]))
+    config, parameters = checkpoint.config, parameters_of(checkpoint)
+
+    def linear(name: str, module: nn.Linear) -> StreamedLinear:
+        home = "embedding" if name == "head" and config.tied_head else name
+        bias = parameters.get(f"{name}.bias")
+        return StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias))
+
+    model = empty_model(config)
+    rebuild(
+        model,
+        embedding=lambda name, module: StreamedEmbedding(parameters[f"{name}.weight"]),
+        linear=linear,
+        norm=lambda name: _whole(parameters[name]),
+    )
     return model.eval()
 
 

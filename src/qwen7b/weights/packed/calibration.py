@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qwen7b.config import ModelConfig
 from qwen7b.errors import UnsupportedError
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model.rebuilding import rebuild
 from qwen7b.quant.formats import Format
 from qwen7b.quant.gptq import Compensation
 from qwen7b.text import Tokenizer
@@ -48,37 +49,32 @@ def token_sequences(tokenizer: Tokenizer, text: str, *, trained_length: int) -> 
 def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, write: Write, *, compensate: bool) -> None:
     """Like `pack_checkpoint`, with what the ids run through: scales of least error over their activations, or with
     `compensate` GPTQ."""
-    parameters = parameters_of(checkpoint)
-    model = empty_model(checkpoint.config)
+    config, parameters = checkpoint.config, parameters_of(checkpoint)
+
+    def put(name: str) -> Tensor:
+        values = whole(parameters[name], name=name)
+        write(name, values)
+        return values
+
     with rounding_pool() as pool:
-        for name, module in list(model.named_modules()):
-            if isinstance(module, nn.Embedding):
-                model.set_submodule(
-                    name, _Embedding(parameters[f"{name}.weight"], checkpoint.config, format, pool, write)
-                )
-            elif isinstance(module, nn.Linear) and name != "head":
-                bias = parameters.get(f"{name}.bias")
-                values = None if bias is None else whole(bias, name=f"{name}.bias")
-                if values is not None:
-                    write(f"{name}.bias", values)
-                packing = _Linear(
-                    name,
-                    parameters[f"{name}.weight"],
-                    values,
-                    format=format,
-                    pool=pool,
-                    write=write,
-                    compensate=compensate,
-                )
-                model.set_submodule(name, packing)
-        norms = [name for name, parameter in model.named_parameters() if parameter.dim() == 1]
-        for name in norms:
-            weight = whole(parameters[name], name=name)
-            write(name, weight)
-            model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(weight, requires_grad=False)
-        write_pair_sizes(parameters, checkpoint.config, write)
+
+        def linear(name: str, module: nn.Linear) -> nn.Module:
+            if name == "head":  # the text does not reach it
+                return module
+            bias = put(f"{name}.bias") if f"{name}.bias" in parameters else None
+            weight = parameters[f"{name}.weight"]
+            return _Linear(name, weight, bias, format=format, pool=pool, write=write, compensate=compensate)
+
+        model = empty_model(config)
+        rebuild(
+            model,
+            embedding=lambda name, module: _Embedding(parameters[f"{name}.weight"], config, format, pool, write),
+            linear=linear,
+            norm=put,
+        )
+        write_pair_sizes(parameters, config, write)
         model.eval().hidden(ids_BT)
-        if not checkpoint.config.tied_head:
+        if not config.tied_head:
             head = pack_matrix(parameters["head.weight"], name="head", format=format, pool=pool)
             write_matrix("head", head, write)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
 from qwen7b.model import Transformer
-from qwen7b.model.layers import Layer
+from qwen7b.model.native import NativeRunner
+from qwen7b.model.packed_cache import PackedCacheFactory, can_pack
+from qwen7b.model.rebuilding import rebuild
 from qwen7b.quant import PackedEmbedding, PackedLinear, RowEmbedding
 from qwen7b.quant.formats import Format
 from qwen7b.weights.parameters import empty_model
@@ -81,22 +82,22 @@ def packed_matrix(name: str, tensors: Mapping[str, Tensor], *, num_rows: int, nu
 
 def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor], *, format: Format) -> Transformer:
     """A model whose linear layers and embedding are packed; it shares the tensors' memory, and so does a tied head."""
-    model = empty_model(config)
-    model.weight_format = format.name
-    for name, module in list(model.named_modules()):
-        home = "embedding" if name == "head" and config.tied_head else name
+
+    def embedding(name: str, module: nn.Embedding) -> nn.Module:
         if has_rows(name, config):
-            model.set_submodule(name, row_embedding(config, tensors))
-        elif isinstance(module, nn.Embedding):
-            sizes = {"num_rows": module.num_embeddings, "num_columns": module.embedding_dim}
-            model.set_submodule(name, PackedEmbedding(packed_matrix(home, tensors, **sizes)))
-        elif isinstance(module, nn.Linear):
-            sizes = {"num_rows": module.out_features, "num_columns": module.in_features}
-            matrix = packed_matrix(home, tensors, **sizes)
-            model.set_submodule(name, PackedLinear(matrix, bias=tensors.get(f"{name}.bias")))
-    for name, _ in list(model.named_parameters()):
-        norm = model.get_submodule(name.removesuffix(".weight"))
-        norm.weight = nn.Parameter(tensors[name], requires_grad=False)
-    for index, layer in enumerate(model.layers):
-        cast(Layer, layer).attention.pair_sizes = tensors[pair_sizes_name(index)]
+            return row_embedding(config, tensors)
+        sizes = {"num_rows": module.num_embeddings, "num_columns": module.embedding_dim}
+        return PackedEmbedding(packed_matrix(name, tensors, **sizes))
+
+    def linear(name: str, module: nn.Linear) -> nn.Module:
+        home = "embedding" if name == "head" and config.tied_head else name
+        sizes = {"num_rows": module.out_features, "num_columns": module.in_features}
+        return PackedLinear(packed_matrix(home, tensors, **sizes), bias=tensors.get(f"{name}.bias"))
+
+    model = empty_model(config)
+    rebuild(model, embedding=embedding, linear=linear, norm=tensors.__getitem__)
+    model.weight_format = format.name
+    if can_pack(config):
+        model.cache_factory = PackedCacheFactory([tensors[pair_sizes_name(n)] for n in range(config.num_layers)])
+        model.runner = NativeRunner(config)
     return model.eval()
