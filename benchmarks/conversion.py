@@ -23,7 +23,7 @@ import torch
 from prompts import PROMPTS
 
 import qwen7b
-from qwen7b.weights import convert
+from qwen7b.convert import convert
 
 Replies = list[list[int]]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from qwen7b.hub import locate
 from qwen7b.text import load_tokenizer
 from qwen7b.text.export import qwen_tiktoken
-from qwen7b.weights import locate
 
 HIDDEN, HEADS, FEED_FORWARD, ROWS = 4096, 32, 11008, 151936
 TARGETS = (

@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     import torch
 
     import qwen7b
-    from qwen7b.weights import convert
+    from qwen7b.convert import convert
 
     python = make_environment(arguments.venv or work / "xllamacpp", REQUIREMENT)
     qwen = qwen7b.load(arguments.model, dtype=torch.float32)

@@ -28,9 +28,9 @@ from gguf.quants import dequantize, quantize
 from torch import Tensor
 
 import qwen7b
+from qwen7b.convert import convert
 from qwen7b.evals.perplexity import cut_windows, read_window
 from qwen7b.model import Transformer
-from qwen7b.weights import convert
 
 OURS = ("q8", "q4", "nf4")
 FORMATS = ("bf16", *OURS, "Q4_0", "NF4")

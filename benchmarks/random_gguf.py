@@ -15,7 +15,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 
 from qwen7b.evals import SHAPES
-from qwen7b.weights import locate
+from qwen7b.hub import locate
 
 # A block begins with its float16 scale; with these, weights spread by 0.02, as usual.
 SCALES = {GGMLQuantizationType.Q4_0: 0.02 / 4.6, GGMLQuantizationType.Q8_0: 0.02 / 74}

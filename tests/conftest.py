@@ -48,7 +48,7 @@ def fixed_seed() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache that shares the user's fetched models, so that packed weights of tests do not litter it."""
-    from qwen7b.weights.environment import cache_folder
+    from qwen7b.system.environment import cache_folder
 
     models = cache_folder() / "models"
     cache = tmp_path_factory.mktemp("cache")
@@ -98,7 +98,7 @@ def golden() -> Path:
 def demo_gguf() -> Path:
     """The demo model's file, fetched on first use."""
     from qwen7b.errors import DownloadError, ResourceError
-    from qwen7b.weights import locate
+    from qwen7b.hub import locate
 
     try:
         return locate("demo")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import tiny
-from weights.standins import ModelScopeHandler, StandIn, serving
+from standins import ModelScopeHandler, StandIn, serving
 
 ROWS = 151936
 FEED_FORWARD = 128  # a multiple of 64, in which bitsandbytes counts on a CPU, as the real ones are

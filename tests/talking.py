@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qwen7b.cli.conversation import Conversation
+from qwen7b.terminal.conversation import Conversation
 
 ENTER, ALT_ENTER, CTRL_C, CTRL_D = "\r", "\x1b\r", "\x03", "\x04"
 Talk = Callable[..., tuple[Conversation, str]]

@@ -1,8 +1,9 @@
-"""Imports go only down the layers of the house, and importing the package stays cheap."""
+"""Imports go only down the floors of the house, and importing the package stays cheap."""
 
 from __future__ import annotations
 
 import ast
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,39 +11,28 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "qwen7b"
-
-# Lowest first; parts that share a line stand side by side and do not import each other.
-LAYERS = [
-    ("gguf_names", "installation"),
-    ("container", "errors"),
-    ("importing", "regular_file"),
-    ("checked", "json_file", "memory", "whole_file"),
-    ("rotary_scaling",),
-    ("config", "gguf_header"),
-    ("gguf_parts",),
-    ("long_context",),
-    ("text",),
-    ("kernels",),
-    ("quant",),
-    ("model",),
-    ("weights",),
-    ("generate",),
-    ("diagnosis",),
-    ("tools",),
-    ("evals", "hf", "train", "serve"),
-    ("__init__",),
-    ("cli",),
-    ("__main__",),
-]
-HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "qwen7b"
+FLOORS = runpy.run_path(str(ROOT / "docs" / "rooms.py"))["FLOORS"]
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 HEAVY = ("torch", "transformers", "huggingface_hub", "tiktoken", "numpy", "gguf", "rich", "prompt_toolkit")
+MAX_LINES = 300
+"""Of a file."""
+MAX_SHARE = 0.12
+"""Of a room, in the package's lines."""
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
-def part_of(module: str) -> str:
-    """The layer's member that a dotted module name belongs to; the package itself is "__init__"."""
+def room_of(module: str) -> str:
+    """The room that a dotted module name belongs to; the package itself is "__init__"."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a source file."""
+    names = ["qwen7b", *path.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
 def imported_modules(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
@@ -56,7 +46,7 @@ def imported_modules(tree: ast.AST, module: str, *, is_package: bool) -> Iterato
                 parts = module.split(".")
                 above = parts[: len(parts) - node.level + is_package]
                 base = ".".join([*above, base] if base else above)
-            # `from qwen7b import text` names a part; `from qwen7b import load` names the public face.
+            # `from qwen7b import text` names a room; `from qwen7b import load` names the public face.
             names = [f"{base}.{a.name}" if base == "qwen7b" and a.name in HEIGHT else base for a in node.names]
         else:
             continue
@@ -64,35 +54,34 @@ def imported_modules(tree: ast.AST, module: str, *, is_package: bool) -> Iterato
 
 
 def upward_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    importer = part_of(module)
+    importer = room_of(module)
     complaints = []
     for line, imported in imported_modules(ast.parse(source), module, is_package=is_package):
-        target = part_of(imported)
+        target = room_of(imported)
         if target not in HEIGHT:
-            complaints.append(f"{line}: {imported} has no layer: give it one in tests/test_imports.py")
+            complaints.append(f"{line}: {imported} has no floor: give it one in docs/rooms.py")
         elif target != importer and HEIGHT[target] >= HEIGHT[importer]:
             complaints.append(f"{line}: {importer} may not import {imported}")
     return complaints
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_only_down(path: Path) -> None:
-    names = ["qwen7b", *path.relative_to(PACKAGE).with_suffix("").parts]
-    is_package = names[-1] == "__init__"
-    module = ".".join(names[:-1] if is_package else names)
-    assert part_of(module) in HEIGHT, f"{path.name} has no layer: give it one in tests/test_imports.py"
-    complaints = upward_imports(path.read_text(encoding="utf-8"), module, is_package=is_package)
+    module = name_of(path)
+    assert room_of(module) in HEIGHT, f"{path.name} has no floor: give it one in docs/rooms.py"
+    complaints = upward_imports(path.read_text("utf-8"), module, is_package=path.name == "__init__.py")
     assert not complaints, "\n".join(f"{path}:{complaint}" for complaint in complaints)
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("qwen7b.text.chatml", "def f():\n    import qwen7b.model.cache"),
+        ("qwen7b.text.chatml", "def f():\n    import qwen7b.loading.loading"),
         ("qwen7b.text.chatml", "from ..generate import Reply"),
-        ("qwen7b.weights.hub", "from qwen7b import generate"),
-        ("qwen7b.weights.hub", "from qwen7b import load"),
-        ("qwen7b.serve.app", "from qwen7b.train import masks"),
+        ("qwen7b.text.chatml", "from ..model import cache"),
+        ("qwen7b.hub.repository", "from qwen7b import generate"),
+        ("qwen7b.hub.repository", "from qwen7b import load"),
+        ("qwen7b.hf.chat", "from qwen7b.evals import needle"),
         ("qwen7b.errors", "from . import config"),
         ("qwen7b.model.cache", "import qwen7b.new_idea"),
     ],
@@ -111,6 +100,21 @@ def test_upward_imports_are_found(module: str, source: str) -> None:
 )
 def test_downward_imports_pass(module: str, source: str) -> None:
     assert not upward_imports(source, module)
+
+
+def test_every_room_is_there_and_says_what_it_is_for() -> None:
+    for room in HEIGHT:
+        file = PACKAGE / f"{room}.py"
+        face = file if file.is_file() else PACKAGE / room / "__init__.py"
+        assert ast.get_docstring(ast.parse(face.read_text("utf-8")))
+
+
+def test_no_room_and_no_file_is_too_large() -> None:
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
+    for room in HEIGHT:
+        count = sum(lines[path] for path in SOURCES if room_of(name_of(path)) == room)
+        assert count <= MAX_SHARE * sum(lines.values()), f"{room} has {count} lines"
 
 
 @pytest.mark.parametrize("module", ["qwen7b", "qwen7b.cli.app"])

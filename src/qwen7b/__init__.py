@@ -28,8 +28,8 @@ from qwen7b.errors import (
 if TYPE_CHECKING:
     from qwen7b.config import ModelConfig
     from qwen7b.generate import Greedy, Piece, Qwen, Reply, Sample, load
+    from qwen7b.loading import load_model, load_tokenizer
     from qwen7b.text import Message, chat_prompt
-    from qwen7b.weights import load_model, load_tokenizer
 
 __version__ = "0.1.0"
 
@@ -59,8 +59,8 @@ __all__ = [
 _HOMES = {
     "qwen7b.config": ("ModelConfig",),
     "qwen7b.generate": ("Greedy", "Piece", "Qwen", "Reply", "Sample", "load"),
+    "qwen7b.loading": ("load_model", "load_tokenizer"),
     "qwen7b.text": ("Message", "chat_prompt"),
-    "qwen7b.weights": ("load_model", "load_tokenizer"),
 }
 
 

@@ -1,6 +1,6 @@
 """`python -m qwen7b`, the same as the `qwen7b` command."""
 
-from qwen7b.cli.signals import ending_by_signals
+from qwen7b.system.signals import ending_by_signals
 
 
 def main() -> None:

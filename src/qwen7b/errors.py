@@ -12,6 +12,8 @@ Qwen7bError
 """
 
 import reprlib
+from collections.abc import Callable
+from typing import TypeAlias
 
 from qwen7b.installation import install_command
 
@@ -89,3 +91,19 @@ class MissingExtraError(Qwen7bError, ImportError):
 
     def __init__(self, library: str, *, extra: str) -> None:
         super().__init__(f"{library} is not installed: run {install_command(extra)}")
+
+
+Report: TypeAlias = Callable[[Qwen7bError], None]
+"""Is told each problem: loading raises it, the doctor notes it. Readers that take one go on after it returns."""
+
+
+def fail(error: Qwen7bError) -> None:
+    raise error
+
+
+def and_more(count: int) -> str:
+    """
+    >>> f"a tensor is missing{and_more(3)}"
+    'a tensor is missing (and 2 more like it)'
+    """
+    return f" (and {count - 1} more like it)" if count > 1 else ""

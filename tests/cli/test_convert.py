@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 import qwen7b
-from weights.converting import write_source
+from converting import write_source
 
 Run = Callable[..., Result]
 

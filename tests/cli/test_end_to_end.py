@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from qwen7b.cli.kept import KeptConversation, read_latest
+from qwen7b.terminal.kept_conversations import KeptConversation, read_latest
 
 Run = Callable[..., Result]
 # Once a key can be read the terminal has shown it, if it shows any.
@@ -107,7 +107,7 @@ def test_what_is_typed_while_a_reply_comes_is_not_shown_before_the_next_line(tmp
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     program = (
-        "import select, sys\nfrom qwen7b.cli.keyboard import quiet_keyboard\n"
+        "import select, sys\nfrom qwen7b.terminal.keyboard import quiet_keyboard\n"
         f"with quiet_keyboard():\n    print('reply', flush=True)\n    {UNTIL_TYPED}\n"
         "print('end', flush=True); print('typed:', sys.stdin.readline(), flush=True)"
     )
@@ -131,7 +131,7 @@ def test_enter_while_a_single_reply_comes_leaves_no_line() -> None:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     program = (
-        "import select, sys\nfrom qwen7b.cli.display import MarkdownDisplay, chat_console\n"
+        "import select, sys\nfrom qwen7b.terminal.display import MarkdownDisplay, chat_console\n"
         f"display = MarkdownDisplay(chat_console())\ndisplay.open()\n{UNTIL_TYPED}\n"
         "display.push('Hello')\ndisplay.close()"
     )

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from qwen7b.cli.kept import KeptConversation, read_latest, read_messages
 from qwen7b.errors import PromptError
+from qwen7b.terminal.kept_conversations import KeptConversation, read_latest, read_messages
 from talking import assistant, user
 
 TALK = [user("Hi"), assistant("Hello")]
@@ -106,7 +106,7 @@ def test_processes_that_keep_conversations_at_the_same_time(tmp_path: Path) -> N
     program = """
 import sys
 from pathlib import Path
-import qwen7b.cli.kept as kept
+import qwen7b.terminal.kept_conversations as kept
 kept.MAX_KEPT = 5
 for number in range(40):
     kept.KeptConversation(Path(sys.argv[1])).write([{"role": "user", "content": sys.argv[2]}] * number, model="fake")

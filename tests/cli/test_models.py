@@ -14,9 +14,9 @@ import pytest
 from typer.testing import Result
 
 import qwen7b
-import qwen7b.weights
+import qwen7b.hub
+from converting import write_source
 from qwen7b.errors import ResourceError
-from weights.converting import write_source
 
 Run = Callable[..., Result]
 
@@ -50,7 +50,7 @@ def test_json_lists_the_same(run: Run) -> None:
 
 def test_pull_prints_the_path(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(qwen7b.weights, "locate", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))
+    monkeypatch.setattr(qwen7b.hub, "locate", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))
     assert run("pull", "demo").stdout == "/models/demo\n"
     assert asked == [("demo", {"offline": None})]
 
@@ -66,7 +66,7 @@ def test_a_full_disk_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     def locate(name: str, **_: object) -> Path:
         raise ResourceError("491 MB do not fit the 3 MB that are free: make room")
 
-    monkeypatch.setattr(qwen7b.weights, "locate", locate)
+    monkeypatch.setattr(qwen7b.hub, "locate", locate)
     assert run("pull", "demo").stderr == "error: 491 MB do not fit the 3 MB that are free: make room\n"
 
 

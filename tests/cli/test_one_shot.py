@@ -15,11 +15,11 @@ import qwen7b
 import tiny
 from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
-from qwen7b.cli.plain import PlainDisplay
-from qwen7b.cli.prompts import read_standard_input
-from qwen7b.container import usable_cores
 from qwen7b.errors import PromptError
 from qwen7b.generate.sampling_keywords import lay_over
+from qwen7b.system.container import usable_cores
+from qwen7b.terminal.plain import PlainDisplay
+from qwen7b.terminal.prompts import read_standard_input
 
 Run = Callable[..., Result]
 
@@ -288,7 +288,7 @@ def test_a_byte_order_mark_is_no_text_in_an_argument(run: Run, fake) -> None:
 
 
 def test_standard_input_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.cli.prompts.TEXT_LIMIT", 1 << 21)
+    monkeypatch.setattr("qwen7b.terminal.prompts.TEXT_LIMIT", 1 << 21)
     with open("/dev/zero", encoding="utf-8") as endless:
         monkeypatch.setattr("sys.stdin", endless)
         with pytest.raises(PromptError, match="standard input has more than 2,097,152 bytes: give it in parts"):

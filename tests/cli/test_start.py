@@ -34,7 +34,7 @@ class Watch:
         if name == "torch._C":
             self.read[:] = [bool(kept)]
 sys.meta_path.insert(0, Watch())
-from qwen7b.weights.packed import tokenizer
+from qwen7b.packing import kept_tokenizer as tokenizer
 kept, find = [], tokenizer.find_kept_tokenizer
 def find_kept_tokenizer(source):
     found = find(source)

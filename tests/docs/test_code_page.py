@@ -1,13 +1,16 @@
-"""The page that lists every source file."""
+"""The pages that list every source file and every room."""
 
 from __future__ import annotations
 
 import runpy
 from pathlib import Path
 
-DOCS = Path(__file__).parents[2] / "docs"
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_page_lists_every_file_as_it_is() -> None:
-    page = runpy.run_path(str(DOCS / "code.py"))["page"]()
-    assert (DOCS / "code.md").read_text("utf-8") == page, "run: .venv/bin/python docs/code.py > docs/code.md"
+@pytest.mark.parametrize("name", ["docs/code.md", "README.md", "README_CN.md", "CONTRIBUTING.md"])
+def test_page_lists_all_as_it_is(name: str) -> None:
+    pages = runpy.run_path(str(ROOT / "docs" / "code.py"))["pages"]()
+    assert (ROOT / name).read_text("utf-8") == pages[ROOT / name], "run: .venv/bin/python docs/code.py"

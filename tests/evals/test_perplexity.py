@@ -14,12 +14,12 @@ import torch.nn.functional as F
 
 import qwen7b
 from qwen7b import kernels
+from qwen7b.config.long_context import with_long_context
 from qwen7b.errors import CheckpointError, PromptError, ResourceError, SettingError
 from qwen7b.evals import Perplexity, Subject, measure_perplexity
 from qwen7b.evals import perplexity as module
 from qwen7b.evals import subject as subject_module
 from qwen7b.evals.perplexity import cut_windows, read_window
-from qwen7b.long_context import with_long_context
 
 METHODS = ["none", "ntk", "ntk+logn", "ntk+logn+window", "window:16", "yarn:2", "linear+logn"]
 
@@ -176,7 +176,7 @@ class TestResuming:
         kept = tmp_path / "kept.jsonl"
         (usual,) = measure(tiny_chat_checkpoint, text, reading={"resume": kept, "max_windows": 1})
         num_weights = sum(p.numel() for p in qwen7b.load_model(tiny_chat_checkpoint).parameters())
-        monkeypatch.setattr("qwen7b.weights.loading.available_bytes", lambda device: num_weights * 3)
+        monkeypatch.setattr("qwen7b.loading.loading.available_bytes", lambda device: num_weights * 3)
         with pytest.warns(UserWarning, match="loading as bfloat16"):
             subject = Subject(tiny_chat_checkpoint, lengths=[32])
         monkeypatch.undo()  # what is free later changes nothing

@@ -11,9 +11,9 @@ import pytest
 import qwen7b
 import tiny
 from qwen7b import Greedy, Qwen, Sample
+from qwen7b.checkpoint import GenerationSettings
 from qwen7b.errors import SettingError
 from qwen7b.generate.request import Request
-from qwen7b.weights import GenerationSettings
 
 SAMPLED = GenerationSettings(sampling={"temperature": 0.7, "top_p": 0.8, "repetition_penalty": 1.1})
 

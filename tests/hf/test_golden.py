@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 from transformers import AutoModelForCausalLM, DynamicCache, StaticCache
 
 import qwen7b.hf  # noqa: F401
-from qwen7b.weights import load_model
+from qwen7b.loading import load_model
 
 TOLERANCE = 2e-4
 MODELS = ["v11-long", "v11-plain", "v10-long"]

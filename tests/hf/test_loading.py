@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 
 import qwen7b.hf
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError
-from qwen7b.weights import load_model
+from qwen7b.loading import load_model
 
 IDS = torch.arange(20)[None]
 

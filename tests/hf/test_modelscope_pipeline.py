@@ -13,8 +13,8 @@ import torch
 
 from originals import TRAP, modelscope_with, write_original
 from qwen7b.errors import PromptError
+from standins import StandIn
 from text.conftest import qwen_vocabulary  # noqa: F401  # a fixture
-from weights.standins import StandIn
 
 for library in ("transformers", "accelerate"):
     pytest.importorskip(library, reason="needs the extra hf")

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packed import random_matrix
 from qwen7b import kernels
 from qwen7b.errors import SettingError
 from qwen7b.kernels.native import INSTRUCTION_SETS
+from random_packed import random_matrix
 
 if kernels.instruction_set() is None:
     pytest.skip("needs the native library, which needs a C++ compiler to be built", allow_module_level=True)

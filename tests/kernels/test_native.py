@@ -16,7 +16,7 @@ KERNELS = Path(__file__).parents[2] / "kernels"
 PRODUCT = """
 import sys, warnings, torch
 sys.path.insert(0, {tests!r})
-from packed import random_matrix
+from random_packed import random_matrix
 from qwen7b import kernels
 torch.manual_seed(0)
 matrix, x = random_matrix(32, 128, bits=4), torch.randn(3, 128)

@@ -66,7 +66,7 @@ def test_the_self_test(build: Path) -> None:
 
 def test_packed_models(build: Path) -> None:
     """All that is asked of products and layers elsewhere, but for what asks torch or measures speed."""
-    tests = ("tests/kernels/test_linear.py", "tests/model/test_native_layers.py")
+    tests = ("tests/kernels/test_linear.py", "tests/packed/test_runner.py")
     result = run_python(
         build, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not limits and not operator", *tests
     )
@@ -78,7 +78,7 @@ def test_a_misstep_is_found(build: Path) -> None:
     program = """
 import torch, sys, ctypes
 sys.path.insert(0, "tests")
-from packed import random_matrix
+from random_packed import random_matrix
 from qwen7b.kernels.native import Matrix, library
 matrix, x, short = random_matrix(64, 128, bits=8), torch.randn(1, 128), torch.empty(60)
 library().qwen7b_linear(ctypes.byref(Matrix.of(matrix)), x.data_ptr(), 1, short.data_ptr())

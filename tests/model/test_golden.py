@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from qwen7b.loading import load_model
 from qwen7b.model import Transformer
-from qwen7b.weights import load_model
 
 TOLERANCE = 2e-4
 MODELS = ["v11-long", "v11-plain", "v10-long"]

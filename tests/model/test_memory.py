@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import torch
-from packed import random_model
+from random_packed import random_model
 from model.test_windows import make_model
 
 model = {model}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from qwen7b.config.rotary_scaling import DynamicNtk, LinearInterpolation, RotaryScaling, Yarn
 from qwen7b.model.rotary import rotary_frequencies, rotary_tables, yarn_kept
-from qwen7b.rotary_scaling import DynamicNtk, LinearInterpolation, RotaryScaling, Yarn
 
 POSITIONS = torch.tensor([[0, 1, 7, 100, 2047]])
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import PromptError, ResourceError, SettingError
 from qwen7b.model import Transformer, transformer
 from qwen7b.model.rotary import logn_scale, ntk_alpha
-from qwen7b.rotary_scaling import DynamicNtk
 
 TRAINED, ROWS = 16, 97
 

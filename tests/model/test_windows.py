@@ -10,14 +10,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from packed import random_model
 from qwen7b import kernels
 from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import SettingError
 from qwen7b.model import Transformer, cache
 from qwen7b.model.layers import run_layers
-from qwen7b.model.packed_cache import PackedCacheFactory
-from qwen7b.rotary_scaling import DynamicNtk
+from qwen7b.packed.packed_cache import PackedCacheFactory
+from random_packed import random_model
 
 ROWS, TRAINED = 97, 16
 needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")

@@ -1,4 +1,4 @@
-"""The command line: comes in as arguments and keystrokes, goes out as text; knows nothing of how a reply is made.
+"""The command line: arguments in, text or one JSON document out, and an exit code.
 
-A command parses, calls one library function and prints. Nothing heavy is imported before a command runs.
+A verb parses, calls one library function and prints. Nothing heavy is imported before a verb runs.
 """

@@ -25,10 +25,10 @@ from qwen7b.cli.examples import examples
 from qwen7b.cli.models import models, pull
 from qwen7b.cli.perplexity import perplexity
 from qwen7b.cli.quantize import quantize
-from qwen7b.cli.streams import LostOutputError, open_standard_streams
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.errors import Qwen7bError
-from qwen7b.importing import check_working_directory
+from qwen7b.system.importing import check_working_directory
+from qwen7b.terminal.streams import LostOutputError, open_standard_streams
 
 # click's own base of usage errors, which typer carries under a private name.
 _UsageError: Any = typer.BadParameter.__mro__[1]

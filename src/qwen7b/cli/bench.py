@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
+from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.evals import Speed
@@ -67,7 +67,7 @@ def bench(
 
     from qwen7b import kernels
     from qwen7b.evals import Work, measure_speed, random_model
-    from qwen7b.weights.placement import choose_quantize
+    from qwen7b.loading.placement import choose_quantize
 
     timed: list[Transformer] = []
 
@@ -102,7 +102,7 @@ def bench(
 
 
 def show(speed: Speed) -> None:
-    from qwen7b.memory import gigabytes
+    from qwen7b.system.memory import gigabytes
 
     prefill, decode, limits = speed.prefill, speed.decode, speed.limits
     of_int8 = of_bandwidth = ""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.prompts import read_prompt
-from qwen7b.cli.streams import is_open_for
 from qwen7b.errors import SettingError
+from qwen7b.terminal.prompts import read_prompt
+from qwen7b.terminal.streams import is_open_for
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
-    from qwen7b.cli.kept import KeptConversation, Messages
     from qwen7b.generate.request import Settings
+    from qwen7b.terminal.kept_conversations import KeptConversation, Messages
 
 
 def chat(
@@ -98,8 +98,8 @@ def chat(
     if converse:
         _converse(qwen, messages, asking=asking, kept=kept, loading=loading)
         return
-    from qwen7b.cli.plain import reply_display
-    from qwen7b.cli.replies import answer
+    from qwen7b.terminal.plain import reply_display
+    from qwen7b.terminal.replies import answer
 
     messages.append({"role": "user", "content": question})
     display = None if as_json else reply_display()
@@ -112,14 +112,14 @@ def chat(
 
 def _earlier(model: str, *, is_given: bool) -> tuple[Messages, str]:
     """The conversation that was kept last and the model to go on with: the one that is given, or else its own."""
-    from qwen7b.cli.kept import kept_folder, read_latest
+    from qwen7b.terminal.kept_conversations import kept_folder, read_latest
 
     messages, its_model = read_latest(kept_folder())
     return messages, model if is_given or its_model is None else its_model
 
 
 def _kept() -> KeptConversation:
-    from qwen7b.cli.kept import KeptConversation, kept_folder
+    from qwen7b.terminal.kept_conversations import KeptConversation, kept_folder
 
     return KeptConversation(kept_folder())
 
@@ -127,10 +127,10 @@ def _kept() -> KeptConversation:
 def _converse(
     qwen: Qwen, messages: Messages, *, asking: Settings, kept: KeptConversation | None, loading: options.Loading
 ) -> None:
-    from qwen7b.cli.chatting import converse
-    from qwen7b.cli.commands import USAGES, Commands, Surroundings
-    from qwen7b.cli.conversation import Conversation
-    from qwen7b.cli.terminal import confirm, open_session
+    from qwen7b.terminal.chatting import converse
+    from qwen7b.terminal.commands import USAGES, Commands, Surroundings
+    from qwen7b.terminal.conversation import Conversation
+    from qwen7b.terminal.terminal import confirm, open_session
 
     def find_model(name: str) -> Callable[[], Qwen]:
         other = replace(loading, model=name)

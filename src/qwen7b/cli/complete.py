@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.prompts import read_prompt
+from qwen7b.terminal.prompts import read_prompt
 
 
 def complete(
@@ -57,8 +57,8 @@ def complete(
         seed=seed,
     )
     qwen = loading.load()
-    from qwen7b.cli.plain import PlainDisplay
-    from qwen7b.cli.replies import answer
+    from qwen7b.terminal.plain import PlainDisplay
+    from qwen7b.terminal.replies import answer
 
     display = None if as_json else PlainDisplay()
     pieces = qwen.stream_completion(

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.streams import print_json
 from qwen7b.errors import counted
-from qwen7b.regular_file import named_text
-from qwen7b.weights.progress import shown_size
+from qwen7b.system.progress import shown_size
+from qwen7b.system.regular_file import named_text
+from qwen7b.terminal.streams import print_json
 
 
 class Format(StrEnum):
@@ -53,9 +53,9 @@ def convert(
     given = {}
     if check_text is not None:
         given["check_text"] = named_text(check_text, option="--check-text")
-    from qwen7b import weights
+    from qwen7b import convert as conversion
 
-    report = weights.convert(
+    report = conversion.convert(
         source,
         target,
         to=to.value,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.prompts import read_standard_input
-from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
+from qwen7b.terminal.prompts import read_standard_input
+from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
-    from qwen7b.diagnosis import Diagnosis, Explanation
+    from qwen7b.doctor import Diagnosis, Explanation
 
 _STANDARD_INPUT = "-"
 
@@ -50,9 +50,9 @@ def doctor(
             raise SettingError("--fix, --base and --tokenizer go with an artefact, not with a traceback: give its path")
         _explain(as_json=as_json)
         return
-    from qwen7b.diagnosis import diagnose
-    from qwen7b.diagnosis import fix as write_mended
-    from qwen7b.weights import locate
+    from qwen7b.doctor import diagnose
+    from qwen7b.doctor import fix as write_mended
+    from qwen7b.hub import locate
 
     def path_of(model: str | None) -> Path | None:
         return None if model is None else locate(model, offline=offline or None)
@@ -80,7 +80,7 @@ def doctor(
 
 
 def _explain(*, as_json: bool) -> None:
-    from qwen7b.diagnosis import explain_traceback
+    from qwen7b.doctor import explain_traceback
 
     if sys.stdin.isatty():
         raise SettingError("there is nothing to look at: give a path, or pipe a traceback in")
@@ -175,7 +175,7 @@ def show_rows(rows: list[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from qwen7b.cli.display import chat_console
+    from qwen7b.terminal.display import chat_console
 
     styles = {"error": "bold red", "warning": "yellow", "remedy": "green"}
     table = Table.grid(padding=(0, 2), pad_edge=False)

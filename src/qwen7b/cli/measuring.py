@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from qwen7b.checked import whole_number
 from qwen7b.cli import options
-from qwen7b.cli.streams import print_json
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError
+from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

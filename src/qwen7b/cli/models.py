@@ -10,11 +10,11 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.examples import examples
-from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
+from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
-    from qwen7b.weights.cached import Leftover
+    from qwen7b.packing.cached import Leftover
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")]
@@ -25,7 +25,7 @@ def pull(
     offline: options.Offline = False,
 ) -> None:
     """Fetch a model unless it is cached, and print its path."""
-    from qwen7b.weights import locate
+    from qwen7b.hub import locate
 
     typer.echo(locate(name, offline=offline or None))
 
@@ -45,8 +45,8 @@ def list_all(context: typer.Context, as_json: options.Json = False) -> None:
                 f"--json goes behind {context.invoked_subcommand}: qwen7b models {context.invoked_subcommand} … --json"
             )
         return
-    from qwen7b.weights import list_models, list_official_models
-    from qwen7b.weights.cached import disk_use, list_packed
+    from qwen7b.hub import list_models, list_official_models
+    from qwen7b.packing.cached import disk_use, list_packed
 
     listed, packed, used = [*list_models(), *list_official_models()], list_packed(), disk_use()
     if as_json:
@@ -93,7 +93,7 @@ def list_all(context: typer.Context, as_json: options.Json = False) -> None:
 
 
 def complete_names(incomplete: str) -> list[str]:
-    from qwen7b.weights.removal import removable_names
+    from qwen7b.packing.removal import removable_names
 
     return [name for name in removable_names() if name.startswith(incomplete)]
 
@@ -116,7 +116,7 @@ def rm(
 
     A model goes with its packed copies. Only qwen7b's own cache is touched.
     """
-    from qwen7b.weights.removal import named_files
+    from qwen7b.packing.removal import named_files
 
     _remove(lambda: named_files(names), yes=yes, dry_run=dry_run, as_json=as_json)
 
@@ -127,14 +127,14 @@ def prune(yes: Yes = False, dry_run: DryRun = False, as_json: options.Json = Fal
 
     That is packed copies whose source is gone or changed, old files and unfinished ones.
     """
-    from qwen7b.weights.cached import leftovers
+    from qwen7b.packing.cached import leftovers
 
     _remove(leftovers, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _remove(find: Callable[[], list[Leftover]], *, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Say what would go, ask where somebody can answer, and delete it."""
-    from qwen7b.weights.removal import remove
+    from qwen7b.packing.removal import remove
 
     files = find()
     if not as_json:

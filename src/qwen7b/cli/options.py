@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from qwen7b.container import usable_cores
+from qwen7b.config.long_context import parse_method
 from qwen7b.errors import SettingError
-from qwen7b.long_context import parse_method
+from qwen7b.system.container import usable_cores
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
@@ -38,7 +38,7 @@ class WeightFormat(StrEnum):
 
 
 def _known_names(incomplete: str) -> list[str]:
-    from qwen7b.weights import KNOWN_MODELS
+    from qwen7b.hub import KNOWN_MODELS
 
     return [name for name in KNOWN_MODELS if name.startswith(incomplete)]
 
@@ -191,7 +191,7 @@ class Loading:
 
     def find(self) -> None:
         """Have the model on this machine. Raises Qwen7bError where there is none of its name."""
-        from qwen7b.weights import locate
+        from qwen7b.hub import locate
 
         locate(self.model, offline=self.offline or None)
 
@@ -221,9 +221,9 @@ class Loading:
         """Import torch and, while its library loads, read the tokenizer if an earlier start has kept it."""
         if "torch" in sys.modules:
             return None
-        from qwen7b.importing import quick_imports, torch_library_aside
-        from qwen7b.weights import locate
-        from qwen7b.weights.packed.tokenizer import find_kept_tokenizer
+        from qwen7b.hub import locate
+        from qwen7b.packing.kept_tokenizer import find_kept_tokenizer
+        from qwen7b.system.importing import quick_imports, torch_library_aside
 
         path = locate(self.model, offline=self.offline or None)
         with quick_imports():

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.streams import print_json
 from qwen7b.errors import SettingError
-from qwen7b.regular_file import named_text
-from qwen7b.weights.progress import shown_size
+from qwen7b.system.progress import shown_size
+from qwen7b.system.regular_file import named_text
+from qwen7b.terminal.streams import print_json
 
 
 class Format(StrEnum):
@@ -52,9 +52,9 @@ def quantize(
         if not text.strip():
             raise SettingError(f"--calibrate {calibrate} is empty: give some thousand words of text")
     options.set_threads(threads)
-    from qwen7b import weights
+    from qwen7b import convert
 
-    report = weights.quantize(
+    report = convert.quantize(
         source, target, format=format.value, calibration_text=text, gptq=gptq, chat=chats, offline=offline or None
     )
     if as_json:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.prompts import read_text
-from qwen7b.cli.streams import print_json
+from qwen7b.terminal.prompts import read_text
+from qwen7b.terminal.streams import print_json
 
 
 def tokenize(

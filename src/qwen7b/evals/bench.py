@@ -15,11 +15,11 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from qwen7b import kernels
-from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
+from qwen7b.config.checked import whole_number
 from qwen7b.generate import Batch, Greedy
-from qwen7b.memory import peak_bytes
 from qwen7b.model import Transformer
+from qwen7b.system.memory import peak_bytes
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, get_type_hints
 
 from qwen7b.errors import SettingError
-from qwen7b.regular_file import open_to_append, read_whole
+from qwen7b.system.regular_file import open_to_append, read_whole
 
 try:
     import fcntl

@@ -19,16 +19,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from qwen7b.checked import whole_number
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.generate import Batch, Greedy, Qwen
 from qwen7b.model import Transformer
-from qwen7b.regular_file import named_text
+from qwen7b.model.empty_model import empty_model
+from qwen7b.system.progress import progress
+from qwen7b.system.regular_file import named_text
 from qwen7b.text import Tokenizer, chat_prompt
-from qwen7b.weights.parameters import empty_model
-from qwen7b.weights.progress import progress
 
 REPLY_TOKENS = 24
 """Room for a reply, which has a number of six digits to say."""

@@ -22,14 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qwen7b.checked import whole_number
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import CheckpointError, PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.model import Transformer
-from qwen7b.regular_file import named_text
+from qwen7b.system.progress import progress
+from qwen7b.system.regular_file import named_text
 from qwen7b.text import Tokenizer
-from qwen7b.weights.progress import progress
 
 HEAD_ROWS = 128
 """Positions that go through the head at a time: the logits of 2,048 would take 1.2 GB."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen7b.errors import MissingExtraError, SettingError
 from qwen7b.evals.perplexity import Perplexity
-from qwen7b.whole_file import written_whole
+from qwen7b.system.whole_file import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import SettingError
-from qwen7b.memory import require_memory
+from qwen7b.loading.packed_weights import AUTO, choose_format
+from qwen7b.loading.placement import NONE
 from qwen7b.model import Transformer
-from qwen7b.quant.formats import Format, find_format
-from qwen7b.rotary_scaling import DynamicNtk
-from qwen7b.weights.packed.loading import AUTO, choose_format
-from qwen7b.weights.packed.model import Layout, packed_layout, packed_model
-from qwen7b.weights.parameters import empty_model
-from qwen7b.weights.placement import NONE
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import Format, find_format
+from qwen7b.packed.model import Layout, packed_layout, packed_model
+from qwen7b.system.memory import require_memory
 
 
 def _first_generation(

@@ -12,18 +12,20 @@ from typing import Any
 import torch
 
 from qwen7b import kernels
-from qwen7b.checked import whole_number
+from qwen7b.checkpoint import open_checkpoint
+from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.config.checked import whole_number
+from qwen7b.config.long_context import parse_method, with_long_context
 from qwen7b.errors import SettingError
-from qwen7b.long_context import parse_method, with_long_context
+from qwen7b.hub import locate
+from qwen7b.loading import load_model
+from qwen7b.loading.loading import choose_dtype
+from qwen7b.loading.placement import NONE, choose_device, default_dtype
 from qwen7b.model import Transformer
-from qwen7b.quant.formats import find_format
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import find_format
+from qwen7b.packing.places import identity
 from qwen7b.text import load_tokenizer
-from qwen7b.weights import load_model, locate, open_checkpoint
-from qwen7b.weights.checks import check_vocabulary
-from qwen7b.weights.loading import choose_dtype
-from qwen7b.weights.packed.places import identity
-from qwen7b.weights.parameters import empty_model
-from qwen7b.weights.placement import NONE, choose_device, default_dtype
 
 
 class Subject:

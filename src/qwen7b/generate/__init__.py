@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qwen7b.generate.reply import Piece, Reply, TokenLogprob, Usage
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
-from qwen7b.importing import quick_imports
+from qwen7b.system.importing import quick_imports
 
 if TYPE_CHECKING:
     from qwen7b.generate.engine import Batch, Token

@@ -10,23 +10,25 @@ from typing import Unpack
 
 import torch
 
-from qwen7b.checked import flag, items, whole_number
+from qwen7b.checkpoint import GenerationSettings, open_checkpoint
+from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, find_endings
+from qwen7b.checkpoint.checks import check_vocabulary
 from qwen7b.config import ModelConfig
+from qwen7b.config.checked import flag, items, whole_number
+from qwen7b.config.long_context import parse_method
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.request import CompletionSettings, Request, Settings, default_sampling
-from qwen7b.long_context import parse_method
+from qwen7b.hub import locate
+from qwen7b.loading import load_model
+from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
 from qwen7b.model import Transformer
+from qwen7b.packing.kept_tokenizer import kept_tokenizer
 from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
-from qwen7b.weights import GenerationSettings, load_model, locate, open_checkpoint
-from qwen7b.weights.chatting import Verdict, check_chats, decide_chat, find_endings
-from qwen7b.weights.checks import check_vocabulary
-from qwen7b.weights.packed.tokenizer import kept_tokenizer
-from qwen7b.weights.placement import choose_device, choose_quantize, will_be_packed
 
 Conversation = str | Sequence[Message]
 """A question, or messages that end with one."""

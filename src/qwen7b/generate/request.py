@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
-from qwen7b.checked import SAMPLING_CHECKS, items, whole_number
+from qwen7b.checkpoint import GenerationSettings
+from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
+from qwen7b.config.checked import SAMPLING_CHECKS, items, whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
-from qwen7b.weights import GenerationSettings
-from qwen7b.weights.generation import DEFAULT_MAX_NEW_TOKENS
 
 
 class CompletionSettings(SamplingKeywords, total=False):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qwen7b.checked import SAMPLING_CHECKS, is_finite, whole_number
+from qwen7b.config.checked import SAMPLING_CHECKS, is_finite, whole_number
 from qwen7b.errors import SettingError, quoted
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypedDict, Unpack
 
-from qwen7b.checked import is_zero
+from qwen7b.config.checked import is_zero
 from qwen7b.errors import SettingError
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 

@@ -11,7 +11,7 @@ from transformers import Cache, GenerationConfig, GenerationMixin, StoppingCrite
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
-from qwen7b.checked import is_zero
+from qwen7b.config.checked import is_zero
 from qwen7b.errors import SettingError
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.chat import ChatMixin

@@ -13,11 +13,11 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from qwen7b.checkpoint.upstream_config import config_of
+from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.hf.cache_name import CACHE_NAME
-from qwen7b.json_file import read_json
-from qwen7b.rotary_scaling import DynamicNtk
-from qwen7b.weights.settings import config_of
+from qwen7b.system.json_file import read_json
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 

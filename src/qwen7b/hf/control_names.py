@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from qwen7b.checked import flag
+from qwen7b.config.checked import flag
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.name_finder import finder_of
 from qwen7b.text.normalization import without_surrogates

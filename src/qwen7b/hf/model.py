@@ -18,15 +18,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
+from qwen7b.checkpoint.senses import refuse_other_senses
+from qwen7b.checkpoint.tensor_names import HOLDS_NO_WEIGHTS
 from qwen7b.errors import Qwen7bError, SettingError, UnsupportedError
+from qwen7b.files.weight_files import open_weights
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.positions import sequence_alphas, token_positions
 from qwen7b.model.layers import RMSNorm
 from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables, rotate
-from qwen7b.weights.names import HOLDS_NO_WEIGHTS
-from qwen7b.weights.senses import refuse_other_senses
-from qwen7b.weights.weight_files import open_weights
 
 Rotation = tuple[Tensor, Tensor, Tensor | None]
 """Cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""

@@ -12,10 +12,10 @@ from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
+from qwen7b.checkpoint.chat_verdict import find_endings
+from qwen7b.checkpoint.generation_settings import folder_generation
 from qwen7b.errors import Qwen7bError, SettingError, quoted
 from qwen7b.text import load_tokenizer
-from qwen7b.weights.chatting import find_endings
-from qwen7b.weights.generation import folder_generation
 
 
 def read_endings(name: str, **hub: Any) -> frozenset[int]:

@@ -16,9 +16,9 @@ from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
+from qwen7b.system.whole_file import written_whole
 from qwen7b.text import load_tokenizer
 from qwen7b.text.endings import CHATML_NAMES
-from qwen7b.whole_file import written_whole
 
 
 class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]

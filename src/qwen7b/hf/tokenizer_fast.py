@@ -18,11 +18,11 @@ from qwen7b.hf.backend import build_backend
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, checked_texts, choose_names
 from qwen7b.hf.tokenizer import QWenTokenizer
-from qwen7b.json_file import MAX_BYTES, read_json
-from qwen7b.regular_file import checkpoint_text
+from qwen7b.system.json_file import MAX_BYTES, read_json
+from qwen7b.system.regular_file import checkpoint_text
+from qwen7b.system.whole_file import written_whole
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.settings import TokenizerSettings, read_folder_settings
-from qwen7b.whole_file import written_whole
 
 
 class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore[misc]

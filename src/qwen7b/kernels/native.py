@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qwen7b.checked import whole_number
-from qwen7b.container import usable_cores
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.kernels.matrix import PackedMatrix
+from qwen7b.system.container import usable_cores
 
 INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
 MOST_THREADS = 256

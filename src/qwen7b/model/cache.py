@@ -9,12 +9,12 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
-from qwen7b.checked import whole_number
 from qwen7b.config import ModelConfig
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
-from qwen7b.memory import require_memory
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.rows import Group
+from qwen7b.system.memory import require_memory
 
 NtkMode = Literal["recompute", "original", "reserve"]
 """When dynamic NTK chooses alpha anew. "recompute": whenever the length crosses into another alpha, at the cost of

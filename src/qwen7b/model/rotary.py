@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qwen7b.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
+from qwen7b.config.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 
 
 def ntk_alpha(length: int, *, trained_length: int) -> float:

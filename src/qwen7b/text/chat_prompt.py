@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen7b.checked import whole_number
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.text.messages import Message, split_turns
 from qwen7b.text.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from qwen7b.checked import flag
+from qwen7b.config.checked import flag
 from qwen7b.errors import PromptError
 from qwen7b.text.name_finder import finder_of
 from qwen7b.text.tokenizer import Tokenizer

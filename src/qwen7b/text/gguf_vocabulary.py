@@ -38,7 +38,7 @@ NORMAL, _UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 
 def read_gguf_vocabulary(path: Path) -> Vocabulary:
     # Brings numpy, which the other formats do without.
-    from qwen7b.gguf_parts import read_gguf_parts
+    from qwen7b.files.gguf_parts import read_gguf_parts
 
     path, header = read_gguf_parts(path)[0]
     metadata = header.metadata

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, quoted
-from qwen7b.json_file import read_json_if_any
-from qwen7b.regular_file import SMALL, checkpoint_text
+from qwen7b.system.json_file import read_json_if_any
+from qwen7b.system.regular_file import SMALL, checkpoint_text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """What JSON can hold, but no text."""

@@ -10,7 +10,7 @@ from typing import Literal
 import regex  # type: ignore[import-untyped]
 import tiktoken
 
-from qwen7b.checked import flag, items
+from qwen7b.config.checked import flag, items
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import split_names

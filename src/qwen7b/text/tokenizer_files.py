@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
-from qwen7b.json_file import read_json_if_any
-from qwen7b.regular_file import folder_names
+from qwen7b.system.json_file import read_json_if_any
+from qwen7b.system.regular_file import folder_names
 
 _USUAL = ("qwen.tiktoken", "tokenizer.json", "vocab.json")
 # Names that tools give, the likeliest first, as in qwen-7b.tiktoken, and the usual ones; the last is of OpenAI's GPT-2.

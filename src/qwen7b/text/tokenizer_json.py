@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
-from qwen7b.json_file import read_json
+from qwen7b.system.json_file import read_json
 from qwen7b.text import patterns
 from qwen7b.text.pattern_forms import known_form
 from qwen7b.text.settings import read_folder_settings

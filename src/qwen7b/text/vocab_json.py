@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
-from qwen7b.json_file import MAX_BYTES, read_json, read_json_if_any
-from qwen7b.regular_file import checkpoint_text
+from qwen7b.system.json_file import MAX_BYTES, read_json, read_json_if_any
+from qwen7b.system.regular_file import checkpoint_text
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.settings import read_folder_settings

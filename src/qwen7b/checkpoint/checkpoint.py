@@ -1,0 +1,131 @@
+"""A checkpoint on disk: its configuration, and its tensors with their places in the model. Reads no weights yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen7b.checkpoint.folders import gguf_instead
+from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
+from qwen7b.checkpoint.packed_folder import Packed, is_packed, open_packed, unpacked
+from qwen7b.checkpoint.senses import refuse_other_senses
+from qwen7b.checkpoint.tensor_names import (
+    GGUF,
+    HOLDS_NO_WEIGHTS,
+    QWEN,
+    QWEN2,
+    Names,
+    Place,
+    is_extra_bias,
+    naming_of,
+    place_of,
+)
+from qwen7b.checkpoint.upstream_config import folder_config, gguf_config
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
+from qwen7b.files.gguf_file import open_gguf
+from qwen7b.files.gptq import dequantized, folder_quantization
+from qwen7b.files.stored import StoredTensor
+from qwen7b.files.suffixes import WEIGHTS
+from qwen7b.files.weight_files import open_weights
+from qwen7b.system.regular_file import existing_path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """An opened checkpoint."""
+
+    path: Path
+    """The folder, or the GGUF file that says what the model is."""
+    config: ModelConfig
+    generation: GenerationSettings
+    tensors: Mapping[str, tuple[Place, StoredTensor]]
+    """By the file's own names."""
+    packed: Packed | None = None
+    """The weights as they are stored, where that is packed; `tensors` then unpack them."""
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint folder of either Qwen generation, Qwen2 or Llama, packed or not, or a GGUF file of these.
+
+    A folder may hold one GGUF model; of one in several parts any part is given. Raises ModelNotFoundError where nothing
+    is there, CheckpointError where it is damaged, incomplete or contradicts itself, UnsupportedError where it is sound
+    but of another kind.
+    """
+    path = existing_path(path)
+    if path.is_dir():
+        path = gguf_instead(path) or path
+    if path.is_dir() and is_packed(path):
+        config, packed = open_packed(path)
+        return Checkpoint(
+            path=path,
+            config=config,
+            generation=folder_generation(path),
+            tensors=unpacked(config, packed),
+            packed=packed,
+        )
+    if path.is_dir():
+        config = folder_config(path)
+        names = QWEN if config.family == "qwen" else QWEN2
+        quantization, generation = folder_quantization(path), folder_generation(path)
+        tensors = dequantized(open_weights(path), quantization)
+    elif path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
+        raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
+    else:
+        path, metadata, tensors = open_gguf(path)
+        if "token_embd.weight" not in tensors:
+            raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
+        vocab_rows = tensors["token_embd.weight"].shape[0]
+        config = gguf_config(
+            metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path)
+        )
+        names, generation = GGUF, GenerationSettings(source=str(path))
+    return Checkpoint(
+        path=path,
+        config=config,
+        generation=generation,
+        tensors=placed(tensors, names=names, config=config, source=path),
+    )
+
+
+def placed(
+    tensors: Mapping[str, StoredTensor], *, names: Names, config: ModelConfig, source: Path, report: Report = fail
+) -> dict[str, tuple[Place, StoredTensor]]:
+    """The tensors that go into a model, with their places. `report` is told of those that no such model has."""
+    result = {}
+    unknown = []
+    for name, stored in tensors.items():
+        place = place_of(name, names=names, config=config)
+        if place is None:
+            if not HOLDS_NO_WEIGHTS.search(name):
+                unknown.append(name)
+        elif not _is_left_out(place, stored, config):
+            result[name] = (place, stored)
+    refuse_other_senses({}, unknown, source=str(source))
+    naming = naming_of(unknown)
+    if naming and not naming_of(result):
+        report(
+            CheckpointError(
+                f"{source} has the tensors of {naming.models} but a config of model_type {quoted(config.family)}: "
+                "take config.json from where the tensors come from"
+            )
+        )
+    elif unknown:
+        report(
+            CheckpointError(
+                f"{source} has a tensor {quoted(unknown[0])}, which no {config.family} model has"
+                f"{and_more(len(unknown))}: its config names the wrong kind of model, or it is an adapter or a "
+                "quantized checkpoint"
+            )
+        )
+    return result
+
+
+def _is_left_out(place: Place, stored: StoredTensor, config: ModelConfig) -> bool:
+    if place.parameter == "head.weight":
+        return config.tied_head
+    # AutoGPTQ gave every layer a bias, of zeros where it had none.
+    if not is_extra_bias(place, config=config):
+        return False
+    return len(stored.shape) == 1 and stored.shape[0] > 0 and not stored.read_rows(0, stored.shape[0]).any()

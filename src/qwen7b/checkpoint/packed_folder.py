@@ -1,0 +1,122 @@
+"""A packed checkpoint: a folder with the packed weights, config.json, and the source's tokenizer and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qwen7b.checkpoint.own_config import config_fields, config_from
+from qwen7b.checkpoint.packed_file import map_packed
+from qwen7b.checkpoint.tensor_names import Place
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError, quoted
+from qwen7b.files.stored import StoredTensor
+from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import Format, find_format
+from qwen7b.packed.model import has_rows, packed_matrix, row_embedding
+from qwen7b.packed.modules import RowEmbedding
+from qwen7b.packed.version import VERSION, VERSION_FIELD
+from qwen7b.system.json_file import read_json
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packed:
+    """The packed weights of a checkpoint."""
+
+    format: Format
+    tensors: Mapping[str, Tensor]
+    """By their names in `packed_layout`."""
+
+
+def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
+    """The content of a packed folder's config.json."""
+    return {VERSION_FIELD: VERSION, "weight_format": format.name, "model": config_fields(config)}
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a checkpoint folder is a packed one, of whatever version."""
+    return VERSION_FIELD in read_json(folder / "config.json")
+
+
+def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
+    """Map a packed folder's weights. Raises CheckpointError where it is of another version, truncated or damaged."""
+    path = folder / "config.json"
+    fields = read_json(path)
+    if fields.get(VERSION_FIELD) != VERSION:
+        raise CheckpointError(
+            f"{folder} is of version {quoted(fields.get(VERSION_FIELD))} of packed weights, while this qwen7b reads "
+            f"{VERSION}: quantize the original checkpoint again"
+        )
+    try:
+        format = find_format(str(fields["weight_format"]))
+        config = config_from(fields["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): quantize the original checkpoint again") from error
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS}: quantize the original checkpoint again")
+    return config, Packed(format=format, tensors=map_packed(weights, config=config, format=format))
+
+
+def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, StoredTensor]]:
+    """The packed numbers as ordinary tensors, by our parameters' names: rows are unpacked when they are read."""
+    tensors: dict[str, tuple[Place, StoredTensor]] = {}
+    for name, parameter in empty_model(config).named_parameters():
+        stored: StoredTensor
+        if parameter.dim() == 1:
+            stored = Vector(packed.tensors[name])
+        else:
+            num_rows, num_columns = parameter.shape
+            stem = name.removesuffix(".weight")
+            if has_rows(stem, config):
+                tensors[name] = (Place(parameter=name), EmbeddingRows(row_embedding(config, packed.tensors)))
+                continue
+            stored = Rows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
+        tensors[name] = (Place(parameter=name), stored)
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        return self.values[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRows:
+    embedding: RowEmbedding
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.embedding.num_embeddings, self.embedding.embedding_dim
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        rows: Tensor = self.embedding(torch.arange(start, stop))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    matrix: PackedMatrix
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.matrix.num_rows, self.matrix.num_columns
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        first = start // LANES
+        return self.matrix.blocks(first, -(-stop // LANES)).dequantize()[start - first * LANES :][: stop - start]

@@ -1,0 +1,9 @@
+"""A model's settings: in come plain values, out goes a ModelConfig whose every value has been checked.
+
+Knows nothing of the files that say them, and does without torch. `checked` and `fields` hold the checks that settings
+of every kind share.
+"""
+
+from qwen7b.config.model_config import ModelConfig
+
+__all__ = ["ModelConfig"]

@@ -1,0 +1,81 @@
+"""What goes along with the weights: the tokenizer, the chat template and how to generate."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from qwen7b.checkpoint.chat_verdict import decide_chat, declared_endings
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.generation_settings import GenerationSettings
+from qwen7b.errors import SettingError
+from qwen7b.files.gguf_header import read_gguf_header
+from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text.chatml import ChatML, jinja_template
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Companions:
+    name: str
+    tokenizer: Tokenizer
+    generation: GenerationSettings
+    is_chat: bool
+    chat_template: str | None
+    """The source's own, or where it has none but chats, its ChatML."""
+    stop_ids: list[int]
+    """The ids that end a reply or a text, the usual one first."""
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """Names of control tokens by the words that settings and templates have for them."""
+        names = {id: name for name, id in self.tokenizer.control_tokens.items()}
+        usual = {
+            "eos_token": names.get(next(iter(self.stop_ids), -1)),
+            "pad_token": None if self.tokenizer.end_of_text_id is None else names[self.tokenizer.end_of_text_id],
+        }
+        own = dict(self.tokenizer.vocabulary.settings.special_tokens)
+        if "eos_token" not in (self.chat_template or ""):
+            own.pop("eos_token", None)  # so that other programs end at the usual one
+        return {word: name for word, name in (usual | own).items() if name is not None}
+
+
+def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = None) -> Companions:
+    """What goes along with a checkpoint, which is called `name` unless it says another itself.
+
+    `chat` says whether the model was trained to chat, where its files do not or say it wrongly.
+    """
+    tokenizer, generation = load_tokenizer(checkpoint.path), checkpoint.generation
+    is_chat = decide_chat(generation, tokenizer, checkpoint.config, told=chat).is_chat
+    format, template = tokenizer.chat_format, tokenizer.vocabulary.settings.chat_template
+    if chat and format is None:
+        raise SettingError(
+            f"{checkpoint.path} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: leave "
+            "out chat=True (--chat)"
+        )
+    if chat is False:
+        template = None
+    if template is None and is_chat and isinstance(format, ChatML):
+        template = jinja_template(format.default_system, bos=format.bos)
+    if not checkpoint.path.is_dir():
+        own = read_gguf_header(checkpoint.path).metadata.get("general.name")
+        name = own if isinstance(own, str) else name
+    return Companions(
+        name=os.fsencode(name).decode(errors="replace"),  # a folder's may be any bytes
+        tokenizer=tokenizer,
+        generation=generation,
+        is_chat=is_chat,
+        chat_template=template,
+        stop_ids=_stop_ids(tokenizer, generation, is_chat=is_chat, told=chat),
+    )
+
+
+def _stop_ids(tokenizer: Tokenizer, generation: GenerationSettings, *, is_chat: bool, told: bool | None) -> list[int]:
+    ends = tokenizer.chat_format.ends if tokenizer.chat_format else frozenset[str]()
+    of_replies = [tokenizer.control_tokens[name] for name in sorted(ends)]
+    usual = of_replies if is_chat else []
+    if tokenizer.end_of_text_id is not None:
+        usual = [*usual, tokenizer.end_of_text_id]
+    declared = set(declared_endings(generation, tokenizer))
+    if told is False:
+        declared -= {*of_replies}
+    return list(dict.fromkeys([*usual, *sorted(declared)]))

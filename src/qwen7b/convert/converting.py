@@ -1,0 +1,158 @@
+"""From one checkpoint to another, start to end."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
+
+from gguf import GGMLQuantizationType
+
+from qwen7b.checkpoint.checkpoint import open_checkpoint
+from qwen7b.checkpoint.own_config import config_fields
+from qwen7b.config.checked import flag
+from qwen7b.convert.metadata import as_json, original_vocabulary
+from qwen7b.convert.planning import Plan, make_plan, number_type
+from qwen7b.convert.remarks import changes, losses, rounding
+from qwen7b.convert.target import Format
+from qwen7b.convert.verification import CHECK_TEXT, compare_logits, compare_tensors, same_tokens
+from qwen7b.convert.workplace import Workplace
+from qwen7b.errors import ResourceError, SettingError, quoted
+from qwen7b.files.blocks import dealt_out
+from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.gguf_parts import part_files
+from qwen7b.hub.locate import locate
+from qwen7b.system.progress import progress
+
+
+@dealt_out()
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    to: Format,
+    dtype: str | None = None,
+    quantize: str | None = None,
+    check_text: str = CHECK_TEXT,
+    chat: bool | None = None,
+    offline: bool | None = None,
+) -> dict[str, Any]:
+    """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file); returns conversion.json.
+
+    `source` is anything that `qwen7b.load` takes. `dtype` is float32, bfloat16 or float16; `quantize`, for GGUF,
+    q8_0, q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0). Without either every number stays as it is,
+    and quantized ones become float32. The target appears when it is whole and checked; until then DST.partial holds
+    it, from where the same call goes on after an interruption. The whole takes less than 2 GB of memory, whatever
+    the model's size: every number is compared with the source's, and the logits of `check_text`. `chat` says
+    whether the model was trained to chat, where its files do not or say it wrongly: the target then says so.
+
+    Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
+    and what `open_checkpoint` raises.
+
+    >>> convert("Qwen-7B-Chat", "Qwen-7B-Chat-q8_0.gguf", to="gguf", quantize="q8_0")["lost"]  # doctest: +SKIP
+    """
+    target = Path(target).expanduser()
+    _check_target(target, to=to)
+    if not check_text:
+        raise SettingError("the check text is empty: give some text to compare the models on")
+    if chat is not None:
+        flag("chat", chat)
+    type = number_type(to=to, dtype=dtype, quantize=quantize)
+    path = locate(source, offline=offline)
+    if path.resolve() in target.resolve().parents:
+        raise SettingError(f"{target} lies in the source {path}: choose a target outside of it")
+    model_name = Path(source).resolve().name
+    plan = make_plan(open_checkpoint(path), model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
+    workplace = Workplace(target)
+    workplace.check_room(plan.weight_files)
+    with workplace.held(_job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})):
+        started = time.monotonic()
+        hashes = _write(plan, workplace)
+        written = time.monotonic()
+        report = {
+            "source": {"path": str(path), "config": config_fields(plan.source.config)},
+            "target": {"path": str(target), "format": to, "config": config_fields(plan.config)},
+            **_check(plan, workplace, to=to, text=check_text),
+        }
+        report |= {
+            "seconds": {"writing": round(written - started, 1), "checking": round(time.monotonic() - written, 1)},
+            "versions": _versions(),
+            "files": hashes,
+        }
+        report_name = target.with_suffix(".conversion.json").name if to == "gguf" else "conversion.json"
+        (workplace.files / report_name).write_bytes(as_json(report))
+        workplace.finish(*([report_name, target.name] if to == "gguf" else []))
+    return report
+
+
+def _check_target(target: Path, *, to: Format) -> None:
+    if to not in get_args(Format):
+        raise SettingError(f"to must be one of {', '.join(get_args(Format))}, found {quoted(to)}")
+    if is_gguf(target.name) != (to == "gguf"):
+        wanted = "a file that ends in .gguf" if to == "gguf" else "a folder"
+        raise SettingError(f"the target of a conversion to {to} is {wanted}, found {target}")
+    if target.exists() or target.is_symlink():
+        raise SettingError(f"{target} exists already: choose another target, or remove it first")
+
+
+def _job(plan: Plan, *, to: Format, type: GGMLQuantizationType | None) -> dict[str, Any]:
+    """What an interrupted conversion must have in common with one that continues it."""
+    path = plan.source.path
+    files = sorted(path.iterdir()) if path.is_dir() else part_files(path)
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    headers = hashlib.sha256(b"".join(file.header for file in plan.weight_files)).hexdigest()
+    return {
+        "source": str(path.resolve()),
+        "source_files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
+        "to": to,
+        "type": None if type is None else type.name,
+        "headers": headers,
+        "versions": _versions(),
+    }
+
+
+def _write(plan: Plan, workplace: Workplace) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of the files, by name."""
+    files = {}
+    with progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:
+        for file in plan.weight_files:
+            files[file.name] = {"bytes": file.num_bytes, "sha256": workplace.write(file, report=report)}
+    for name, content in plan.other_files.items():
+        (workplace.files / name).write_bytes(content)
+        files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return files
+
+
+def _check(plan: Plan, workplace: Workplace, *, to: Format, text: str) -> dict[str, Any]:
+    path = workplace.files / workplace.target.name if to == "gguf" else workplace.files
+    written = open_checkpoint(path)
+    tokenizer = plan.companions.tokenizer
+    if not same_tokens(tokenizer, path, text=text):
+        raise ResourceError(f"{path} reads back with another vocabulary: the disk or memory is faulty, convert again")
+    numbers = sum(tensor.num_weights for tensor in plan.tensors)
+    with progress("Checking every number against the source", numbers, " numbers") as report:
+        tensors = compare_tensors(plan.tensors, plan.parameters, written, report=report)
+    is_original = to == "qwen" and original_vocabulary(plan.config, plan.companions) is not None
+    source = plan.source.config
+    return {
+        "tensors": tensors,
+        "logits": compare_logits(plan.source, written, tokenizer, text=text),
+        "changed": changes(source, plan.config),
+        "lost": rounding(tensors)
+        + losses(source, plan.config, plan.companions, to=to, is_original_vocabulary=is_original),
+    }
+
+
+def _versions() -> dict[str, str]:
+    def installed(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:  # run from its sources
+            return "not installed"
+
+    return {package: installed(package) for package in ("qwen7b", "torch", "gguf")} | {
+        "python": platform.python_version()
+    }

@@ -1,0 +1,134 @@
+"""What a conversion will write, settled before the first byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.checks import check_complete, check_shapes, check_vocabulary
+from qwen7b.checkpoint.parameters import Parameters, parameters_of
+from qwen7b.checkpoint.tensor_names import GGUF, QWEN, QWEN2
+from qwen7b.config import ModelConfig
+from qwen7b.convert import metadata
+from qwen7b.convert.companions import Companions, read_companions
+from qwen7b.convert.encoding import FLOATS, QUANTIZED, TORCH_TYPES
+from qwen7b.convert.layout import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
+from qwen7b.convert.target import Format, adapt, target_config, tensors_from
+from qwen7b.errors import SettingError, UnsupportedError, quoted
+from qwen7b.files.stored import DTYPES, StoredTensor
+from qwen7b.files.views import dtype_of
+from qwen7b.model.empty_model import empty_model
+from qwen7b.system.regular_file import SMALL, checkpoint_bytes
+
+DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
+QUANTIZE_NAMES = QUANTIZED | {"bf16": DTYPE_NAMES["bfloat16"], "f16": DTYPE_NAMES["float16"]}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    source: Checkpoint
+    config: ModelConfig
+    """The target's."""
+    companions: Companions
+    parameters: Parameters
+    """The target's, as views of the source's tensors."""
+    weight_files: list[TargetFile]
+    other_files: Mapping[str, bytes]
+
+    @property
+    def tensors(self) -> list[TargetTensor]:
+        return [tensor for file in self.weight_files for tensor in file.tensors]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(file.num_bytes for file in self.weight_files)
+
+
+def number_type(*, to: Format, dtype: str | None, quantize: str | None) -> GGMLQuantizationType | None:
+    """The type to write; None for the source's own. Raises SettingError for settings that make no sense."""
+    if dtype is not None and quantize is not None:
+        raise SettingError(f"dtype {dtype} and quantize {quantize} contradict each other: give one of them")
+    if dtype is not None and dtype not in DTYPE_NAMES:
+        raise SettingError(f"dtype must be one of {', '.join(DTYPE_NAMES)}, found {quoted(dtype)}")
+    if quantize is not None and quantize not in QUANTIZE_NAMES:
+        raise SettingError(f"quantize must be one of {', '.join(QUANTIZE_NAMES)}, found {quoted(quantize)}")
+    if quantize is not None and to != "gguf":
+        raise SettingError(f"only GGUF files are quantized here: give a dtype for {to}, or convert to gguf")
+    return QUANTIZE_NAMES[quantize] if quantize is not None else DTYPE_NAMES[dtype] if dtype is not None else None
+
+
+def make_plan(
+    source: Checkpoint,
+    *,
+    model_name: str,
+    target_name: str,
+    to: Format,
+    type: GGMLQuantizationType | None,
+    chat: bool | None = None,
+) -> Plan:
+    """The plan of a target file or folder; `type` None keeps the source's own, and `chat` None what its files say.
+
+    Raises CheckpointError where the source is incomplete or not of its config, UnsupportedError where it has tensors
+    that cannot be read, or that the target cannot hold.
+    """
+    shapes = {parameter: tensor.shape for parameter, tensor in empty_model(source.config).named_parameters()}
+    check_shapes(source, shapes)
+    check_complete(source, shapes)
+    companions = read_companions(source, name=model_name, chat=chat)
+    check_vocabulary(companions.tokenizer, source.config, source=source.path)
+    own = parameters_of(source)
+    config = target_config(source.config, own, to=to)
+    parameters = adapt(own, source.config, config)
+    names = {"qwen": QWEN, "qwen2": QWEN2, "gguf": GGUF}[to]
+    types = {parameter: _type_of(parameter, stored, to=to, type=type) for parameter, stored in parameters.items()}
+    tensors = [
+        TargetTensor(tensor, parameter, values, types[parameter])
+        for tensor, parameter, values in tensors_from(parameters, config, names=names)
+    ]
+    other_files: dict[str, bytes] = {}
+    if to == "gguf":
+        most = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
+        fields = metadata.gguf_metadata(config, companions, type=most)
+        weight_files = [gguf_file(target_name, tensors, architecture=config.family, metadata=fields)]
+    else:
+        weight_files = safetensors_files(tensors)
+        files_of = metadata.qwen_files if to == "qwen" else metadata.qwen2_files
+        other_files |= files_of(config, companions, dtype=TORCH_TYPES[types["embedding.weight"]])
+        other_files |= {file.name: checkpoint_bytes(file, limit=SMALL) for file in _licences(source.path)}
+        if len(weight_files) > 1:
+            other_files["model.safetensors.index.json"] = metadata.as_json(safetensors_index(weight_files))
+    return Plan(
+        source=source,
+        config=config,
+        companions=companions,
+        parameters=parameters,
+        weight_files=weight_files,
+        other_files=other_files,
+    )
+
+
+def _licences(source: Path) -> list[Path]:
+    """Copies of the weights must carry their licence."""
+    return [file for pattern in ("LICENSE*", "NOTICE*") for file in source.glob(pattern) if file.is_file()]
+
+
+def _type_of(
+    parameter: str, stored: StoredTensor, *, to: Format, type: GGMLQuantizationType | None
+) -> GGMLQuantizationType:
+    own = FLOATS[dtype_of(stored)]
+    if to == "gguf" and len(stored.shape) == 1:
+        return GGMLQuantizationType.F32  # llama.cpp adds and multiplies vectors in float32 only
+    if type is None or type in TORCH_TYPES:
+        return type or own
+    if parameter in ("embedding.weight", "head.weight"):
+        type = GGMLQuantizationType.Q8_0  # they suffer most from fewer bits
+    if stored.shape[1] % GGML_QUANT_SIZES[type][0]:
+        raise UnsupportedError(
+            f"{parameter} has rows of {stored.shape[1]}, which {type.name} cannot cut into blocks of "
+            f"{GGML_QUANT_SIZES[type][0]}: convert with quantize f16"
+        )
+    return type

@@ -1,0 +1,144 @@
+"""A checkpoint in, a folder with its packed weights out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from qwen7b.checkpoint.checks import check_complete, check_shapes, check_vocabulary
+from qwen7b.checkpoint.packed_file import layout_bytes, writing_packed
+from qwen7b.checkpoint.packed_folder import WEIGHTS, packed_config
+from qwen7b.config.checked import flag
+from qwen7b.convert.companions import read_companions
+from qwen7b.convert.metadata import as_json, qwen2_files, qwen_files
+from qwen7b.convert.workplace import Workplace
+from qwen7b.errors import SettingError
+from qwen7b.files.gguf_names import is_gguf
+from qwen7b.hub.locate import locate
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import Format, find_format
+from qwen7b.packed.model import packed_layout
+from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
+from qwen7b.packing.packing import pack_checkpoint
+from qwen7b.packing.showing import shown
+from qwen7b.system.json_file import MAX_BYTES, read_json_if_any
+from qwen7b.system.regular_file import checkpoint_bytes
+from qwen7b.system.storage import check_disk_space
+from qwen7b.text import Tokenizer, load_tokenizer
+from qwen7b.text.loading import tokenizer_copies
+
+GENERATION = "generation_config.json"
+_COPIED = (GENERATION, "LICENSE*", "NOTICE*")
+"""What is copied beside the tokenizer."""
+
+
+def quantize(
+    source: str | Path,
+    target: str | Path,
+    *,
+    format: str,
+    calibration_text: str | None = None,
+    gptq: bool = False,
+    chat: bool | None = None,
+    offline: bool | None = None,
+) -> dict[str, Any]:
+    """Pack a checkpoint into a folder that loads by mapping; returns what was done.
+
+    `source` is anything that `qwen7b.load` takes, `format` q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
+    activations of `calibration_text` (None for one that comes along; "" for none at all), with `gptq` so that
+    rounding errors make up for each other. `chat` says whether the model was trained to chat, where its files do
+    not or say it wrongly: the target then says so. The target appears when it is whole. Memory beside the cache of
+    the disk is that of the largest layer in float32, and a few times its square with `gptq`.
+
+    Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
+    and what `open_checkpoint` raises.
+
+    >>> quantize("Qwen-7B-Chat", "Qwen-7B-Chat-q4", format="q4")["bytes"]  # doctest: +SKIP
+    """
+    if chat is not None:
+        flag("chat", chat)
+    target = Path(target).expanduser()
+    chosen = find_format(format)
+    if target.exists() or target.is_symlink():
+        raise SettingError(f"{target} exists already: choose another target, or remove it first")
+    if not chosen.searches_scales and (gptq or calibration_text):
+        raise SettingError(f"{format} rounds each weight by itself: only q4 takes a calibration text or gptq")
+    if gptq and calibration_text == "":
+        raise SettingError("gptq needs a calibration text: give one, or leave it out to use the one that comes along")
+    checkpoint = _open(source, target, offline=offline)
+    tokenizer = load_tokenizer(checkpoint.path)
+    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
+    text = default_text() if calibration_text is None else calibration_text
+    if not chosen.searches_scales:
+        text = ""
+    started = time.monotonic()
+    num_bytes = layout_bytes(packed_layout(checkpoint.config, chosen))
+    workplace = Workplace(target, resumes=False)
+    with workplace.held({"quantize": str(checkpoint.path), "format": format}):
+        check_disk_space(workplace.files, num_bytes, variable="the target")
+        _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
+        for name, content in _companions(checkpoint, name=Path(source).resolve().name, chat=chat).items():
+            (workplace.files / name).write_bytes(content)
+        fields = packed_config(checkpoint.config, chosen)
+        if endings := checkpoint.generation.other_endings:
+            fields["eos_token_id"] = list(endings)
+        (workplace.files / "config.json").write_bytes(as_json(fields))
+        workplace.finish()
+    return {
+        "source": str(checkpoint.path),
+        "target": str(target),
+        "format": format,
+        "calibrated": bool(text),
+        "gptq": gptq,
+        "bytes": sum(path.stat().st_size for path in target.iterdir()),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _open(source: str | Path, target: Path, *, offline: bool | None) -> Checkpoint:
+    path = locate(source, offline=offline)
+    if path.resolve() in target.resolve().parents:
+        raise SettingError(f"{target} lies in the source {path}: choose a target outside of it")
+    checkpoint = open_checkpoint(path)
+    if checkpoint.packed is not None:
+        raise SettingError(
+            f"{path} is packed as {checkpoint.packed.format.name} already: quantize the original checkpoint"
+        )
+    shapes = {name: parameter.shape for name, parameter in empty_model(checkpoint.config).named_parameters()}
+    check_shapes(checkpoint, shapes)
+    check_complete(checkpoint, shapes)
+    return checkpoint
+
+
+def _write_weights(
+    path: Path, checkpoint: Checkpoint, format: Format, tokenizer: Tokenizer, *, text: str, gptq: bool
+) -> None:
+    with (
+        writing_packed(path, config=checkpoint.config, format=format, source=str(checkpoint.path)) as write_file,
+        shown(write_file, checkpoint, format) as write,
+    ):
+        if text:
+            ids = token_sequences(tokenizer, text, trained_length=checkpoint.config.trained_length)
+            pack_calibrated(checkpoint, format, ids, write, compensate=gptq)
+        else:
+            pack_checkpoint(checkpoint, format, write)
+
+
+def _companions(checkpoint: Checkpoint, *, name: str, chat: bool | None) -> dict[str, bytes]:
+    """The files of the tokenizer and of how to generate: a folder's own, or written from what a GGUF file says."""
+    found = tokenizer_copies(checkpoint.path)
+    if not any(map(is_gguf, found)):
+        found |= {file.name: file for pattern in _COPIED for file in checkpoint.path.glob(pattern) if file.is_file()}
+        files = {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in found.items()}
+        if chat is not None:
+            own = read_json_if_any(checkpoint.path / GENERATION)
+            files[GENERATION] = as_json({**own, "chat_format": "chatml" if chat else "raw"})
+        return files
+    import torch
+
+    files_of = qwen_files if checkpoint.config.family == "qwen" else qwen2_files
+    files = files_of(checkpoint.config, read_companions(checkpoint, name=name, chat=chat), dtype=torch.float32)
+    del files["config.json"]
+    return files

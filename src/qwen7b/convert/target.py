@@ -1,0 +1,114 @@
+"""A checkpoint's parameters as another format's tensors.
+
+    source's tensors -> parameters -> the target's parameters -> the target's tensors
+
+Each step is a table of views; no number is read before the last one is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from qwen7b.checkpoint.parameters import Parameters
+from qwen7b.checkpoint.position_fields import can_say_windows
+from qwen7b.checkpoint.tensor_names import Names, tensors_of
+from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import Yarn
+from qwen7b.files.stored import StoredTensor, row_blocks
+from qwen7b.files.views import ChosenRows, Zeros, dtype_of
+
+Format = Literal["qwen", "qwen2", "gguf"]
+
+
+def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) -> ModelConfig:
+    """The config of the same model in another format. Reads tensors where it must know whether they are equal."""
+    if to == "qwen":
+        return replace(source, family="qwen", num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
+    windows = source.attention_windows if to == "qwen2" and can_say_windows(source.attention_windows) else None
+    if source.family != "qwen":
+        source = replace(source, attention_windows=windows)
+        return source if to == "gguf" else replace(source, family="qwen2", qkv_bias=True)
+    # Without dynamic NTK and LogN the model is the same one only up to its trained length.
+    scaled = source.dynamic_ntk or source.logn
+    context_length = min(source.context_length, source.trained_length) if scaled else source.context_length
+    trained_length = context_length
+    if isinstance(source.rotary_scaling, Yarn):  # which says both of them
+        trained_length, context_length = source.rotary_scaling.original_length, source.context_length
+    return replace(
+        source,
+        family="qwen2",
+        num_kv_heads=_fewest_kv_heads(source, parameters),
+        tied_head=source.tied_head or _equal(parameters["head.weight"], parameters["embedding.weight"]),
+        trained_length=trained_length,
+        context_length=context_length,
+        rotary_scaling=None if source.dynamic_ntk else source.rotary_scaling,
+        logn=False,
+        attention_windows=windows,
+    )
+
+
+def adapt(parameters: Parameters, source: ModelConfig, target: ModelConfig) -> Parameters:
+    """The target's parameters: key-value heads repeated or merged, zero biases and a head added or left out."""
+    adapted = dict(parameters)
+    if target.tied_head:
+        adapted.pop("head.weight", None)
+    elif source.tied_head:
+        adapted["head.weight"] = parameters["embedding.weight"]
+    for layer in range(source.num_layers):
+        name = f"layers.{layer}.attention.qkv"
+        weight = parameters[f"{name}.weight"]
+        if target.qkv_bias and not source.qkv_bias:
+            adapted[f"{name}.bias"] = Zeros(weight.shape[:1], dtype_of(weight))
+        if source.num_kv_heads != target.num_kv_heads:
+            heads = torch.arange(target.num_kv_heads) * source.num_kv_heads // target.num_kv_heads
+            rows = _qkv_rows(source, heads)
+            for kind in ("weight", "bias") if target.qkv_bias else ("weight",):
+                adapted[f"{name}.{kind}"] = ChosenRows(adapted[f"{name}.{kind}"], rows)
+    return adapted
+
+
+def tensors_from(
+    parameters: Parameters, config: ModelConfig, *, names: Names
+) -> Iterator[tuple[str, str, StoredTensor]]:
+    """(tensor's name, parameter's name, values) of every tensor of a format."""
+    for name, place in tensors_of(config, names=names).items():
+        stored = parameters[place.parameter]
+        if place.num_rows is not None:
+            rows = place.first_row + torch.arange(place.num_rows)
+            if heads := place.interleaved_heads:
+                rows = rows.view(heads, 2, -1).transpose(1, 2).flatten()
+            stored = ChosenRows(stored, rows)
+        yield name, place.parameter, stored
+
+
+def _qkv_rows(config: ModelConfig, heads: Tensor) -> Tensor:
+    """Rows of a `qkv` of which keys and values are those of `heads`, any of the config's key-value heads."""
+    size = config.head_size
+    key_rows = (heads[:, None] * size + torch.arange(size)).flatten() + config.num_heads * size
+    return torch.cat((torch.arange(config.num_heads * size), key_rows, key_rows + config.num_kv_heads * size))
+
+
+def _fewest_kv_heads(config: ModelConfig, parameters: Parameters) -> int:
+    """How few key-value heads hold all that there are, which may be copies of each other in even groups."""
+    for count in range(1, config.num_kv_heads):
+        if config.num_kv_heads % count == 0:
+            group = config.num_kv_heads // count
+            rows = _qkv_rows(config, torch.arange(config.num_kv_heads) // group * group)
+            if all(
+                _equal(stored, ChosenRows(stored, rows))
+                for name, stored in parameters.items()
+                if ".attention.qkv." in name
+            ):
+                return count
+    return config.num_kv_heads
+
+
+def _equal(one: StoredTensor, other: StoredTensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers."""
+    blocks = zip(row_blocks(one), row_blocks(other), strict=True)
+    return all(torch.equal(rows, other_rows) for (_, rows), (_, other_rows) in blocks)

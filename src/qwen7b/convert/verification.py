@@ -1,0 +1,102 @@
+"""Whether a written target is the source: its numbers one by one, its tokens, and what it computes for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from gguf import GGMLQuantizationType
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.parameters import Parameters, parameters_of
+from qwen7b.checkpoint.position_fields import shortest_window
+from qwen7b.convert.encoding import TORCH_TYPES
+from qwen7b.convert.layout import TargetTensor
+from qwen7b.errors import ResourceError
+from qwen7b.files.blocks import map_blocks
+from qwen7b.files.stored import StoredTensor
+from qwen7b.loading.streamed import streamed_model
+from qwen7b.text import Tokenizer, load_tokenizer
+
+CHECK_TEXT = (
+    "The quick brown fox jumps over the lazy dog. In 1969, 3 people flew to the moon; it took them about 76 hours.\n"
+    "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。请用一句话解释：为什么天空是蓝色的？\n"
+    "def fibonacci(n):\n    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)\n"
+)
+_MAX_CHECK_TOKENS = 128
+
+
+def compare_tensors(
+    tensors: Sequence[TargetTensor], expected: Parameters, written: Checkpoint, *, report: Callable[[int], None]
+) -> dict[str, Any]:
+    """Read the target again as any program would and compare each number with the source's.
+
+    A float must be the source's number in the target's type; of quantized ones the largest error is told. Raises
+    ResourceError where a float differs.
+    """
+    found = parameters_of(written)
+    types = {tensor.parameter: tensor.type for tensor in tensors}
+    by_type: dict[str, dict[str, Any]] = {}
+    for parameter, type in types.items():
+        error = _compare(parameter, expected[parameter], found[parameter], type, written.path, report)
+        entry = by_type.setdefault(type.name, {"tensors": 0, "largest_difference_from_source": 0.0})
+        entry["tensors"] += sum(tensor.parameter == parameter for tensor in tensors)
+        entry["largest_difference_from_source"] = max(entry["largest_difference_from_source"], error)
+        if type in TORCH_TYPES:
+            entry["equal_to_source_cast"] = True
+    return {"checked": len(tensors), "types": by_type}
+
+
+def _compare(
+    name: str,
+    expected: StoredTensor,
+    found: StoredTensor,
+    type: GGMLQuantizationType,
+    path: Path,
+    report: Callable[[int], None],
+) -> float:
+    def compare(start: int, stop: int) -> tuple[int, float]:
+        source_rows, rows = expected.read_rows(start, stop), found.read_rows(start, stop)
+        if type in TORCH_TYPES and not torch.equal(source_rows.to(TORCH_TYPES[type]), rows):
+            raise ResourceError(
+                f"{path} holds other numbers for {name} than were written: the disk or memory is faulty, convert again"
+            )
+        if source_rows.dtype == rows.dtype and type in TORCH_TYPES:
+            return rows.numel(), 0.0
+        return rows.numel(), float((source_rows.float() - rows.float()).abs().max())
+
+    largest = 0.0
+    for count, error in map_blocks(compare, expected):
+        largest = max(largest, error)
+        report(count)
+    return largest
+
+
+@torch.inference_mode()
+def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, *, text: str) -> dict[str, Any]:
+    """How the logits differ over a text, both models computing in float32, as far as both are to be one model."""
+    limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
+    if source.config.attention_windows != written.config.attention_windows:
+        limit = min(limit, shortest_window(source.config.attention_windows) or limit)
+    ids = tokenizer.encode(text)[:limit]
+    before, after = (streamed_model(checkpoint)(torch.tensor([ids]))[0] for checkpoint in (source, written))
+    largest, same, divergence = 0.0, 0, 0.0
+    for one, other in zip(before, after, strict=True):  # one token at a time, as a vocabulary is wide
+        largest = max(largest, float((one - other).abs().max()))
+        same += int(one.argmax() == other.argmax())
+        one, other = one.log_softmax(-1), other.log_softmax(-1)
+        divergence += float((one.exp() * (one - other)).sum())
+    return {
+        "tokens": len(ids),
+        "largest_difference": largest,
+        "same_likeliest_token": same / len(ids),
+        "mean_kl_divergence": divergence / len(ids),
+    }
+
+
+def same_tokens(source: Tokenizer, path: Path, *, text: str) -> bool:
+    """Whether the written tokenizer has the same tokens of text and cuts the text into the same ones."""
+    written = load_tokenizer(path)
+    return written.vocabulary.ids == source.vocabulary.ids and written.encode(text) == source.encode(text)

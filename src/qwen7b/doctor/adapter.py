@@ -1,0 +1,135 @@
+"""A LoRA adapter as PEFT saves it, and whether it belongs on a base. https://arxiv.org/abs/2106.09685"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from qwen7b.checkpoint.tensor_names import QWEN, QWEN2, Place, place_of
+from qwen7b.doctor.findings import Diagnosis
+from qwen7b.errors import CheckpointError, and_more, quoted
+from qwen7b.files.shards import open_weight_file
+from qwen7b.files.stored import StoredTensor
+from qwen7b.model.empty_model import empty_model
+from qwen7b.system.json_file import read_json
+
+_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_PREFIX = "base_model.model."
+_FACTOR = re.compile(r"(?P<stem>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.[^.]+)?(\.weight)?")
+_MAGNITUDE = re.compile(r"(?P<stem>.+)\.lora_magnitude_vector(\.[^.]+)?(\.weight)?")  # DoRA's
+_WHOLE = re.compile(r"(?P<stem>.+?)(\.base_layer)?(\.modules_to_save)?(\.default)?\.(?P<kind>weight|bias)")
+
+
+def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> None:
+    """Without `base`, the base that the adapter names serves where it is a local folder."""
+    diagnosis.kind = "adapter"
+    fields = diagnosis.attempt(lambda: read_json(path / "adapter_config.json")) or {}
+    named = fields.get("base_model_name_or_path")
+    facts = {
+        "adapter": fields.get("peft_type"),
+        "base": named,
+        "target_modules": fields.get("target_modules"),
+        "modules_to_save": fields.get("modules_to_save"),
+        "rank": fields.get("r"),
+        "alpha": fields.get("lora_alpha"),
+    }
+    diagnosis.facts |= {name: value for name, value in facts.items() if value is not None}
+    if fields and fields.get("peft_type") != "LORA":
+        diagnosis.error(
+            f"{path} is a {fields.get('peft_type')} adapter: qwen7b knows LoRA only, so use it with the program that "
+            "made it"
+        )
+    tensors = diagnosis.attempt(lambda: _open_adapter(path))
+    if tensors is not None:
+        diagnosis.facts["parameters"] = sum(math.prod(stored.shape) for stored in tensors.values())
+        _look_at_tensors(path, tensors, diagnosis)
+    folder = base or (Path(named) if isinstance(named, str) and os.path.isdir(named) else None)
+    if folder is None:
+        diagnosis.warn(
+            f"{path} belongs on {quoted(named)}, which is not a local folder: give --base to check that it fits"
+        )
+    elif checkpoint := diagnosis.attempt(lambda: open_checkpoint(folder)):
+        _compare(path, tensors or {}, checkpoint, diagnosis)
+    if diagnosis.is_healthy:
+        where = repr(str(folder or named))
+        merged = f"{path}-merged"
+        diagnosis.usage = [
+            "import peft, transformers, qwen7b.hf",
+            f"model = transformers.AutoModelForCausalLM.from_pretrained({where})",
+            f"model = peft.PeftModel.from_pretrained(model, {str(path)!r})",
+            "# or merged into a folder that qwen7b.load takes:",
+            f"model.merge_and_unload().save_pretrained({merged!r})",
+            f"transformers.AutoTokenizer.from_pretrained({where}).save_pretrained({merged!r})",
+        ]
+
+
+def _open_adapter(path: Path) -> dict[str, StoredTensor]:
+    for name in _FILES:
+        if (path / name).exists():
+            return open_weight_file(path / name)
+    raise CheckpointError(f"{path} has an adapter_config.json but neither {' nor '.join(_FILES)}: copy the rest of it")
+
+
+def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis: Diagnosis) -> None:
+    if not tensors:
+        diagnosis.error(f"{path} holds no tensors: save the adapter again")
+    empty = [name for name, stored in tensors.items() if 0 in stored.shape]
+    if empty:
+        diagnosis.error(
+            f"tensor {quoted(empty[0])} is empty{and_more(len(empty))}: DeepSpeed ZeRO-3 saved it without gathering "
+            "it, so save it again with stage3_gather_16bit_weights_on_model_save, or train with ZeRO-2"
+        )
+
+
+def _compare(path: Path, tensors: Mapping[str, StoredTensor], base: Checkpoint, diagnosis: Diagnosis) -> None:
+    """Every trained piece must find its layer in the base, of the same sizes."""
+    names = QWEN if base.config.family == "qwen" else QWEN2
+    shapes = {name: parameter.shape for name, parameter in empty_model(base.config).named_parameters()}
+    homeless, wrong = [], []
+    for name, stored in tensors.items():
+        stem, kind, axes = _target(name)
+        place = place_of(f"{stem}.{kind}", names=names, config=base.config)
+        if place is None or place.parameter not in shapes:
+            homeless.append(stem)
+        elif 0 not in stored.shape:  # an empty one has been told
+            expected = _shape_in_base(place, shapes)
+            # Slices, as either may have fewer axes than it should.
+            if any(stored.shape[axis:][:1] != expected[of_base:][:1] for axis, of_base in axes.items()):
+                wrong.append((name, stored.shape, expected))
+    advice = "it is an adapter for another base, so give the one it was trained on as --base"
+    if homeless:
+        diagnosis.error(
+            f"{path} trains {quoted(homeless[0])}, which {base.path} does not have{and_more(len(homeless))}: {advice}"
+        )
+    if wrong:
+        name, found, expected = wrong[0]
+        diagnosis.error(
+            f"{path}: tensor {quoted(name)} is of shape {list(found)}, but {base.path} has {list(expected)} there"
+            f"{and_more(len(wrong))}: {advice}"
+        )
+
+
+def _target(name: str) -> tuple[str, str, dict[int, int]]:
+    """The module of the base, weight or bias, and which axis of the tensor is as long as which axis of the base's."""
+    name = name.removeprefix(_PREFIX)
+    if factor := _FACTOR.fullmatch(name):
+        if factor["embedding"]:  # A is (rank, rows) and B (columns, rank)
+            return factor["stem"], "weight", {1: 0} if factor["side"] == "A" else {0: 1}
+        return factor["stem"], "weight", {1: 1} if factor["side"] == "A" else {0: 0}
+    if magnitude := _MAGNITUDE.fullmatch(name):
+        return magnitude["stem"], "weight", {0: 0}
+    if whole := _WHOLE.fullmatch(name):
+        return whole["stem"], whole["kind"], {0: 0}
+    return name, "weight", {}
+
+
+def _shape_in_base(place: Place, shapes: Mapping[str, torch.Size]) -> tuple[Any, ...]:
+    whole = tuple(shapes[place.parameter])
+    return place.num_rows or whole[0], *whole[1:]

@@ -1,0 +1,85 @@
+"""A config.json made to fit the tensors: sizes from their shapes, the rest from whatever names it was under."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from qwen7b.checkpoint.tensor_names import QWEN, QWEN2, Names, naming_of
+from qwen7b.files.stored import StoredTensor
+
+# The same field in the first release, since 2023-09, and in Qwen2.
+_SYNONYMS = (
+    ("n_embd", "hidden_size", "hidden_size"),
+    ("n_head", "num_attention_heads", "num_attention_heads"),
+    ("n_layer", "num_hidden_layers", "num_hidden_layers"),
+    ("ffn_hidden_size", "intermediate_size", "intermediate_size"),
+    ("padded_vocab_size", "vocab_size", "vocab_size"),
+    ("n_positions", "max_position_embeddings", "max_position_embeddings"),
+    ("kv_channels", "kv_channels", "head_dim"),
+    ("layer_norm_epsilon", "layer_norm_epsilon", "rms_norm_eps"),
+    ("rotary_emb_base", "rotary_emb_base", "rope_theta"),
+)
+_SINCE_2023_09, _QWEN2 = 1, 2
+_HEAD_SIZE = 128  # of every published first-generation model
+
+
+def rewritten_config(fields: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> dict[str, Any] | None:
+    """The config as it should be for these tensors; None where they are of no folder's format or do not say enough."""
+    naming = naming_of(tensors)
+    if naming not in (QWEN, QWEN2):
+        return None
+    column = _SINCE_2023_09 if naming is QWEN else _QWEN2
+    known = {names[column]: fields[name] for names in _SYNONYMS for name in names if fields.get(name) is not None}
+    others = {key: value for key, value in fields.items() if not any(key in names for names in _SYNONYMS)}
+    try:
+        sizes = _sizes(known, tensors, naming, known_family=fields.get("model_type"))
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):  # damaged beyond guessing
+        return None
+    return {**others, **known, **sizes}
+
+
+def _sizes(
+    known: Mapping[str, Any], tensors: Mapping[str, StoredTensor], naming: Names, *, known_family: object
+) -> dict[str, Any]:
+    shapes, num_layers = _shapes(tensors, naming)
+    rows, hidden_size = shapes["embedding.weight"]
+    sizes: dict[str, Any] = {"vocab_size": rows, "hidden_size": hidden_size, "num_hidden_layers": num_layers}
+    feed_forward_size = shapes["feed_forward.gate.weight"][0]
+    query = shapes["query.weight"][0] if naming is QWEN2 else shapes["attention.qkv.weight"][0] // 3
+    num_heads = known.get("num_attention_heads") or query // known.get("kv_channels", known.get("head_dim", _HEAD_SIZE))
+    sizes |= {"num_attention_heads": num_heads}
+    if naming is QWEN:
+        return {
+            **sizes,
+            "model_type": "qwen",
+            "architectures": ["QWenLMHeadModel"],
+            "intermediate_size": 2 * feed_forward_size,
+            "kv_channels": query // num_heads,
+        }
+    # A Qwen2 whose biases were dropped must not pass as a Llama.
+    family = "llama" if known_family == "llama" and "query.bias" not in shapes else "qwen2"
+    return {
+        **sizes,
+        "model_type": family,
+        "architectures": ["Qwen2ForCausalLM" if family == "qwen2" else "LlamaForCausalLM"],
+        "intermediate_size": feed_forward_size,
+        "num_key_value_heads": shapes["key.weight"][0] // (query // num_heads),
+        "tie_word_embeddings": "head.weight" not in shapes,
+    }
+
+
+def _shapes(tensors: Mapping[str, StoredTensor], naming: Names) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Shapes by the names of our parameters, whose layers are alike; and the number of layers."""
+    parts = {**naming.parts, **dict(zip(naming.qkv or (), ("query", "key", "value"), strict=False))}
+    shapes, indices = {}, set()
+    for name, stored in tensors.items():
+        stem, _, kind = name.rpartition(".")
+        if match := re.fullmatch(naming.layer, name):
+            indices.add(match[1])
+            if match[2] in parts:
+                shapes[f"{parts[match[2]]}.{kind}"] = stored.shape
+        elif stem in naming.outer:
+            shapes[f"{naming.outer[stem]}.{kind}"] = stored.shape
+    return shapes, len(indices)

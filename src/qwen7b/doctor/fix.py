@@ -1,0 +1,62 @@
+"""A mended copy of a folder, which appears whole or not at all; the source is never written to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from qwen7b.doctor.findings import Diagnosis
+from qwen7b.errors import ResourceError, SettingError
+from qwen7b.system.regular_file import open_regular
+
+
+def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
+    """Apply the repairs of a folder's findings to a copy of its files, without subfolders; what was done.
+
+    Without any repair there is no copy. Raises SettingError where the destination exists, ResourceError where it
+    cannot be written.
+    """
+    source = diagnosis.path
+    if os.path.lexists(destination):
+        raise SettingError(f"{destination} exists already: give --fix the name of a new folder")
+    # The same repair may answer several findings.
+    steps = list(dict.fromkeys(finding.repair for finding in diagnosis.findings if finding.repair))
+    if not steps:
+        return []
+    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        for file in source.iterdir():
+            if file.is_file():
+                copy_file(file, partial / file.name)
+        done = [step(partial) for step in steps]
+        partial.rename(destination)
+    except OSError as error:
+        raise ResourceError(
+            f"{destination} cannot be written ({error.strerror or error}): make room there or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return done
+
+
+def copy_file(file: Path, target: Path) -> None:
+    """A copy that shares nothing which an edit of either would change in both; a clone where the disk makes those."""
+    with open_regular(file) as source, target.open("wb") as copy:
+        if not _clone(source.fileno(), copy.fileno()):
+            shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _clone(source: int, target: int) -> bool:
+    """Let the file system share the blocks of two open files until one is written to, if it can."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(target, 0x40049409, source)  # FICLONE, of Linux's <linux/fs.h>
+    except OSError:
+        return False
+    return True

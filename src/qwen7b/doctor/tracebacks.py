@@ -1,0 +1,50 @@
+"""An old traceback in, what it comes from and today's way out; knows only the tables of known errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from qwen7b.doctor.known_error import KnownError
+from qwen7b.doctor.known_errors import KNOWN_ERRORS, REMOTE_CODE
+from qwen7b.errors import PromptError
+
+# The last line of a traceback: an exception's name, perhaps with its module, and what it says.
+_EXCEPTION = re.compile(
+    r"^(?:\[.*?\]:? ?)?(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Warning|Exit)\b.*"
+)
+_MOST_CAUSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    line: str
+    """The line that says what went wrong."""
+    causes: tuple[KnownError, ...]
+    """The likeliest first; empty where the table has nothing like it."""
+
+
+def explain_traceback(text: str) -> Explanation:
+    """What a traceback, or the last lines of a log, come from. Raises PromptError for an empty text.
+
+    >>> explain_traceback("ModuleNotFoundError: No module named 'einops'").causes[0].name
+    'einops missing'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise PromptError("there is nothing to explain on standard input: give a traceback there, or a path")
+    line = next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1])
+    on_the_line = [known for known in KNOWN_ERRORS if known.pattern.search(line)]
+    # What was printed last is nearest to the cause.
+    elsewhere = sorted(
+        ((_last_match(known, text), known) for known in KNOWN_ERRORS if known not in on_the_line),
+        key=lambda found: -found[0],
+    )
+    causes = [*on_the_line, *(known for position, known in elsewhere if position >= 0)]
+    if not causes and REMOTE_CODE.pattern.search(text):
+        causes = [REMOTE_CODE]
+    return Explanation(line, tuple(causes[:_MOST_CAUSES]))
+
+
+def _last_match(known: KnownError, text: str) -> int:
+    return max((match.start() for match in known.pattern.finditer(text)), default=-1)

@@ -1,0 +1,94 @@
+"""What folders and GGUF files have in common: tensors that should fill a model, and a tokenizer that should fit it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.doctor.findings import Diagnosis
+from qwen7b.doctor.rehearsal import check_weights, rehearse
+from qwen7b.files.gguf_file import GGUFTensor
+from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.gptq import GPTQTensor
+from qwen7b.files.pickled_file import StridedTensor
+from qwen7b.files.stored import RawTensor, StoredTensor
+from qwen7b.generate import Qwen
+from qwen7b.text import Tokenizer, load_tokenizer
+
+_MODELS = {
+    "qwen": "first-generation Qwen",
+    "qwen2": "Qwen1.5, Qwen2 or Qwen2.5 (dense)",
+    "llama": "Llama-shaped",
+}
+
+
+def diagnose_gguf(path: Path, diagnosis: Diagnosis) -> None:
+    checkpoint = diagnosis.attempt(lambda: open_checkpoint(path))
+    if checkpoint or is_gguf(path.name):
+        diagnosis.kind = "GGUF file"
+    if checkpoint is None:
+        return
+    diagnosis.attempt(lambda: check_weights(checkpoint, report=diagnosis.error))
+    note_model(checkpoint, diagnosis)
+    kinds = {stored.info.type: stored for _, stored in checkpoint.tensors.values() if isinstance(stored, GGUFTensor)}
+    for stored in kinds.values():
+        diagnosis.attempt(lambda stored=stored: stored.read_rows(0, 1))  # type: ignore[misc]
+    look_at_tokenizer(checkpoint, diagnosis.attempt(lambda: load_tokenizer(checkpoint.path)), diagnosis)
+    prove(path, diagnosis)
+
+
+def look_at_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagnosis: Diagnosis) -> None:
+    if tokenizer is not None:
+        diagnosis.facts["tokens"] = tokenizer.vocab_size
+        diagnosis.attempt(lambda: check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path))
+    for problem in checkpoint.generation.problems.values():
+        diagnosis.error(f"{problem}: until that is mended, say it with every call")
+    for remark in checkpoint.generation.remarks:
+        diagnosis.warn(remark)
+
+
+def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:
+    config, tensors = checkpoint.config, [stored for _, stored in checkpoint.tensors.values()]
+    sizes: Counter[str] = Counter()
+    for stored in tensors:
+        precision = checkpoint.packed.format.name if checkpoint.packed else _precision(stored)
+        sizes[precision] += math.prod(stored.shape)
+    total = sum(sizes.values())
+    diagnosis.facts |= {
+        "family": config.family,
+        "model": _MODELS[config.family],
+        "parameters": total,
+        "precision": [name for name, size in sizes.most_common() if size * 100 >= total],
+        "layers": config.num_layers,
+        "rows": config.vocab_rows,
+        "trained_length": config.trained_length,
+        "context_length": config.context_length,
+    }
+
+
+def _precision(stored: StoredTensor) -> str:
+    match stored:
+        case RawTensor() | StridedTensor():
+            return str(stored.dtype).removeprefix("torch.")
+        case GGUFTensor():
+            return stored.info.type.name
+        case GPTQTensor():
+            return f"GPTQ Int{stored.quantization.bits}"
+    raise AssertionError(f"{type(stored).__name__} has no precision")
+
+
+def prove(path: Path, diagnosis: Diagnosis) -> Qwen | None:
+    """Whether what is healthy so far would load and answer, and how it is then used."""
+    if not diagnosis.is_healthy:
+        return None
+    qwen = diagnosis.attempt(lambda: rehearse(path))
+    if qwen is None:
+        return None
+    diagnosis.facts |= {"tokens": qwen.tokenizer.vocab_size, "chat": qwen.is_chat}
+    verb = "chat" if qwen.is_chat else "complete"
+    diagnosis.usage = [f"qwen7b {verb} --model {shlex.quote(str(path))}", f"qwen7b.load({str(path)!r})"]
+    return qwen

@@ -1,0 +1,93 @@
+"""Tensors in a safetensors file. Format: https://github.com/huggingface/safetensors#format"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
+from qwen7b.files.stored import RawTensor, StoredTensor, file_size, read_bytes
+from qwen7b.system.json_file import parse_json
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_MAX_DIMENSIONS = 8
+_MAX_HEADER = 1 << 25  # thirty times that of any real file; the format's own bound is 100 MB
+
+
+def open_safetensors(path: Path) -> dict[str, StoredTensor]:
+    """Tensors of one safetensors file by name. Raises CheckpointError where it is damaged or truncated."""
+    return dict(read_safetensors(path)[0])
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
+    """Like `open_safetensors`, and what the header says of the file as a whole."""
+
+    def damaged(reason: str) -> CheckpointError:
+        return CheckpointError(f"{path} is damaged or incomplete: {reason}; download it again")
+
+    size = file_size(path)
+    if size < 8:
+        raise damaged(f"it has {counted(size, 'byte')}")
+    header_size = int.from_bytes(read_bytes(path, offset=0, num_bytes=8), "little")
+    if header_size > min(size - 8, _MAX_HEADER):
+        raise damaged(f"its header claims {header_size} bytes of a file of {size}")
+    try:
+        header = parse_json(bytes(read_bytes(path, offset=8, num_bytes=header_size)), unique=True)
+        metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        entries = {name: _Entry(**entry) for name, entry in header.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise damaged(f"its header is not a table of tensors ({error})") from error
+    tensors: dict[str, RawTensor] = {}
+    last_end, last_name = 0, ""
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        begin, end = entry.data_offsets
+        where = f"tensor {quoted(name)} of shape {quoted(entry.shape)} and {entry.dtype} lies in bytes {begin} to {end}"
+        if entry.dtype not in _DTYPES:
+            raise UnsupportedError(f"{path}: {where}, which is a type that qwen7b does not read")
+        dtype = _DTYPES[entry.dtype]
+        if end - begin != math.prod(entry.shape) * dtype.itemsize:
+            raise damaged(where)
+        if 8 + header_size + end > size:
+            raise damaged(f"{where} after the header, but the file ends at {size}")
+        if begin < end:  # one without numbers lies nowhere
+            if begin < last_end:
+                raise damaged(f"{where}, where tensor {quoted(last_name)} lies too")
+            last_end, last_name = end, name
+        tensors[name] = RawTensor(path, dtype, tuple(entry.shape) or (1,), 8 + header_size + begin)
+    return {name: tensors[name] for name in entries}, metadata
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """What the header says of a tensor. Raises ValueError or TypeError where that makes no sense."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dtype, str) or len(self.dtype) > 20:
+            raise ValueError(f"a dtype is {quoted(self.dtype)}")
+        for numbers, most in ((self.shape, _MAX_DIMENSIONS), (self.data_offsets, 2)):
+            if not isinstance(numbers, list) or len(numbers) > most:
+                raise ValueError(f"{quoted(numbers)} should be a list of at most {most} numbers")
+            if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
+                raise ValueError(f"{quoted(numbers)} should hold whole numbers below 2^63")
+        if len(self.data_offsets) != 2:
+            raise ValueError(f"data_offsets are {quoted(self.data_offsets)}")

@@ -1,0 +1,64 @@
+"""Tensors made of other tensors' rows. They hold nothing: each block of rows is put together when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qwen7b.files.stored import DTYPES, StoredTensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenRows:
+    """Rows of another tensor in any order, some perhaps left out or repeated."""
+
+    base: StoredTensor
+    rows: Tensor
+    """(rows,) int64"""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.rows), *self.base.shape[1:]
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        rows = self.rows[start:stop]
+        first = int(rows.min())
+        return self.base.read_rows(first, int(rows.max()) + 1)[rows - first]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Several tensors' rows, one tensor after the other."""
+
+    parts: Sequence[StoredTensor]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:]
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        blocks, first = [], 0
+        for part in self.parts:
+            end = first + part.shape[0]
+            if start < end and first < stop:
+                blocks.append(part.read_rows(max(start, first) - first, min(stop, end) - first))
+            first = end
+        return torch.cat(blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        return torch.zeros(stop - start, *self.shape[1:], dtype=self.dtype)
+
+
+def dtype_of(stored: StoredTensor) -> torch.dtype:
+    """The float type that holds a tensor's numbers exactly: its own, or float32 where it is quantized."""
+    dtype = stored.read_rows(0, 1).dtype
+    return dtype if dtype in DTYPES.values() else torch.float32

@@ -1,0 +1,191 @@
+"""The Hugging Face hub, through its own library, which honours HF_ENDPOINT, HF_HOME, HF_TOKEN and proxies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from qwen7b.errors import DownloadError, ModelNotFoundError
+from qwen7b.hub.known import HubFile
+from qwen7b.hub.repository import HubEntry, Reference
+from qwen7b.system.deadline import within
+from qwen7b.system.storage import size_of
+
+CACHE_VARIABLE = "HF_HOME"
+CONNECT_SECONDS = 5.0
+"""How long the hub may take to answer at all."""
+STALL_SECONDS = 15.0
+"""How long a download may stand still."""
+_ADVICE = ": check the network, set HF_ENDPOINT to a mirror or QWEN7B_HUB to modelscope, or give a local folder"
+
+
+def cache_folder() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_snapshot(reference: Reference) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        # Only what the pattern names must be there: the library would else miss the files that nobody needs.
+        return Path(
+            snapshot_download(
+                reference.repository,
+                revision=reference.revision,
+                local_files_only=True,
+                allow_patterns=reference.file or "config.json",
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+    except ValueError as error:
+        raise _explained(error, reference) from error
+
+
+def list_files(reference: Reference) -> Mapping[str, HubEntry]:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    api = HfApi(endpoint=_endpoint())
+    try:
+        info = within(
+            CONNECT_SECONDS,
+            lambda: api.model_info(
+                reference.repository, revision=reference.revision, files_metadata=True, timeout=CONNECT_SECONDS
+            ),
+        )
+    except Exception as error:
+        raise _explained(error, reference, advice=_ADVICE) from error
+    entries = {}
+    for sibling in info.siblings or []:
+        found = try_to_load_from_cache(reference.repository, sibling.rfilename, revision=info.sha)
+        local = Path(found) if isinstance(found, str) else None
+        entries[sibling.rfilename] = HubEntry(size=sibling.size or 0, local=local)
+    return entries
+
+
+def download(reference: Reference, files: Sequence[str]) -> Path:
+    """Finished files are kept where a download is interrupted."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    bars: list[Any] = []
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options |= {"disable": not sys.stderr.isatty(), "leave": False}
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+            bars.append(self)
+
+    try:
+        return Path(
+            snapshot_download(
+                reference.repository,
+                revision=reference.revision,
+                allow_patterns=list(files),
+                tqdm_class=Bar,
+                endpoint=_endpoint(),
+                etag_timeout=CONNECT_SECONDS,
+            )
+        )
+    except Exception as error:
+        raise _explained(error, reference, advice=_ADVICE) from error
+    finally:
+        for bar in reversed(bars):  # the library leaves that to the garbage collector, amid later output
+            bar.close()
+
+
+def continue_file(
+    source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
+) -> None:
+    """Unlike the library's own download, this one continues a file that another process began."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    reference = Reference(repository=source.repository, file=source.file)
+    url = hf_hub_url(source.repository, source.file, endpoint=_endpoint())
+    try:
+        there = within(CONNECT_SECONDS, lambda: get_hf_file_metadata(url, timeout=CONNECT_SECONDS, token=False).size)
+    except Exception as error:
+        raise _explained(error, reference) from error
+    if there != size:
+        raise DownloadError(f"it has {there:,} bytes of {source.file} instead of {size:,}")
+    with bar as report:
+        while (before := size_of(partial)) < size:
+            reason: Exception = EOFError("it sent nothing more")
+            try:
+                _stream(url, partial, report=report)
+            except Exception as error:
+                if _is_local(error):
+                    raise
+                reason = error
+            if size_of(partial) <= before:  # as long as something comes, it is worth asking for the rest
+                raise DownloadError(f"{_endpoint()} broke off ({_reason(reason)})") from reason
+
+
+def _stream(url: str, partial: Path, *, report: Callable[[int], None]) -> None:
+    """Append to `partial` what comes in one connection."""
+    from huggingface_hub import get_session
+
+    done = size_of(partial)
+    headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
+    with get_session().stream("GET", url, headers=headers, timeout=STALL_SECONDS) as response:
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        with partial.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+                report(file.tell())
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+
+
+def _explained(error: Exception, reference: Reference, *, advice: str = "") -> Exception:
+    """The library's error as one of ours; an error about a local file is left for what it is."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if _is_local(error):
+        return error
+    repository, endpoint = reference.repository, _endpoint()
+    if isinstance(error, GatedRepoError):
+        return DownloadError(
+            f"{repository} is gated: accept its licence at {endpoint}/{repository}, "
+            "then run 'hf auth login' or set HF_TOKEN"
+        )
+    if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
+        return ModelNotFoundError(
+            f"{endpoint} has no repository {repository}, or it is private: check the name, or run 'hf auth login'"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return ModelNotFoundError(f"{repository} has no revision {reference.revision}: check it on {endpoint}")
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return ModelNotFoundError(f"{repository} has no file {reference.file or 'that it lists'}")
+    if isinstance(error, HfHubHTTPError):
+        return DownloadError(f"{endpoint} answered with HTTP {error.response.status_code}{advice}")
+    return DownloadError(f"{endpoint} could not be reached ({_reason(error.__cause__ or error)}){advice}")
+
+
+def _is_local(error: BaseException) -> bool:
+    """Whether an error is about a file of this machine: those of the network carry no errno here."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

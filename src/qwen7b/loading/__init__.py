@@ -1,0 +1,21 @@
+"""A checkpoint in, a filled model out: in floats, packed, or with its weights left on the disk. Tokenizers by name.
+
+Chooses device, number type and weight format where the user leaves them open. Makes no text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen7b.system.importing import imported_when_used
+
+if TYPE_CHECKING:
+    from qwen7b.loading.loading import load_model
+    from qwen7b.loading.tokenizer import load_tokenizer
+
+__all__ = [
+    "load_model",
+    "load_tokenizer",
+]
+
+__getattr__ = imported_when_used(__name__, {"load_model": "loading", "load_tokenizer": "tokenizer"})

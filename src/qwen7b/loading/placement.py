@@ -1,0 +1,95 @@
+"""Where a model computes and in what form, where the user leaves that open."""
+
+from __future__ import annotations
+
+import torch
+
+from qwen7b import kernels
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.errors import SettingError, quoted
+from qwen7b.loading.packed_weights import AUTO
+from qwen7b.model.empty_model import empty_model
+from qwen7b.system.memory import available_bytes, gigabytes
+from qwen7b.system.progress import say
+
+NONE = "none"
+"""The weight format of floats."""
+_BFLOAT16_CAPABILITY = (8, 0)
+"""Of CUDA devices: older ones only emulate bfloat16."""
+
+
+def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantize: str | None) -> torch.device:
+    """The device of that name; for "auto" the graphics processor where one is free enough for the model, else the CPU.
+
+    Packed weights run on the CPU only, so "auto" means that for them, and says so where a graphics processor stays
+    unused. Raises SettingError for a device that is not there.
+    """
+    if device != AUTO:
+        return _check_device(device)
+    best = _accelerator()
+    if best is None:
+        return torch.device("cpu")
+    if will_be_packed(checkpoint, quantize):
+        say(f"Packed weights run on the CPU, so {best.type} stays unused: quantize none computes there.")
+        return torch.device("cpu")
+    dtype, available = default_dtype(best), available_bytes(best)
+    num_weights = sum(parameter.numel() for parameter in empty_model(checkpoint.config).parameters())
+    needed = num_weights * dtype.itemsize
+    if needed > available:
+        say(
+            f"Computing on the CPU: the model needs {gigabytes(needed)} as {_name(dtype)}, and {gigabytes(available)} "
+            f"are free on {best.type}."
+        )
+        return torch.device("cpu")
+    return best
+
+
+def choose_quantize(*, dtype: torch.dtype | str | None, device: torch.device, quantize: str | None) -> str | None:
+    """What `qwen7b.load` packs weights as: where nobody says, "auto" on a CPU with kernels unless a dtype is asked for.
+
+    Where the kernels are missing, that is said once.
+    """
+    if quantize is not None or dtype is not None or device.type != "cpu":
+        return quantize
+    return None if kernels.instruction_set() is None else AUTO
+
+
+def will_be_packed(checkpoint: Checkpoint, quantize: str | None) -> bool:
+    """Whether a checkpoint loads with packed weights. Raises SettingError where it cannot but is asked not to."""
+    if quantize == NONE and checkpoint.packed is not None:
+        family = "qwen" if checkpoint.config.family == "qwen" else "qwen2"
+        raise SettingError(
+            f"{checkpoint.path} is packed as {checkpoint.packed.format.name} already, found quantize {NONE!r}: leave "
+            f"that out, or make floats of it by 'qwen7b convert {checkpoint.path} FOLDER --to {family}'"
+        )
+    return quantize not in (None, NONE) or checkpoint.packed is not None
+
+
+def default_dtype(device: torch.device | str) -> torch.dtype:
+    """What a model is loaded in where it fits."""
+    device = torch.device(device)
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _BFLOAT16_CAPABILITY:
+        return torch.float16
+    return {"cuda": torch.bfloat16, "mps": torch.float16}.get(device.type, torch.float32)
+
+
+def _accelerator() -> torch.device | None:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps") if torch.backends.mps.is_available() else None
+
+
+def _check_device(device: torch.device | str) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, OverflowError) as error:
+        name = quoted(str(device) if isinstance(device, torch.device) else device)
+        raise SettingError(f"device {name} is not available here: use 'auto' or 'cpu'") from error
+    if found.type == "meta":
+        raise SettingError("device 'meta' holds no weights, so nothing can be computed there: use 'auto' or 'cpu'")
+    return found
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

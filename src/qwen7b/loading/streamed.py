@@ -1,0 +1,65 @@
+"""A model whose weights stay on the disk: slow, but any size computes within a few hundred megabytes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.parameters import parameters_of
+from qwen7b.files.blocks import map_blocks
+from qwen7b.files.stored import StoredTensor
+from qwen7b.model import Transformer
+from qwen7b.model.empty_model import empty_model
+from qwen7b.model.rebuilding import rebuild
+
+
+def streamed_model(checkpoint: Checkpoint) -> Transformer:
+    """The checkpoint's model in float32; every pass reads all weights again, a block of rows at a time."""
+    config, parameters = checkpoint.config, parameters_of(checkpoint)
+
+    def linear(name: str, module: nn.Linear) -> StreamedLinear:
+        home = "embedding" if name == "head" and config.tied_head else name
+        bias = parameters.get(f"{name}.bias")
+        return StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias))
+
+    model = empty_model(config)
+    rebuild(
+        model,
+        embedding=lambda name, module: StreamedEmbedding(parameters[f"{name}.weight"]),
+        linear=linear,
+        norm=lambda name: _whole(parameters[name]),
+    )
+    return model.eval()
+
+
+class StreamedLinear(nn.Module):
+    def __init__(self, weight: StoredTensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        # One tensor for all: small ones kept between large blocks would leave holes in the heap that add up.
+        y = x.new_empty(*x.shape[:-1], self.weight.shape[0])
+
+        def compute(start: int, stop: int) -> None:
+            y[..., start:stop] = F.linear(x, self.weight.read_rows(start, stop).float())
+
+        for _ in map_blocks(compute, self.weight):
+            pass
+        return y if self.bias is None else y + self.bias
+
+
+class StreamedEmbedding(nn.Module):
+    def __init__(self, weight: StoredTensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows = [self.weight.read_rows(id, id + 1).float() for id in ids.flatten().tolist()]
+        return torch.cat(rows).view(*ids.shape, -1)
+
+
+def _whole(stored: StoredTensor) -> Tensor:
+    return stored.read_rows(0, stored.shape[0]).float()

@@ -1,0 +1,115 @@
+"""All layers of a packed model by one native call; `run_layers`, over the same weights, is its readable twin."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from qwen7b.config import ModelConfig
+from qwen7b.kernels import native
+from qwen7b.model.cache import Cache
+from qwen7b.model.layers import Layer, run_layers
+from qwen7b.model.rows import Rows
+from qwen7b.packed.modules import PackedLinear
+from qwen7b.packed.packed_cache import PackedCache
+
+_MANY_ROWS = 32
+"""From so many on, a call runs one layer, so that a keyboard interrupt need not wait for all."""
+
+
+class NativeRunner:
+    """Runs packed layers in the library, on the CPU and with a packed cache; all else is left to `run_layers`.
+
+    It keeps the layers' addresses in the structures that the library reads, and looks at every run whether tensors
+    still lie there: one that was replaced is seen.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._addresses: list[int] = []
+        self._model: native.Model | None = None
+
+    def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
+        return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
+
+    def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+        library, model = native.library(), self._structure(layers)
+        if library is None or model is None or not isinstance(cache, PackedCache) or x_RC.device.type != "cpu":
+            return run_layers(layers, x_RC, rows, cache)
+        result = x_RC.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        half = self._config.head_size // 2
+        cosines, sines = (table[:, 0, :half].contiguous() for table in (rows.cos, rows.sin))
+        scales = None if rows.query_scale is None else rows.query_scale.contiguous()
+        step = native.Rows(
+            num_rows=len(result),
+            sequences=rows.sequences.data_ptr(),
+            positions=rows.positions.data_ptr(),
+            cosines=cosines.data_ptr(),
+            sines=sines.data_ptr(),
+            query_scales=None if scales is None else scales.data_ptr(),
+        )
+        num_layers = self._config.num_layers
+        stride = 1 if len(result) >= _MANY_ROWS else num_layers
+        pointers = ctypes.byref(model), ctypes.byref(cache.structure()), ctypes.byref(step)
+        for first in range(0, num_layers, stride):
+            library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
+        return result
+
+    def _structure(self, layers: nn.ModuleList) -> native.Model | None:
+        """The layers as the library reads them; None where one holds something other than packed weights."""
+        addresses = _addresses(layers)
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._model = _structure(self._config, layers)
+        return self._model
+
+
+def _addresses(layers: nn.ModuleList) -> list[int]:
+    """Where all that the library reads lies. By way of dictionaries, as a step should not wait for attributes."""
+    addresses = []
+    for layer in cast("Iterable[nn.Module]", layers._modules.values()):
+        parts: dict[str, Any] = layer._modules
+        for norm in (parts["attention_norm"], parts["feed_forward_norm"]):
+            addresses.append(norm._parameters["weight"].data_ptr())
+        for linear in (*parts["attention"]._modules.values(), *parts["feed_forward"]._modules.values()):
+            addresses += [0 if tensor is None else tensor.data_ptr() for tensor in linear._buffers.values()]
+    return addresses
+
+
+def _structure(config: ModelConfig, layers: nn.ModuleList) -> native.Model | None:
+    linears = [_linears(cast(Layer, layer)) for layer in layers]
+    if not all(isinstance(linear, PackedLinear) for group in linears for linear in group):
+        return None
+    structures = [_layer(cast(Layer, layer)) for layer in layers]
+    return native.Model(
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        feed_forward_size=config.feed_forward_size,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_size=config.head_size,
+        norm_epsilon=config.norm_epsilon,
+        layers=(native.Layer * config.num_layers)(*structures),
+    )
+
+
+def _linears(layer: Layer) -> list[PackedLinear]:
+    attention, forward = layer.attention, layer.feed_forward
+    return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
+
+
+def _layer(layer: Layer) -> native.Layer:
+    qkv, output, gate, up, down = (native.Matrix.of(linear.matrix, linear.bias) for linear in _linears(layer))
+    return native.Layer(
+        attention_norm=layer.attention_norm.weight.data_ptr(),
+        feed_forward_norm=layer.feed_forward_norm.weight.data_ptr(),
+        qkv=qkv,
+        output=output,
+        gate=gate,
+        up=up,
+        down=down,
+    )

@@ -1,0 +1,58 @@
+"""How a model is packed while it loads: as exactly as a few minutes allow."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.config import ModelConfig
+from qwen7b.errors import Qwen7bError
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import Format
+from qwen7b.packed.model import Write
+from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
+from qwen7b.packing.packing import pack_checkpoint
+from qwen7b.packing.showing import shown
+from qwen7b.system.progress import say
+from qwen7b.text import load_tokenizer
+
+_MOST_WEIGHTS = 1_000_000_000
+"""In the layers of a model that is calibrated while it loads; a larger one would take ten minutes and more."""
+
+
+def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> None:
+    """Calibrated and compensated where the format has use for it and the model is small, else by its weights alone."""
+    ids = _calibration_ids(checkpoint, format) if format.searches_scales else None
+    with shown(write, checkpoint, format) as write:
+        if ids is None:
+            pack_checkpoint(checkpoint, format, write)
+        else:
+            pack_calibrated(checkpoint, format, ids, write, compensate=True)
+
+
+def _calibration_ids(checkpoint: Checkpoint, format: Format) -> Tensor | None:
+    """What to calibrate with, (B, T); None, saying why, where that is not done."""
+    if _layer_weights(checkpoint.config) > _MOST_WEIGHTS:
+        say(
+            f"A model of this size is packed by its weights alone here: 'qwen7b quantize {checkpoint.path} FOLDER "
+            f"--format {format.name} --gptq' takes longer and is more exact."
+        )
+        return None
+    try:
+        tokenizer = load_tokenizer(checkpoint.path)
+    except Qwen7bError as error:
+        say(f"Packing by the weights alone, as there is no tokenizer to calibrate with: {error}.")
+        return None
+    return token_sequences(tokenizer, default_text(), trained_length=checkpoint.config.trained_length)
+
+
+def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
+    """A checkpoint's packed tensors by name."""
+    tensors: dict[str, Tensor] = {}
+    pack_automatically(checkpoint, format, tensors.__setitem__)
+    return tensors
+
+
+def _layer_weights(config: ModelConfig) -> int:
+    named = empty_model(config).named_parameters()
+    return sum(parameter.numel() for name, parameter in named if name.startswith("layers."))

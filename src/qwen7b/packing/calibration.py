@@ -1,0 +1,147 @@
+"""Packs a checkpoint while a text runs through it, so that rounding errors fall where that text shows they cost least.
+
+The model is never whole in memory: its embedding and each of its linear layers is packed when the text reaches it, and
+what the layer then puts out, packed, is what the next one is packed for. The text passes once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.parameters import parameters_of
+from qwen7b.config import ModelConfig
+from qwen7b.errors import UnsupportedError
+from qwen7b.files.stored import StoredTensor
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model.empty_model import empty_model
+from qwen7b.model.rebuilding import rebuild
+from qwen7b.packed.compensation import Compensation
+from qwen7b.packed.formats import Format
+from qwen7b.packed.model import Write, write_matrix
+from qwen7b.packing.packing import pack_embedding, pack_matrix, rounding_pool, whole, write_pair_sizes
+from qwen7b.text import Tokenizer
+
+_SEQUENCE_LENGTH = 1024
+_MOST_TOKENS = 10_000
+"""They pass all at once; those of a feed-forward take a gigabyte or two in a 7B model."""
+_FLOOR = 0.01
+"""Of the mean importance, added to each input's: what the text never used is not worth nothing."""
+_BLOCK_ROWS = 64 * LANES
+
+
+def default_text() -> str:
+    """English, Chinese and code, some of it chat."""
+    return files("qwen7b.packing").joinpath("calibration.txt").read_text("utf-8")
+
+
+def token_sequences(tokenizer: Tokenizer, text: str, *, trained_length: int) -> Tensor:
+    """The ids of a text's beginning as sequences of one length, (B, T)."""
+    ids = torch.tensor(tokenizer.encode(text)[:_MOST_TOKENS])
+    count = -(-len(ids) // min(_SEQUENCE_LENGTH, trained_length))
+    return ids[: len(ids) // count * count].view(count, -1)
+
+
+def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, write: Write, *, compensate: bool) -> None:
+    """Like `pack_checkpoint`, with what the ids run through: scales of least error over their activations, or with
+    `compensate` GPTQ."""
+    config, parameters = checkpoint.config, parameters_of(checkpoint)
+
+    def put(name: str) -> Tensor:
+        values = whole(parameters[name], name=name)
+        write(name, values)
+        return values
+
+    with rounding_pool() as pool:
+
+        def linear(name: str, module: nn.Linear) -> nn.Module:
+            if name == "head":  # the text does not reach it
+                return module
+            bias = put(f"{name}.bias") if f"{name}.bias" in parameters else None
+            weight = parameters[f"{name}.weight"]
+            return _Linear(name, weight, bias, format=format, pool=pool, write=write, compensate=compensate)
+
+        model = empty_model(config)
+        rebuild(
+            model,
+            embedding=lambda name, module: _Embedding(parameters[f"{name}.weight"], config, format, pool, write),
+            linear=linear,
+            norm=put,
+        )
+        write_pair_sizes(parameters, config, write)
+        model.eval().hidden(ids_BT)
+        if not config.tied_head:
+            head = pack_matrix(parameters["head.weight"], name="head", format=format, pool=pool)
+            write_matrix("head", head, write)
+
+
+class _Embedding(nn.Module):
+    """Packs itself when it is used, and is forgotten."""
+
+    def __init__(
+        self, stored: StoredTensor, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+    ) -> None:
+        super().__init__()
+        self.stored, self.config, self.format, self.pool, self.write = stored, config, format, pool, write
+
+    def forward(self, ids: Tensor) -> Tensor:
+        embedding = pack_embedding(
+            self.stored, config=self.config, format=self.format, pool=self.pool, write=self.write
+        )
+        return embedding(ids)  # type: ignore[no-any-return]
+
+
+class _Linear(nn.Module):
+    """Packs itself for the inputs it gets, and computes with what it has packed."""
+
+    def __init__(
+        self,
+        name: str,
+        stored: StoredTensor,
+        bias: Tensor | None,
+        *,
+        format: Format,
+        pool: ThreadPoolExecutor,
+        write: Write,
+        compensate: bool,
+    ) -> None:
+        super().__init__()
+        self.name, self.stored, self.bias = name, stored, bias
+        self.format, self.pool, self.write, self.compensate = format, pool, write, compensate
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self._pack(x.flatten(0, -2))
+        write_matrix(self.name, matrix, self.write)
+        y = x.new_empty(*x.shape[:-1], matrix.num_rows)
+        for start in range(0, matrix.num_rows, _BLOCK_ROWS):
+            rows = matrix.blocks(start // LANES, -(-min(start + _BLOCK_ROWS, matrix.num_rows) // LANES)).dequantize()
+            y[..., start : start + len(rows)] = F.linear(x, rows)
+        return y if self.bias is None else y.add_(self.bias)
+
+    def _pack(self, inputs: Tensor) -> PackedMatrix:
+        compensation = None
+        try:
+            if not inputs.square().sum().isfinite():
+                raise OverflowError
+            if self.compensate:
+                compensation = Compensation(F.pad(inputs, (0, -inputs.shape[1] % GROUP)))
+        except (OverflowError, RuntimeError) as error:  # torch's LinAlgError is one
+            raise UnsupportedError(
+                f"{self.name} gets numbers from the calibration text that are too large to weigh: a tensor of the "
+                "layers before it is damaged, or quantize without a text (--data-free)"
+            ) from error
+        importance = inputs.square().mean(0)
+        importance += _FLOOR * importance.mean()
+        return pack_matrix(
+            self.stored,
+            name=self.name,
+            format=self.format,
+            pool=self.pool,
+            importance=importance,
+            compensation=compensation,
+        )

@@ -1,0 +1,50 @@
+"""A tokenizer whose vocabulary is kept in the cache, beside packed weights, in a form that is read at once."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from qwen7b.errors import Qwen7bError
+from qwen7b.packing.kept_vocabulary import as_kept, from_kept
+from qwen7b.packing.places import tokenizer_identity, vocabulary_path
+from qwen7b.system.regular_file import read_whole
+from qwen7b.system.whole_file import written_whole
+from qwen7b.text import Tokenizer, load_tokenizer
+
+_LIMIT = 1 << 26
+"""Bytes of a kept file: above those of a million tokens, below what takes long to read."""
+
+
+def find_kept_tokenizer(source: Path) -> Tokenizer | None:
+    """The tokenizer of a checkpoint as an earlier start has kept it; None where it has not, or of other files."""
+    with suppress(OSError, Qwen7bError):  # there is none, or something else is in its place
+        return from_kept(read_whole(vocabulary_path(source), limit=_LIMIT), source=tokenizer_identity(source))
+    return None
+
+
+def kept_tokenizer(source: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint as `load_tokenizer` reads it; what it reads is kept for the next start.
+
+    One that warns is not kept, so that it warns again.
+    """
+    if (kept := find_kept_tokenizer(source)) is not None:
+        return kept
+    state = tokenizer_identity(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read = load_tokenizer(source)
+        content = as_kept(read, source=state)
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if not caught:
+        _keep(vocabulary_path(source), content)
+    return read
+
+
+def _keep(path: Path, content: bytes) -> None:
+    with suppress(OSError):  # a cache that cannot be written costs half a second a start, and packing has said so
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            partial.write_bytes(content)

@@ -1,0 +1,211 @@
+"""Packs a checkpoint's tensors one after the other, a block of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.parameters import Parameters, parameters_of
+from qwen7b.config import ModelConfig
+from qwen7b.errors import CheckpointError
+from qwen7b.files.stored import StoredTensor, row_blocks, row_ranges
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.compensation import Compensation
+from qwen7b.packed.formats import Format
+from qwen7b.packed.key_balance import pair_sizes
+from qwen7b.packed.model import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
+from qwen7b.packed.modules import PackedEmbedding, RowEmbedding
+from qwen7b.packed.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
+
+_BLOCK_WEIGHTS = 1 << 18
+"""Small enough that a block stays in a core's cache while its scales are searched."""
+_COMPENSATED_WEIGHTS = 1 << 23
+"""Of a block whose inputs are rounded one after the other."""
+_MOST = 127 * torch.finfo(torch.float16).max
+"""What a half-precision scale can still reach."""
+_NOT_FINITE = "holds weights that are infinite, too large or not numbers at all"
+_SAMPLE_WEIGHTS = 1 << 18
+"""Weights of a matrix from which its codebook is chosen."""
+
+
+def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> None:
+    """Hand over everything in the packed model, as `packed_layout` lists it; a matrix is held at a time."""
+    parameters = parameters_of(checkpoint)
+    with rounding_pool() as pool:
+        for name, _ in empty_model(checkpoint.config).named_parameters():
+            stored, stem = parameters[name], name.removesuffix(".weight")
+            if len(stored.shape) == 1:
+                write(name, whole(stored, name=name))
+            elif name == "embedding.weight":
+                pack_embedding(stored, config=checkpoint.config, format=format, pool=pool, write=write)
+            else:
+                write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
+        write_pair_sizes(parameters, checkpoint.config, write)
+
+
+def pack_embedding(
+    stored: StoredTensor, *, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+) -> PackedEmbedding | RowEmbedding:
+    """Hand over the embedding, and return it."""
+    if not has_rows("embedding", config):
+        matrix = pack_matrix(stored, name="embedding", format=format, pool=pool)
+        write_matrix("embedding", matrix, write)
+        return PackedEmbedding(matrix)
+    tensors = {
+        name: torch.empty(shape, dtype=dtype)
+        for name, (dtype, shape) in packed_layout(config, format).items()
+        if name.startswith("embedding.")
+    }
+
+    def fill(start: int, stop: int) -> None:
+        codes, scales = round_to_int8(_prepared(stored.read_rows(start, stop), name="embedding"))
+        tensors["embedding.codes"][start:stop], tensors["embedding.scales"][start:stop] = codes, scales
+
+    for _ in pool.map(fill, *zip(*row_ranges(stored), strict=True)):
+        pass
+    for name, tensor in tensors.items():
+        write(name, tensor)
+    return row_embedding(config, tensors)
+
+
+def write_pair_sizes(parameters: Parameters, config: ModelConfig, write: Write) -> None:
+    """Measure every layer's queries and keys, for the int8 cache; queries that share a key count as their mean."""
+    heads, kv_heads, size = config.num_heads, config.num_kv_heads, config.head_size
+    for layer in range(config.num_layers):
+        stem = f"layers.{layer}.attention"
+        norm_name, bias_name = f"layers.{layer}.attention_norm.weight", f"{stem}.qkv.bias"
+        norm, bias = whole(parameters[norm_name], name=norm_name), parameters.get(bias_name)
+        biases = None if bias is None else whole(bias, name=bias_name)
+        rows = (heads + kv_heads) * size
+        sizes = torch.cat(
+            [
+                pair_sizes(
+                    parameters[f"{stem}.qkv.weight"].read_rows(start, start + size),
+                    None if biases is None else biases[start : start + size],
+                    norm=norm,
+                    head_size=size,
+                )
+                for start in range(0, rows, size)
+            ]
+        )
+        if not sizes.isfinite().all():
+            is_bias = biases is not None and not biases.square().sum().isfinite()
+            raise CheckpointError(
+                f"{bias_name if is_bias else f'{stem}.qkv.weight'} holds numbers so large that their squares overflow: "
+                "the checkpoint is damaged, download it again"
+            )
+        queries = sizes[:heads].view(kv_heads, -1, size // 2).square().mean(dim=1).sqrt()
+        write(pair_sizes_name(layer), torch.stack((queries, sizes[heads:])))
+
+
+def whole(stored: StoredTensor, *, name: str) -> Tensor:
+    """All of a vector in float32. Raises CheckpointError where a number is not finite."""
+    values = torch.empty(stored.shape)
+    for start, rows in row_blocks(stored):
+        values[start : start + len(rows)] = rows
+    if not values.isfinite().all():
+        raise CheckpointError(f"{name} {_NOT_FINITE}")
+    return values
+
+
+@contextmanager
+def rounding_pool() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has. Each computes alone: torch's own threads would only wait for each other."""
+    num_threads = torch.get_num_threads()
+    try:
+        with (
+            torch.inference_mode(False),  # a caller's inference mode would make tensors unwritable from the pool
+            torch.no_grad(),
+            ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            yield pool
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def pack_matrix(
+    stored: StoredTensor,
+    *,
+    name: str,
+    format: Format,
+    pool: ThreadPoolExecutor,
+    importance: Tensor | None = None,
+    compensation: Compensation | None = None,
+) -> PackedMatrix:
+    """A matrix in a format; `importance` (columns) is what a unit of squared error costs at each input, if known.
+
+    With a `compensation`, whose inputs are padded to whole groups, rounding errors make up for each other. Raises
+    CheckpointError where a weight is no finite number.
+    """
+    if importance is not None:
+        importance = _padded(importance[None])[0]
+    rounder = pool.submit(_choose_rounder, stored, name=name, format=format, importance=importance).result()
+
+    def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+        if rounder is None:
+            return round_to_int8(rows)
+        if compensation is not None:
+            return compensation.round(rows, rounder)
+        if format.searches_scales:
+            scales, _ = rounder.search_scales(rows, own_importance(rows) if importance is None else importance)
+        else:
+            scales = largest_scales(rows).half()
+        return rounder.round(rows, scales), scales
+
+    num_rows, num_columns = stored.shape
+    matrix = PackedMatrix.empty(num_rows, num_columns, codebook=None if rounder is None else rounder.codebook)
+    block_weights = _BLOCK_WEIGHTS
+    if compensation is not None:  # long columns make up for the many steps, but every thread should have some
+        block_weights = min(_COMPENSATED_WEIGHTS, num_rows * num_columns // torch.get_num_threads())
+    step = LANES * max(1, block_weights // (LANES * num_columns))
+
+    def fill(start: int) -> None:
+        rows = stored.read_rows(start, min(start + step, num_rows))
+        _put(matrix, start, *round_rows(_prepared(rows, name=name)))
+
+    for _ in pool.map(fill, range(0, num_rows, step)):
+        pass
+    return matrix
+
+
+def _put(matrix: PackedMatrix, start: int, codes: Tensor, scales: Tensor) -> None:
+    """Codes and scales of consecutive rows into a matrix, at row `start`, a multiple of LANES."""
+    packed = PackedMatrix.pack(codes[:, : matrix.num_columns], scales, codebook=matrix.codebook)
+    target = matrix.blocks(start // LANES, -(-(start + len(codes)) // LANES))
+    target.codes.copy_(packed.codes)
+    target.scales.copy_(packed.scales)
+
+
+def _choose_rounder(
+    stored: StoredTensor, *, name: str, format: Format, importance: Tensor | None
+) -> CodebookRounder | None:
+    """The codebook with the least error over a sample of the rows; None for 8 bits."""
+    rounders = [CodebookRounder(codebook) for codebook in format.codebooks_of(name)]
+    if len(rounders) < 2:
+        return next(iter(rounders), None)
+    num_rows, num_columns = stored.shape
+    count = min(num_rows, max(1, _SAMPLE_WEIGHTS // num_columns))
+    starts = range(0, num_rows, max(1, num_rows // count))
+    rows = _prepared(torch.cat([stored.read_rows(start, start + 1) for start in starts]), name=name)
+    weighing = own_importance(rows) if importance is None else importance
+    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, weighing)[1].sum()))
+
+
+def _prepared(rows: Tensor, *, name: str) -> Tensor:
+    """Rows in float32 and whole groups. Raises CheckpointError where a weight is no finite number."""
+    rows = rows.float()
+    least, largest = rows.aminmax()
+    if not (least > -_MOST and largest < _MOST):  # false for what is no number
+        raise CheckpointError(f"{name} {_NOT_FINITE}")
+    return _padded(rows)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """With zeros up to a whole group."""
+    return torch.nn.functional.pad(rows, (0, -rows.shape[1] % GROUP))

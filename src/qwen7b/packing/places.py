@@ -1,0 +1,64 @@
+"""Where the cache keeps what is made of a checkpoint, and whether that is still its own; reads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from qwen7b.files.gguf_parts import part_files
+from qwen7b.files.suffixes import WEIGHTS
+from qwen7b.system.environment import cache_folder
+
+_WEIGHTS_AND_SETTINGS = {".json", *WEIGHTS}
+VOCABULARY_SUFFIX = ".vocabulary"
+
+
+def packed_folder() -> Path:
+    return cache_folder() / "packed"
+
+
+def kept_path(source: Path, format: str) -> Path:
+    """Where the packed weights of a checkpoint are or would be."""
+    return packed_folder() / f"{source.stem}-{format}-{_digest(source)}.safetensors"
+
+
+def vocabulary_path(source: Path) -> Path:
+    """Where the vocabulary of a checkpoint is or would be."""
+    return packed_folder() / f"{source.stem}-{_digest(source)}{VOCABULARY_SUFFIX}"
+
+
+def identity(path: Path) -> str:
+    """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
+    if path.is_file():
+        files = part_files(path)
+    else:
+        files = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in _WEIGHTS_AND_SETTINGS and file.is_file()
+        )
+    stats = [(file.name, file.stat()) for file in files]
+    return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])
+
+
+def tokenizer_identity(path: Path) -> str:
+    """The same for all files that a tokenizer may be in.
+
+    Whatever is written to a file changes the last time in its entry, which no program can set.
+    """
+    files = part_files(path) if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    stats = [(file.name, file.stat()) for file in files]
+    entries = [[name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats]
+    return json.dumps([str(path.resolve()), *entries])
+
+
+def source_of(identity: str) -> Path:
+    """The path in an identity. Raises ValueError where it is none."""
+    fields = json.loads(identity)
+    if not isinstance(fields, list) or not fields or not isinstance(fields[0], str):
+        raise ValueError(f"no identity: {identity!r:.40}")
+    return Path(fields[0])
+
+
+def _digest(source: Path) -> str:
+    return hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:12]

@@ -1,0 +1,45 @@
+"""How much memory is free, and a clear refusal where that is too little."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from qwen7b.errors import ResourceError
+from qwen7b.system.container import memory_left
+
+
+def available_bytes(device: torch.device) -> int:
+    """Bytes that can still be taken on a device, or by this process's container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available, granted = int(psutil.virtual_memory().available), memory_left()
+    return available if granted is None else min(available, granted)
+
+
+def peak_bytes(device: torch.device | None = None) -> int:
+    """The most memory that this process has held at any time; of a CUDA device, where one is given."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    if sys.platform == "linux":  # where getrusage also counts the process that started this one
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def require_memory(num_bytes: int, *, device: torch.device, what: str, remedy: str) -> None:
+    """Raise ResourceError where `what` does not fit."""
+    available = available_bytes(device)
+    if num_bytes > available:
+        raise ResourceError(f"{what} needs {gigabytes(num_bytes)}, but {gigabytes(available)} are free: {remedy}")
+
+
+def gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"

@@ -1,0 +1,135 @@
+"""A conversation: the messages so far, the model that answers them, and what is shown of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen7b.errors import SettingError
+from qwen7b.system.signals import Ended
+from qwen7b.terminal.display import MarkdownDisplay, chat_console
+from qwen7b.terminal.kept_conversations import KeptConversation, Messages
+from qwen7b.terminal.language import translated as _
+from qwen7b.terminal.parts import join_parts, shown_message, split_parts
+from qwen7b.terminal.replies import follow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qwen7b import Qwen
+    from qwen7b.generate.request import Settings
+
+
+class Conversation:
+    """The messages so far and the model that answers them.
+
+    asking  the settings of every reply
+    kept    where the messages are kept after each turn; None keeps them nowhere
+    """
+
+    def __init__(
+        self,
+        qwen: Qwen,
+        messages: Messages,
+        *,
+        asking: Settings,
+        console: Console | None = None,
+        kept: KeptConversation | None = None,
+    ) -> None:
+        self.qwen = qwen
+        self.messages = messages
+        self.asking = asking
+        self.console = console or chat_console()
+        self.kept = kept
+        self.draft = ""
+        """What stands in the line when the user is asked next."""
+        self.is_editing = False
+        """Whether the next message takes the place of the last one."""
+        self.files: list[str] = []
+        """Texts that go before the next message."""
+
+    def ask(self, text: str) -> None:
+        """Answer one message. Interrupted, what was said so far stays; where nothing was said, the message goes too."""
+        if not text:
+            return
+        earlier, files = self.messages, self.files
+        if self.is_editing:
+            question = self.last_question()
+            earlier, files = earlier[:question], split_parts(earlier[question]["content"])[0] + files
+        self._answer([*earlier, {"role": "user", "content": join_parts(files, text)}])
+        self.is_editing = False
+        self.files = []
+
+    def retry(self) -> None:
+        """Answer the last message anew."""
+        self._answer(self.messages[: self.last_question() + 1])
+
+    def undo(self) -> str:
+        """Take back the last message and its answer; the message."""
+        question = self.last_question()
+        text = self.messages[question]["content"]
+        self.change(self.messages[:question])
+        return text
+
+    def last_question(self) -> int:
+        """The place of the user's last message. Raises SettingError where there is none."""
+        for place in reversed(range(len(self.messages))):
+            if self.messages[place]["role"] == "user":
+                return place
+        raise SettingError(_("there is no message yet: write one first"))
+
+    def last_reply(self) -> str:
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            raise SettingError(_("there is no reply yet: write a message first"))
+        return self.messages[-1]["content"]
+
+    def begin_anew(self, messages: Messages) -> None:
+        """Go on from other messages; what was said until now stays kept as it is."""
+        self.messages = messages
+        if self.kept is not None:
+            self.kept = self.kept.another()
+
+    def change(self, messages: Messages) -> None:
+        """Let these be the messages, and keep them."""
+        self.messages = messages
+        if self.kept is not None and any(message["role"] != "system" for message in messages):
+            try:
+                self.kept.write(messages, model=self.qwen.name)
+            except SettingError as error:  # said once: the conversation itself goes on
+                self.kept = None
+                self.note(_("This conversation is not kept: {error}").format(error=error), style="yellow")
+
+    def show_last_exchange(self) -> None:
+        """The last message and its answer, as they were seen before."""
+        try:
+            exchange = self.messages[self.last_question() :]
+        except SettingError:
+            return
+        for message in exchange:
+            if message["role"] == "user":
+                self.console.print(f"> {shown_message(message['content'])}", style="bold")
+                self.console.print()
+            else:
+                display = MarkdownDisplay(self.console)
+                display.push(message["content"])
+                display.close()
+                self.console.print()
+
+    def note(self, text: str, *, style: str = "dim") -> None:
+        self.console.print(text, style=style)
+        self.console.print()
+
+    def _answer(self, messages: Messages) -> None:
+        self.console.print()
+        display = MarkdownDisplay(self.console)
+        asking: Settings = {**self.asking, "on_prompt": display.show_reading}
+        pieces = self.qwen.stream(messages, **asking)
+        try:
+            timed = follow(pieces, display)
+        except Ended:  # where the conversation goes on some other day, what was said goes along
+            if display.text:
+                self.change([*messages, {"role": "assistant", "content": display.text}])
+            raise
+        is_shortened = self.qwen.count_prompt_tokens(messages) > timed.reply.usage.prompt_tokens
+        self.note(timed.summary(context_length=self.qwen.context_length, is_shortened=is_shortened))
+        if timed.reply.text:
+            self.change([*messages, {"role": "assistant", "content": timed.reply.text}])

@@ -1,0 +1,112 @@
+"""`/set`: the settings of a conversation's replies, shown and changed by name."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from qwen7b.errors import SettingError
+from qwen7b.terminal.language import translated as _
+
+if TYPE_CHECKING:
+    from qwen7b import Qwen
+    from qwen7b.checkpoint import GenerationSettings
+    from qwen7b.generate.request import Settings
+
+NUMBERS: dict[str, type[int] | type[float]] = {
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "min_p": float,
+    "repetition_penalty": float,
+    "seed": int,
+    "max_new_tokens": int,
+    "history_token_limit": int,
+}
+NAMES = [*NUMBERS, "stop"]
+ALIASES = {"max_tokens": "max_new_tokens", "num_predict": "max_new_tokens", "repeat_penalty": "repetition_penalty"}
+DEFAULT = "default"
+
+
+def change_setting(asking: Settings, name: str, value: str | None, *, generation: GenerationSettings) -> Settings:
+    """The settings with one changed, by its name and its value as typed. Raises SettingError.
+
+    "default" as the value gives back what the checkpoint says, or else qwen7b.
+    """
+    from qwen7b.generate.request import Request
+
+    known = name.lower().replace("-", "_")
+    known = ALIASES.get(known, known)
+    if known not in NAMES:
+        near = difflib.get_close_matches(known, NAMES, n=1)
+        hint = _("did you mean {name}?").format(name=near[0]) if near else ", ".join(NAMES)
+        raise SettingError(_("there is no setting {name}: {hint}").format(name=name, hint=hint))
+    if value is None:
+        raise SettingError(
+            _("/set {name} needs a value; {default} gives back the default").format(name=known, default=DEFAULT)
+        )
+    changed: dict[str, Any] = {**asking}
+    changed.pop(known, None)
+    if value.lower() != DEFAULT:
+        changed[known] = _parse(known, value)
+    settings = cast("Settings", changed)
+    try:
+        Request(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
+    except SettingError as error:
+        raise SettingError(
+            _("{name} cannot be {value} here: {reason}").format(name=known, value=value, reason=error)
+        ) from error
+    return settings
+
+
+def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
+    if name == "stop":
+        return (value,)
+    number = NUMBERS[name]
+    try:
+        return number(value)
+    except ValueError:
+        kind = _("a whole number") if number is int else _("a number")
+        raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
+
+
+def is_greedy(asking: Settings, qwen: Qwen) -> bool:
+    """Whether a reply with these settings takes the likeliest token always."""
+    from qwen7b import Greedy
+    from qwen7b.generate.request import Request
+
+    return isinstance(Request(qwen.generation, asking, call="chat").sampling, Greedy)
+
+
+def remedy_for_sameness(asking: Settings, qwen: Qwen) -> str | None:
+    """What to type where the same question gets the same reply, by greedy choice or by a seed; None where it varies."""
+    from qwen7b import Greedy
+    from qwen7b.generate.request import Request
+
+    sampling = Request(qwen.generation, asking, call="chat").sampling
+    if isinstance(sampling, Greedy):
+        return "/set temperature 0.8"
+    return None if sampling.seed is None else f"/set seed {DEFAULT}"
+
+
+def shown_settings(asking: Settings, qwen: Qwen) -> str:
+    """A line for each setting: its name, its value, and whether that is the default."""
+    from qwen7b.generate.request import Request
+
+    request = Request(qwen.generation, asking, call="chat")
+    sampling = asdict(request.sampling)
+    values: dict[str, object] = {"temperature": 0, **{name: sampling.get(name) for name in NUMBERS if name in sampling}}
+    values |= {"max_new_tokens": request.max_new_tokens, "history_token_limit": request.history_token_limit}
+    rows = []
+    for name in NAMES:
+        value = ", ".join(map(repr, request.stop)) if name == "stop" else values.get(name)
+        if value in (None, ""):
+            shown = _("none")
+        elif name == "temperature" and value == 0:
+            shown = _("0, always the likeliest token")
+        else:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+        given = dict(asking).get(name) not in (None, ())
+        rows.append(f"{name:<21}{shown}" + ("" if given else "  " + _("(default)")))
+    return "\n".join(rows)

@@ -1,0 +1,122 @@
+"""The standard streams: usable however the command was started, honest about lost output, safe for a terminal."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import sys
+from typing import Any, TextIO, cast
+
+import typer
+
+from qwen7b.terminal.visible import VisibleStream
+
+
+class LostOutputError(OSError):
+    """What was written to standard output did not get there."""
+
+
+def open_standard_streams() -> None:
+    """Give every standard stream a file, UTF-8 and this module's checks; once, at the start of a process."""
+    _occupy_closed_numbers()
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    codecs.register_error("qwen7b.bytes", _encode_surrogate)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(encoding="utf-8", errors="qwen7b.bytes")  # whatever the locale
+    sys.stdout = _filtered(OutputStream(sys.stdout))
+    sys.stderr = _filtered(MessageStream(sys.stderr))
+
+
+def is_open_for(stream: TextIO, way: int) -> bool:
+    """Whether a stream was opened for reading (os.O_RDONLY) or writing (os.O_WRONLY), and not only for the other."""
+    try:
+        import fcntl
+
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE in (way, os.O_RDWR)
+    except (ImportError, OSError):  # not on Windows; no file behind it
+        return True
+
+
+def print_json(document: object) -> None:
+    """One document on standard output, UTF-8 and JSON even where a name in it is not."""
+    text = json.dumps(document, ensure_ascii=False)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a surrogate as \udc9b, which is JSON for it
+
+
+def _occupy_closed_numbers() -> None:
+    """Open something that fails like a closed stream under each standard number that is free.
+
+    The next file opened would else get that number, and with it what native libraries say on standard error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)  # gets the lowest number that is free
+
+
+def _encode_surrogate(error: UnicodeError) -> tuple[bytes, int]:
+    """Bytes of a name that is no UTF-8 go out as they came in; a surrogate that is no such byte as \\ud800."""
+    assert isinstance(error, UnicodeEncodeError)
+    surrogate = error.object[error.start]
+    try:
+        return surrogate.encode("utf-8", "surrogateescape"), error.start + 1
+    except UnicodeEncodeError:
+        return surrogate.encode("utf-8", "backslashreplace"), error.start + 1
+
+
+def _filtered(stream: OutputStream) -> TextIO:
+    return cast(TextIO, VisibleStream(cast(TextIO, stream)) if stream.isatty() else stream)
+
+
+class OutputStream:
+    """Standard output: a write that fails raises LostOutputError, and the process can still end in peace."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._failure: OSError | None = None
+        self._wrapped = stream  # see VisibleStream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if self._failure is not None:
+            self._lose(self._failure)
+        elif text != "":  # typer probes a stream with none, and takes no notice of what comes of it
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._drop()
+        raise LostOutputError(error.errno, error.strerror) from error
+
+    def _drop(self) -> None:
+        """Let what is still in the buffer, and all that comes, go nowhere: Python flushes once more as it ends."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+class MessageStream(OutputStream):
+    """Standard error: a message that nobody can read is no reason to stop."""
+
+    def _lose(self, error: OSError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._drop()

@@ -1,0 +1,250 @@
+"""Packed models: the native layers and the cache against their readable twins, and what must not matter."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
+
+import pytest
+import torch
+
+from qwen7b import kernels
+from qwen7b.errors import SettingError
+from qwen7b.model import Cache, Transformer
+from qwen7b.model.layers import run_layers
+from qwen7b.packed.packed_cache import PackedCache
+from random_packed import random_model
+
+needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+Hidden = Callable[..., torch.Tensor]
+
+
+def by_reference(model: Transformer, compute: Hidden) -> torch.Tensor:
+    native, model.runner = model.runner, run_layers
+    try:
+        return compute(model)
+    finally:
+        model.runner = native
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "changes", [{"num_layers": 3}, {"head_size": 48}, {"head_size": 64, "num_heads": 3, "num_kv_heads": 3}], ids=str
+)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_native_layers_equal_the_reference(changes: dict[str, int], dtype: torch.dtype, bits: int) -> None:
+    model = random_model(bits=bits, **changes)
+    model.cache_dtype = dtype
+    ids = torch.randint(0, 320, (2, 30))
+
+    def compute(model: Transformer) -> torch.Tensor:  # ragged, across the trained length of 24, then a step
+        cache = model.new_cache(batch_size=2, max_length=40)
+        first = model.hidden(ids, cache=cache, lengths=[30, 11])
+        second = model.hidden(ids[:, :1], cache=cache)
+        return torch.cat((first[0], first[1, :11], second[:, 0]))
+
+    found, expected = compute(model), by_reference(model, compute)
+    errors = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    # Where noise of the last bit decides how a number is rounded to int8, all later roundings may go another way.
+    assert errors.max() < 0.03
+    assert errors.quantile(0.2) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16], ids=str)
+@torch.inference_mode()
+def test_a_packed_cache_is_close_to_none(dtype: torch.dtype) -> None:
+    model = random_model()
+    model.cache_dtype = dtype
+    ids = torch.randint(0, 320, (1, 60))
+    found = model.hidden(ids, cache=model.new_cache(max_length=64))
+    assert error(found, model.hidden(ids)) < (0.03 if dtype == torch.int8 else 0.01)
+
+
+@needs_library
+@torch.inference_mode()
+def test_neither_threads_nor_neighbours_nor_chunks_matter() -> None:
+    model = random_model(trained_length=512)
+    ids = torch.randint(0, 320, (3, 300))
+    alone = model.hidden(ids[:1], cache=model.new_cache(max_length=300))
+    before = kernels.num_threads()
+    assert before is not None
+    for count in (1, 3, 16):
+        kernels.set_num_threads(count)
+        assert torch.equal(model.hidden(ids[:1], cache=model.new_cache(max_length=300)), alone)
+        assert torch.equal(model.hidden(ids, cache=model.new_cache(batch_size=3, max_length=333))[:1], alone)
+        cache = model.new_cache(max_length=320)
+        chunks = [model.hidden(chunk, cache=cache) for chunk in ids[:1].split([1, 2, 140, 1, 33, 122, 1], dim=1)]
+        assert torch.equal(torch.cat(chunks, dim=1), alone)
+    kernels.set_num_threads(before)
+
+
+@torch.inference_mode()
+def test_steps_across_the_trained_length_equal_one_pass() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 60))
+    cache = model.new_cache(max_length=60)
+    for step in ids.split(1, dim=1):
+        last = model.hidden(step, cache=cache)
+    assert error(last[:, -1], model.hidden(ids, cache=model.new_cache(max_length=60))[:, -1]) < 1e-5
+
+
+@torch.inference_mode()
+def test_selecting_rows_takes_scales_along() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (3, 20))
+    cache = model.new_cache(batch_size=3, max_length=30)
+    model.hidden(ids, cache=cache)
+    chosen = cache.select([2, 0])
+    assert isinstance(chosen, PackedCache)
+    expected = model.hidden(ids[:, :1], cache=cache)
+    assert torch.equal(model.hidden(ids[[2, 0], :1], cache=chosen), expected[[2, 0]])
+
+
+def test_heads_that_do_not_fit_the_blocks_have_an_ordinary_cache() -> None:
+    model = random_model(head_size=24)
+    cache = model.new_cache(max_length=8)
+    assert type(cache) is Cache and cache.layers[0]["keys"].dtype == torch.float32
+    with torch.inference_mode():
+        assert model(torch.tensor([[1, 2]]), cache=cache).isfinite().all()
+
+
+def replace_all(model: Transformer, other: Transformer) -> None:
+    model.load_state_dict(other.state_dict(), assign=True)
+
+
+def replace_in_place(model: Transformer, other: Transformer) -> None:
+    model.load_state_dict(other.state_dict())
+
+
+def replace_a_tensor(model: Transformer, other: Transformer) -> None:
+    model.layers[1].attention.qkv.codes = other.layers[1].attention.qkv.codes
+
+
+def replace_data(model: Transformer, other: Transformer) -> None:
+    model.layers[1].attention_norm.weight.data = other.norm.weight.data * 2
+
+
+def replace_a_module(model: Transformer, other: Transformer) -> None:
+    model.layers[0].feed_forward.down = other.layers[0].feed_forward.down
+
+
+def replace_a_layer(model: Transformer, other: Transformer) -> None:
+    model.layers[0] = other.layers[0]
+
+
+def replace_the_layers(model: Transformer, other: Transformer) -> None:
+    model.layers = other.layers
+
+
+def wrap_a_module(model: Transformer, other: Transformer) -> None:
+    """As adapters do: no longer all packed, so that the readable loop runs."""
+    linear = model.layers[1].feed_forward.up
+    model.layers[1].feed_forward.up = torch.nn.Sequential(linear, torch.nn.Dropout(), torch.nn.Tanh()).eval()
+
+
+REPLACEMENTS = [
+    replace_all,
+    replace_in_place,
+    replace_a_tensor,
+    replace_data,
+    replace_a_module,
+    replace_a_layer,
+    replace_the_layers,
+    wrap_a_module,
+]
+
+
+@needs_library
+@pytest.mark.parametrize("replace", REPLACEMENTS, ids=lambda function: function.__name__)
+@torch.inference_mode()
+def test_what_is_replaced_after_a_run_is_seen(replace: Callable[[Transformer, Transformer], None]) -> None:
+    model, other = random_model(), random_model()
+    ids = torch.randint(0, 320, (1, 9))
+
+    def compute(model: Transformer) -> torch.Tensor:
+        return model.hidden(ids, cache=model.new_cache(max_length=9))
+
+    before = compute(model)
+    replace(model, other)
+    found = compute(model)
+    assert error(found, before) > 0.01
+    assert error(found, by_reference(model, compute)) < 0.01
+
+
+def _send(model: Transformer) -> None:
+    ForkingPickler.dumps(model)  # as a pool of processes does
+
+
+def _move(model: Transformer) -> None:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+@needs_library
+@pytest.mark.parametrize("share", [Transformer.share_memory, _send, _move])
+@torch.inference_mode()
+def test_weights_that_are_shared_or_moved_are_found_where_they_are(share: Callable[[Transformer], object]) -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 20))
+    expected = model.hidden(ids, cache=model.new_cache(max_length=24))
+    old = [(tensor.data_ptr(), tensor.nbytes) for tensor in model.layers.buffers()]
+    share(model)
+    assert share is _move or not {*old} & {(tensor.data_ptr(), tensor.nbytes) for tensor in model.layers.buffers()}
+    fill = [torch.full((size,), 0x5A, dtype=torch.uint8) for _, size in old for _ in range(4)]  # of what became free
+    assert torch.equal(model.hidden(ids, cache=model.new_cache(max_length=24)), expected) and fill
+
+
+@needs_library
+@torch.inference_mode()
+def test_copies_have_their_own_weights_and_slots() -> None:
+    model, ids = random_model(), torch.randint(0, 320, (1, 9))
+    cache = model.new_cache(max_length=20)
+    model.hidden(ids, cache=cache)
+    copied, branch = copy.deepcopy(model), copy.deepcopy(cache)
+    expected = model.hidden(ids, cache=cache)
+    for layer in model.layers:
+        layer.attention.qkv.codes.zero_()
+    model.hidden(ids[:, :2], cache=cache)
+    assert torch.equal(copied.hidden(ids, cache=branch), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(copied)).hidden(ids), copied.hidden(ids))
+
+
+@needs_library
+@torch.inference_mode()
+def test_gates_far_from_zero() -> None:
+    model = random_model()
+    for layer in model.layers:
+        layer.feed_forward.gate.scales *= 80
+    ids = torch.randint(0, 320, (1, 20))
+
+    def compute(model: Transformer) -> torch.Tensor:
+        return model.hidden(ids, cache=model.new_cache(max_length=20))
+
+    assert error(compute(model), by_reference(model, compute)) < 0.01
+
+
+@torch.inference_mode()
+def test_packed_weights_keep_their_formats() -> None:
+    model = random_model()
+    ids = torch.randint(0, 320, (1, 8))
+    expected = model.hidden(ids, cache=model.new_cache(max_length=8))
+    for change in (model.half, model.bfloat16, model.double):
+        with pytest.raises(SettingError, match="packed weights compute in float32"):
+            change()
+    assert torch.equal(model.float().hidden(ids, cache=model.new_cache(max_length=8)), expected)
+
+
+@pytest.mark.parametrize("head_size, dtype", [(32, torch.bfloat16), (32, torch.float32), (24, torch.int8)])
+def test_caches_of_other_dtypes_are_refused(head_size: int, dtype: torch.dtype) -> None:
+    model = random_model(head_size=head_size)
+    model.cache_dtype = dtype
+    with pytest.raises(SettingError, match="cache_dtype must be"):
+        model.new_cache(max_length=8)

@@ -1,0 +1,3 @@
+"""An empty cache."""
+
+from hubs import cache  # noqa: F401  # fixtures
