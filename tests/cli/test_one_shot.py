@@ -15,6 +15,7 @@ import qwen7b
 import tiny
 from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
+from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import PromptError
 from qwen7b.generate.sampling_keywords import lay_over
 from qwen7b.system.container import usable_cores
@@ -178,6 +179,8 @@ def test_an_error_in_the_middle_is_one_line(run: Run, fake) -> None:
         (["chat", "Hi", "--threads", str(usable_cores() + 1)], None, "--threads must lie between 1 and"),
         (["chat", "Hi", "--greedy", "--top-p", "0.5", "--seed", "1"], None, "cannot go with --seed, --top-p"),
         (["chat", "Hi", "--top-p", "2"], None, "top_p"),
+        (["chat", "Hi", "--presence-penalty", "-2.5"], None, "presence_penalty must be a number from -2 to 2"),
+        (["complete", "Hi", "--frequency-penalty", "nan"], None, "frequency_penalty must be a number from -2 to 2"),
         (["complete", "Hi", "--stop", ""], None, "--stop is empty"),
         (["chat", "Hi", "--temperature", "0", "--top-p", "0.5"], None, "--temperature 0 leaves nothing to chance"),
         (["chat", "Hi", "--greedy", "--temperature", "0.7"], None, "cannot go with --temperature"),
@@ -198,7 +201,7 @@ def test_mistakes_are_one_line_before_any_model_is_loaded(
 
 
 def sampling(**given: object) -> SamplingOptions:
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
+    names = ("temperature", "top_k", "top_p", "min_p", *PENALTIES, "seed")
     return SamplingOptions(**{"greedy": False, **dict.fromkeys(names), **given})
 
 

@@ -48,6 +48,15 @@ def test_generation_settings_go_along(tmp_path: Path) -> None:
     assert "Generation settings: top_p 0.8, top_k 0, repetition_penalty 1.1, max_new_tokens 24." in report["lost"]
 
 
+def test_penalties_alone_leave_a_model_greedy(tmp_path: Path) -> None:
+    penalties = {"repetition_penalty": 1.1, "presence_penalty": 0.5, "frequency_penalty": -0.5}
+    source = write_source(tmp_path / "source", "qwen", generation={**BASE, **penalties})
+    convert(source, tmp_path / "qwen2", to="qwen2")
+    written = read(tmp_path / "qwen2", "generation_config.json")
+    assert written["do_sample"] is False
+    assert {name: written[name] for name in penalties} == penalties
+
+
 @pytest.mark.parametrize("to", ["qwen", "qwen2", "gguf"])
 @pytest.mark.parametrize("is_chat", [True, False])
 def test_chat_or_base_stays_so(tmp_path: Path, to: Any, is_chat: bool) -> None:

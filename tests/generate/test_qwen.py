@@ -15,6 +15,7 @@ import torch
 import qwen7b
 import tiny
 from qwen7b import Greedy, Piece, Qwen, Reply, Sample
+from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingError
 from qwen7b.generate import engine
 from qwen7b.generate.engine import Batch
@@ -43,6 +44,7 @@ def never_stop(qwen: Qwen) -> dict[int, float]:
 SAMPLINGS = [
     Greedy(),
     Greedy(repetition_penalty=1.3),
+    Greedy(presence_penalty=1.5, frequency_penalty=0.3),
     Sample(seed=7),
     Sample(seed=7, temperature=2.0, top_k=50, top_p=0.9),
 ]
@@ -110,6 +112,23 @@ def test_sequences_of_a_batch_have_alphas_of_their_own(qwen: Qwen, ntk: qwen7b.m
     alone = [run([prompt], [limit]) for prompt, limit in zip(prompts, limits, strict=True)]
     assert together == [sequences[0] for sequences, _ in alone]
     assert alphas == [found[0] for _, found in alone] == ([1, 1, 3] if ntk == "original" else [1, 3, 7])
+
+
+def test_presence_and_frequency_penalties_count_what_the_reply_has(qwen: Qwen) -> None:
+    prompt = qwen.tokenizer.encode("hello")
+    likeliest = {**never_stop(qwen), prompt[0]: 40.0}
+    penalties = {"presence_penalty": 2.0, "frequency_penalty": 2.0}
+
+    def reply_ids(num_tokens: int, **settings: float) -> list[int]:
+        settings = {"temperature": 0, "max_new_tokens": num_tokens, "logit_bias": likeliest, **settings}
+        return qwen.complete("hello", **settings).token_ids
+
+    assert reply_ids(30) == [prompt[0]] * 30
+    penalized = reply_ids(30, **penalties)
+    said = penalized.index(next(token_id for token_id in penalized if token_id != prompt[0]))
+    # A token of the prompt is as good as any; each time that it is said costs 2, and the first 2 more.
+    assert 5 < said < 30 and penalized[:said] == [prompt[0]] * said
+    assert reply_ids(30, presence_penalty=2.0) == [prompt[0]] * 30
 
 
 def test_gaps_in_a_vocabulary_are_never_produced(qwen: Qwen) -> None:
@@ -267,6 +286,10 @@ def test_generation_config_gives_the_defaults(tmp_path: Path) -> None:
         qwen7b.load(write_model(tmp_path / "b", do_sample=False, top_p=0.5), quantize="none").default_sampling
         == Greedy()
     )
+    penalized = write_model(tmp_path / "c", presence_penalty=1.5, frequency_penalty=-0.5)
+    assert qwen7b.load(penalized, quantize="none").default_sampling == Greedy(
+        presence_penalty=1.5, frequency_penalty=-0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -278,6 +301,7 @@ def test_generation_config_gives_the_defaults(tmp_path: Path) -> None:
         ({"do_sample": True, "top_k": [1]}, "generation_config.json: top_k"),
         ({"do_sample": "yes", "top_p": 0.5}, "generation_config.json: do_sample must be true or false"),
         ({"repetition_penalty": 0}, "generation_config.json is wrong: repetition_penalty"),
+        ({"presence_penalty": 3}, "generation_config.json is wrong: presence_penalty"),
     ],
 )
 def test_what_the_caller_says_goes_before_a_broken_file(tmp_path: Path, broken: Any, message: str) -> None:
@@ -453,7 +477,7 @@ ODD = [5, -1, 1.5, 2**64, 10**400, 10**5000, float("nan"), b"x", True, [1], {"a"
 
 @pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
 def test_no_value_of_a_setting_or_a_text_is_a_traceback(qwen: Qwen, value: Any) -> None:
-    names = ("temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "logit_bias", "stop")
+    names = ("temperature", "top_p", "top_k", "min_p", "seed", *PENALTIES, "logit_bias", "stop")
     names += ("max_new_tokens", "history_token_limit", "logprobs", "ntk", "sampling")
     for name in names:
         with contextlib.suppress(Qwen7bError):

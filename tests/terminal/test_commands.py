@@ -61,6 +61,8 @@ def test_settings_are_shown_changed_and_given_back(talk: Talk, fake) -> None:
         ("/set temperature nan", "temperature"),
         ("/set seed 1.5", "seed takes a whole number, found 1.5"),
         ("/set top_p 2", "top_p must"),
+        ("/set presence_penalty 3", "presence_penalty must be a number from -2 to 2"),
+        ("/set frequency-penalty 1,5", "frequency_penalty takes a number, found 1,5"),
         ("/set max_new_tokens 0", "max_new_tokens"),
         ("/set colour red", "there is no setting colour: temperature, top_k"),
     ],

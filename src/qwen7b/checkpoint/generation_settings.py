@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen7b.config.checked import SAMPLING_CHECKS, is_zero
+from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, is_zero
 from qwen7b.config.fields import Settings
 from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.system.json_file import read_json_if_any
@@ -102,7 +102,7 @@ def _read_sampling(settings: Settings, problems: dict[str, CheckpointError]) -> 
     names = ("temperature", "top_p", "min_p", "top_k") if samples else ()
     # No temperature and no share of the probability leave but the likeliest token.
     greedy = next((name for name in ("temperature", "top_p") if samples and is_zero(fields.get(name))), None)
-    for name in (*(names if greedy is None else ()), "repetition_penalty"):
+    for name in (*(names if greedy is None else ()), *PENALTIES):
         if fields.get(name) is None:
             continue
         try:

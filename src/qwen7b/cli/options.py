@@ -144,6 +144,14 @@ MinP = Annotated[
 RepetitionPenalty = Annotated[
     float | None, typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less.")
 ]
+PresencePenalty = Annotated[
+    float | None,
+    typer.Option("--presence-penalty", metavar="X", help="Above 0: prefer words new to the reply; from -2 to 2."),
+]
+FrequencyPenalty = Annotated[
+    float | None,
+    typer.Option("--frequency-penalty", metavar="X", help="The same, the more so the more often the reply has a word."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed gives the same reply.")]
 
 
@@ -243,6 +251,8 @@ class SamplingOptions:
     top_p: float | None
     min_p: float | None
     repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
     seed: int | None
 
     def __post_init__(self) -> None:

@@ -75,6 +75,13 @@ def _is_above(value: object, limit: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > limit
 
 
+def additive_penalty(name: str, value: object) -> float:
+    """A number from -2 to 2, OpenAI's range."""
+    if not is_finite(value) or not -2 <= value <= 2:
+        raise SettingError(f"{name} must be a number from -2 to 2, found {quoted(value)}")
+    return value
+
+
 def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise SettingError(f"{name} must be True or False, found {quoted(value)}")
@@ -98,5 +105,10 @@ SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
     "top_p": share,
     "min_p": fraction,
     "repetition_penalty": positive_number,
+    "presence_penalty": additive_penalty,
+    "frequency_penalty": additive_penalty,
 }
 """What the settings of sampling may be, wherever they come from."""
+
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+"""Those of them that a greedy choice heeds too."""

@@ -12,6 +12,7 @@ from gguf import GGMLQuantizationType, LlamaFileType
 from qwen7b.checkpoint import position_fields
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
 from qwen7b.config import ModelConfig
+from qwen7b.config.checked import PENALTIES
 from qwen7b.convert.companions import Companions
 from qwen7b.text import patterns
 from qwen7b.text.chatml import ChatML
@@ -227,7 +228,7 @@ def _generation(companions: Companions) -> dict[str, Any]:
     settings, stop_ids = companions.generation, companions.stop_ids
     pad = companions.tokenizer.end_of_text_id
     sampling = dict(settings.sampling)
-    do_sample = bool(sampling.keys() - {"repetition_penalty"})
+    do_sample = bool(sampling.keys() - PENALTIES)
     fields = {
         "bos_token_id": _id_of(companions, "bos_token"),
         "do_sample": do_sample,

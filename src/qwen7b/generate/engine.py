@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qwen7b.generate.picking import pick
+from qwen7b.generate.picking import SamplingState, log_probabilities, pick
 from qwen7b.generate.reply import TokenLogprob
-from qwen7b.generate.sampling import Sample, Sampling
+from qwen7b.generate.sampling import Sampling
 from qwen7b.model import NtkMode, Transformer
 
 
@@ -69,12 +69,7 @@ class Batch:
         if ntk == "reserve":
             self.cache.plan(self.max_lengths)
         self._rows = list(self.active)  # sequence of each row of the cache
-        self._generators = [torch.Generator() for _ in prompts]
-        for generator in self._generators:
-            if isinstance(sampling, Sample) and sampling.seed is not None:
-                generator.manual_seed(sampling.seed)
-            else:
-                generator.seed()
+        self._states = [SamplingState(prompt, sampling) for prompt in prompts]
 
     def finish(self, sequence: int) -> None:
         """Add no more tokens to a sequence."""
@@ -86,10 +81,11 @@ class Batch:
         if self._rows != self.active:
             self.cache = self.cache.select([self._rows.index(sequence) for sequence in self.active])
             self._rows = list(self.active)
-        tokens = [self._pick(*pair) for pair in zip(self.active, self._last_logits(), strict=True)]
+        tokens = self._pick(self._last_logits())
         for token in tokens:
             sequence = self.sequences[token.sequence]
             sequence.append(token.id)
+            self._states[token.sequence].add(token.id)
             if len(sequence) >= self.max_lengths[token.sequence]:
                 self.finish(token.sequence)
         return tokens
@@ -112,23 +108,10 @@ class Batch:
         logits_BV[:, self.unused_ids] = -math.inf
         return logits_BV
 
-    def _pick(self, sequence: int, logits_V: Tensor) -> Token:
-        token_id = pick(
-            logits_V,
-            self.sampling,
-            seen_ids=self.sequences[sequence],
-            generator=self._generators[sequence],
-        )
-        if self.logprobs is None:
-            return Token(sequence, token_id, None)
-        logprobs_V = logits_V.log_softmax(dim=-1)
-        top = logprobs_V.topk(self.logprobs)
-        return Token(
-            sequence,
-            token_id,
-            TokenLogprob(
-                token_id=token_id,
-                logprob=float(logprobs_V[token_id]),
-                top=tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True)),
-            ),
-        )
+    def _pick(self, logits_BV: Tensor) -> list[Token]:
+        """The next token of each active sequence."""
+        ids = pick(logits_BV, self.sampling, [self._states[sequence] for sequence in self.active])
+        logprobs: Sequence[TokenLogprob | None] = [None] * len(ids)
+        if self.logprobs is not None:
+            logprobs = log_probabilities(logits_BV, ids, num_top=self.logprobs)
+        return [Token(*fields) for fields in zip(self.active, ids, logprobs, strict=True)]

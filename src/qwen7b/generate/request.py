@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
-from qwen7b.config.checked import SAMPLING_CHECKS, items, whole_number
+from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
@@ -99,7 +99,7 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
     if sampling is not None:
         return sampling
     chosen = lay_over(default_sampling(generation), **keywords)
-    used = ("do_sample", *SAMPLING_CHECKS) if isinstance(chosen, Sample) or not keywords else ("repetition_penalty",)
+    used = ("do_sample", *SAMPLING_CHECKS) if isinstance(chosen, Sample) or not keywords else PENALTIES
     for name in used:
         if name not in generation.problems or name in keywords:
             continue
@@ -113,7 +113,7 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
 def default_sampling(generation: GenerationSettings) -> Sampling:
     """How the checkpoint's makers would sample, as far as they say it soundly; greedily where they do not say."""
     settings = dict(generation.sampling)
-    return Greedy(**settings) if settings.keys() <= {"repetition_penalty"} else Sample(**settings)
+    return Greedy(**settings) if settings.keys() <= set(PENALTIES) else Sample(**settings)
 
 
 def _or_default(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qwen7b.config.checked import SAMPLING_CHECKS, is_finite, whole_number
+from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, is_finite, whole_number
 from qwen7b.errors import SettingError, quoted
 
 
@@ -15,7 +15,13 @@ class Greedy:
     """Always the most likely token."""
 
     repetition_penalty: float = 1.0
-    """Divides positive and multiplies negative logits of tokens seen before; 1 is off. https://arxiv.org/abs/1909.05858"""
+    """Divides positive and multiplies negative logits of tokens in prompt or reply; 1 is off.
+    https://arxiv.org/abs/1909.05858"""
+    presence_penalty: float = 0.0
+    """Subtracted from the logits of tokens that the reply has already, the prompt's not counted; from -2 to 2, 0 is
+    off. https://platform.openai.com/docs/api-reference/chat/create"""
+    frequency_penalty: float = 0.0
+    """The same, times how often the reply has the token."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of these token ids; -inf forbids one."""
 
@@ -36,6 +42,8 @@ class Sample:
     min_p: float = 0.0
     """Keep tokens at least this fraction as likely as the likeliest. https://arxiv.org/abs/2407.01082"""
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     seed: int | None = None
     """With a seed, each sequence draws the same tokens alone, in a stream and in a batch."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
@@ -52,7 +60,8 @@ Sampling = Greedy | Sample
 
 
 def _check_shared(sampling: Greedy | Sample) -> None:
-    SAMPLING_CHECKS["repetition_penalty"]("repetition_penalty", sampling.repetition_penalty)
+    for name in PENALTIES:
+        SAMPLING_CHECKS[name](name, getattr(sampling, name))
     if not isinstance(sampling.logit_bias, Mapping):
         raise SettingError(f"logit_bias must map token ids to numbers, found {quoted(sampling.logit_bias)}")
     for token_id, bias in sampling.logit_bias.items():

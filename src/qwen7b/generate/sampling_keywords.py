@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypedDict, Unpack
 
-from qwen7b.config.checked import is_zero
+from qwen7b.config.checked import PENALTIES, is_zero
 from qwen7b.errors import SettingError
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 
@@ -20,12 +20,14 @@ class SamplingKeywords(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
     seed: int | None
     logit_bias: Mapping[int, float] | None
 
 
 _OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
-_OF_GREEDY = {"repetition_penalty", "logit_bias"}
+_OF_GREEDY = {*PENALTIES, "logit_bias"}
 
 
 def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
@@ -34,10 +36,10 @@ def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Samplin
     Temperature 0 makes it greedy, and what only chance has use for makes a greedy default a `Sample`. Raises
     SettingError where the two meet or a value is out of range.
 
-    >>> lay_over(Sample(temperature=0.7, top_p=0.8), top_p=0.5)
-    Sample(temperature=0.7, top_k=0, top_p=0.5, min_p=0.0, repetition_penalty=1.0, seed=None, logit_bias={})
-    >>> lay_over(Sample(top_p=0.8, repetition_penalty=1.1), temperature=0)
-    Greedy(repetition_penalty=1.1, logit_bias={})
+    >>> lay_over(Sample(temperature=0.7, top_p=0.8), top_p=0.5) == Sample(temperature=0.7, top_p=0.5)
+    True
+    >>> lay_over(Sample(top_p=0.8, repetition_penalty=1.1), temperature=0) == Greedy(repetition_penalty=1.1)
+    True
     """
     given = {name: value for name, value in keywords.items() if value is not None}
     settings = asdict(default) | given

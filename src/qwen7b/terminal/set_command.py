@@ -20,6 +20,8 @@ NUMBERS: dict[str, type[int] | type[float]] = {
     "top_p": float,
     "min_p": float,
     "repetition_penalty": float,
+    "presence_penalty": float,
+    "frequency_penalty": float,
     "seed": int,
     "max_new_tokens": int,
     "history_token_limit": int,
