@@ -138,6 +138,17 @@ def test_any_settings_pick_as_the_plain_reference_does(
     assert pick(logits_BV, sampling, states()) == expected
 
 
+@pytest.mark.parametrize("sampling", [Greedy(), Sample(top_p=0.6), Sample(top_k=20, top_p=0.8), Sample(top_k=3)])
+def test_rows_with_equally_likely_tokens_are_picked_as_each_alone(sampling: Sampling) -> None:
+    generator = torch.Generator().manual_seed(2)
+    for seed in range(10):
+        logits_BV = (torch.randn(4, 5000, generator=generator) * 3 + 8).bfloat16().float()
+        assert all(len(row.topk(20).values.unique()) < 20 for row in logits_BV)
+        together = pick(logits_BV[:, :4900], sampling, [state(seed=seed + row) for row in range(4)])
+        alone = [choose(row[:4900], sampling, seed=seed + index) for index, row in enumerate(logits_BV)]
+        assert together == alone
+
+
 def test_rows_have_random_numbers_of_their_own() -> None:
     flat_BV = torch.zeros(4, 1000)
     same, others = [state(seed=5) for _ in range(4)], [state(seed=seed) for seed in range(4)]
