@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen7b.checkpoint.generation_settings import GenerationSettings
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 from qwen7b.errors import PromptError
 from qwen7b.text import Tokenizer
 from qwen7b.text.chatml import ChatML
@@ -43,7 +43,7 @@ def decide_chat(
     im_end = tokenizer.im_end_id
     if im_end in declared:
         return Verdict(is_chat=True, reason=declared[im_end])
-    if config.family == "qwen" or not declared:
+    if config.family is Family.QWEN or not declared:
         return Verdict(is_chat=True, reason=f"{source}, which has <|im_start|> and <|im_end|>")
     return Verdict(is_chat=False, reason=f"{next(iter(declared.values()))}, which does not name <|im_end|>")
 

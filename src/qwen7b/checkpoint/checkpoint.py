@@ -13,10 +13,9 @@ from qwen7b.checkpoint.senses import refuse_other_senses
 from qwen7b.checkpoint.tensor_names import (
     GGUF,
     HOLDS_NO_WEIGHTS,
-    QWEN,
-    QWEN2,
     Names,
     Place,
+    folder_names,
     is_extra_bias,
     naming_of,
     place_of,
@@ -67,7 +66,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         )
     if path.is_dir():
         config = folder_config(path)
-        names = QWEN if config.family == "qwen" else QWEN2
+        names = folder_names(config)
         quantization, generation = folder_quantization(path), folder_generation(path)
         tensors = dequantized(open_weights(path), quantization)
     elif path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
@@ -107,8 +106,8 @@ def placed(
     if naming and not naming_of(result):
         report(
             CheckpointError(
-                f"{source} has the tensors of {naming.models} but a config of model_type {quoted(config.family)}: "
-                "take config.json from where the tensors come from"
+                f"{source} has the tensors of {naming.models} but a config of model_type "
+                f"{quoted(config.family.value)}: take config.json from where the tensors come from"
             )
         )
     elif unknown:

@@ -13,7 +13,7 @@ _SCALINGS = {"ntk": DynamicNtk, "linear": LinearInterpolation, "yarn": Yarn}
 
 
 def config_fields(config: ModelConfig) -> dict[str, Any]:
-    fields = asdict(config)
+    fields = {**asdict(config), "family": config.family.value}
     for name, kind in _SCALINGS.items():
         if isinstance(config.rotary_scaling, kind):
             fields["rotary_scaling"] = {"kind": name, **fields["rotary_scaling"]}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +83,11 @@ HOLDS_NO_WEIGHTS = re.compile(r"rotary_emb\.inv_freq$|attn\.(masked_bias|bias)$|
 """Buffers that old exports saved along."""
 
 
+def folder_names(config: ModelConfig) -> Names:
+    """The words of a checkpoint folder of such a model."""
+    return QWEN if config.family is Family.QWEN else QWEN2
+
+
 def naming_of(tensors: Iterable[str]) -> Names | None:
     """The format whose layers these are; None where it is none, or they are of several."""
     found = {id(names): names for name in tensors for names in (QWEN, QWEN2, GGUF) if re.fullmatch(names.layer, name)}
@@ -103,7 +108,7 @@ def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
         return None
     which = names.qkv.index(part)
     heads = (config.num_heads, config.num_kv_heads, config.num_kv_heads)
-    interleaved = names is GGUF and config.family == "llama" and which < 2
+    interleaved = names is GGUF and config.family is Family.LLAMA and which < 2
     return Place(
         parameter=f"layers.{index}.attention.qkv.{kind}",
         first_row=sum(heads[:which]) * config.head_size,

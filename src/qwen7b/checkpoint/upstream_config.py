@@ -11,7 +11,7 @@ from typing import Any
 
 from qwen7b.checkpoint import position_fields
 from qwen7b.checkpoint.senses import refuse_other_senses
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 from qwen7b.config.fields import MAX_WHOLE, Settings
 from qwen7b.config.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quoted
@@ -29,10 +29,10 @@ def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
     settings = Settings(fields, source=source)
     family = fields.get("model_type")
     try:
-        if family == "qwen":
+        if family == Family.QWEN:
             return _qwen(settings)
-        if family in ("qwen2", "llama"):
-            return _qwen2(settings, family=family)
+        if family in (Family.QWEN2, Family.LLAMA):
+            return _qwen2(settings, family=Family(family))
     except SettingError as error:
         raise CheckpointError(f"{settings.source} contradicts itself: {error}") from error
     raise UnsupportedError(
@@ -72,7 +72,7 @@ def _qwen(settings: Settings) -> ModelConfig:
             raise CheckpointError(f"{settings.source} has both use_dynamic_ntk and rope_scaling: drop one of them")
         scaling = DynamicNtk()
     return ModelConfig(
-        family="qwen",
+        family=Family.QWEN,
         vocab_rows=settings.number(int, "padded_vocab_size", "vocab_size"),
         hidden_size=hidden_size,
         num_layers=num_layers,
@@ -92,10 +92,10 @@ def _qwen(settings: Settings) -> ModelConfig:
     )
 
 
-def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
+def _qwen2(settings: Settings, *, family: Family) -> ModelConfig:
     settings.refuse("hidden_act", unless="silu", reason="only SwiGLU is computed here")
     settings.refuse("mlp_bias", unless=False, reason="the feed-forward has no bias here")
-    if family == "llama":
+    if family is Family.LLAMA:
         settings.refuse("attention_bias", unless=False, reason="a Llama with biases is not supported")
         settings.refuse("use_sliding_window", unless=False, reason="no Llama has attention windows")
     hidden_size = settings.number(int, "hidden_size")
@@ -117,7 +117,7 @@ def _qwen2(settings: Settings, *, family: str) -> ModelConfig:
         rope_base=position_fields.rope_settings(settings).number(float, "rope_theta", default=10000.0),
         trained_length=trained_length,
         context_length=context_length,
-        qkv_bias=family == "qwen2",
+        qkv_bias=family is Family.QWEN2,
         tied_head=settings.flag("tie_word_embeddings"),
         rotary_scaling=scaling,
         attention_windows=position_fields.read_windows(settings, num_layers=num_layers),
@@ -133,9 +133,10 @@ def _lengths(trained_length: int, context_length: int, scaling: RotaryScaling | 
 
 def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool, source: str) -> ModelConfig:
     """The ModelConfig of a GGUF file of architecture qwen, qwen2 or llama."""
-    family = metadata.get("general.architecture")
-    if family not in ("qwen", "qwen2", "llama"):
-        raise UnsupportedError(f"{source} is of architecture {quoted(family)}: qwen7b runs qwen, qwen2 and llama")
+    architecture = metadata.get("general.architecture")
+    if architecture not in tuple(Family):
+        raise UnsupportedError(f"{source} is of architecture {quoted(architecture)}: qwen7b runs {', '.join(Family)}")
+    family = Family(architecture)
     prefix = f"{family}."
     settings = Settings(
         {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}, source=source
@@ -157,12 +158,12 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
             num_kv_heads=settings.number(int, "attention.head_count_kv", default=num_heads),
             head_size=settings.number(int, "attention.key_length", default=hidden_size // max(num_heads, 1)),
             # In GGUF as in the original's config, first-generation Qwen's size counts both branches.
-            feed_forward_size=feed_forward_size // 2 if family == "qwen" else feed_forward_size,
+            feed_forward_size=feed_forward_size // 2 if family is Family.QWEN else feed_forward_size,
             norm_epsilon=settings.number(float, "attention.layer_norm_rms_epsilon"),
             rope_base=settings.number(float, "rope.freq_base", default=10000.0),
             trained_length=trained_length,
             context_length=context_length,
-            qkv_bias=family != "llama",
+            qkv_bias=family is not Family.LLAMA,
             tied_head=tied_head,
             rotary_scaling=scaling,
         )

@@ -4,6 +4,7 @@ Knows nothing of the files that say them, and does without torch. `checked` and 
 of every kind share.
 """
 
+from qwen7b.config.family import Family
 from qwen7b.config.model_config import ModelConfig
 
-__all__ = ["ModelConfig"]
+__all__ = ["Family", "ModelConfig"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen7b.config.checked import positive_number, whole_number
+from qwen7b.config.family import Family
 from qwen7b.config.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.errors import SettingError, counted, quoted
 
@@ -27,8 +28,8 @@ _MOST = {
 class ModelConfig:
     """A dense decoder of the Qwen, Qwen2 or Llama build. Raises SettingError where the sizes contradict each other."""
 
-    family: str
-    """Whose conventions the checkpoint follows: "qwen", "qwen2" or "llama"."""
+    family: Family
+    """Whose conventions the checkpoint follows; its name, as "qwen2", will do."""
     vocab_rows: int
     """Rows of the embedding and of the head; at least as many as the tokenizer has tokens."""
     hidden_size: int
@@ -58,8 +59,10 @@ class ModelConfig:
     """Of each layer, from the lowest: how many last positions a query sees, itself included, 0 for all; None: all."""
 
     def __post_init__(self) -> None:
-        if self.family not in ("qwen", "qwen2", "llama"):
-            raise SettingError(f"family must be qwen, qwen2 or llama, found {quoted(self.family)}")
+        try:
+            object.__setattr__(self, "family", Family(self.family))
+        except ValueError:
+            raise SettingError(f"family must be one of {', '.join(Family)}, found {quoted(self.family)}") from None
         for name in ("qkv_bias", "tied_head", "logn"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingError(f"{name} must be true or false, found {quoted(getattr(self, name))}")

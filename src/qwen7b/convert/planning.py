@@ -93,7 +93,7 @@ def make_plan(
     if to == "gguf":
         most = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
         fields = metadata.gguf_metadata(config, companions, type=most)
-        weight_files = [gguf_file(target_name, tensors, architecture=config.family, metadata=fields)]
+        weight_files = [gguf_file(target_name, tensors, architecture=config.family.value, metadata=fields)]
     else:
         weight_files = safetensors_files(tensors)
         files_of = metadata.qwen_files if to == "qwen" else metadata.qwen2_files

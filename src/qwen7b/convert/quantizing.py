@@ -10,6 +10,7 @@ from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_complete, check_shapes, check_vocabulary
 from qwen7b.checkpoint.packed_file import layout_bytes, writing_packed
 from qwen7b.checkpoint.packed_folder import WEIGHTS, packed_config
+from qwen7b.config import Family
 from qwen7b.config.checked import flag
 from qwen7b.convert.companions import read_companions
 from qwen7b.convert.metadata import as_json, qwen2_files, qwen_files
@@ -138,7 +139,7 @@ def _companions(checkpoint: Checkpoint, *, name: str, chat: bool | None) -> dict
         return files
     import torch
 
-    files_of = qwen_files if checkpoint.config.family == "qwen" else qwen2_files
+    files_of = qwen_files if checkpoint.config.family is Family.QWEN else qwen2_files
     files = files_of(checkpoint.config, read_companions(checkpoint, name=name, chat=chat), dtype=torch.float32)
     del files["config.json"]
     return files

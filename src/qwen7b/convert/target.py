@@ -17,7 +17,7 @@ from torch import Tensor
 from qwen7b.checkpoint.parameters import Parameters
 from qwen7b.checkpoint.position_fields import can_say_windows
 from qwen7b.checkpoint.tensor_names import Names, tensors_of
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 from qwen7b.config.rotary_scaling import Yarn
 from qwen7b.files.stored import StoredTensor, row_blocks
 from qwen7b.files.views import ChosenRows, Zeros, dtype_of
@@ -28,11 +28,11 @@ Format = Literal["qwen", "qwen2", "gguf"]
 def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) -> ModelConfig:
     """The config of the same model in another format. Reads tensors where it must know whether they are equal."""
     if to == "qwen":
-        return replace(source, family="qwen", num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
+        return replace(source, family=Family.QWEN, num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
     windows = source.attention_windows if to == "qwen2" and can_say_windows(source.attention_windows) else None
-    if source.family != "qwen":
+    if source.family is not Family.QWEN:
         source = replace(source, attention_windows=windows)
-        return source if to == "gguf" else replace(source, family="qwen2", qkv_bias=True)
+        return source if to == "gguf" else replace(source, family=Family.QWEN2, qkv_bias=True)
     # Without dynamic NTK and LogN the model is the same one only up to its trained length.
     scaled = source.dynamic_ntk or source.logn
     context_length = min(source.context_length, source.trained_length) if scaled else source.context_length
@@ -41,7 +41,7 @@ def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) ->
         trained_length, context_length = source.rotary_scaling.original_length, source.context_length
     return replace(
         source,
-        family="qwen2",
+        family=Family.QWEN2,
         num_kv_heads=_fewest_kv_heads(source, parameters),
         tied_head=source.tied_head or _equal(parameters["head.weight"], parameters["embedding.weight"]),
         trained_length=trained_length,

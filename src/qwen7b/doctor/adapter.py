@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from qwen7b.checkpoint.tensor_names import QWEN, QWEN2, Place, place_of
+from qwen7b.checkpoint.tensor_names import Place, folder_names, place_of
 from qwen7b.doctor.findings import Diagnosis
 from qwen7b.errors import CheckpointError, and_more, quoted
 from qwen7b.files.shards import open_weight_file
@@ -90,7 +90,7 @@ def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis:
 
 def _compare(path: Path, tensors: Mapping[str, StoredTensor], base: Checkpoint, diagnosis: Diagnosis) -> None:
     """Every trained piece must find its layer in the base, of the same sizes."""
-    names = QWEN if base.config.family == "qwen" else QWEN2
+    names = folder_names(base.config)
     shapes = {name: parameter.shape for name, parameter in empty_model(base.config).named_parameters()}
     homeless, wrong = [], []
     for name, stored in tensors.items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen7b.checkpoint.tensor_names import QWEN, QWEN2, Names, naming_of
+from qwen7b.config import Family
 from qwen7b.files.stored import StoredTensor
 
 # The same field in the first release, since 2023-09, and in Qwen2.
@@ -53,17 +54,17 @@ def _sizes(
     if naming is QWEN:
         return {
             **sizes,
-            "model_type": "qwen",
+            "model_type": Family.QWEN.value,
             "architectures": ["QWenLMHeadModel"],
             "intermediate_size": 2 * feed_forward_size,
             "kv_channels": query // num_heads,
         }
     # A Qwen2 whose biases were dropped must not pass as a Llama.
-    family = "llama" if known_family == "llama" and "query.bias" not in shapes else "qwen2"
+    family = Family.LLAMA if known_family == Family.LLAMA and "query.bias" not in shapes else Family.QWEN2
     return {
         **sizes,
-        "model_type": family,
-        "architectures": ["Qwen2ForCausalLM" if family == "qwen2" else "LlamaForCausalLM"],
+        "model_type": family.value,
+        "architectures": ["Qwen2ForCausalLM" if family is Family.QWEN2 else "LlamaForCausalLM"],
         "intermediate_size": feed_forward_size,
         "num_key_value_heads": shapes["key.weight"][0] // (query // num_heads),
         "tie_word_embeddings": "head.weight" not in shapes,

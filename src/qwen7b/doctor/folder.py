@@ -11,9 +11,9 @@ from typing import Any
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.checkpoint.checks import check_vocabulary
 from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
-from qwen7b.checkpoint.tensor_names import QWEN, QWEN2
+from qwen7b.checkpoint.tensor_names import folder_names
 from qwen7b.checkpoint.upstream_config import config_of
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 from qwen7b.doctor import repairs
 from qwen7b.doctor.config_repair import rewritten_config
 from qwen7b.doctor.findings import Diagnosis, Repair
@@ -113,7 +113,7 @@ def _try(
         config = config_of(fields, source=str(path / "config.json"))
     except Qwen7bError as error:
         return None, [error]
-    names = QWEN if config.family == "qwen" else QWEN2
+    names = folder_names(config)
     places = placed(tensors, names=names, config=config, source=path, report=problems.append)
     checkpoint = Checkpoint(path=path, config=config, generation=generation, tensors=places)
     if places:  # else none lie where they should, and that has been said
@@ -162,7 +162,7 @@ def _spare_tokenizer(path: Path, config: ModelConfig | None) -> Tokenizer:
 def _look_for_dropped_biases(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagnosis: Diagnosis) -> None:
     """A Llama with Qwen's vocabulary loads and computes, but most likely not what it was trained to."""
     is_qwens = checkpoint.config.vocab_rows in _QWEN_ROWS or (tokenizer is not None and tokenizer.im_start_id == 151644)
-    if checkpoint.config.family == "llama" and is_qwens:
+    if checkpoint.config.family is Family.LLAMA and is_qwens:
         diagnosis.warn(
             f"{checkpoint.path} is a Llama with Qwen's vocabulary, and a Llama has no biases: if it was converted from "
             "a Qwen, those of query, key and value were dropped and cannot be made up, so convert the original again"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
 from qwen7b.doctor.rehearsal import check_weights, rehearse
 from qwen7b.files.gguf_file import GGUFTensor
@@ -20,9 +21,9 @@ from qwen7b.generate import Qwen
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _MODELS = {
-    "qwen": "first-generation Qwen",
-    "qwen2": "Qwen1.5, Qwen2 or Qwen2.5 (dense)",
-    "llama": "Llama-shaped",
+    Family.QWEN: "first-generation Qwen",
+    Family.QWEN2: "Qwen1.5, Qwen2 or Qwen2.5 (dense)",
+    Family.LLAMA: "Llama-shaped",
 }
 
 
@@ -59,7 +60,7 @@ def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:
         sizes[precision] += math.prod(stored.shape)
     total = sum(sizes.values())
     diagnosis.facts |= {
-        "family": config.family,
+        "family": config.family.value,
         "model": _MODELS[config.family],
         "parameters": total,
         "precision": [name for name, size in sizes.most_common() if size * 100 >= total],

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from qwen7b.config import ModelConfig
+from qwen7b.config import Family, ModelConfig
 from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import SettingError
 from qwen7b.loading.packed_weights import AUTO, choose_format
@@ -23,7 +23,7 @@ def _first_generation(
     *, hidden_size: int, num_layers: int, num_heads: int, feed_forward_size: int, vocab_rows: int = 151936
 ) -> ModelConfig:
     return ModelConfig(
-        family="qwen",
+        family=Family.QWEN,
         vocab_rows=vocab_rows,
         hidden_size=hidden_size,
         num_layers=num_layers,
@@ -47,7 +47,7 @@ SHAPES = {
     "7b": _first_generation(hidden_size=4096, num_layers=32, num_heads=32, feed_forward_size=11008),
     "14b": _first_generation(hidden_size=5120, num_layers=40, num_heads=40, feed_forward_size=13696, vocab_rows=152064),
     "demo": ModelConfig(
-        family="qwen2",
+        family=Family.QWEN2,
         vocab_rows=151936,
         hidden_size=896,
         num_layers=24,

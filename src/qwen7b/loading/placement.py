@@ -6,6 +6,7 @@ import torch
 
 from qwen7b import kernels
 from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.config import Family
 from qwen7b.errors import SettingError, quoted
 from qwen7b.loading.packed_weights import AUTO
 from qwen7b.model.empty_model import empty_model
@@ -57,10 +58,10 @@ def choose_quantize(*, dtype: torch.dtype | str | None, device: torch.device, qu
 def will_be_packed(checkpoint: Checkpoint, quantize: str | None) -> bool:
     """Whether a checkpoint loads with packed weights. Raises SettingError where it cannot but is asked not to."""
     if quantize == NONE and checkpoint.packed is not None:
-        family = "qwen" if checkpoint.config.family == "qwen" else "qwen2"
+        folder = Family.QWEN if checkpoint.config.family is Family.QWEN else Family.QWEN2
         raise SettingError(
             f"{checkpoint.path} is packed as {checkpoint.packed.format.name} already, found quantize {NONE!r}: leave "
-            f"that out, or make floats of it by 'qwen7b convert {checkpoint.path} FOLDER --to {family}'"
+            f"that out, or make floats of it by 'qwen7b convert {checkpoint.path} FOLDER --to {folder}'"
         )
     return quantize not in (None, NONE) or checkpoint.packed is not None
 
