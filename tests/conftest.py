@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ from hypothesis import settings
 
 import tiny
 from qwen7b import kernels
+
+# What a script starts in its background ignores Ctrl-C, and under nohup a hang-up, and so would all that tests start.
+# A signal with a handler, even one that does nothing, is reset in what is started.
+for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+    number = getattr(signal, name, None)  # Windows has but the first
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # Tests run on the CPU, also those that leave the choice of a device to qwen7b.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

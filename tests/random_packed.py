@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from qwen7b.config import ModelConfig
-from qwen7b.config.rotary_scaling import DynamicNtk
+import tiny
 from qwen7b.kernels import GROUP, PackedMatrix
 from qwen7b.model import Transformer
 from qwen7b.packed.modules import PackedEmbedding, PackedLinear
@@ -24,27 +25,18 @@ def random_matrix(num_rows: int, num_columns: int, *, bits: int) -> PackedMatrix
     return PackedMatrix.pack(codes, scales.half(), codebook=codebook)
 
 
-def random_model(*, bits: int = 4, **changes: object) -> Transformer:
+def random_model(*, bits: int = 4, **changes: Any) -> Transformer:
     """Two packed layers with grouped heads, dynamic NTK and LogN."""
-    settings: dict[str, object] = {
-        "family": "qwen",
+    settings: dict[str, Any] = {
         "vocab_rows": 320,
         "hidden_size": 128,
-        "num_layers": 2,
-        "num_heads": 4,
         "num_kv_heads": 2,
         "head_size": 32,
         "feed_forward_size": 192,
-        "norm_epsilon": 1e-6,
-        "rope_base": 10000.0,
         "trained_length": 24,
         "context_length": 400,
-        "qkv_bias": True,
-        "tied_head": False,
-        "rotary_scaling": DynamicNtk(),
-        "logn": True,
     }
-    config = ModelConfig(**{**settings, **changes})  # type: ignore[arg-type]
+    config = tiny.config(**{**settings, **changes})
     model = Transformer(config)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import runpy
 import subprocess
 import sys
@@ -100,6 +101,13 @@ def test_upward_imports_are_found(module: str, source: str) -> None:
 )
 def test_downward_imports_pass(module: str, source: str) -> None:
     assert not upward_imports(source, module)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_test_modules_do_not_import_each_other(path: Path) -> None:
+    """Nor do the programs that tests start: what several need is in a module that is no test."""
+    imports = re.findall(r"^\s*(?:from|import) (?:[\w.]+\.)?test_\w+", path.read_text("utf-8"), re.MULTILINE)
+    assert not imports
 
 
 def test_every_room_is_there_and_says_what_it_is_for() -> None:

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints in every layout that qwen7b reads, written by hand so that they share no code with it."""
+"""Tiny random models, and tiny checkpoints in every layout that qwen7b reads, written without qwen7b's own code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import DynamicNtk
+from qwen7b.loading import load_model
+from qwen7b.model import Transformer
+
 HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FEED_FORWARD, LAYERS = 64, 4, 2, 16, 96, 2
 ROWS = 320
+IDS = torch.arange(1, 40)[None]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 WORDS = ["he", "ll", "hell", "th", "the", "Ġt", "in", "er", "ä½", "ä½ł"]
 MERGES = ["h e", "l l", "he ll", "t h", "th e", "Ġ t", "i n", "e r", "ä ½", "ä½ ł"]
@@ -66,6 +72,44 @@ QWEN2_CONFIG: dict[str, Any] = {
     "vocab_size": ROWS,
 }
 LLAMA_CONFIG: dict[str, Any] = {**QWEN2_CONFIG, "model_type": "llama", "tie_word_embeddings": False}
+
+
+def config(**changes: Any) -> ModelConfig:
+    """The settings of two small layers with dynamic NTK and LogN, for tests of what needs no checkpoint."""
+    settings: dict[str, Any] = {
+        "family": "qwen",
+        "vocab_rows": 97,
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 4,
+        "num_kv_heads": 4,
+        "head_size": 8,
+        "feed_forward_size": 48,
+        "norm_epsilon": 1e-6,
+        "rope_base": 10000.0,
+        "trained_length": 16,
+        "context_length": 256,
+        "qkv_bias": True,
+        "tied_head": False,
+        "rotary_scaling": DynamicNtk(),
+        "logn": True,
+    }
+    return ModelConfig(**{**settings, **changes})
+
+
+def model(**changes: Any) -> Transformer:
+    """A model of `config(**changes)`, always with the same random weights."""
+    torch.manual_seed(0)
+    transformer = Transformer(config(**changes))
+    for parameter in transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return transformer.eval()
+
+
+@torch.inference_mode()
+def logits_of(path: Path, **settings: Any) -> torch.Tensor:
+    """The logits after each of IDS of the checkpoint at `path`, loaded with these settings."""
+    return load_model(path, **settings)(IDS)
 
 
 def random_tensor(*shape: int) -> torch.Tensor:

@@ -6,27 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+import tiny
 from qwen7b.config import ModelConfig
 from qwen7b.config.long_context import Method, default_windows, extended, parse_method, with_long_context
 from qwen7b.config.rotary_scaling import DynamicNtk, LinearInterpolation, Yarn
 from qwen7b.errors import SettingError
 
-CONFIG = ModelConfig(
-    family="qwen",
-    vocab_rows=100,
-    hidden_size=64,
-    num_layers=6,
-    num_heads=4,
-    num_kv_heads=4,
-    head_size=16,
-    feed_forward_size=96,
-    norm_epsilon=1e-6,
-    rope_base=10000.0,
-    trained_length=2048,
-    context_length=8192,
-    qkv_bias=True,
-    tied_head=False,
-)
+CONFIG = tiny.config(num_layers=6, trained_length=2048, context_length=8192, rotary_scaling=None, logn=False)
 LONG = replace(CONFIG, rotary_scaling=DynamicNtk(), logn=True, attention_windows=(512,) * 6)
 
 

@@ -18,6 +18,7 @@ from qwen7b.convert import convert
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.files.gguf_header import read_gguf_header
 from qwen7b.loading import load_model
+from random_gptq import gptq_config, quantize
 
 KINDS = ["qwen", "qwen2", "llama"]
 # The longest that first-generation's dynamic NTK leaves alone, as the sources here were trained on so many tokens.
@@ -259,8 +260,6 @@ def test_numbers_that_the_type_cannot_hold(tmp_path: Path, value: float, message
 
 
 def test_gptq_becomes_ordinary_weights(tmp_path: Path) -> None:
-    from files.test_gptq import gptq_config, quantize
-
     packed, plain = quantize(tiny.qwen_tensors(), bits=4, group_size=16, act_order=True)
     config = {**tiny.V11_CONFIG, "quantization_config": gptq_config(4, 16)}
     convert(write_source(tmp_path / "gptq", "qwen", config=config, tensors=packed), tmp_path / "target", to="qwen")

@@ -92,15 +92,17 @@ def test_processes_that_write_at_the_same_time(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-from test_journal import Count
+from dataclasses import dataclass
 from qwen7b.evals.journal import Journal
+@dataclass(frozen=True)
+class Count:
+    count: int
 for number in range(100):  # long lines, and a file that is opened anew each time
     Journal(Path(sys.argv[1])).add({"writer": sys.argv[2], "number": number, "long": "x" * 5000}, Count(number))
 """
 
     def write(writer: int) -> str:
-        command = [sys.executable, "-c", program, str(path), str(writer), str(Path(__file__).parent)]
+        command = [sys.executable, "-c", program, str(path), str(writer)]
         return run(command, capture_output=True, text=True, timeout=600).stderr
 
     with ThreadPoolExecutor(3) as pool:

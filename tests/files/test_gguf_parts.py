@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import tiny
-from loading.test_loading import logits_of, write_gguf
+from gguf_files import write_gguf
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.errors import CheckpointError, UnsupportedError
 from qwen7b.loading import load_model
 from qwen7b.packing.places import identity
 from qwen7b.text import load_tokenizer
 from text import synthetic
+from tiny import logits_of
 
 TENSORS = 2 + 12 * tiny.LAYERS
 

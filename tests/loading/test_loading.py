@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import tiny
+from gguf_files import write_gguf
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.doctor import diagnose
 from qwen7b.errors import (
@@ -27,13 +28,7 @@ from qwen7b.errors import (
 )
 from qwen7b.files.safetensors_file import open_safetensors
 from qwen7b.loading import load_model
-
-IDS = torch.arange(1, 40)[None]
-
-
-@torch.inference_mode()
-def logits_of(path: Path, **settings: Any) -> torch.Tensor:
-    return load_model(path, **settings)(IDS)
+from tiny import IDS, logits_of
 
 
 def test_generations_shards_and_pickles_give_one_model(tmp_path: Path) -> None:
@@ -73,59 +68,6 @@ def test_first_generation_is_qwen2_with_equal_heads(tmp_path: Path) -> None:
     config = {**tiny.QWEN2_CONFIG, "num_key_value_heads": tiny.HEADS, "tie_word_embeddings": False}
     expected = logits_of(tiny.write_folder(tmp_path / "qwen", plain, qwen))
     assert torch.equal(logits_of(tiny.write_folder(tmp_path / "qwen2", config, renamed)), expected)
-
-
-def write_gguf(
-    path: Path,
-    tensors: dict[str, torch.Tensor],
-    *,
-    family: str,
-    quantize: str | None = None,
-    part_tensors: int = 0,
-    vectors: bool = False,
-) -> Path:
-    """The tensors of a Qwen2 or Llama folder as llama.cpp would convert them, perhaps cut into parts."""
-    writer = gguf.GGUFWriter(path, family, split_max_tensors=part_tensors)
-    writer.add_context_length(128)
-    writer.add_embedding_length(tiny.HIDDEN)
-    writer.add_block_count(tiny.LAYERS)
-    writer.add_feed_forward_length(tiny.FEED_FORWARD)
-    writer.add_head_count(tiny.HEADS)
-    writer.add_head_count_kv(tiny.KV_HEADS)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_rope_freq_base(10000.0)
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "input_layernorm": "attn_norm",
-        "self_attn.o_proj": "attn_output",
-        "post_attention_layernorm": "ffn_norm",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-    }
-    for name, tensor in tensors.items():
-        new = name.replace("model.layers.", "blk.")
-        for old, short in names.items():
-            new = new.replace(old, short)
-        heads = {"attn_q.weight": tiny.HEADS, "attn_k.weight": tiny.KV_HEADS}.get(new.split(".", 2)[-1])
-        if family == "llama" and heads:  # llama.cpp stores rotary pairs side by side
-            tensor = tensor.view(heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
-        data = tensor.numpy()
-        if quantize and (tensor.dim() == 2 or vectors):
-            kind = gguf.GGMLQuantizationType[quantize]
-            writer.add_tensor(new, gguf.quants.quantize(data, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(new, data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import torch
 from random_packed import random_model
-from model.test_windows import make_model
+import tiny
 
 model = {model}
 length = 32768
@@ -34,8 +34,8 @@ with torch.inference_mode():
 @pytest.mark.parametrize(
     "model",
     [
-        "make_model((0, 0, 0), rotary_scaling=None)",
-        "make_model((0, 700, 0), rotary_scaling=None)",
+        "tiny.model(num_layers=3, rotary_scaling=None)",
+        "tiny.model(num_layers=3, attention_windows=(0, 700, 0), rotary_scaling=None)",
         "random_model(rotary_scaling=None)",
     ],
 )

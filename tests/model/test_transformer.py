@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen7b.config import ModelConfig
+import tiny
 from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import PromptError, ResourceError, SettingError
 from qwen7b.model import Transformer, transformer
@@ -17,30 +17,8 @@ TRAINED, ROWS = 16, 97
 
 
 def make_model(*, kv_heads: int = 4, long: bool = True, tied: bool = False) -> Transformer:
-    torch.manual_seed(0)
-    model = Transformer(
-        ModelConfig(
-            family="qwen",
-            vocab_rows=ROWS,
-            hidden_size=32,
-            num_layers=2,
-            num_heads=4,
-            num_kv_heads=kv_heads,
-            head_size=8,
-            feed_forward_size=48,
-            norm_epsilon=1e-6,
-            rope_base=10000.0,
-            trained_length=TRAINED,
-            context_length=256,
-            qkv_bias=True,
-            tied_head=tied,
-            rotary_scaling=DynamicNtk() if long else None,
-            logn=long,
-        )
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    scaling = DynamicNtk() if long else None
+    return tiny.model(num_kv_heads=kv_heads, tied_head=tied, rotary_scaling=scaling, logn=long)
 
 
 LONG, GROUPED = make_model(), make_model(kv_heads=2, long=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tiny
 from qwen7b import kernels
-from qwen7b.config import ModelConfig
-from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import SettingError
 from qwen7b.model import Transformer, cache
 from qwen7b.model.layers import run_layers
@@ -24,31 +24,8 @@ needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="ne
 same_function = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 
 
-def make_model(windows: tuple[int, ...], **changes: object) -> Transformer:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        family="qwen",
-        vocab_rows=ROWS,
-        hidden_size=32,
-        num_layers=len(windows),
-        num_heads=4,
-        num_kv_heads=2,
-        head_size=8,
-        feed_forward_size=48,
-        norm_epsilon=1e-6,
-        rope_base=10000.0,
-        trained_length=TRAINED,
-        context_length=256,
-        qkv_bias=True,
-        tied_head=False,
-        attention_windows=windows,
-        rotary_scaling=DynamicNtk(),
-        logn=True,
-    )
-    model = Transformer(replace(config, **changes))  # type: ignore[arg-type]
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+def make_model(windows: tuple[int, ...], **changes: Any) -> Transformer:
+    return tiny.model(num_layers=len(windows), attention_windows=windows, **changes)
 
 
 MODEL = make_model((5, 12, 0))

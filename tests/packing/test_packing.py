@@ -19,7 +19,7 @@ import torch
 import qwen7b
 import tiny
 from converting import write_source
-from loading.test_loading import write_gguf
+from gguf_files import write_gguf
 from qwen7b.checkpoint import open_checkpoint, packed_file
 from qwen7b.checkpoint.packed_file import map_packed
 from qwen7b.convert import quantize

@@ -84,7 +84,17 @@ def run(program: str, number: int, path: Path, **settings: Any) -> tuple[int, st
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("program", [ONCE, THRICE, WHILE_CLEARING, AGAIN, WHILE_PYTHON_ENDS, AT_THE_END])
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(ONCE, id="once"),
+        pytest.param(THRICE, id="thrice"),
+        pytest.param(WHILE_CLEARING, id="while clearing"),
+        pytest.param(AGAIN, id="again"),
+        pytest.param(WHILE_PYTHON_ENDS, id="while Python ends"),
+        pytest.param(AT_THE_END, id="at the end"),
+    ],
+)
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signals_end_a_process_in_order(tmp_path: Path, program: str, number: signal.Signals) -> None:
     code, said, error = run(program, number, tmp_path / "file")
