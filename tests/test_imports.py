@@ -1,4 +1,4 @@
-"""Imports go only down the floors of the house, and importing the package stays cheap."""
+"""Imports go only down the floors of the house and never round in a circle, and importing the package stays cheap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,9 @@ def name_of(path: Path) -> str:
     return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
+MODULES = {name_of(path): path for path in SOURCES}
+
+
 def imported_modules(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of every import of our own modules in `tree`, lazy and type-checking ones included."""
     for node in ast.walk(tree):
@@ -48,7 +52,7 @@ def imported_modules(tree: ast.AST, module: str, *, is_package: bool) -> Iterato
                 above = parts[: len(parts) - node.level + is_package]
                 base = ".".join([*above, base] if base else above)
             # `from qwen7b import text` names a room; `from qwen7b import load` names the public face.
-            names = [f"{base}.{a.name}" if base == "qwen7b" and a.name in HEIGHT else base for a in node.names]
+            names = [full if (full := f"{base}.{a.name}") in MODULES else base for a in node.names]
         else:
             continue
         yield from ((node.lineno, name) for name in names if name.split(".")[0] == "qwen7b")
@@ -108,6 +112,31 @@ def test_test_modules_do_not_import_each_other(path: Path) -> None:
     """Nor do the programs that tests start: what several need is in a module that is no test."""
     imports = re.findall(r"^\s*(?:from|import) (?:[\w.]+\.)?test_\w+", path.read_text("utf-8"), re.MULTILINE)
     assert not imports
+
+
+def circle_among(imports: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, if there are any."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    imports = {}
+    for module, path in MODULES.items():
+        found = imported_modules(ast.parse(path.read_text("utf-8")), module, is_package=path.name == "__init__.py")
+        imports[module] = {name for _, name in found}
+    assert circle_among(imports) == []
+    assert len(imports["qwen7b.generate.qwen"]) > 10
+
+
+def test_circles_are_found() -> None:
+    assert circle_among({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    assert circle_among({"face": {"face.file"}, "face.file": {"face"}})
+    assert not circle_among({"a": {"b", "c"}, "b": {"c"}})
 
 
 def test_every_room_is_there_and_says_what_it_is_for() -> None:

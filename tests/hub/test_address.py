@@ -9,7 +9,7 @@ import pytest
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.hub.address import parse_address
 from qwen7b.hub.locate import locate
-from qwen7b.hub.repository import Reference
+from qwen7b.hub.protocol import Reference
 from standins import StandIn
 
 CHAT = Reference(repository="Qwen/Qwen-7B-Chat")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import KNOWN_MODELS, HubFile, KnownModel
 from qwen7b.hub.listing import list_models
-from qwen7b.hub.repository import Reference, fetch_repository
+from qwen7b.hub.protocol import Reference
+from qwen7b.hub.repository import fetch_repository
 from standins import StandIn
 
 

@@ -16,7 +16,8 @@ from qwen7b.hub import repository as hub_module
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import HubFile, KnownModel
 from qwen7b.hub.locate import locate
-from qwen7b.hub.repository import Reference, fetch_repository
+from qwen7b.hub.protocol import Reference
+from qwen7b.hub.repository import fetch_repository
 from qwen7b.installation import install_command
 from standins import ModelScopeHandler, StandIn, serving
 

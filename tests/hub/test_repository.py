@@ -10,7 +10,8 @@ import pytest
 
 from qwen7b.errors import DownloadError, ModelNotFoundError, ResourceError, UnsupportedError
 from qwen7b.hub import huggingface
-from qwen7b.hub.repository import Reference, fetch_repository, parse_reference
+from qwen7b.hub.protocol import Reference
+from qwen7b.hub.repository import fetch_repository, parse_reference
 from standins import COMMIT, StandIn
 
 QWEN = {

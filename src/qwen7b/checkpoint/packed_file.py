@@ -20,7 +20,7 @@ from qwen7b.errors import CheckpointError
 from qwen7b.files.safetensors_file import read_safetensors
 from qwen7b.files.stored import map_file
 from qwen7b.packed.formats import Format
-from qwen7b.packed.model import Layout, Write, packed_layout
+from qwen7b.packed.layout import Layout, Write, packed_layout
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 
 _ALIGNMENT = 64

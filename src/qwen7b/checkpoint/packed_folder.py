@@ -19,7 +19,7 @@ from qwen7b.files.stored import StoredTensor
 from qwen7b.kernels import LANES, PackedMatrix
 from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import Format, find_format
-from qwen7b.packed.model import has_rows, packed_matrix, row_embedding
+from qwen7b.packed.layout import has_rows, packed_matrix, row_embedding
 from qwen7b.packed.modules import RowEmbedding
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 from qwen7b.system.json_file import read_json

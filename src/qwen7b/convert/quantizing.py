@@ -20,7 +20,7 @@ from qwen7b.files.gguf_names import is_gguf
 from qwen7b.hub.locate import locate
 from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import Format, find_format
-from qwen7b.packed.model import packed_layout
+from qwen7b.packed.layout import packed_layout
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.packing.packing import pack_checkpoint
 from qwen7b.packing.showing import shown

@@ -15,7 +15,8 @@ from qwen7b.loading.placement import NONE
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import Format, find_format
-from qwen7b.packed.model import Layout, packed_layout, packed_model
+from qwen7b.packed.layout import Layout, packed_layout
+from qwen7b.packed.model import packed_model
 from qwen7b.system.memory import require_memory
 
 

@@ -64,11 +64,11 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
     def from_pretrained(cls, path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """As in Transformers; through AutoTokenizer, a tokenizer that was saved as the fast one comes back as such."""
         if kwargs.get("_from_auto"):
-            from qwen7b.hf.tokenizer_fast import QWenTokenizerFast
-
             hub = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
-            if get_tokenizer_config(path, **hub).get("tokenizer_class") == QWenTokenizerFast.__name__:
-                return QWenTokenizerFast.from_pretrained(path, *args, **kwargs)
+            saved = get_tokenizer_config(path, **hub).get("tokenizer_class")
+            for other in ChatTokenizer.__subclasses__():
+                if other.__name__ == saved and other is not QWenTokenizer:
+                    return other.from_pretrained(path, *args, **kwargs)
         return super().from_pretrained(path, *args, **kwargs)
 
     @cached_property

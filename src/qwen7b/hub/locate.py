@@ -11,7 +11,8 @@ from qwen7b.hub.address import parse_address
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import KNOWN_MODELS, find_known, near_names
 from qwen7b.hub.official import ORGANIZATION, find_official
-from qwen7b.hub.repository import Reference, fetch_repository, parse_reference
+from qwen7b.hub.protocol import Reference
+from qwen7b.hub.repository import fetch_repository, parse_reference
 from qwen7b.system.environment import hub_name
 
 _FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHTS}

@@ -11,7 +11,7 @@ from typing import Any
 
 from qwen7b.errors import DownloadError, ModelNotFoundError
 from qwen7b.hub.known import HubFile
-from qwen7b.hub.repository import HubEntry, Reference
+from qwen7b.hub.protocol import HubEntry, Reference
 from qwen7b.system.deadline import within
 from qwen7b.system.storage import size_of
 

@@ -6,18 +6,17 @@ Which hub it is, Hugging Face or ModelScope, is the environment's choice; each i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError, counted
 from qwen7b.files.gguf_names import gguf_models, is_gguf
 from qwen7b.hub.known import HubFile
 from qwen7b.hub.official import find_official
+from qwen7b.hub.protocol import Hub, HubEntry, Reference
 from qwen7b.system.environment import hub_name, is_offline
 from qwen7b.system.progress import say, shown_size
 from qwen7b.system.storage import check_disk_space, storage_errors
@@ -25,41 +24,6 @@ from qwen7b.system.storage import check_disk_space, storage_errors
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
 _SETTINGS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
-    """What a hub id names."""
-
-    repository: str
-    revision: str | None = None
-    file: str | None = None
-
-    def __str__(self) -> str:
-        return self.repository + (f"@{self.revision}" if self.revision else "")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HubEntry:
-    """A file of a repository at one revision."""
-
-    size: int
-    local: Path | None
-    """Where the cache has it."""
-
-
-class Hub(Protocol):
-    """What a hub's module offers. Errors are Qwen7bErrors, and OSErrors about local files."""
-
-    CACHE_VARIABLE: str
-
-    def cache_folder(self) -> Path: ...
-    def cached_snapshot(self, reference: Reference) -> Path | None: ...
-    def list_files(self, reference: Reference) -> Mapping[str, HubEntry]: ...
-    def download(self, reference: Reference, files: Sequence[str]) -> Path: ...
-    def continue_file(
-        self, source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
-    ) -> None: ...
 
 
 def parse_reference(text: str) -> Reference | None:

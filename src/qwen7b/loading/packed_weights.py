@@ -10,7 +10,8 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.model import Transformer
 from qwen7b.packed.formats import FORMATS, Format, find_format
-from qwen7b.packed.model import packed_layout, packed_model
+from qwen7b.packed.layout import packed_layout
+from qwen7b.packed.model import packed_model
 from qwen7b.packing.automatic import packed_in_memory
 from qwen7b.packing.kept_weights import kept_tensors
 from qwen7b.system.memory import available_bytes, gigabytes

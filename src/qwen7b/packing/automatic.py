@@ -9,7 +9,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import Qwen7bError
 from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import Format
-from qwen7b.packed.model import Write
+from qwen7b.packed.layout import Write
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.packing.packing import pack_checkpoint
 from qwen7b.packing.showing import shown

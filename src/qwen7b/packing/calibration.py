@@ -23,7 +23,7 @@ from qwen7b.model.empty_model import empty_model
 from qwen7b.model.rebuilding import rebuild
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
-from qwen7b.packed.model import Write, write_matrix
+from qwen7b.packed.layout import Write, write_matrix
 from qwen7b.packing.packing import pack_embedding, pack_matrix, rounding_pool, whole, write_pair_sizes
 from qwen7b.text import Tokenizer
 

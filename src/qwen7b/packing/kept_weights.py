@@ -12,7 +12,7 @@ from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.packed_file import layout_bytes, map_packed, writing_packed
 from qwen7b.errors import CheckpointError, ResourceError
 from qwen7b.packed.formats import Format
-from qwen7b.packed.model import packed_layout
+from qwen7b.packed.layout import packed_layout
 from qwen7b.packing.automatic import pack_automatically, packed_in_memory
 from qwen7b.packing.places import identity, kept_path
 from qwen7b.system.progress import say

@@ -19,7 +19,7 @@ from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
 from qwen7b.packed.key_balance import pair_sizes
-from qwen7b.packed.model import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
+from qwen7b.packed.layout import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
 from qwen7b.packed.modules import PackedEmbedding, RowEmbedding
 from qwen7b.packed.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.packed_file import layout_bytes
 from qwen7b.packed.formats import Format
-from qwen7b.packed.model import Write, packed_layout
+from qwen7b.packed.layout import Write, packed_layout
 from qwen7b.system.progress import progress
 
 

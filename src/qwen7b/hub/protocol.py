@@ -1,0 +1,46 @@
+"""What every hub's module offers, and the types that they share: what a hub id names, and what a repository holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from qwen7b.hub.known import HubFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """What a hub id names."""
+
+    repository: str
+    revision: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return self.repository + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubEntry:
+    """A file of a repository at one revision."""
+
+    size: int
+    local: Path | None
+    """Where the cache has it."""
+
+
+class Hub(Protocol):
+    """What a hub's module offers. Errors are Qwen7bErrors, and OSErrors about local files."""
+
+    CACHE_VARIABLE: str
+
+    def cache_folder(self) -> Path: ...
+    def cached_snapshot(self, reference: Reference) -> Path | None: ...
+    def list_files(self, reference: Reference) -> Mapping[str, HubEntry]: ...
+    def download(self, reference: Reference, files: Sequence[str]) -> Path: ...
+    def continue_file(
+        self, source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
+    ) -> None: ...

@@ -1,0 +1,76 @@
+"""Which tensors make up a packed model: their names, types and shapes, and what they are together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from qwen7b.config import ModelConfig
+from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.model.empty_model import empty_model
+from qwen7b.packed.formats import Format
+from qwen7b.packed.modules import RowEmbedding
+
+Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+"""Type and shape of each tensor by name."""
+Write = Callable[[str, Tensor], None]
+"""Takes a tensor of a packed model, with its name."""
+
+
+@lru_cache(maxsize=4)  # a start asks for it several times
+def packed_layout(config: ModelConfig, format: Format) -> Layout:
+    """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight, and
+    `layers.N.attention.pair_sizes` of each layer."""
+    layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for name, parameter in empty_model(config).named_parameters():
+        if parameter.dim() == 1:
+            layout[name] = (torch.float32, tuple(parameter.shape))
+            continue
+        stem = name.removesuffix(".weight")
+        blocks, groups = -(-parameter.shape[0] // LANES), -(-parameter.shape[1] // GROUP)
+        if has_rows(stem, config):
+            layout[f"{stem}.codes"] = (torch.int8, (parameter.shape[0], groups * GROUP))
+            layout[f"{stem}.scales"] = (torch.float16, (parameter.shape[0], groups))
+            continue
+        is_short = bool(format.codebooks_of(stem))
+        layout[f"{stem}.codes"] = (torch.uint8, (blocks, groups, LANES * GROUP // (2 if is_short else 1)))
+        layout[f"{stem}.scales"] = (torch.float16, (blocks, groups, LANES))
+        if is_short:
+            layout[f"{stem}.codebook"] = (torch.int8, (16,))
+    for layer in range(config.num_layers):
+        layout[pair_sizes_name(layer)] = (torch.float32, (2, config.num_kv_heads, config.head_size // 2))
+    return layout
+
+
+def has_rows(name: str, config: ModelConfig) -> bool:
+    """Whether a matrix is a RowEmbedding: one that is the head too is multiplied by, and has to be a PackedMatrix."""
+    return name == "embedding" and not config.tied_head
+
+
+def row_embedding(config: ModelConfig, tensors: Mapping[str, Tensor]) -> RowEmbedding:
+    return RowEmbedding(tensors["embedding.codes"], tensors["embedding.scales"], embedding_dim=config.hidden_size)
+
+
+def pair_sizes_name(layer: int) -> str:
+    return f"layers.{layer}.attention.pair_sizes"
+
+
+def write_matrix(name: str, matrix: PackedMatrix, write: Write) -> None:
+    """Hand over a matrix's tensors under their names in a packed model."""
+    write(f"{name}.codes", matrix.codes)
+    write(f"{name}.scales", matrix.scales)
+    if matrix.codebook is not None:
+        write(f"{name}.codebook", matrix.codebook)
+
+
+def packed_matrix(name: str, tensors: Mapping[str, Tensor], *, num_rows: int, num_columns: int) -> PackedMatrix:
+    return PackedMatrix(
+        num_rows=num_rows,
+        num_columns=num_columns,
+        codes=tensors[f"{name}.codes"],
+        scales=tensors[f"{name}.scales"],
+        codebook=tensors.get(f"{name}.codebook"),
+    )
