@@ -17,7 +17,7 @@ from qwen7b.hub.known import near_names
 from qwen7b.hub.locate import locate
 from qwen7b.hub.official import OFFICIAL_MODELS, find_official
 from qwen7b.loading.packed_weights import packed_bytes
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from standins import StandIn
 
 QWEN = {"config.json": b'{"model_type": "qwen"}', "qwen.tiktoken": b"IQ== 0\n", "model.safetensors": b"weights"}
@@ -50,7 +50,7 @@ def test_sizes_are_those_of_the_shapes(size: str) -> None:
     )
     config = large if size == "72B" else SHAPES[size.lower().replace("_", ".")]
     model = OFFICIAL_MODELS[f"Qwen-{size}-Chat"]
-    num_weights = sum(parameter.numel() for parameter in empty_model(config).parameters())
+    num_weights = count_weights(parameter_shapes(config))
     for stated, exact in (
         (model.size, 2 * num_weights),
         (model.q8_bytes, packed_bytes(config, "q8")),

@@ -20,7 +20,7 @@ from qwen7b.checkpoint.tensor_names import (
     naming_of,
     place_of,
 )
-from qwen7b.checkpoint.upstream_config import folder_config, gguf_config
+from qwen7b.checkpoint.upstream_config import config_of, gguf_config
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
 from qwen7b.files.gguf_file import open_gguf
@@ -28,6 +28,7 @@ from qwen7b.files.gptq import dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.suffixes import WEIGHTS
 from qwen7b.files.weight_files import open_weights
+from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import existing_path
 
 
@@ -55,36 +56,42 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     path = existing_path(path)
     if path.is_dir():
         path = gguf_instead(path) or path
-    if path.is_dir() and is_packed(path):
-        config, packed = open_packed(path)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
+        raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
+    return _open_gguf(path)
+
+
+def _open_folder(path: Path) -> Checkpoint:
+    fields = read_json(path / "config.json")
+    if is_packed(fields):
+        config, packed = open_packed(path, fields)
         return Checkpoint(
             path=path,
             config=config,
-            generation=folder_generation(path),
+            generation=folder_generation(path, fields),
             tensors=unpacked(config, packed),
             packed=packed,
         )
-    if path.is_dir():
-        config = folder_config(path)
-        names = folder_names(config)
-        quantization, generation = folder_quantization(path), folder_generation(path)
-        tensors = dequantized(open_weights(path), quantization)
-    elif path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
-        raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
-    else:
-        path, metadata, tensors = open_gguf(path)
-        if "token_embd.weight" not in tensors:
-            raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
-        vocab_rows = tensors["token_embd.weight"].shape[0]
-        config = gguf_config(
-            metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path)
-        )
-        names, generation = GGUF, GenerationSettings(source=str(path))
+    config = config_of(fields, source=str(path / "config.json"))
+    names = folder_names(config)
+    quantization, generation = folder_quantization(path, fields), folder_generation(path, fields)
+    tensors = placed(dequantized(open_weights(path), quantization), names=names, config=config, source=path)
+    return Checkpoint(path=path, config=config, generation=generation, tensors=tensors)
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    path, metadata, tensors = open_gguf(path)
+    if "token_embd.weight" not in tensors:
+        raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
+    vocab_rows = tensors["token_embd.weight"].shape[0]
+    config = gguf_config(metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path))
     return Checkpoint(
         path=path,
         config=config,
-        generation=generation,
-        tensors=placed(tensors, names=names, config=config, source=path),
+        generation=GenerationSettings(source=str(path)),
+        tensors=placed(tensors, names=GGUF, config=config, source=path),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,11 +10,21 @@ import torch
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, Report, and_more, counted, fail, quoted
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.text import Tokenizer
 
 
-def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, report: Report = fail) -> None:
+def check_weights(checkpoint: Checkpoint, *, may_lack: bool = False, report: Report = fail) -> None:
+    """The tensors fill the model and make sense; `may_lack` where it is known that some lack."""
+    check_shapes(checkpoint, report=report)
+    if not may_lack:
+        check_complete(checkpoint, report=report)
+    check_numbers(checkpoint, report=report)
+
+
+def check_shapes(checkpoint: Checkpoint, *, report: Report = fail) -> None:
     """Every tensor has a place in the model, and the shape that the config asks for there."""
+    shapes = parameter_shapes(checkpoint.config)
     homeless = [name for name, (place, _) in checkpoint.tensors.items() if place.parameter not in shapes]
     if homeless:
         report(
@@ -28,7 +37,7 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
     wrong = []
     for name, (place, stored) in checkpoint.tensors.items():
         if place.parameter in shapes:
-            whole = tuple(shapes[place.parameter])
+            whole = shapes[place.parameter]
             expected = (place.num_rows or whole[0], *whole[1:])
             if stored.shape != expected:
                 wrong.append((name, stored.shape, expected))
@@ -42,8 +51,9 @@ def check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, re
         )
 
 
-def check_complete(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], *, report: Report = fail) -> None:
+def check_complete(checkpoint: Checkpoint, *, report: Report = fail) -> None:
     """Every parameter is filled wholly."""
+    shapes = parameter_shapes(checkpoint.config)
     filled: Counter[str] = Counter()
     for place, _ in checkpoint.tensors.values():
         if place.parameter in shapes:

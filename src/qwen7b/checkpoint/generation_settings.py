@@ -47,11 +47,10 @@ class GenerationSettings:
         return frozenset(self.endings)
 
 
-def folder_generation(folder: Path) -> GenerationSettings:
-    """What a folder's generation_config.json says, if there is one, and its config.json of endings."""
+def folder_generation(folder: Path, config: Mapping[str, Any]) -> GenerationSettings:
+    """What a folder's generation_config.json says, if there is one, and its config.json, whose fields are given."""
     path, config_path = folder / "generation_config.json", folder / "config.json"
     fields = read_json_if_any(path)
-    config = read_json_if_any(config_path)
     return read_generation(fields, source=str(path), config=config, config_source=str(config_path))
 
 

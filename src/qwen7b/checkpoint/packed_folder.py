@@ -17,12 +17,11 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, quoted
 from qwen7b.files.stored import StoredTensor
 from qwen7b.kernels import LANES, PackedMatrix
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import has_rows, packed_matrix, row_embedding
 from qwen7b.packed.modules import RowEmbedding
 from qwen7b.packed.version import VERSION, VERSION_FIELD
-from qwen7b.system.json_file import read_json
 
 WEIGHTS = "model.safetensors"
 
@@ -41,15 +40,16 @@ def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
     return {VERSION_FIELD: VERSION, "weight_format": format.name, "model": config_fields(config)}
 
 
-def is_packed(folder: Path) -> bool:
-    """Whether a checkpoint folder is a packed one, of whatever version."""
-    return VERSION_FIELD in read_json(folder / "config.json")
+def is_packed(fields: Mapping[str, Any]) -> bool:
+    """Whether a folder's config.json says that it is a packed one, of whatever version."""
+    return VERSION_FIELD in fields
 
 
-def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
-    """Map a packed folder's weights. Raises CheckpointError where it is of another version, truncated or damaged."""
-    path = folder / "config.json"
-    fields = read_json(path)
+def open_packed(folder: Path, fields: Mapping[str, Any]) -> tuple[ModelConfig, Packed]:
+    """Map a packed folder's weights; `fields` are its config.json's.
+
+    Raises CheckpointError where it is of another version, truncated or damaged.
+    """
     if fields.get(VERSION_FIELD) != VERSION:
         raise CheckpointError(
             f"{folder} is of version {quoted(fields.get(VERSION_FIELD))} of packed weights, while this qwen7b reads "
@@ -59,7 +59,9 @@ def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
         format = find_format(str(fields["weight_format"]))
         config = config_from(fields["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): quantize the original checkpoint again") from error
+        raise CheckpointError(
+            f"{folder / 'config.json'} is damaged ({error}): quantize the original checkpoint again"
+        ) from error
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(f"{folder} has no {WEIGHTS}: quantize the original checkpoint again")
@@ -69,12 +71,12 @@ def open_packed(folder: Path) -> tuple[ModelConfig, Packed]:
 def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, StoredTensor]]:
     """The packed numbers as ordinary tensors, by our parameters' names: rows are unpacked when they are read."""
     tensors: dict[str, tuple[Place, StoredTensor]] = {}
-    for name, parameter in empty_model(config).named_parameters():
+    for name, shape in parameter_shapes(config).items():
         stored: StoredTensor
-        if parameter.dim() == 1:
+        if len(shape) == 1:
             stored = Vector(packed.tensors[name])
         else:
-            num_rows, num_columns = parameter.shape
+            num_rows, num_columns = shape
             stem = name.removesuffix(".weight")
             if has_rows(stem, config):
                 tensors[name] = (Place(parameter=name), EmbeddingRows(row_embedding(config, packed.tensors)))

@@ -6,7 +6,6 @@ The only place, with `position_fields.py` and `tensor_names.py`, that knows the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from qwen7b.checkpoint import position_fields
@@ -15,16 +14,10 @@ from qwen7b.config import Family, ModelConfig
 from qwen7b.config.fields import MAX_WHOLE, Settings
 from qwen7b.config.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quoted
-from qwen7b.system.json_file import read_json
-
-
-def folder_config(folder: Path) -> ModelConfig:
-    """The ModelConfig of a checkpoint folder of any of the three families."""
-    return config_of(read_json(folder / "config.json"), source=str(folder / "config.json"))
 
 
 def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
-    """The ModelConfig that a config.json's fields describe."""
+    """The ModelConfig that the fields of a config.json of any of the three families describe."""
     refuse_other_senses(fields, source=source)
     settings = Settings(fields, source=source)
     family = fields.get("model_type")

@@ -21,7 +21,6 @@ from qwen7b.convert.target import Format, adapt, target_config, tensors_from
 from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import DTYPES, StoredTensor
 from qwen7b.files.views import dtype_of
-from qwen7b.model.empty_model import empty_model
 from qwen7b.system.regular_file import SMALL, checkpoint_bytes
 
 DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
@@ -75,9 +74,8 @@ def make_plan(
     Raises CheckpointError where the source is incomplete or not of its config, UnsupportedError where it has tensors
     that cannot be read, or that the target cannot hold.
     """
-    shapes = {parameter: tensor.shape for parameter, tensor in empty_model(source.config).named_parameters()}
-    check_shapes(source, shapes)
-    check_complete(source, shapes)
+    check_shapes(source)
+    check_complete(source)
     companions = read_companions(source, name=model_name, chat=chat)
     check_vocabulary(companions.tokenizer, source.config, source=source.path)
     own = parameters_of(source)

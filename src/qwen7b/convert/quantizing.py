@@ -18,7 +18,6 @@ from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import SettingError
 from qwen7b.files.gguf_names import is_gguf
 from qwen7b.hub.locate import locate
-from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import packed_layout
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
@@ -107,9 +106,8 @@ def _open(source: str | Path, target: Path, *, offline: bool | None) -> Checkpoi
         raise SettingError(
             f"{path} is packed as {checkpoint.packed.format.name} already: quantize the original checkpoint"
         )
-    shapes = {name: parameter.shape for name, parameter in empty_model(checkpoint.config).named_parameters()}
-    check_shapes(checkpoint, shapes)
-    check_complete(checkpoint, shapes)
+    check_shapes(checkpoint)
+    check_complete(checkpoint)
     return checkpoint
 
 

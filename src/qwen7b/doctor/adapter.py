@@ -7,9 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.tensor_names import Place, folder_names, place_of
@@ -17,7 +14,7 @@ from qwen7b.doctor.findings import Diagnosis
 from qwen7b.errors import CheckpointError, and_more, quoted
 from qwen7b.files.shards import open_weight_file
 from qwen7b.files.stored import StoredTensor
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.system.json_file import read_json
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -91,7 +88,7 @@ def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis:
 def _compare(path: Path, tensors: Mapping[str, StoredTensor], base: Checkpoint, diagnosis: Diagnosis) -> None:
     """Every trained piece must find its layer in the base, of the same sizes."""
     names = folder_names(base.config)
-    shapes = {name: parameter.shape for name, parameter in empty_model(base.config).named_parameters()}
+    shapes = parameter_shapes(base.config)
     homeless, wrong = [], []
     for name, stored in tensors.items():
         stem, kind, axes = _target(name)
@@ -130,6 +127,6 @@ def _target(name: str) -> tuple[str, str, dict[int, int]]:
     return name, "weight", {}
 
 
-def _shape_in_base(place: Place, shapes: Mapping[str, torch.Size]) -> tuple[Any, ...]:
-    whole = tuple(shapes[place.parameter])
+def _shape_in_base(place: Place, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    whole = shapes[place.parameter]
     return place.num_rows or whole[0], *whole[1:]

@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint, placed
-from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
+from qwen7b.checkpoint.packed_folder import is_packed
 from qwen7b.checkpoint.tensor_names import folder_names
 from qwen7b.checkpoint.upstream_config import config_of
 from qwen7b.config import Family, ModelConfig
 from qwen7b.doctor import repairs
 from qwen7b.doctor.config_repair import rewritten_config
 from qwen7b.doctor.findings import Diagnosis, Repair
-from qwen7b.doctor.rehearsal import check_weights
 from qwen7b.doctor.weights import look_at_tokenizer, note_model, prove
 from qwen7b.errors import Qwen7bError
 from qwen7b.files.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weights
 from qwen7b.generate import Qwen
-from qwen7b.packed.version import VERSION_FIELD
 from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import SMALL, checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
@@ -39,11 +38,11 @@ _FIRST_SIZE = "n_embd"
 def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None) -> None:
     diagnosis.kind = "checkpoint folder"
     fields = diagnosis.attempt(lambda: read_json(path / "config.json"))
-    if fields and VERSION_FIELD in fields:
+    if fields and is_packed(fields):
         _diagnose_packed(path, diagnosis, tokenizer=tokenizer)
         return
-    generation = diagnosis.attempt(lambda: folder_generation(path)) or GenerationSettings()
-    quantization = diagnosis.attempt(lambda: folder_quantization(path)) if fields else None
+    generation = diagnosis.attempt(lambda: folder_generation(path, fields or {})) or GenerationSettings()
+    quantization = diagnosis.attempt(lambda: folder_quantization(path, fields)) if fields else None
     tensors, is_whole = _open_tensors(path, quantization, diagnosis)
     checkpoint = _fit(path, fields, tensors, generation, diagnosis, is_whole=is_whole) if fields else None
     if quantization:

@@ -8,16 +8,16 @@ from collections import Counter
 from pathlib import Path
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
-from qwen7b.doctor.rehearsal import check_weights, rehearse
 from qwen7b.files.gguf_file import GGUFTensor
 from qwen7b.files.gguf_names import is_gguf
 from qwen7b.files.gptq import GPTQTensor
 from qwen7b.files.pickled_file import StridedTensor
 from qwen7b.files.stored import RawTensor, StoredTensor
 from qwen7b.generate import Qwen
+from qwen7b.model.empty_model import empty_model
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _MODELS = {
@@ -92,4 +92,19 @@ def prove(path: Path, diagnosis: Diagnosis) -> Qwen | None:
     diagnosis.facts |= {"tokens": qwen.tokenizer.vocab_size, "chat": qwen.is_chat}
     verb = "chat" if qwen.is_chat else "complete"
     diagnosis.usage = [f"qwen7b {verb} --model {shlex.quote(str(path))}", f"qwen7b.load({str(path)!r})"]
+    return qwen
+
+
+def rehearse(path: Path) -> Qwen:
+    """The model at a path without its weights, after it was asked something, which it did not answer.
+
+    Raises what `qwen7b.load`, and then `chat` or `complete`, would raise.
+    """
+    checkpoint = open_checkpoint(path)
+    tokenizer = load_tokenizer(checkpoint.path)
+    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
+    check_weights(checkpoint)
+    qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation, name=str(path))
+    # The prompt is made and settings are checked at once; the reply only where somebody waits for it.
+    (qwen.stream("你好") if qwen.is_chat else qwen.stream_completion("1, 2, 3")).close()
     return qwen

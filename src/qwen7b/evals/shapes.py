@@ -14,6 +14,7 @@ from qwen7b.loading.packed_weights import AUTO, choose_format
 from qwen7b.loading.placement import NONE
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import Layout, packed_layout
 from qwen7b.packed.model import packed_model
@@ -81,10 +82,9 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
     if shape not in SHAPES:
         raise SettingError(f"a shape must be one of {', '.join(SHAPES)}, found {shape!r}")
     config = SHAPES[shape]
-    model = empty_model(config)
     format: Format | None = None
     if quantize is None or quantize == NONE:
-        layout: Layout = {name: (dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
+        layout: Layout = {name: (dtype, shape) for name, shape in parameter_shapes(config).items()}
     else:
         format = choose_format(config) if quantize == AUTO else find_format(quantize)
         if dtype != torch.float32:
@@ -102,6 +102,7 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
             if name.endswith(".codebook"):
                 tensor.copy_(torch.tensor(format.codebooks_of(name)[0]))
         return packed_model(config, tensors, format=format)
+    model = empty_model(config)
     model.load_state_dict(tensors, assign=True, strict=not config.tied_head)
     if config.tied_head:
         model.head.weight = model.embedding.weight

@@ -22,7 +22,6 @@ from qwen7b.loading import load_model
 from qwen7b.loading.loading import choose_dtype
 from qwen7b.loading.placement import NONE, choose_device, default_dtype
 from qwen7b.model import Transformer
-from qwen7b.model.empty_model import empty_model
 from qwen7b.packed.formats import find_format
 from qwen7b.packing.places import identity
 from qwen7b.text import load_tokenizer
@@ -81,7 +80,7 @@ class Subject:
         self.dtype = self._unusual_dtype = dtype
         if dtype is None and "none" in self.precisions and not self._is_packed:
             # The memory that is free decides about it: settled here, all results are in one dtype, and kept as such.
-            self.dtype = choose_dtype(empty_model(self.checkpoint.config), device=self.device)
+            self.dtype = choose_dtype(self.checkpoint.config, device=self.device)
             self._unusual_dtype = None if self.dtype == default_dtype(self.device) else self.dtype
         if trained_length is not None and not any(parse_method(method).uses_trained_length for method in self.methods):
             warnings.warn(

@@ -39,13 +39,15 @@ class GPTQ:
     source: str
 
 
-def folder_quantization(folder: Path) -> GPTQ | None:
-    """What a folder says of its quantization, in config.json or in a file of its own; None where it says nothing.
+def folder_quantization(folder: Path, config: Mapping[str, Any]) -> GPTQ | None:
+    """What a folder says of its quantization, in config.json, whose fields are given, or in a file of its own.
+
+    None where it says nothing.
 
     Raises UnsupportedError for another kind than GPTQ with 4 or 8 bits.
     """
     path = folder / "config.json"
-    fields: Any = read_json(path).get("quantization_config")
+    fields: Any = config.get("quantization_config")
     if fields is None:
         files = (folder / "quantize_config.json", folder / "quant_config.json")  # of AutoGPTQ, and of AutoAWQ
         found = [file for file in files if os.path.lexists(file)]

@@ -15,6 +15,7 @@ from transformers import LogitsProcessor, StoppingCriteria
 from qwen7b.checkpoint.chat_verdict import find_endings
 from qwen7b.checkpoint.generation_settings import folder_generation
 from qwen7b.errors import Qwen7bError, SettingError, quoted
+from qwen7b.system.json_file import read_json_if_any
 from qwen7b.text import load_tokenizer
 
 
@@ -32,7 +33,8 @@ def read_endings(name: str, **hub: Any) -> frozenset[int]:
             return frozenset()
         folder = Path(found).parent
     try:
-        return frozenset(find_endings(replace(folder_generation(folder), endings={}), load_tokenizer(folder)))
+        generation = folder_generation(folder, read_json_if_any(folder / "config.json"))
+        return frozenset(find_endings(replace(generation, endings={}), load_tokenizer(folder)))
     except Qwen7bError:
         return frozenset()
 

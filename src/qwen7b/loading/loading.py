@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from qwen7b.checkpoint.checks import check_complete, check_numbers, check_shapes
+from qwen7b.checkpoint.checks import check_weights
 from qwen7b.checkpoint.parameters import Parameters, parameters_of
+from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag
 from qwen7b.config.long_context import extended
 from qwen7b.errors import ResourceError, SettingError, quoted
@@ -22,6 +23,7 @@ from qwen7b.loading.packed_weights import AUTO, load_packed, packed_bytes
 from qwen7b.loading.placement import choose_device, default_dtype, will_be_packed
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes
 
 
@@ -66,14 +68,11 @@ def load_model(
         checkpoint = open_checkpoint(locate(checkpoint))
     device = choose_device(device, checkpoint, quantize=quantize)
     config = extended(checkpoint.config, method=long_context, context_length=context_length)
-    model = empty_model(config)
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    check_shapes(checkpoint, shapes)
-    check_complete(checkpoint, shapes)
-    check_numbers(checkpoint)
+    check_weights(checkpoint)
     if will_be_packed(checkpoint, quantize):
         return load_packed(checkpoint, quantize, config=config, keep=keep, dtype=dtype, device=device)
-    dtype = choose_dtype(model, dtype, device=device)
+    dtype = choose_dtype(config, dtype, device=device)
+    model, shapes = empty_model(config), parameter_shapes(config)
     parameters = parameters_of(checkpoint)
     with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
         state = _mapped(parameters, dtype) if mapped and device.type == "cpu" else {}
@@ -107,8 +106,8 @@ def _fill(parameter: Tensor, stored: StoredTensor) -> None:
         parameter[start : start + len(rows)].copy_(rows)
 
 
-def choose_dtype(model: Transformer, dtype: torch.dtype | str | None = None, *, device: torch.device) -> torch.dtype:
-    """What `load_model` makes of `dtype` with the memory that is free now; the model may be an empty one.
+def choose_dtype(config: ModelConfig, dtype: torch.dtype | str | None = None, *, device: torch.device) -> torch.dtype:
+    """What `load_model` makes of `dtype` for a model of that config, with the memory that is free now.
 
     Raises SettingError for another dtype, ResourceError where the model does not fit.
     """
@@ -118,7 +117,7 @@ def choose_dtype(model: Transformer, dtype: torch.dtype | str | None = None, *, 
         raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, found {quoted(dtype)}")
     available = available_bytes(device)
     chosen = dtype or default_dtype(device)
-    num_weights = sum(parameter.numel() for parameter in model.parameters())
+    num_weights = count_weights(parameter_shapes(config))
     if num_weights * chosen.itemsize <= available:
         return chosen
     smaller = num_weights * torch.bfloat16.itemsize
@@ -131,7 +130,7 @@ def choose_dtype(model: Transformer, dtype: torch.dtype | str | None = None, *, 
         return torch.bfloat16
     if smaller <= available:
         remedy = f"load it as bfloat16 ({gigabytes(smaller)})"
-    elif device.type == "cpu" and (packed := packed_bytes(model.config, "q4")) <= available:
+    elif device.type == "cpu" and (packed := packed_bytes(config, "q4")) <= available:
         remedy = f"quantize it as q4 ({gigabytes(packed)})"
     else:
         remedy = "free some or take a smaller model"

@@ -9,7 +9,7 @@ from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.config import Family
 from qwen7b.errors import SettingError, quoted
 from qwen7b.loading.packed_weights import AUTO
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes
 from qwen7b.system.progress import say
 
@@ -34,8 +34,7 @@ def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantiz
         say(f"Packed weights run on the CPU, so {best.type} stays unused: quantize none computes there.")
         return torch.device("cpu")
     dtype, available = default_dtype(best), available_bytes(best)
-    num_weights = sum(parameter.numel() for parameter in empty_model(checkpoint.config).parameters())
-    needed = num_weights * dtype.itemsize
+    needed = count_weights(parameter_shapes(checkpoint.config)) * dtype.itemsize
     if needed > available:
         say(
             f"Computing on the CPU: the model needs {gigabytes(needed)} as {_name(dtype)}, and {gigabytes(available)} "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format
 from qwen7b.packed.modules import RowEmbedding
 
@@ -25,15 +25,15 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
     """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight, and
     `layers.N.attention.pair_sizes` of each layer."""
     layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
-    for name, parameter in empty_model(config).named_parameters():
-        if parameter.dim() == 1:
-            layout[name] = (torch.float32, tuple(parameter.shape))
+    for name, shape in parameter_shapes(config).items():
+        if len(shape) == 1:
+            layout[name] = (torch.float32, shape)
             continue
         stem = name.removesuffix(".weight")
-        blocks, groups = -(-parameter.shape[0] // LANES), -(-parameter.shape[1] // GROUP)
+        blocks, groups = -(-shape[0] // LANES), -(-shape[1] // GROUP)
         if has_rows(stem, config):
-            layout[f"{stem}.codes"] = (torch.int8, (parameter.shape[0], groups * GROUP))
-            layout[f"{stem}.scales"] = (torch.float16, (parameter.shape[0], groups))
+            layout[f"{stem}.codes"] = (torch.int8, (shape[0], groups * GROUP))
+            layout[f"{stem}.scales"] = (torch.float16, (shape[0], groups))
             continue
         is_short = bool(format.codebooks_of(stem))
         layout[f"{stem}.codes"] = (torch.uint8, (blocks, groups, LANES * GROUP // (2 if is_short else 1)))

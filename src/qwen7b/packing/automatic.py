@@ -7,7 +7,7 @@ from torch import Tensor
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.config import ModelConfig
 from qwen7b.errors import Qwen7bError
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import Write
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
@@ -54,5 +54,5 @@ def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor
 
 
 def _layer_weights(config: ModelConfig) -> int:
-    named = empty_model(config).named_parameters()
-    return sum(parameter.numel() for name, parameter in named if name.startswith("layers."))
+    shapes = parameter_shapes(config)
+    return count_weights({name: shape for name, shape in shapes.items() if name.startswith("layers.")})

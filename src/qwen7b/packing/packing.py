@@ -15,7 +15,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.files.stored import StoredTensor, row_blocks, row_ranges
 from qwen7b.kernels import GROUP, LANES, PackedMatrix
-from qwen7b.model.empty_model import empty_model
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
 from qwen7b.packed.key_balance import pair_sizes
@@ -38,7 +38,7 @@ def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> Non
     """Hand over everything in the packed model, as `packed_layout` lists it; a matrix is held at a time."""
     parameters = parameters_of(checkpoint)
     with rounding_pool() as pool:
-        for name, _ in empty_model(checkpoint.config).named_parameters():
+        for name in parameter_shapes(checkpoint.config):
             stored, stem = parameters[name], name.removesuffix(".weight")
             if len(stored.shape) == 1:
                 write(name, whole(stored, name=name))
