@@ -114,7 +114,7 @@ def test_too_little_room(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
     usage = namedtuple("usage", "total used free")(10**6, 10**6, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     message = refusal(ResourceError, source, tmp_path / "deep" / "target")
-    assert "not enough disk space" in message and "0.0 MB are free" in message
+    assert "not enough disk space" in message and "and 1,000 are free" in message
     assert untouched(tmp_path) == ["source"]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from qwen7b.kernels import PackedMatrix
+from qwen7b.kernels.matrix import packed_shapes, padded_to_groups
 
 SHAPES = [(16, 64), (40, 100), (1, 1), (72, 200)]
 
@@ -38,6 +41,31 @@ def test_blocks_share_memory(bits: int) -> None:
     part = matrix.blocks(1, 5)
     assert torch.equal(part.dequantize(), weights[16:72])
     assert part.codes.data_ptr() == matrix.codes[1].data_ptr()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_some_rows_are_those_of_the_whole(bits: int) -> None:
+    matrix, weights = packed(72, 200, bits)
+    for start, stop in ((0, 72), (5, 6), (15, 17), (16, 48), (40, 72)):
+        assert torch.equal(matrix.dequantize_rows(start, stop), weights[start:stop])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_shapes_are_known_before_there_is_a_matrix(shape: tuple[int, int], bits: int) -> None:
+    matrix, _ = packed(*shape, bits)
+    assert packed_shapes(*shape, bits=bits) == (tuple(matrix.codes.shape), tuple(matrix.scales.shape))
+
+
+def test_the_bytes_of_a_large_matrix() -> None:
+    codes, scales = packed_shapes(4096, 4096, bits=4)
+    assert math.prod(codes) + 2 * math.prod(scales) == 4096 * 4096 * 17 // 32
+
+
+def test_columns_are_padded_to_whole_groups() -> None:
+    x = torch.ones(3, 65)
+    assert padded_to_groups(x).shape == (3, 128) and float(padded_to_groups(x).sum()) == 3 * 65
+    assert torch.equal(padded_to_groups(x[:, :64]), x[:, :64])
 
 
 def test_bytes_lie_as_the_kernels_read_them() -> None:

@@ -130,7 +130,5 @@ def test_formats() -> None:
     assert find_format("nf4").codebooks_of("layers.0.attention.qkv") == (NF4,)
     for format in FORMATS.values():
         assert format.codebooks_of("embedding") == format.codebooks_of("head") == ()
-    assert find_format("q4").num_bytes("layers.0.attention.qkv", 4096, 4096) == 4096 * 4096 * 17 // 32
-    assert find_format("q4").num_bytes("head", 10, 70) == 16 * 2 * (64 + 2)
     with pytest.raises(SettingError, match="q8, q4, nf4, auto, found 'q5'"):
         find_format("q5", also=["auto"])

@@ -5,10 +5,9 @@ Every tensor whose size is a multiple of 64 bytes begins at one, as the kernels 
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +16,13 @@ from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
-from qwen7b.files.safetensors_file import read_safetensors
+from qwen7b.files.safetensors_file import read_safetensors, safetensors_header
 from qwen7b.files.stored import map_file
 from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import Layout, Write, packed_layout
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 
 _ALIGNMENT = 64
-_DTYPE_NAMES = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.float32: "F32"}
 
 
 def layout_bytes(layout: Layout) -> int:
@@ -39,7 +37,12 @@ def writing_packed(path: Path, *, config: ModelConfig, format: Format, source: s
     The file is whole when this returns, and only then.
     """
     layout = packed_layout(config, format)
-    offsets, header = _header(layout, {VERSION_FIELD: str(VERSION), "weight_format": format.name, "source": source})
+    ordered = sorted(layout, key=lambda name: _size(*layout[name]) % _ALIGNMENT != 0)
+    header, offsets = safetensors_header(
+        [(name, *layout[name]) for name in ordered],
+        metadata={VERSION_FIELD: str(VERSION), "weight_format": format.name, "source": source},
+        alignment=_ALIGNMENT,
+    )
     missing = set(layout)
     with path.open("wb") as file:
         file.write(header)
@@ -54,19 +57,6 @@ def writing_packed(path: Path, *, config: ModelConfig, format: Format, source: s
         assert not missing, missing
         file.flush()
         os.fsync(file.fileno())
-
-
-def _header(layout: Layout, metadata: Mapping[str, str]) -> tuple[dict[str, int], bytes]:
-    """Where each tensor's bytes begin behind the header, and the header."""
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
-    offsets, end = {}, 0
-    for name, (dtype, shape) in sorted(layout.items(), key=lambda item: _size(*item[1]) % _ALIGNMENT != 0):
-        offsets[name], begin = end, end
-        end += _size(dtype, shape)
-        entries[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    return offsets, len(text).to_bytes(8, "little") + text
 
 
 def _size(dtype: torch.dtype, shape: tuple[int, ...]) -> int:

@@ -16,7 +16,7 @@ from qwen7b.checkpoint.tensor_names import Place
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, quoted
 from qwen7b.files.stored import StoredTensor
-from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.kernels import PackedMatrix
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import has_rows, packed_matrix, row_embedding
@@ -120,5 +120,4 @@ class Rows:
         return self.matrix.num_rows, self.matrix.num_columns
 
     def read_rows(self, start: int, stop: int) -> Tensor:
-        first = start // LANES
-        return self.matrix.blocks(first, -(-stop // LANES)).dequantize()[start - first * LANES :][: stop - start]
+        return self.matrix.dequantize_rows(start, stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, GGUFWriter
 
+from qwen7b.convert.encoding import TORCH_TYPES
 from qwen7b.errors import UnsupportedError, quoted
+from qwen7b.files.safetensors_file import safetensors_header
 from qwen7b.files.stored import StoredTensor
 
 MAX_SHARD_BYTES = 4_000_000_000
@@ -84,20 +85,8 @@ def safetensors_index(files: Sequence[TargetFile]) -> dict[str, Any]:
 
 
 def _safetensors_header(tensors: Sequence[TargetTensor]) -> bytes:
-    """https://github.com/huggingface/safetensors#format"""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    start = 0
-    for tensor in tensors:
-        end = start + tensor.num_bytes
-        entries[tensor.name] = {
-            "dtype": tensor.type.name,
-            "shape": list(tensor.values.shape),
-            "data_offsets": [start, end],
-        }
-        start = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
-    return len(text).to_bytes(8, "little") + text
+    listed = [(tensor.name, TORCH_TYPES[tensor.type], tensor.values.shape) for tensor in tensors]
+    return safetensors_header(listed, metadata={"format": "pt"})[0]
 
 
 def _check_fits(key: str, value: object) -> None:

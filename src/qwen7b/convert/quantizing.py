@@ -77,7 +77,7 @@ def quantize(
     num_bytes = layout_bytes(packed_layout(checkpoint.config, chosen))
     workplace = Workplace(target, resumes=False)
     with workplace.held({"quantize": str(checkpoint.path), "format": format}):
-        check_disk_space(workplace.files, num_bytes, variable="the target")
+        check_disk_space(target.absolute(), num_bytes)
         _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
         for name, content in _companions(checkpoint, name=Path(source).resolve().name, chat=chat).items():
             (workplace.files / name).write_bytes(content)

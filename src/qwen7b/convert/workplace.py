@@ -6,7 +6,6 @@ known to be good, with their hash. What lies behind them is written again.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ from qwen7b.errors import CheckpointError, ResourceError, SettingError
 from qwen7b.files.blocks import map_blocks
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say, shown_size
-from qwen7b.system.storage import size_of
+from qwen7b.system.storage import check_disk_space, is_full, size_of
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 
 _OWN_NAMES = {".lock", "files", "progress.json"}
@@ -94,13 +93,7 @@ class Workplace:
     def check_room(self, files: list[TargetFile]) -> None:
         """Raise ResourceError unless what is left to write fits the disk."""
         needed = sum(file.num_bytes - size_of(self.files / file.name) for file in files)
-        existing = next(folder for folder in self.target.absolute().parents if folder.exists())
-        free = shutil.disk_usage(existing).free
-        if needed > free:
-            raise ResourceError(
-                f"not enough disk space: {self.target} needs {shown_size(needed)} more and {shown_size(free)} are "
-                "free; make room, or choose a target on another disk"
-            )
+        check_disk_space(self.target.absolute(), needed)
 
     def write(self, file: TargetFile, *, report: Callable[[int], None]) -> str:
         """Write a file, or the rest of it; returns its sha256. `report` is told the bytes as they are done."""
@@ -159,7 +152,7 @@ class Workplace:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 continued = f", which goes on from what {self.folder} holds" if self.resumes else ""
                 raise ResourceError(
                     f"the disk that holds {self.target} is full: make room and run the same command again{continued}"

@@ -1,8 +1,10 @@
-"""Tensors in a safetensors file. Format: https://github.com/huggingface/safetensors#format"""
+"""Tensors in a safetensors file, and the header of a new one. Format: https://github.com/huggingface/safetensors#format"""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_DIMENSIONS = 8
 _MAX_HEADER = 1 << 25  # thirty times that of any real file; the format's own bound is 100 MB
 
@@ -71,6 +74,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
             last_end, last_name = end, name
         tensors[name] = RawTensor(path, dtype, tuple(entry.shape) or (1,), 8 + header_size + begin)
     return {name: tensors[name] for name in entries}, metadata
+
+
+def safetensors_header(
+    tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], *, metadata: Mapping[str, str], alignment: int = 8
+) -> tuple[bytes, dict[str, int]]:
+    """The header of a file of these tensors, which follow it in order, and where behind it the bytes of each begin.
+
+    It is padded, so that they follow from a multiple of `alignment` bytes on.
+    """
+    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    offsets, end = {}, 0
+    for name, dtype, shape in tensors:
+        offsets[name] = begin = end
+        end += math.prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % alignment)
+    return len(text).to_bytes(8, "little") + text, offsets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,12 +6,11 @@ back needs no torch, so the half that computes is imported when it is first used
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qwen7b.generate.reply import Piece, Reply, TokenLogprob, Usage
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
-from qwen7b.system.importing import quick_imports
+from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
     from qwen7b.generate.engine import Batch, Token
@@ -31,11 +30,4 @@ __all__ = [
     "load",
 ]
 
-_MODULES = {"Batch": "engine", "Qwen": "qwen", "Token": "engine", "load": "qwen"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with quick_imports():
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = imported_when_used(__name__, {"Batch": "engine", "Qwen": "qwen", "Token": "engine", "load": "qwen"})

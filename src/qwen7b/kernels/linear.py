@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qwen7b.kernels.matrix import GROUP, PackedMatrix
+from qwen7b.kernels.matrix import GROUP, PackedMatrix, padded_to_groups
 from qwen7b.kernels.native import Matrix, library
 
 
@@ -23,7 +23,7 @@ def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def linear_reference(x: Tensor, matrix: PackedMatrix) -> Tensor:
     """x (..., K) times the matrix, transposed: float32 (..., N), of activations rounded to int8, one scale a group."""
-    codes, scales = quantize_activations(F.pad(x, (0, -x.shape[-1] % GROUP)))
+    codes, scales = quantize_activations(padded_to_groups(x))
     rounded = (codes * scales.repeat_interleave(GROUP, dim=-1))[..., : x.shape[-1]]
     return F.linear(rounded, matrix.dequantize())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 GROUP = 64
@@ -47,7 +48,7 @@ class PackedMatrix:
     def pack(cls, codes: Tensor, scales: Tensor, *, codebook: Tensor | None = None) -> PackedMatrix:
         """From codes (N, K), int8 values or indices into the codebook, and scales (N, ceil(K/GROUP))."""
         num_rows, num_columns = codes.shape
-        blocks, groups = -(-num_rows // LANES), -(-num_columns // GROUP)
+        blocks, groups = num_blocks(num_rows), num_groups(num_columns)
         fill = 0 if codebook is None else int(codebook.to(torch.int16).abs().argmin())
         padded = torch.full((blocks * LANES, groups * GROUP), fill, dtype=torch.uint8)
         padded[:num_rows, :num_columns] = codes.view(torch.uint8)
@@ -67,12 +68,12 @@ class PackedMatrix:
     @classmethod
     def empty(cls, num_rows: int, num_columns: int, *, codebook: Tensor | None = None) -> PackedMatrix:
         """One with uninitialized codes and scales."""
-        blocks, groups = -(-num_rows // LANES), -(-num_columns // GROUP)
+        codes, scales = packed_shapes(num_rows, num_columns, bits=8 if codebook is None else 4)
         return cls(
             num_rows=num_rows,
             num_columns=num_columns,
-            codes=torch.empty(blocks, groups, LANES * GROUP // (1 if codebook is None else 2), dtype=torch.uint8),
-            scales=torch.empty(blocks, groups, LANES, dtype=torch.float16),
+            codes=torch.empty(codes, dtype=torch.uint8),
+            scales=torch.empty(scales, dtype=torch.float16),
             codebook=codebook,
         )
 
@@ -85,6 +86,11 @@ class PackedMatrix:
             scales=self.scales[start:stop],
             codebook=self.codebook,
         )
+
+    def dequantize_rows(self, start: int, stop: int) -> Tensor:
+        """Rows `start` to `stop` as float32; only their blocks are looked at."""
+        first = start // LANES
+        return self.blocks(first, num_blocks(stop)).dequantize()[start - first * LANES :][: stop - start]
 
     def values(self) -> Tensor:
         """The int8 values of the codes, (blocks, LANES, groups, GROUP)."""
@@ -111,3 +117,24 @@ class PackedMatrix:
             values = self.codebook[torch.stack((tiles & 15, tiles >> 4), dim=-2).flatten(-3, -2).int()]
         scales = self.scales[block, :, lane].float()
         return (values.flatten(-2) * scales[..., None]).flatten(-2)[..., : self.num_columns]
+
+
+def num_blocks(num_rows: int) -> int:
+    """Blocks of LANES rows that hold so many."""
+    return -(-num_rows // LANES)
+
+
+def num_groups(num_columns: int) -> int:
+    """Groups of GROUP columns that hold so many."""
+    return -(-num_columns // GROUP)
+
+
+def packed_shapes(num_rows: int, num_columns: int, *, bits: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of a packed matrix's codes and scales."""
+    blocks, groups = num_blocks(num_rows), num_groups(num_columns)
+    return (blocks, groups, LANES * GROUP * bits // 8), (blocks, groups, LANES)
+
+
+def padded_to_groups(x: Tensor) -> Tensor:
+    """x (..., K) with zeros up to whole groups of columns."""
+    return F.pad(x, (0, -x.shape[-1] % GROUP))

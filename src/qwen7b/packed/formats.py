@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qwen7b.errors import SettingError, quoted
-from qwen7b.kernels import GROUP, LANES
 
 Codebook = tuple[int, ...]
 """Sixteen int8 values, ascending."""
@@ -33,11 +32,6 @@ class Format:
     def codebooks_of(self, matrix: str) -> tuple[Codebook, ...]:
         """The codebooks that the model's matrix of that name may have; none for 8 bits."""
         return self.codebooks if matrix.startswith("layers.") else ()
-
-    def num_bytes(self, matrix: str, num_rows: int, num_columns: int) -> int:
-        """Bytes of a packed matrix."""
-        groups = -(-num_rows // LANES) * LANES * -(-num_columns // GROUP)
-        return groups * (GROUP // 2 if self.codebooks_of(matrix) else GROUP) + 2 * groups
 
 
 FORMATS = {

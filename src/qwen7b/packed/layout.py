@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.kernels import GROUP, PackedMatrix
+from qwen7b.kernels.matrix import num_groups, packed_shapes
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format
 from qwen7b.packed.modules import RowEmbedding
@@ -30,14 +31,15 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
             layout[name] = (torch.float32, shape)
             continue
         stem = name.removesuffix(".weight")
-        blocks, groups = -(-shape[0] // LANES), -(-shape[1] // GROUP)
         if has_rows(stem, config):
+            groups = num_groups(shape[1])
             layout[f"{stem}.codes"] = (torch.int8, (shape[0], groups * GROUP))
             layout[f"{stem}.scales"] = (torch.float16, (shape[0], groups))
             continue
         is_short = bool(format.codebooks_of(stem))
-        layout[f"{stem}.codes"] = (torch.uint8, (blocks, groups, LANES * GROUP // (2 if is_short else 1)))
-        layout[f"{stem}.scales"] = (torch.float16, (blocks, groups, LANES))
+        codes, scales = packed_shapes(*shape, bits=4 if is_short else 8)
+        layout[f"{stem}.codes"] = (torch.uint8, codes)
+        layout[f"{stem}.scales"] = (torch.float16, scales)
         if is_short:
             layout[f"{stem}.codebook"] = (torch.int8, (16,))
     for layer in range(config.num_layers):

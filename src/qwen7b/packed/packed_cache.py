@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import LANES, native
+from qwen7b.kernels.matrix import num_blocks
 from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
 from qwen7b.model.transformer import Transformer
 from qwen7b.packed.key_balance import NUM_WIDE, KeyBalance
@@ -74,7 +75,7 @@ class PackedCache(Cache):
     def _shapes(
         config: ModelConfig, *, batch_size: int, num_slots: int, dtype: torch.dtype
     ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        blocks = (batch_size, config.num_kv_heads, -(-num_slots // LANES))
+        blocks = (batch_size, config.num_kv_heads, num_blocks(num_slots))
         shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "keys": ((*blocks, config.head_size, LANES), dtype),
             "values": ((*blocks, LANES, config.head_size), dtype),

@@ -18,7 +18,8 @@ from qwen7b.checkpoint.parameters import parameters_of
 from qwen7b.config import ModelConfig
 from qwen7b.errors import UnsupportedError
 from qwen7b.files.stored import StoredTensor
-from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.kernels.matrix import padded_to_groups
 from qwen7b.model.empty_model import empty_model
 from qwen7b.model.rebuilding import rebuild
 from qwen7b.packed.compensation import Compensation
@@ -119,7 +120,7 @@ class _Linear(nn.Module):
         write_matrix(self.name, matrix, self.write)
         y = x.new_empty(*x.shape[:-1], matrix.num_rows)
         for start in range(0, matrix.num_rows, _BLOCK_ROWS):
-            rows = matrix.blocks(start // LANES, -(-min(start + _BLOCK_ROWS, matrix.num_rows) // LANES)).dequantize()
+            rows = matrix.dequantize_rows(start, min(start + _BLOCK_ROWS, matrix.num_rows))
             y[..., start : start + len(rows)] = F.linear(x, rows)
         return y if self.bias is None else y.add_(self.bias)
 
@@ -129,7 +130,7 @@ class _Linear(nn.Module):
             if not inputs.square().sum().isfinite():
                 raise OverflowError
             if self.compensate:
-                compensation = Compensation(F.pad(inputs, (0, -inputs.shape[1] % GROUP)))
+                compensation = Compensation(padded_to_groups(inputs))
         except (OverflowError, RuntimeError) as error:  # torch's LinAlgError is one
             raise UnsupportedError(
                 f"{self.name} gets numbers from the calibration text that are too large to weigh: a tensor of the "

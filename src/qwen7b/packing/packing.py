@@ -14,7 +14,8 @@ from qwen7b.checkpoint.parameters import Parameters, parameters_of
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError
 from qwen7b.files.stored import StoredTensor, row_blocks, row_ranges
-from qwen7b.kernels import GROUP, LANES, PackedMatrix
+from qwen7b.kernels import LANES, PackedMatrix
+from qwen7b.kernels.matrix import num_blocks, padded_to_groups
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
@@ -144,7 +145,7 @@ def pack_matrix(
     CheckpointError where a weight is no finite number.
     """
     if importance is not None:
-        importance = _padded(importance[None])[0]
+        importance = padded_to_groups(importance)
     rounder = pool.submit(_choose_rounder, stored, name=name, format=format, importance=importance).result()
 
     def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +178,7 @@ def pack_matrix(
 def _put(matrix: PackedMatrix, start: int, codes: Tensor, scales: Tensor) -> None:
     """Codes and scales of consecutive rows into a matrix, at row `start`, a multiple of LANES."""
     packed = PackedMatrix.pack(codes[:, : matrix.num_columns], scales, codebook=matrix.codebook)
-    target = matrix.blocks(start // LANES, -(-(start + len(codes)) // LANES))
+    target = matrix.blocks(start // LANES, num_blocks(start + len(codes)))
     target.codes.copy_(packed.codes)
     target.scales.copy_(packed.scales)
 
@@ -203,9 +204,4 @@ def _prepared(rows: Tensor, *, name: str) -> Tensor:
     least, largest = rows.aminmax()
     if not (least > -_MOST and largest < _MOST):  # false for what is no number
         raise CheckpointError(f"{name} {_NOT_FINITE}")
-    return _padded(rows)
-
-
-def _padded(rows: Tensor) -> Tensor:
-    """With zeros up to a whole group."""
-    return torch.nn.functional.pad(rows, (0, -rows.shape[1] % GROUP))
+    return padded_to_groups(rows)

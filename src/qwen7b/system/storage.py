@@ -80,15 +80,23 @@ def only_one_process(folder: Path, *, what: str, doing: str = "fetching") -> Ite
         lock.release()
 
 
-def check_disk_space(folder: Path, needed: int, *, variable: str) -> None:
-    """Raise ResourceError unless `needed` bytes fit; `variable` is the environment's name for the folder."""
+def check_disk_space(folder: Path, needed: int, *, variable: str | None = None) -> None:
+    """Raise ResourceError unless `needed` bytes fit, in a folder that may have to be made.
+
+    `variable` is the environment's name for the folder; without one the user has named it for this once.
+    """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise ResourceError(
             f"not enough disk space: {needed:,} bytes are needed in {folder} and {free:,} are free; "
-            f"make room there or set {variable} to a folder on another disk"
+            f"make room there or {f'set {variable} to a folder' if variable else 'choose a target'} on another disk"
         )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of disk space, or of a user's share of it, that a file could not be written."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -97,7 +105,7 @@ def storage_errors(folder: Path, *, variable: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             what = f"the disk that holds {folder} is full: make room there"
         else:
             what = f"cannot write to {folder} ({error.strerror or error}): make it writable"
