@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import qwen7b.hf
 from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError
-from qwen7b.hf.backend import build_backend
+from qwen7b.hf.chat_tokenizer import build_backend
 from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.normalization import to_nfc, without_surrogates
 

@@ -20,8 +20,8 @@ from qwen7b.doctor import diagnose
 from qwen7b.doctor.fix import copy_file
 from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, SettingError
 from qwen7b.files.gguf_header import read_gguf_header
-from qwen7b.files.shards import open_weight_file
 from qwen7b.files.stored import map_file, read_bytes
+from qwen7b.files.weight_files import open_weight_file
 from qwen7b.hub.listing import _can_run
 from qwen7b.loading import load_model
 from qwen7b.packing.kept_vocabulary import source_of_kept

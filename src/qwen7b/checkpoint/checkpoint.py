@@ -23,10 +23,10 @@ from qwen7b.checkpoint.tensor_names import (
 from qwen7b.checkpoint.upstream_config import config_of, gguf_config
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
+from qwen7b.files.file_names import WEIGHTS
 from qwen7b.files.gguf_file import open_gguf
 from qwen7b.files.gptq import dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
-from qwen7b.files.suffixes import WEIGHTS
 from qwen7b.files.weight_files import open_weights
 from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import existing_path

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, Qwen7bError, UnsupportedError, quoted
-from qwen7b.files.gguf_names import gguf_models
+from qwen7b.files.file_names import gguf_models
 from qwen7b.files.gguf_parts import gguf_in
 from qwen7b.files.weight_files import has_weights
 from qwen7b.system.json_file import read_json

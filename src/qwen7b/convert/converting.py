@@ -22,7 +22,7 @@ from qwen7b.convert.verification import CHECK_TEXT, compare_logits, compare_tens
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.files.blocks import dealt_out
-from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.hub.locate import locate
 from qwen7b.system.progress import progress

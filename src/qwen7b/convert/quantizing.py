@@ -16,13 +16,13 @@ from qwen7b.convert.companions import read_companions
 from qwen7b.convert.metadata import as_json, qwen2_files, qwen_files
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import SettingError
-from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.file_names import is_gguf
 from qwen7b.hub.locate import locate
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import packed_layout
+from qwen7b.packing.automatic import shown
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.packing.packing import pack_checkpoint
-from qwen7b.packing.showing import shown
 from qwen7b.system.json_file import MAX_BYTES, read_json_if_any
 from qwen7b.system.regular_file import checkpoint_bytes
 from qwen7b.system.storage import check_disk_space

@@ -12,8 +12,8 @@ from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.tensor_names import Place, folder_names, place_of
 from qwen7b.doctor.findings import Diagnosis
 from qwen7b.errors import CheckpointError, and_more, quoted
-from qwen7b.files.shards import open_weight_file
 from qwen7b.files.stored import StoredTensor
+from qwen7b.files.weight_files import open_weight_file
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.system.json_file import read_json
 

@@ -11,10 +11,9 @@ from qwen7b.doctor.adapter import diagnose_adapter
 from qwen7b.doctor.findings import Diagnosis
 from qwen7b.doctor.folder import diagnose_folder
 from qwen7b.doctor.weights import diagnose_gguf
+from qwen7b.files.file_names import is_weights
 from qwen7b.files.gguf_parts import part_files
-from qwen7b.files.shards import open_weight_file
-from qwen7b.files.suffixes import is_weights
-from qwen7b.files.weight_files import has_weights
+from qwen7b.files.weight_files import has_weights, open_weight_file
 from qwen7b.system.regular_file import existing_path, folder_names
 from qwen7b.text import load_tokenizer
 from qwen7b.text.tokenizer_files import holds_tokenizer

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from qwen7b.doctor.known_error import known_error
-from qwen7b.doctor.modelscope_errors import MODELSCOPE_ERRORS
-from qwen7b.doctor.transformers_errors import TRANSFORMERS_ERRORS
+from qwen7b.doctor.library_errors import MODELSCOPE_ERRORS, TRANSFORMERS_ERRORS
 
 _HF = "import qwen7b.hf before the Auto classes and leave the rest of the script as it is"
 _LOAD = "or qwen7b.load(path).chat(…) without Transformers"

@@ -10,9 +10,8 @@ from typing import Any
 from qwen7b.doctor.findings import Repair
 from qwen7b.doctor.fix import copy_file
 from qwen7b.errors import Qwen7bError, counted
-from qwen7b.files.shards import open_weight_file
-from qwen7b.files.suffixes import is_safetensors
-from qwen7b.files.weight_files import numbered_shards
+from qwen7b.files.file_names import is_safetensors
+from qwen7b.files.weight_files import numbered_shards, open_weight_file
 from qwen7b.system.json_file import read_json
 from qwen7b.text.loading import tokenizer_copies
 from qwen7b.text.tokenizer_files import TOKENIZER_FILES

@@ -11,8 +11,8 @@ from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
+from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_file import GGUFTensor
-from qwen7b.files.gguf_names import is_gguf
 from qwen7b.files.gptq import GPTQTensor
 from qwen7b.files.pickled_file import StridedTensor
 from qwen7b.files.stored import RawTensor, StoredTensor

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, quoted
+from qwen7b.files.file_names import PART, gguf_models, is_gguf
 from qwen7b.files.gguf_header import GGUFHeader, read_gguf_header
-from qwen7b.files.gguf_names import PART, gguf_models, is_gguf
 from qwen7b.system.regular_file import folder_names
 
 # A file cut into pieces of bytes, as some publish what a hub finds too large.

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, Qwen7bError, Report, counted, fail
-from qwen7b.files.shards import open_weight_file
+from qwen7b.files.file_names import WEIGHTS, is_safetensors, is_weights
+from qwen7b.files.pickled_file import open_pickle
+from qwen7b.files.safetensors_file import open_safetensors
 from qwen7b.files.stored import StoredTensor
-from qwen7b.files.suffixes import WEIGHTS, is_safetensors, is_weights
 from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import folder_names
 
@@ -238,3 +239,8 @@ def _is_weights(name: str) -> bool:
 
 def _warn(remark: str) -> None:
     warnings.warn(remark, stacklevel=4)
+
+
+def open_weight_file(path: Path) -> dict[str, StoredTensor]:
+    """Tensors by name of one safetensors or pickled file."""
+    return open_safetensors(path) if is_safetensors(path.name) else open_pickle(path)

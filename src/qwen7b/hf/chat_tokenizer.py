@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -9,11 +10,13 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 from transformers import BatchEncoding
 
-from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
+from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError, quoted
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
-from qwen7b.text import Tokenizer
+from qwen7b.text import Tokenizer, Vocabulary
+from qwen7b.text.export import merges_of, tokenizer_json
 from qwen7b.text.finding import with_chat_template
 from qwen7b.text.messages import read_messages
 from qwen7b.text.tokenizer import is_hidden
@@ -202,3 +205,15 @@ def _default_of(template: str | dict[str, str] | None) -> str | None:
     if "default" not in template:
         raise SettingError(f"of chat templates by name one must be called 'default', found {quoted(list(template))}")
     return template["default"]
+
+
+def build_backend(vocabulary: Vocabulary, *, visible: Collection[str] = ()) -> tokenizers.Tokenizer:
+    """A tokenizer of the tokenizers library that gives the same ids. Raises UnsupportedError where there is none.
+
+    The `visible` control tokens are not marked special: the library shows them, and never leaves their names as text.
+    """
+    if vocabulary.bytes_without_id:
+        raise UnsupportedError(f"{vocabulary.source} has no token for some bytes: it has no fast tokenizer")
+    return tokenizers.Tokenizer.from_str(
+        json.dumps(tokenizer_json(vocabulary, merges=list(merges_of(vocabulary)), visible=visible))
+    )

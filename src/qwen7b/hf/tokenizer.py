@@ -13,8 +13,7 @@ from transformers import AddedToken, PreTrainedTokenizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from qwen7b.errors import SettingError, UnsupportedError
-from qwen7b.hf.backend import build_backend
-from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
+from qwen7b.hf.chat_tokenizer import ChatTokenizer, build_backend, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, choose_names
 from qwen7b.system.whole_file import written_whole
 from qwen7b.text import load_tokenizer

@@ -14,8 +14,7 @@ import tokenizers
 from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 
 from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
-from qwen7b.hf.backend import build_backend
-from qwen7b.hf.chat_tokenizer import ChatTokenizer, complete_settings, find_vocabulary
+from qwen7b.hf.chat_tokenizer import ChatTokenizer, build_backend, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, checked_texts, choose_names
 from qwen7b.hf.tokenizer import QWenTokenizer
 from qwen7b.system.json_file import MAX_BYTES, read_json

@@ -7,7 +7,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from qwen7b.errors import ModelNotFoundError
-from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.file_names import is_gguf
 from qwen7b.hub.protocol import Reference
 from qwen7b.system.environment import hub_name
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError, quoted
-from qwen7b.files.suffixes import WEIGHTS
+from qwen7b.files.file_names import WEIGHTS
 from qwen7b.hub.address import parse_address
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import KNOWN_MODELS, find_known, near_names

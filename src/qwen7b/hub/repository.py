@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError, counted
-from qwen7b.files.gguf_names import gguf_models, is_gguf
+from qwen7b.files.file_names import gguf_models, is_gguf
 from qwen7b.hub.known import HubFile
 from qwen7b.hub.official import find_official
 from qwen7b.hub.protocol import Hub, HubEntry, Reference

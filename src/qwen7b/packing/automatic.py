@@ -1,19 +1,22 @@
-"""How a model is packed while it loads: as exactly as a few minutes allow."""
+"""How a model is packed while it loads, as exactly as a few minutes allow, and what a user sees of that."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 
 from qwen7b.checkpoint.checkpoint import Checkpoint
+from qwen7b.checkpoint.packed_file import layout_bytes
 from qwen7b.config import ModelConfig
 from qwen7b.errors import Qwen7bError
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.packed.formats import Format
-from qwen7b.packed.layout import Write
+from qwen7b.packed.layout import Write, packed_layout
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.packing.packing import pack_checkpoint
-from qwen7b.packing.showing import shown
-from qwen7b.system.progress import say
+from qwen7b.system.progress import progress, say
 from qwen7b.text import load_tokenizer
 
 _MOST_WEIGHTS = 1_000_000_000
@@ -56,3 +59,25 @@ def packed_in_memory(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor
 def _layer_weights(config: ModelConfig) -> int:
     shapes = parameter_shapes(config)
     return count_weights({name: shape for name, shape in shapes.items() if name.startswith("layers.")})
+
+
+@contextmanager
+def shown(write: Write, checkpoint: Checkpoint, format: Format) -> Iterator[Write]:
+    """The same `write`, with a bar.
+
+    Where scales are searched, only tensors that this is done for count: the others take no time beside them.
+    """
+    layout = packed_layout(checkpoint.config, format)
+    counted = {
+        name: entry
+        for name, entry in layout.items()
+        if not format.searches_scales or f"{name.removesuffix('.codes')}.codebook" in layout
+    }
+    with progress(f"Packing {checkpoint.path} as {format.name}", layout_bytes(counted), "B") as report:
+
+        def write_shown(name: str, tensor: Tensor) -> None:
+            write(name, tensor)
+            if name in counted:
+                report(tensor.nbytes)
+
+        yield write_shown

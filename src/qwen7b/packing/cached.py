@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.file_names import is_gguf
 from qwen7b.hub import huggingface, modelscope
 from qwen7b.hub.fetch import model_path
 from qwen7b.hub.known import KNOWN_MODELS

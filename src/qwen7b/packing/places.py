@@ -7,8 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from qwen7b.files.file_names import WEIGHTS
 from qwen7b.files.gguf_parts import part_files
-from qwen7b.files.suffixes import WEIGHTS
 from qwen7b.system.environment import cache_folder
 
 _WEIGHTS_AND_SETTINGS = {".json", *WEIGHTS}

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from qwen7b.errors import SettingError, UnsupportedError
-from qwen7b.files.gguf_names import is_gguf
+from qwen7b.files.file_names import is_gguf
 from qwen7b.system.regular_file import existing_path, folder_names
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken

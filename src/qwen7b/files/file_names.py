@@ -1,4 +1,4 @@
-"""Names of GGUF files: which of them are parts of one model, and which are no model at all. Opens none."""
+"""Names of files of weights: which hold them, which are parts of one model, and which are no model. Opens none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+"""How the names end, GGUF's aside; in capitals too, as on disks that know no other."""
 PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 # What goes along with a model: the eyes of another model, or what a quantization was weighed by.
 _NO_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
+
+
+def is_weights(name: str) -> bool:
+    return name.lower().endswith(WEIGHTS)
+
+
+def is_safetensors(name: str) -> bool:
+    return name.lower().endswith(".safetensors")
 
 
 def is_gguf(name: str) -> bool:
