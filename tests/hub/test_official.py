@@ -117,7 +117,7 @@ def test_a_wrong_name_is_met_with_the_nearest(here: Path, hub: StandIn, written:
 def test_they_are_listed(here: Path, hub: StandIn) -> None:
     run: Callable[..., str] = lambda *arguments: CliRunner().invoke(app, arguments).stdout  # noqa: E731
     row = next(row for row in run("models").splitlines() if row.startswith("Qwen-7B-Chat "))
-    assert row.split()[:6] == ["Qwen-7B-Chat", "no", "15,400", "MB", "Tongyi", "Qianwen"]
+    assert row.split()[:6] == ["Qwen-7B-Chat", "no", "15.4", "GB", "Tongyi", "Qianwen"]
     hub.repositories["Qwen/Qwen-7B-Chat"] = dict(QWEN)
     folder = locate("Qwen-7B-Chat")
     listed = {model["name"]: model for model in json.loads(run("models", "--json"))["models"]}
