@@ -34,13 +34,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "chat_prompt",
     "CheckpointError",
     "DownloadError",
     "Greedy",
-    "load",
-    "load_model",
-    "load_tokenizer",
     "Message",
     "MissingExtraError",
     "ModelConfig",
@@ -54,6 +50,10 @@ __all__ = [
     "Sample",
     "SettingError",
     "UnsupportedError",
+    "chat_prompt",
+    "load",
+    "load_model",
+    "load_tokenizer",
 ]
 
 _HOMES = {

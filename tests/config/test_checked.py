@@ -22,7 +22,7 @@ def test_what_is_no_number(value: object) -> None:
     with pytest.raises(SettingError, match="top_p must be a number from 0 to 1"):
         fraction("top_p", value)
     with pytest.raises(
-        SettingError, match="top_k must be a whole number (of at least 0|from 0 to 9223372036854775807)"
+        SettingError, match=r"top_k must be a whole number (of at least 0|from 0 to 9223372036854775807)"
     ):
         whole_number("top_k", value, least=0)
 

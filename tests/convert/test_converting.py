@@ -244,7 +244,7 @@ def test_rows_that_no_block_fits(tmp_path: Path) -> None:
             f"{prefix}down_proj.weight": torch.zeros(64, 80),
         }
     source = write_source(tmp_path / "source", "qwen2", config=config, tensors=tensors)
-    with pytest.raises(UnsupportedError, match="feed_forward.down.weight has rows of 80"):
+    with pytest.raises(UnsupportedError, match=r"feed_forward.down.weight has rows of 80"):
         convert(source, tmp_path / "target.gguf", to="gguf", quantize="q8_0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 

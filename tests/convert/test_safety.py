@@ -169,7 +169,7 @@ def interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         convert(source, tmp_path / "target", to="qwen2")
     monkeypatch.undo()
     assert not (tmp_path / "target").exists()
-    yield tmp_path / "target.partial"
+    return tmp_path / "target.partial"
 
 
 def test_what_was_damaged_meanwhile_is_written_again(

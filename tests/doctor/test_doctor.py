@@ -80,7 +80,7 @@ def test_packed_folders(folder: Path, tmp_path: Path, damage: str | None) -> Non
 
 
 @pytest.mark.parametrize(
-    "config, shards, pickled, generation",
+    ("config", "shards", "pickled", "generation"),
     [
         (tiny.V11_CONFIG, 1, False, "since 2023-09"),
         (tiny.V11_CONFIG, 3, False, "since 2023-09"),
@@ -188,7 +188,7 @@ def test_a_base_is_for_adapters(folder: Path) -> None:
 # --- findings ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config, bias", [(tiny.V11_CONFIG, ".c_attn.bias"), (tiny.QWEN2_CONFIG, "_proj.bias")])
+@pytest.mark.parametrize(("config", "bias"), [(tiny.V11_CONFIG, ".c_attn.bias"), (tiny.QWEN2_CONFIG, "_proj.bias")])
 def test_dropped_biases(tmp_path: Path, config: dict[str, Any], bias: str) -> None:
     tensors = tiny.qwen_tensors() if config is tiny.V11_CONFIG else tiny.qwen2_tensors()
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(bias)}

@@ -124,7 +124,7 @@ def test_numbers_that_no_result_has(tmp_path: Path, number: str) -> None:
             path.write_text(line.replace(f": {right}}}}}", f": {number}}}}}") + "\n")
             if path.read_text() == line + "\n":
                 continue
-            with pytest.raises(SettingError, match="line 1 of .* is cut short or no result"):
+            with pytest.raises(SettingError, match=r"line 1 of .* is cut short or no result"):
                 Journal(path).find({"number": 0}, kind)
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_file_is_refused_and_stays(path: Path, kind: str, later: bool
     path.unlink()
     ODD[kind](path)
     mode = path.lstat().st_mode
-    with pytest.raises(SettingError, match="results cannot be kept in .*: it is a"):
+    with pytest.raises(SettingError, match=r"results cannot be kept in .*: it is a"):
         journal.add({"number": 3}, Count(3)) if journal else Journal(path)
     assert path.lstat().st_mode == mode
 
@@ -178,7 +178,7 @@ def test_a_file_of_any_size_is_not_read_whole(path: Path, later: bool) -> None:
 def test_lines_of_others_are_told_by_number(path: Path, line: bytes) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + line + b"\n" + whole)
-    with pytest.raises(SettingError, match="line 4 of .* is cut short or no result") as caught:
+    with pytest.raises(SettingError, match=r"line 4 of .* is cut short or no result") as caught:
         Journal(path)
     assert len(str(caught.value)) < 1000 and path.read_bytes() == whole + line + b"\n" + whole
 

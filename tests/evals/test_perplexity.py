@@ -149,9 +149,10 @@ class TestResuming:
             read.append(window)
             return read_window(model, window, *args)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(module, "read_window", read_few)
-            self.measure(tiny_chat_checkpoint, text, kept)
+            with pytest.raises(KeyboardInterrupt):
+                self.measure(tiny_chat_checkpoint, text, kept)
         assert len(kept.read_text().splitlines()) == 5
         resumed = self.measure(tiny_chat_checkpoint, text, kept)
         whole = measure(tiny_chat_checkpoint, text, lengths=self.LENGTHS, methods=["none", "ntk"])
@@ -299,7 +300,7 @@ def test_a_model_without_probabilities_is_refused(
     subject, kept = Subject(tiny_chat_checkpoint, lengths=[32]), tmp_path / "kept.jsonl"
     with torch.no_grad():
         subject.model("none", "none", 32).head.weight.mul_(broken)
-    with pytest.raises(CheckpointError, match="the model gives no probabilities for .*text.txt: its weights or"):
+    with pytest.raises(CheckpointError, match=r"the model gives no probabilities for .*text.txt: its weights or"):
         list(measure_perplexity(subject, [text], resume=kept))
     assert not kept.exists()
 

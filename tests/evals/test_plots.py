@@ -84,7 +84,7 @@ def test_plots_are_written_the_same_each_time(tmp_path: Path, suffix: str) -> No
 def test_a_plot_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots need the extra eval")
     (tmp_path / "plot.png").mkdir()
-    with pytest.raises(SettingError, match="plot.png cannot be written"):
+    with pytest.raises(SettingError, match=r"plot.png cannot be written"):
         plot_perplexity(perplexities(), tmp_path / "plot.png")
 
 
@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, before: bytes | None
         target.write_bytes(before)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(SettingError, match="plot.png cannot be written"):
+        with pytest.raises(SettingError, match=r"plot.png cannot be written"):
             plot_perplexity(perplexities(), target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -42,7 +42,7 @@ def test_the_shapes_have_the_sizes_of_their_names() -> None:
 
 
 def test_what_does_not_fit_or_is_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingError, match="a shape must be one of 1.8b, 7b, 14b, demo"):
+    with pytest.raises(SettingError, match=r"a shape must be one of 1.8b, 7b, 14b, demo"):
         random_model("70b")
     with pytest.raises(SettingError, match="a weight format must be one of q8, q4, nf4, found 'q3'"):
         random_model("tiny", quantize="q3")

@@ -120,5 +120,5 @@ def test_numbers_of_parts_that_make_no_sense(tmp_path: Path, value: object) -> N
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    with pytest.raises((CheckpointError, UnsupportedError), match="split.count"):
+    with pytest.raises((CheckpointError, UnsupportedError), match=r"split.count"):
         open_checkpoint(tmp_path / "model.gguf")

@@ -20,7 +20,7 @@ from tiny import logits_of
 
 @pytest.mark.parametrize("family", ["qwen", "qwen2"])
 @pytest.mark.parametrize(
-    "bits, group_size, act_order, v2",
+    ("bits", "group_size", "act_order", "v2"),
     [
         (4, 32, False, False),
         (8, 32, False, False),
@@ -96,7 +96,7 @@ def test_without_an_order_the_inputs_are_grouped_in_theirs(folder: Path, tmp_pat
 
 
 def test_a_stored_tensor_has_the_layers_shape(folder: Path) -> None:
-    place, stored = open_checkpoint(folder).tensors["transformer.h.0.mlp.c_proj.weight"]
+    _place, stored = open_checkpoint(folder).tensors["transformer.h.0.mlp.c_proj.weight"]
     assert stored.shape == (tiny.HIDDEN, tiny.FEED_FORWARD)
     rows = stored.read_rows(3, 10)
     assert rows.dtype == torch.float32 and torch.equal(rows, stored.read_rows(0, 64)[3:10])
@@ -119,7 +119,7 @@ def test_few_bits_are_refused(folder: Path, bits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "quantized by bitsandbytes"),
         ({"quant_method": None, "load_in_8bit": True}, "quantized by bitsandbytes"),

@@ -223,7 +223,7 @@ def with_record(path: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize("order", [b"big", b"middle", b"", b"\xff" * 10, b"x" * 10**6])
 def test_other_byte_orders_are_refused(saved: Path, order: bytes) -> None:
     with_record(saved, "byteorder", order)
-    with pytest.raises((UnsupportedError, CheckpointError), match="byte order|byteorder"):
+    with pytest.raises((UnsupportedError, CheckpointError), match=r"byte order|byteorder"):
         open_pickle(saved)
 
 
@@ -258,7 +258,7 @@ def test_records_that_share_bytes(saved: Path) -> None:
     at = data.rindex(other.filename.encode())
     moved = data[: at - 4] + struct.pack("<I", one.header_offset) + data[at:]
     saved.write_bytes(moved)
-    with pytest.raises(CheckpointError, match="not where its table says|lies where something else does"):
+    with pytest.raises(CheckpointError, match=r"not where its table says|lies where something else does"):
         open_pickle(saved)
 
 
@@ -308,7 +308,7 @@ def test_hostile_pickles(saved: Path, what: str) -> None:
 
 def test_a_pickle_that_is_too_large(saved: Path) -> None:
     with_record(saved, "data.pkl", bytes(20 << 20))
-    with pytest.raises(CheckpointError, match="data.pkl has 20971520 bytes"):
+    with pytest.raises(CheckpointError, match=r"data.pkl has 20971520 bytes"):
         open_pickle(saved)
 
 

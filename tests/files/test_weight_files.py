@@ -187,7 +187,7 @@ def test_an_index_that_promises_too_much(
 
 
 @pytest.mark.parametrize(
-    "names, reason",
+    ("names", "reason"),
     [
         (("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"), r"lacks 1 of 3 .*00003-of-00003"),
         (("part-2-of-4.bin",), "lacks 3 of 4 shards .*part-1-of-4.bin"),

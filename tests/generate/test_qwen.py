@@ -320,7 +320,7 @@ def test_what_the_caller_does_not_replace_of_a_broken_file_is_left_out_with_a_wo
     qwen = qwen7b.load(write_model(tmp_path, max_new_tokens=2, **settings), quantize="none")
     for keywords in ({"temperature": 0}, {"sampling": Sample(seed=1)}, {"temperature": 1, "top_p": 1, "seed": 1}):
         assert qwen.complete("hello", **keywords).usage.completion_tokens  # nothing broken matters: no warning
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="must") as said:
         qwen.complete("hello", seed=1)
     assert [str(one.message).split(".json")[1][:22] for one in said] == [
         ": temperature must be ",
@@ -400,7 +400,7 @@ def test_text_parts_are_content(qwen: Qwen) -> None:
 
 
 def favouring(*ids: int) -> Greedy:
-    return Greedy(logit_bias={id: 1000.0 for id in ids})
+    return Greedy(logit_bias=dict.fromkeys(ids, 1000.0))
 
 
 def test_endings_of_the_files_end_a_reply(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_the_stream_grows_into_the_response(chatty: Chatty, query: str) -> None:
     model, tokenizer = chatty
     texts = list(model.chat_stream(tokenizer, query, history=[["a", "b"]]))
     assert texts and texts[-1].strip() == model.chat(tokenizer, query, history=[["a", "b"]])[0]
-    for shorter, longer in zip(texts, texts[1:], strict=False):
+    for shorter, longer in pairwise(texts):
         assert longer.startswith(shorter) and longer != shorter
 
 
@@ -245,7 +246,7 @@ def test_a_base_model_does_not_chat(chatty: Chatty) -> None:
     model, tokenizer = chatty
     config = GenerationConfig(chat_format="raw", max_new_tokens=4)
     for talk in (model.chat, model.chat_stream):
-        with pytest.raises(PromptError, match="is a base model.* chat_format 'raw' in its generation_config.json"):
+        with pytest.raises(PromptError, match=r"is a base model.* chat_format 'raw' in its generation_config.json"):
             talk(tokenizer, "hello", history=None, generation_config=config)
 
 

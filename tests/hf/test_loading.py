@@ -157,7 +157,7 @@ def test_the_words_for_the_dtype(qwen_chat_folder: Path, settings: dict[str, Any
         assert model.config.dtype == expected and not hasattr(model.config, "bf16")
 
 
-@pytest.mark.parametrize("word, dtype", [("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
+@pytest.mark.parametrize(("word", "dtype"), [("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
 def test_the_words_for_the_dtype_on_a_config(tmp_path: Path, word: str, dtype: str) -> None:
     """As in `config = AutoConfig.from_pretrained(…); config.fp32 = True`."""
     folder = tiny.write_folder(tmp_path / "model", {**tiny.V11_CONFIG, "torch_dtype": "bfloat16"}, tiny.qwen_tensors())
@@ -184,14 +184,14 @@ SENSES = {"visual": {"layers": 48}, "audio": {"n_layer": 32}, "vision_config": {
 def test_models_that_see_or_hear_are_refused_by_their_config(tmp_path: Path, field: str) -> None:
     folder = tiny.write_folder(tmp_path, {**tiny.V11_CONFIG, field: SENSES[field]}, tiny.qwen_tensors())
     for load in (AutoConfig.from_pretrained, AutoModelForCausalLM.from_pretrained):
-        with pytest.raises(UnsupportedError, match="Qwen-(VL|Audio)"):
+        with pytest.raises(UnsupportedError, match=r"Qwen-(VL|Audio)"):
             load(folder, trust_remote_code=True)
 
 
 @pytest.mark.parametrize("name", ["transformer.visual.conv1.weight", "transformer.audio.blocks.0.attn.query.weight"])
 def test_models_that_see_or_hear_are_refused_by_their_tensors(tmp_path: Path, name: str) -> None:
     folder = tiny.write_folder(tmp_path, tiny.V11_CONFIG, tiny.qwen_tensors() | {name: torch.ones(2)})
-    with pytest.raises(UnsupportedError, match="Qwen-(VL|Audio)"):
+    with pytest.raises(UnsupportedError, match=r"Qwen-(VL|Audio)"):
         AutoModelForCausalLM.from_pretrained(folder)
 
 
@@ -211,7 +211,7 @@ def test_a_dtype_that_the_file_names(tmp_path: Path) -> None:
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.float16
     assert AutoModelForCausalLM.from_pretrained(folder, bf16=True).dtype == torch.bfloat16
     assert AutoModelForCausalLM.from_pretrained(folder, fp16=False).dtype == torch.float32
-    with pytest.raises(SettingError, match="fp16 and fp32|bf16 and fp32"):
+    with pytest.raises(SettingError, match=r"fp16 and fp32|bf16 and fp32"):
         AutoModelForCausalLM.from_pretrained(folder, bf16=True, fp32=True)
 
 
@@ -220,7 +220,7 @@ def test_gptq_is_told_where_to_go(tmp_path: Path) -> None:
         pytest.skip("optimum is installed, so Transformers tries by itself")
     quantization = {"quant_method": "gptq", "bits": 4, "group_size": 32}
     folder = tiny.write_folder(tmp_path, {**tiny.V11_CONFIG, "quantization_config": quantization}, tiny.qwen_tensors())
-    with pytest.raises(UnsupportedError, match="use qwen7b.load"):
+    with pytest.raises(UnsupportedError, match=r"use qwen7b.load"):
         AutoModelForCausalLM.from_pretrained(folder)
 
 
@@ -247,11 +247,11 @@ def test_settings_of_the_config_as_keywords(golden: Path) -> None:
 )
 def test_configs_that_no_qwen_has_are_refused(tmp_path: Path, wrong: dict[str, Any], error: type[Exception]) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**tiny.V11_CONFIG, **wrong}))
-    with pytest.raises(error, match="config.json"):
+    with pytest.raises(error, match=r"config.json"):
         AutoConfig.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("sense, model", [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
+@pytest.mark.parametrize(("sense", "model"), [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
 def test_models_that_see_or_hear_are_refused_by_name(tmp_path: Path, sense: str, model: str) -> None:
     config = {**tiny.V11_CONFIG, "architectures": ["QWenLMHeadModel"], sense: {"width": 1664}}
     folder = tiny.write_folder(tmp_path, config, tiny.qwen_tensors())

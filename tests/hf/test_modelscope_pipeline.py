@@ -168,7 +168,7 @@ def test_trust_in_modelscope_is_not_passed_on_to_another_model(folder: Path, tmp
     configure(folder, {"framework": "pytorch", "task": "chat", "pipeline": {"type": "qwen-chat"}})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "qwen_other"}))
-    with pytest.raises(ValueError, match="qwen_other|trust_remote_code"):
+    with pytest.raises(ValueError, match=r"qwen_other|trust_remote_code"):
         pipeline(task="chat", model=str(folder), device_map="cpu", trust_remote_code=True)
 
 

@@ -103,7 +103,7 @@ def test_what_names_of_control_tokens_mean_is_asked_for(tokenizer: Any) -> None:
 def test_names_of_control_tokens_are_refused_where_nobody_said(tokenizer: Any, text: str) -> None:
     pair = {"text": "a", "text_pair": text}
     for call in (tokenizer, tokenizer.encode, tokenizer.tokenize, lambda text: tokenizer(["a", text])):
-        with pytest.raises(PromptError, match="split_special_tokens=False .* True .* apply_chat_template"):
+        with pytest.raises(PromptError, match=r"split_special_tokens=False .* True .* apply_chat_template"):
             call(text)
     for arguments in (pair, {"text": "a", "text_target": text}):
         with pytest.raises(PromptError, match="control token"):
@@ -192,11 +192,11 @@ def test_a_new_pad_token_is_refused(tiny_chat_checkpoint: Path, fast: bool) -> N
         with pytest.raises(SettingError, match=r"\[PAD\] is no control token.*<\|endoftext\|>"):
             kind.from_pretrained(tiny_chat_checkpoint, **{role: "[PAD]"})
     tokenizer = kind.from_pretrained(tiny_chat_checkpoint, pad_token="<|im_end|>")
-    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+    with pytest.raises(SettingError, match=r"use '<|endoftext|>'"):
         tokenizer.pad_token = "[PAD]"
-    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+    with pytest.raises(SettingError, match=r"use '<|endoftext|>'"):
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
-    with pytest.raises(SettingError, match="use '<|endoftext|>'"):
+    with pytest.raises(SettingError, match=r"use '<|endoftext|>'"):
         tokenizer.pad_token_id = 0
     assert tokenizer.pad_token == "<|im_end|>" and "[PAD]" not in tokenizer.get_vocab()
     tokenizer.pad_token_id = tokenizer.eod_id
@@ -323,10 +323,14 @@ def test_a_chat_template_is_honoured(fine_tuned: Path, tmp_path: Path, kind: Any
         assert 271 in other.plain_tokenizer.stop_ids and other.chat_template == OWN
     tokenizer.chat_template = None
     assert tokenizer.apply_chat_template(CONVERSATION, return_dict=False) == ordinary
+
+    def use(template: object) -> None:
+        tokenizer.chat_template = template
+        tokenizer.apply_chat_template(CONVERSATION)
+
     for wrong in (5, ["own"], {"own": OWN}):
-        with pytest.raises(SettingError, match="chat_template|chat templates"):
-            tokenizer.chat_template = wrong
-            tokenizer.apply_chat_template(CONVERSATION)
+        with pytest.raises(SettingError, match=r"chat_template|chat templates"):
+            use(wrong)
 
 
 @KINDS
@@ -353,7 +357,7 @@ def test_only_tokens_flagged_special_are_hidden(fine_tuned: Path, tmp_path: Path
 def test_what_is_no_id_is_not_decoded(fine_tuned: Path, kind: Any) -> None:
     tokenizer = kind.from_pretrained(fine_tuned)
     for wrong in ("abc", None, ["a"], [None], [[1.5, None]], {"input_ids": None}, 10**9, [-1], [99999]):
-        with pytest.raises(SettingError, match="ids? of|the id"):
+        with pytest.raises(SettingError, match=r"ids? of|the id"):
             tokenizer.decode(wrong)
     assert tokenizer.decode([97, 99999, -1], skip_special_tokens=True) == tokenizer.decode([97])
 
@@ -396,7 +400,7 @@ def test_extra_tokens(qwen_vocabulary: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_vocabulary_it_says_so() -> None:
-    with pytest.raises(CheckpointError, match="qwen.tiktoken or tokenizer.json"):
+    with pytest.raises(CheckpointError, match=r"qwen.tiktoken or tokenizer.json"):
         qwen7b.hf.QWenTokenizer()
 
 

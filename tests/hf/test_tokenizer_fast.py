@@ -85,7 +85,7 @@ def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any, sa
         assert fast(text, **said).input_ids == fast.encode(text, **said) == parsed
         assert fast.tokenize(text, **said) == ["a", "<|im_end|>"]
     for call in (fast, fast.encode, fast.tokenize, lambda text: fast(["a", text]), lambda text: fast("a", text)):
-        with pytest.raises(PromptError, match="split_special_tokens=False .* True .* apply_chat_template"):
+        with pytest.raises(PromptError, match=r"split_special_tokens=False .* True .* apply_chat_template"):
             call(text)
     with pytest.raises(SettingError, match="QWenTokenizer"):
         fast(text, allowed_special={"<|im_end|>"})
@@ -195,14 +195,14 @@ def test_odd_texts_are_the_same_everywhere(qwen_chat_folder: Path, fast: Any, sl
 )
 def test_what_is_no_text_is_refused(fast: Any, text: object) -> None:
     for call in (fast, fast.encode, fast.tokenize):
-        with pytest.raises(PromptError, match="a text should be a string|the list of texts is empty"):
+        with pytest.raises(PromptError, match=r"a text should be a string|the list of texts is empty"):
             call(text)
 
 
 @pytest.mark.parametrize("ids", [None, "x", [None], [-1], [10**9], [1.5], ["1"], [2**70], float("nan"), [[1], [None]]])
 def test_what_is_no_id_is_refused(fast: Any, slow: Any, ids: object) -> None:
     for tokenizer in (fast, slow):
-        with pytest.raises(SettingError, match="must be ids of tokens|no token has the id"):
+        with pytest.raises(SettingError, match=r"must be ids of tokens|no token has the id"):
             tokenizer.decode(ids)
 
 

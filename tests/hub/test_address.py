@@ -16,7 +16,7 @@ CHAT = Reference(repository="Qwen/Qwen-7B-Chat")
 
 
 @pytest.mark.parametrize(
-    "address, expected",
+    ("address", "expected"),
     [
         ("https://huggingface.co/Qwen/Qwen-7B-Chat", CHAT),
         ("https://huggingface.co/Qwen/Qwen-7B-Chat/", CHAT),
@@ -72,7 +72,7 @@ def test_addresses_of_modelscope(address: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_other_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWEN7B_HUB", "modelscope")
-    with pytest.raises(ModelNotFoundError, match="is on Hugging Face.* unset QWEN7B_HUB"):
+    with pytest.raises(ModelNotFoundError, match=r"is on Hugging Face.* unset QWEN7B_HUB"):
         parse_address("https://huggingface.co/Qwen/Qwen-7B-Chat")
 
 

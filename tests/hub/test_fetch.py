@@ -82,9 +82,10 @@ def test_an_interrupt_leaves_what_came(tiny: Path, hub: StandIn, monkeypatch: py
 
         yield report
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(import_module("qwen7b.hub.fetch"), "progress_bar", interrupted_bar)
-        fetch("tiny")
+        with pytest.raises(KeyboardInterrupt):
+            fetch("tiny")
     assert tiny.with_name("tiny.gguf.part").stat().st_size > 0
     hub.requests.clear()
     assert fetch("tiny").read_bytes() == CONTENT
@@ -124,7 +125,7 @@ def test_the_next_source_is_tried(tiny: Path, hub: StandIn, know: Know, capsys: 
 
 def test_another_size_is_refused_before_any_transfer(tiny: Path, hub: StandIn) -> None:
     hub.repositories["org/tiny"]["tiny.gguf"] = b"short"
-    with pytest.raises(DownloadError, match="it has 5 bytes of tiny.gguf instead of 3,000,000"):
+    with pytest.raises(DownloadError, match=r"it has 5 bytes of tiny.gguf instead of 3,000,000"):
         fetch("tiny")
     assert not transfers(hub)
 
@@ -148,7 +149,7 @@ def test_a_broken_hub(tiny: Path, hub: StandIn, status: int) -> None:
 def test_a_silent_hub_is_left_soon(tiny: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface, "CONNECT_SECONDS", 0.2)
     hub.is_silent = True
-    with pytest.raises(DownloadError, match="could not be reached .*Timeout"):
+    with pytest.raises(DownloadError, match=r"could not be reached .*Timeout"):
         fetch("tiny")
 
 
@@ -175,7 +176,7 @@ def test_a_file_put_there_by_hand_is_taken(tiny: Path, hub: StandIn) -> None:
 
 
 def test_offline(tiny: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DownloadError, match="tiny is not in the cache .* offline: unset QWEN7B_OFFLINE"):
+    with pytest.raises(DownloadError, match=r"tiny is not in the cache .* offline: unset QWEN7B_OFFLINE"):
         fetch("tiny", offline=True)
     monkeypatch.setenv("QWEN7B_OFFLINE", "1")
     with pytest.raises(DownloadError, match="offline"):
@@ -203,7 +204,7 @@ def test_a_disk_that_fills_up(tiny: Path, cache: Path) -> None:
     other.write_bytes(b"precious")
     partial = tiny.with_name("tiny.gguf.part")
     partial.symlink_to("/dev/full")
-    with pytest.raises(ResourceError, match="is full: make room .*QWEN7B_CACHE"):
+    with pytest.raises(ResourceError, match=r"is full: make room .*QWEN7B_CACHE"):
         fetch("tiny")
     assert not tiny.exists()
     assert other.read_bytes() == b"precious"

@@ -24,7 +24,7 @@ def test_find_known() -> None:
     assert find_known("demo") is KNOWN_MODELS["demo"]
 
 
-@pytest.mark.parametrize("wrong, near", [("dmeo", "demo"), ("Demo", "demo"), ("smollm", "smollm2")])
+@pytest.mark.parametrize(("wrong", "near"), [("dmeo", "demo"), ("Demo", "demo"), ("smollm", "smollm2")])
 def test_near_matches_are_named(wrong: str, near: str) -> None:
     with pytest.raises(ModelNotFoundError, match=f"unknown model '{wrong}': did you mean '{near}'"):
         find_known(wrong)

@@ -31,7 +31,7 @@ def test_paths_are_returned_untouched(here: Path, hub: StandIn, monkeypatch: pyt
 )
 def test_what_looks_like_a_path_is_never_asked_for(here: Path, hub: StandIn, name: str | Path) -> None:
     (here / "Qwen").mkdir()
-    with pytest.raises(ModelNotFoundError, match="there is no file or folder .*none.*: check the path"):
+    with pytest.raises(ModelNotFoundError, match=r"there is no file or folder .*none.*: check the path"):
         locate(name)
     assert not hub.requests
 

@@ -71,7 +71,7 @@ def test_repository(modelscope: StandIn) -> None:
 def test_official_names(modelscope: StandIn, name: str) -> None:
     modelscope.repositories["Qwen/Qwen-1_8B-Chat"] = dict(FILES)
     assert (locate(name) / "config.json").is_file()
-    with pytest.raises(ModelNotFoundError, match="it would be 15.4 GB from ModelScope"):
+    with pytest.raises(ModelNotFoundError, match=r"it would be 15.4 GB from ModelScope"):
         locate("qwen/Qwen-7B-Chat")
 
 
@@ -96,7 +96,7 @@ def test_a_silent_hub(modelscope: StandIn, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
     modelscope.is_silent = True
-    with pytest.raises(DownloadError, match="ModelScope could not be reached .* unset QWEN7B_HUB"):
+    with pytest.raises(DownloadError, match=r"ModelScope could not be reached .* unset QWEN7B_HUB"):
         fetch_repository(QWEN)
 
 

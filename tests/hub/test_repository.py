@@ -42,7 +42,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("Qwen/Qwen-7B-Chat", Reference(repository="Qwen/Qwen-7B-Chat")),
         ("a/b@refs/pr/1", Reference(repository="a/b", revision="refs/pr/1")),
@@ -90,7 +90,7 @@ def test_the_cache_serves_offline_and_when_the_hub_is_silent(
 
 
 def test_offline_without_a_copy(qwen: Reference, hub: StandIn) -> None:
-    with pytest.raises(DownloadError, match="Qwen/Qwen-tiny is not in the cache .* unset QWEN7B_OFFLINE"):
+    with pytest.raises(DownloadError, match=r"Qwen/Qwen-tiny is not in the cache .* unset QWEN7B_OFFLINE"):
         fetch_repository(qwen, offline=True)
     assert not hub.requests
 
@@ -174,7 +174,7 @@ def test_gated(qwen: Reference, hub: StandIn) -> None:
 
 def test_no_network(qwen: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(DownloadError, match="could not be reached .* check the network, set HF_ENDPOINT to a mirror"):
+    with pytest.raises(DownloadError, match=r"could not be reached .* check the network, set HF_ENDPOINT to a mirror"):
         fetch_repository(qwen)
 
 

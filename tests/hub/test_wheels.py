@@ -147,7 +147,7 @@ def test_a_part_cut_by_a_crash_is_appended_again(tiny: Path, put_wheel: Wheelhou
 
 
 @pytest.mark.parametrize(
-    "content, member, message",
+    ("content", "member", "message"),
     [
         (b"short", "data.bin", "tiny_part1/data.bin has 5 bytes instead of 150,000"),
         (None, "other.bin", "is damaged or lacks tiny_part1/data.bin"),
@@ -181,9 +181,10 @@ def test_a_disk_that_fills_up_while_joining(tiny: Path, put_wheel: Wheelhouse, m
         target.write(source.read(1000))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(ResourceError, match="is full: make room"):
+    with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", copy_some)
-        fetch("tiny")
+        with pytest.raises(ResourceError, match="is full: make room"):
+            fetch("tiny")
     assert files_of(tiny.parent) == {"tiny.gguf.part"}
     assert fetch("tiny").read_bytes() == CONTENT
 
@@ -197,7 +198,7 @@ def test_a_python_without_pip(tiny: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "stderr, reason",
+    ("stderr", "reason"),
     [
         ("WARNING: a\nERROR: the cause\nERROR: the end\n\n[notice] update", "pip could not download x==1: the end"),
         ("Traceback\nKaboom: 7", "pip could not download x==1: Kaboom: 7"),

@@ -310,7 +310,7 @@ YARN = {"type": "yarn", "original_max_position_embeddings": 2**62}
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         ({"hidden_size": "64"}, "hidden_size must be a number"),
         ({"num_hidden_layers": 0}, "num_layers must be a whole number from 1 to 1000, found 0"),
@@ -340,7 +340,7 @@ def test_a_qwen2_of_very_many_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config, message",
+    ("config", "message"),
     [
         ({"model_type": "bert"}, "model_type 'bert'"),
         ({**tiny.QWEN2_CONFIG, "rope_scaling": {"type": "longrope", "factor": 4.0}}, "'longrope'"),
@@ -354,7 +354,7 @@ def test_model_that_is_not_run(folder: Path, config: dict[str, Any], message: st
 
 
 @pytest.mark.parametrize(
-    "config, field",
+    ("config", "field"),
     [
         ({**tiny.V11_CONFIG, "visual": {"layers": 48, "image_size": 448}}, "Qwen-VL.*'visual'"),
         ({**tiny.V11_CONFIG, "audio": {"n_layer": 32, "n_mels": 80}}, "Qwen-Audio.*'audio'"),
@@ -369,7 +369,7 @@ def test_models_that_see_or_hear_are_refused_by_name(tmp_path: Path, config: dic
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize("part, model", [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
+@pytest.mark.parametrize(("part", "model"), [("visual", "Qwen-VL"), ("audio", "Qwen-Audio")])
 def test_tensors_of_another_sense_name_the_model(tmp_path: Path, part: str, model: str) -> None:
     tensors = {**tiny.qwen_tensors(), f"transformer.{part}.proj": torch.zeros(4, 4)}
     assert model in refused(tiny.write_folder(tmp_path, tiny.V11_CONFIG, tensors), UnsupportedError)

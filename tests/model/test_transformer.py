@@ -117,9 +117,13 @@ def test_reading_again_is_said_once() -> None:
     transformer._say_recomputed.cache_clear()
     cache = LONG.new_cache(max_length=4 * TRAINED)
     LONG(ids_of(TRAINED), cache=cache)
-    with pytest.warns(UserWarning, match="a sequence outgrew the length that its rotary base was chosen for") as said:
+
+    def read_on() -> None:
         LONG(ids_of(1), cache=cache)
         LONG.hidden(ids_of(TRAINED), cache=cache)
+
+    with pytest.warns(UserWarning, match="a sequence outgrew the length that its rotary base was chosen for") as said:
+        read_on()
     assert len(said) == 1
 
 
@@ -181,7 +185,7 @@ def test_logn_scale_of_known_positions() -> None:
 
 
 @pytest.mark.parametrize(
-    "ids, message",
+    ("ids", "message"),
     [
         (torch.tensor([[1, ROWS]]), f"token id {ROWS} is outside the model's {ROWS} rows"),
         (torch.tensor([[-1]]), "token id -1"),

@@ -40,7 +40,7 @@ def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
     monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 7)
     monkeypatch.setattr(cache, "_SLOT_BLOCK", 4)
-    yield
+    return
 
 
 @torch.inference_mode()
@@ -167,7 +167,7 @@ def test_caches_of_other_windows_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "windows, message",
+    ("windows", "message"),
     [((5, 6), "one window for each of 3 layers, found 2"), ((5, -1, 0), "a layer's attention window must be")],
 )
 def test_wrong_windows_are_refused(windows: tuple[int, ...], message: str) -> None:

@@ -242,7 +242,7 @@ def test_packed_weights_keep_their_formats() -> None:
     assert torch.equal(model.float().hidden(ids, cache=model.new_cache(max_length=8)), expected)
 
 
-@pytest.mark.parametrize("head_size, dtype", [(32, torch.bfloat16), (32, torch.float32), (24, torch.int8)])
+@pytest.mark.parametrize(("head_size", "dtype"), [(32, torch.bfloat16), (32, torch.float32), (24, torch.int8)])
 def test_caches_of_other_dtypes_are_refused(head_size: int, dtype: torch.dtype) -> None:
     model = random_model(head_size=head_size)
     model.cache_dtype = dtype

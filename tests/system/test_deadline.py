@@ -17,6 +17,6 @@ def test_results_and_errors_come_through() -> None:
 
 def test_a_late_call_is_left() -> None:
     never = threading.Event()
-    with pytest.raises(TimeoutError, match="no answer in 0.05 s"):
+    with pytest.raises(TimeoutError, match=r"no answer in 0.05 s"):
         within(0.05, never.wait)
     never.set()

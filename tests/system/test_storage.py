@@ -69,7 +69,7 @@ def test_disk_space_names_the_numbers_and_the_variable(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "number, message", [(errno.ENOSPC, "is full: make room"), (errno.EROFS, "Read-only file system")]
+    ("number", "message"), [(errno.ENOSPC, "is full: make room"), (errno.EROFS, "Read-only file system")]
 )
 def test_system_errors_become_one_sentence(number: int, message: str, tmp_path: Path) -> None:
     with (

@@ -70,7 +70,7 @@ def test_the_whole_reply_is_shown_as_meant() -> None:
 @given(st.lists(st.integers(0, len(REPLY))))
 def test_the_screen_does_not_depend_on_the_pieces(cuts: list[int]) -> None:
     edges = sorted({0, *cuts, len(REPLY)})
-    assert shown([REPLY[start:end] for start, end in zip(edges, edges[1:], strict=False)]) == shown([REPLY])
+    assert shown([REPLY[start:end] for start, end in itertools.pairwise(edges)]) == shown([REPLY])
 
 
 @given(st.text(alphabet="ab1.#-*`|>~ \n\t_[]()<&", max_size=60))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import regex
 
 
@@ -11,7 +13,7 @@ def encode(text: str, *, pattern: str, ranks: dict[bytes, int]) -> list[bytes]:
     for piece in regex.findall(pattern, text):
         parts = [bytes([byte]) for byte in piece.encode()]
         while True:
-            pairs = [left + right for left, right in zip(parts, parts[1:], strict=False)]
+            pairs = [left + right for left, right in itertools.pairwise(parts)]
             best = min((pair for pair in pairs if pair in ranks), key=ranks.__getitem__, default=None)
             if best is None:
                 break

@@ -152,7 +152,7 @@ def test_what_cannot_be_rendered_is_refused_by_name(write: Writer, template: str
 def test_an_endless_template_is_ended(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.2)
     loops = "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}"
-    with pytest.raises(UnsupportedError, match="runs for more than 0.2 seconds"):
+    with pytest.raises(UnsupportedError, match=r"runs for more than 0.2 seconds"):
         chat_prompt(load_tokenizer(write(loops)), [HELLO])
 
 
@@ -171,7 +171,7 @@ def test_an_endless_template_is_waited_for_once(write: Writer, monkeypatch: pyte
     )
     assert tokenizer.stop_ids is not None
     for _ in range(3):
-        with pytest.raises(UnsupportedError, match="runs for more than 0.2 seconds"):
+        with pytest.raises(UnsupportedError, match=r"runs for more than 0.2 seconds"):
             chat_prompt(tokenizer, [HELLO])
     assert len(started) == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_pieces_join_to_the_whole(chatty: Tokenizer, data: st.DataObject, skip_c
     # Random ids are mostly broken UTF-8; encoded text among them makes whole characters.
     ids_of_text = synthetic.texts.map(chatty.encode)
     random_ids = st.lists(st.integers(0, chatty.vocab_size - 1), max_size=20)
-    ids = sum(data.draw(st.lists(ids_of_text | random_ids, max_size=4)), [])
+    ids = list(itertools.chain.from_iterable(data.draw(st.lists(ids_of_text | random_ids, max_size=4))))
     pieces = pieces_of(chatty, ids, skip_control=skip_control)
     assert "".join(pieces) == chatty.decode(ids, skip_control=skip_control)
 

@@ -42,7 +42,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_extra_vocabulary_goes_with_tiktoken_only(reference_json: Path) -> None:
-    with pytest.raises(SettingError, match="goes with a .tiktoken file"):
+    with pytest.raises(SettingError, match=r"goes with a .tiktoken file"):
         load_tokenizer(reference_json, extra_vocabulary="extra.tiktoken")
 
 

@@ -68,7 +68,7 @@ def read_generation(
             problems[name] = error
             return None
 
-    endings = {id: f"{source} (eos_token_id)" for id in _ids(fields.get("eos_token_id"), f"{source}: eos_token_id")}
+    endings = dict.fromkeys(_ids(fields.get("eos_token_id"), f"{source}: eos_token_id"), f"{source} (eos_token_id)")
     sequences = _sequences(fields.get("stop_words_ids"), f"{source}: stop_words_ids")
     endings |= {ids[0]: f"{source} (stop_words_ids)" for ids in sequences if len(ids) == 1 and ids[0] not in endings}
     others = _ids((config or {}).get("eos_token_id"), f"{config_source}: eos_token_id")
@@ -77,7 +77,7 @@ def read_generation(
     return GenerationSettings(
         is_chat=None if chat_format is None else chat_format == "chatml",
         endings=endings,
-        other_endings={id: f"{config_source} (eos_token_id)" for id in others},
+        other_endings=dict.fromkeys(others, f"{config_source} (eos_token_id)"),
         stop_sequences=tuple(ids for ids in sequences if len(ids) > 1),
         stop_strings=_strings(fields.get("stop_strings"), f"{source}: stop_strings"),
         max_new_tokens=attempt("max_new_tokens", lambda: settings.count("max_new_tokens")),

@@ -109,7 +109,7 @@ def _show_explanation(explanation: Explanation) -> None:
 def _show(diagnosis: Diagnosis) -> None:
     typer.echo(diagnosis.path)
     show_rows(_facts(diagnosis))
-    counts = {severity: 0 for severity in ("error", "warning")}
+    counts = dict.fromkeys(("error", "warning"), 0)
     if diagnosis.findings:
         typer.echo()
     rows: list[tuple[str, str]] = []

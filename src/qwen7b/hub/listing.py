@@ -78,7 +78,7 @@ def list_hub_models() -> Iterator[ListedModel]:
         return
     for repository in repositories:
         for revision in repository.revisions:
-            if repository.repo_type == "model" and _can_run(revision.snapshot_path):
+            if repository.repo_type == "model" and can_run(revision.snapshot_path):
                 name = repository.repo_id if "main" in revision.refs else f"{repository.repo_id}@{revision.commit_hash}"
                 yield ListedModel(
                     name=name,
@@ -89,7 +89,7 @@ def list_hub_models() -> Iterator[ListedModel]:
                 )
 
 
-def _can_run(snapshot: Path) -> bool:
+def can_run(snapshot: Path) -> bool:
     with suppress(CheckpointError):
         config = read_json(snapshot / "config.json")
         return config.get("model_type") in _MODEL_TYPES

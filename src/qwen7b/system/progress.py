@@ -95,4 +95,8 @@ def progress(
     from tqdm import tqdm
 
     with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False) as bar:
-        yield lambda count: None if bar.update(count) else None
+
+        def add(count: int) -> None:
+            bar.update(count)
+
+        yield add
