@@ -297,15 +297,15 @@ def test_scaling_survives_every_conversion(tmp_path: Path, kind: str, rope: dict
         assert after.trained_length == after.rotary_scaling.original_length
     assert torch.allclose(logits_of(target), logits_of(source), atol=1e-5)
     own = "Only qwen7b reads rope_scaling in this format: other programs compute as if it were not there."
-    assert (own in report["lost"]) == (to == "qwen")
+    assert (own in report.lost) == (to == "qwen")
     betas = "llama.cpp does not read YaRN's beta_fast and beta_slow for such models: it takes 32 and 1."
-    assert (betas in report["lost"]) == (to == "gguf" and rope is EVERY_ROPE)
-    assert report["logits"]["largest_difference"] < 1e-5
+    assert (betas in report.lost) == (to == "gguf" and rope is EVERY_ROPE)
+    assert report.logits.largest_difference < 1e-5
 
 
 def test_windows_survive_where_they_can_be_said(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", "qwen2", config={**tiny.QWEN2_CONFIG, **SLIDING})
-    lost = convert(source, tmp_path / "qwen", to="qwen")["lost"]
+    lost = convert(source, tmp_path / "qwen", to="qwen").lost
     assert lost == [
         "Only qwen7b reads attention_windows in this format: other programs compute as if it were not there."
     ]
@@ -327,10 +327,10 @@ def test_windows_that_cannot_be_said_are_named(tmp_path: Path, windows: Sequence
     assert (
         "These attention windows cannot be said in this format, so beyond the shortest of them, 9 tokens, the model is "
         "another one."
-    ) in report["lost"]
-    assert (report["logits"]["tokens"], report["logits"]["largest_difference"] < 1e-5) == (9, True)
+    ) in report.lost
+    assert (report.logits.tokens, report.logits.largest_difference < 1e-5) == (9, True)
     assert open_checkpoint(target).config.attention_windows is None
-    assert report["source"]["config"]["attention_windows"] == list(windows)
+    assert report.source_config.attention_windows == windows
 
 
 def test_layers_with_windows_below_ones_without(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_logn_without_ntk_beside_yarn_is_lost_in_words_that_are_true(tmp_path: P
     report = convert(write_source(tmp_path / "source", "qwen", config=fields), tmp_path / "target", to="qwen2")
     assert (
         "LogN cannot be said in this format, so beyond the trained length of 64 tokens the model is another one."
-    ) in report["lost"]
+    ) in report.lost
     assert open_checkpoint(tmp_path / "target").config.context_length == 512
 
 

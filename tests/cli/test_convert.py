@@ -79,3 +79,21 @@ def test_whether_it_chats_may_be_said(run: Run, source: Path, tmp_path: Path, ve
     result = run(verb, str(source), str(target), *format, flag)
     assert result.exit_code == 0, result.output
     assert qwen7b.load(target).is_chat == (flag == "--chat")
+
+
+def test_names_of_formats_come_from_the_formats(run: Run, source: Path, tmp_path: Path) -> None:
+    from qwen7b.convert.encoding import FEWER_BITS
+    from qwen7b.convert.target_format import TargetFormat
+    from qwen7b.packed.formats import FORMATS
+
+    assert f"<{'|'.join(TargetFormat)}>" in run("convert", "--help").stdout
+    assert f"<{'|'.join(FEWER_BITS)}>" in run("convert", "--help").stdout
+    assert f"<{'|'.join(FORMATS)}>" in run("quantize", "--help").stdout
+    assert f"<{'|'.join((*FORMATS, 'auto', 'none'))}>" in run("chat", "--help").stdout
+    for arguments in (
+        ["convert", str(source), str(tmp_path / "target"), "--to", "gguf2"],
+        ["convert", str(source), str(tmp_path / "target"), "--to", "gguf", "--quantize", "q9"],
+        ["quantize", str(source), str(tmp_path / "target"), "--format", "q9"],
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1 and "is not one of" in result.stderr

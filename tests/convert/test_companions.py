@@ -14,6 +14,7 @@ from converting import read, write_source
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.convert import convert
 from qwen7b.convert.planning import make_plan
+from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import CheckpointError
 from qwen7b.files.gguf_header import read_gguf_header
 from qwen7b.text import load_tokenizer
@@ -45,7 +46,7 @@ def test_generation_settings_go_along(tmp_path: Path) -> None:
         if name not in ("chat_format", "max_window_size")
     }
     report = convert(source, tmp_path / "model.gguf", to="gguf")
-    assert "Generation settings: top_p 0.8, top_k 0, repetition_penalty 1.1, max_new_tokens 24." in report["lost"]
+    assert "Generation settings: top_p 0.8, top_k 0, repetition_penalty 1.1, max_new_tokens 24." in report.lost
 
 
 def test_penalties_alone_leave_a_model_greedy(tmp_path: Path) -> None:
@@ -147,7 +148,9 @@ def test_qwens_own_vocabulary_becomes_the_original_file(demo_gguf: Path) -> None
     """Qwen2.5's 151,643 tokens are first-generation Qwen's; of the control tokens, the first three are."""
     import hashlib
 
-    plan = make_plan(open_checkpoint(demo_gguf), model_name="demo", target_name="target", to="qwen", type=None)
+    plan = make_plan(
+        open_checkpoint(demo_gguf), model_name="demo", target_name="target", to=TargetFormat.QWEN, type=None
+    )
     assert hashlib.sha256(plan.other_files["qwen.tiktoken"]).hexdigest() == QWEN_SHA256
     assert json.loads(plan.other_files["tokenizer_config.json"])["tokenizer_class"] == "QWenTokenizer"
     assert "tokenizer.json" not in plan.other_files
@@ -158,4 +161,4 @@ def test_licences_go_along(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", "qwen")
     (source / "LICENSE").write_text("do good")
     report = convert(source, tmp_path / "target", to="qwen2")
-    assert (tmp_path / "target" / "LICENSE").read_text() == "do good" and "LICENSE" in report["files"]
+    assert (tmp_path / "target" / "LICENSE").read_text() == "do good" and "LICENSE" in report.files

@@ -15,6 +15,7 @@ import tiny
 from converting import logits_of, read, tensors_of, write_source
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.convert import convert
+from qwen7b.convert.conversion import WrittenFile
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.files.gguf_header import read_gguf_header
 from qwen7b.loading import load_model
@@ -35,9 +36,9 @@ def test_every_direction_keeps_the_logits(tmp_path: Path, kind: str, to: Any) ->
     source, target = write_source(tmp_path / "source", kind), target_of(tmp_path, to)
     report = convert(source, target, to=to)
     assert torch.allclose(logits_of(target), logits_of(source), atol=1e-5)
-    assert report["logits"]["largest_difference"] < 1e-5
-    assert report["tensors"]["types"]["F32"]["equal_to_source_cast"]
-    assert report["tensors"]["types"]["F32"]["largest_difference_from_source"] == 0
+    assert report.logits.largest_difference < 1e-5
+    assert report.types["F32"].is_float
+    assert report.types["F32"].largest_difference == 0
     assert open_checkpoint(target).config.family == {"qwen": "qwen", "qwen2": "qwen2"}.get(
         to, "llama" if kind == "llama" else "qwen2"
     )
@@ -69,11 +70,11 @@ def test_repeated_key_value_heads_merge_back(tmp_path: Path) -> None:
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     config = read(tmp_path / "qwen2", "config.json")
     assert {name: config[name] for name in tiny.QWEN2_CONFIG} == tiny.QWEN2_CONFIG
-    assert there["changed"] == [
+    assert there.changed == [
         "Each of the 2 key-value heads is there 2 times.",
         "The head is a copy of the embedding.",
     ]
-    assert back["changed"] == [
+    assert back.changed == [
         "The 4 key-value heads were 2 in equal copies and are merged.",
         "The head equals the embedding and is tied to it.",
     ]
@@ -81,25 +82,25 @@ def test_repeated_key_value_heads_merge_back(tmp_path: Path) -> None:
 
 def test_different_key_value_heads_stay_apart(tmp_path: Path) -> None:
     report = convert(write_source(tmp_path / "source", "qwen"), tmp_path / "target", to="qwen2")
-    assert report["target"]["config"]["num_kv_heads"] == tiny.HEADS
-    assert report["changed"] == []
+    assert report.target_config.num_kv_heads == tiny.HEADS
+    assert report.changed == []
 
 
 def test_llama_gets_biases_of_zero(tmp_path: Path) -> None:
     report = convert(write_source(tmp_path / "source", "llama"), tmp_path / "target", to="qwen2")
     biases = [tensor for name, tensor in tensors_of(tmp_path / "target").items() if name.endswith("bias")]
     assert len(biases) == 3 * tiny.LAYERS and not any(bias.any() for bias in biases)
-    assert "Query, key and value have biases of zero." in report["changed"]
+    assert "Query, key and value have biases of zero." in report.changed
 
 
 def test_long_context_settings_go_where_they_can(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", "qwen")
-    assert convert(source, tmp_path / "qwen", to="qwen")["lost"] == []
+    assert convert(source, tmp_path / "qwen", to="qwen").lost == []
     kept = read(tmp_path / "qwen", "config.json")
     assert (kept["use_dynamic_ntk"], kept["use_logn_attn"], kept["seq_length"]) == (True, True, TRAINED_LENGTH)
     assert kept["max_position_embeddings"] == 512
     report = convert(source, tmp_path / "qwen2", to="qwen2")
-    assert report["lost"] == [
+    assert report.lost == [
         "dynamic NTK and LogN cannot be said in this format, so the context ends at the trained length: 64 tokens "
         "instead of 512.",
         "The history limit of 6144 tokens (max_window_size).",
@@ -120,10 +121,10 @@ def test_a_narrower_dtype_is_rounding_and_nothing_else(tmp_path: Path, dtype: st
     report = convert(source, tmp_path / "target", to="qwen", dtype=dtype)
     before, after = tensors_of(source), tensors_of(tmp_path / "target")
     assert all(torch.equal(before[name].to(getattr(torch, dtype)), after[name]) for name in before)
-    [entry] = report["tensors"]["types"].values()
+    [entry] = report.types.values()
     largest = max(float((before[name] - after[name].float()).abs().max()) for name in before)
-    assert entry["equal_to_source_cast"] and entry["largest_difference_from_source"] == largest
-    assert "rounded to" in report["lost"][0]
+    assert entry.is_float and entry.largest_difference == largest
+    assert "rounded to" in report.lost[0]
     assert read(tmp_path / "target", "config.json")["torch_dtype"] == dtype
 
 
@@ -147,8 +148,8 @@ def test_quantized_types(tmp_path: Path, quantize: str) -> None:
     assert types["blk.0.ffn_up.weight"] == types["blk.1.attn_q.weight"] == quantize.upper()
     assert types["token_embd.weight"] == ("Q8_0" if is_short else quantize.upper())
     assert types["blk.0.attn_norm.weight"] == types["blk.0.attn_k.bias"] == "F32"
-    assert 0 < report["tensors"]["types"][quantize.upper()]["largest_difference_from_source"] < 0.3
-    assert report["logits"]["largest_difference"] > 0
+    assert 0 < report.types[quantize.upper()].largest_difference < 0.3
+    assert report.logits.largest_difference > 0
 
 
 def test_quantizing_is_what_the_gguf_package_does(tmp_path: Path) -> None:
@@ -184,6 +185,10 @@ def test_blocks_do_not_change_a_tensor(tmp_path: Path, monkeypatch: pytest.Monke
         assert (tmp_path / name).read_bytes() == (tmp_path / other).read_bytes()
 
 
+KEYS = ["source", "target", "tensors", "logits", "changed", "lost", "seconds", "versions", "files"]
+"""Of conversion.json, in their order."""
+
+
 def test_the_report_is_beside_the_target_and_true(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", "qwen2")
     for target, report_path in (
@@ -191,16 +196,18 @@ def test_the_report_is_beside_the_target_and_true(tmp_path: Path) -> None:
         (tmp_path / "file.q8.gguf", tmp_path / "file.q8.conversion.json"),
     ):
         report = convert(source, target, to="gguf" if target.suffix else "qwen")
-        assert json.loads(report_path.read_text("utf-8")) == report
+        document = report.as_document()
+        assert json.loads(report_path.read_text("utf-8")) == document
+        assert list(document) == KEYS
         folder = target if target.is_dir() else tmp_path
-        for name, file in report["files"].items():
+        for name, file in report.files.items():
             content = (folder / name).read_bytes()
-            assert file == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            assert file == WrittenFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         if target.is_dir():
-            assert report["files"].keys() == {path.name for path in target.iterdir()} - {"conversion.json"}
-        assert report["tensors"]["checked"] == len(open_checkpoint(target).tensors)
-        assert report["versions"].keys() == {"qwen7b", "torch", "gguf", "python"}
-        assert report["logits"]["tokens"] > 20
+            assert report.files.keys() == {path.name for path in target.iterdir()} - {"conversion.json"}
+        assert report.num_tensors == len(open_checkpoint(target).tensors)
+        assert report.versions.keys() == {"qwen7b", "torch", "gguf", "python"}
+        assert report.logits.tokens > 20
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("file.q8.conversion.json", "file.q8.gguf", "folder", "source")
     ]

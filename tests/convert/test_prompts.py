@@ -115,11 +115,11 @@ def test_stop_words_go_along_or_are_named_as_lost(tmp_path: Path) -> None:
     convert(source, tmp_path / "qwen", to="qwen")
     settings = open_checkpoint(tmp_path / "qwen").generation
     assert 5 in settings.stop_ids and settings.stop_sequences == ((72, 73),) and settings.stop_strings == ("User:",)
-    lost = convert(source, tmp_path / "qwen2", to="qwen2")["lost"]
+    lost = convert(source, tmp_path / "qwen2", to="qwen2").lost
     settings = open_checkpoint(tmp_path / "qwen2").generation
     assert 5 in settings.stop_ids and settings.stop_strings == ("User:",)
     assert "1 ending of several tokens (stop_words_ids)." in lost
-    lost = convert(source, tmp_path / "model.gguf", to="gguf")["lost"]
+    lost = convert(source, tmp_path / "model.gguf", to="gguf").lost
     assert "Endings that GGUF has no field for: 5, [72, 73], 'User:'." in lost
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from filelock import FileLock
 import tiny
 from converting import snapshot, write_source
 from qwen7b.convert import convert, workplace
+from qwen7b.convert.conversion import WrittenFile
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import CheckpointError, Qwen7bError, ResourceError, SettingError, UnsupportedError
 
@@ -149,15 +150,15 @@ def test_a_disk_that_fills_up(
     report = convert(source, target, to=to)
     assert "Continuing in" in capsys.readouterr().err
     # Ten were done, the eleventh failed and came again.
-    assert trouble.blocks == report["tensors"]["checked"] + 1
-    assert convert_afresh(source, tmp_path, to) == report["files"]
+    assert trouble.blocks == report.num_tensors + 1
+    assert convert_afresh(source, tmp_path, to) == report.files
     assert not (tmp_path / f"{target.name}.partial").exists()
 
 
-def convert_afresh(source: Path, tmp_path: Path, to: Any) -> dict[str, Any]:
+def convert_afresh(source: Path, tmp_path: Path, to: Any) -> Mapping[str, WrittenFile]:
     folder = tmp_path / "afresh"
     folder.mkdir()
-    files: dict[str, Any] = convert(source, folder / ("target.gguf" if to == "gguf" else "target"), to=to)["files"]
+    files = convert(source, folder / ("target.gguf" if to == "gguf" else "target"), to=to).files
     return files
 
 
@@ -179,7 +180,7 @@ def test_what_was_damaged_meanwhile_is_written_again(
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    files = convert(source, tmp_path / "target", to="qwen2")["files"]
+    files = convert(source, tmp_path / "target", to="qwen2").files
     assert "model.safetensors is not what was written: writing it again" in capsys.readouterr().err
     assert convert_afresh(source, tmp_path, "qwen2") == files
 
@@ -262,7 +263,7 @@ FILES += [{"model.safetensors": {"bytes": 7, "sha256": 5}}]
 def test_progress_that_no_conversion_wrote(source: Path, interrupted: Path, tmp_path: Path, files: Any) -> None:
     progress = _progress(interrupted)
     (interrupted / "progress.json").write_text(json.dumps({**progress, "files": files}))
-    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+    assert convert(source, tmp_path / "target", to="qwen2").files == convert_afresh(source, tmp_path, "qwen2")
 
 
 @pytest.mark.parametrize("size", [1, 100, 5000, 10_000_000])
@@ -274,13 +275,13 @@ def test_progress_between_two_tensors_or_behind_the_last(
     path.write_bytes(content)
     entry = {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
     (interrupted / "progress.json").write_text(json.dumps({**progress, "files": {path.name: entry}}))
-    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+    assert convert(source, tmp_path / "target", to="qwen2").files == convert_afresh(source, tmp_path, "qwen2")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"[" * 10**6, b"\0" * 100])
 def test_progress_that_is_no_object(source: Path, interrupted: Path, tmp_path: Path, content: bytes) -> None:
     (interrupted / "progress.json").write_bytes(content)
-    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+    assert convert(source, tmp_path / "target", to="qwen2").files == convert_afresh(source, tmp_path, "qwen2")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
@@ -296,5 +297,5 @@ def test_what_is_no_file_where_a_partial_one_was(
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero" if kind == "device" else precious)
-    assert convert(source, tmp_path / "target", to="qwen2")["files"] == convert_afresh(source, tmp_path, "qwen2")
+    assert convert(source, tmp_path / "target", to="qwen2").files == convert_afresh(source, tmp_path, "qwen2")
     assert precious.read_text() == "mine"

@@ -329,7 +329,7 @@ def test_a_packed_folder_is_the_packed_model(tmp_path: Path, kind: str, as_gguf:
         qwen7b.convert.convert(path, tmp_path / "source.gguf", to="gguf")
         path = tmp_path / "source.gguf"
     report = quantize(path, tmp_path / "packed", format="q4", gptq=True)  # as load_model packs a small model
-    assert report["bytes"] > 0 and report["calibrated"] and report["gptq"]
+    assert report.bytes > 0 and report.calibrated and report.gptq
     before, after = qwen7b.load(path, quantize="none"), qwen7b.load(tmp_path / "packed")
     assert torch.equal(logits(after.model), logits(load_model(path, quantize="q4")))
     assert after.config == before.config and after.default_sampling == before.default_sampling
@@ -487,7 +487,7 @@ def test_calibration_lowers_the_error_where_the_text_is(tmp_path: Path, kind: st
     text = "the hell in the her 你好 " * 40
     quantize(path, tmp_path / "free", format="q4", calibration_text="")
     report = quantize(path, tmp_path / "calibrated", format="q4", calibration_text=text, gptq=gptq)
-    assert (report["calibrated"], report["gptq"]) == (True, gptq)
+    assert (report.calibrated, report.gptq) == (True, gptq)
     exact, free, calibrated = (load_model(tmp_path / name) for name in ("source", "free", "calibrated"))
     ids = torch.tensor(qwen7b.load_tokenizer(path).encode(text))[None, :60]
     with torch.inference_mode():

@@ -52,14 +52,13 @@ def bench(
         raise SettingError(f"--long-context {long_context} is for a model's checkpoint: drop it or --shape {shape}")
     if shape is not None and device not in ("auto", "cpu"):
         raise SettingError(f"--shape {shape} is made and timed on the CPU: drop it or --device {device}")
-    format = None if quantize is None else quantize.value
     loading = options.Loading(
         model=model or "demo",
         device=device,
         dtype=dtype,
         threads=threads,
         offline=offline,
-        quantize=format,
+        quantize=quantize,
         long_context=long_context,
     )
     loading.set_threads()
@@ -75,7 +74,7 @@ def bench(
         if shape is None:
             timed.append(loading.load().model)
         else:
-            packed_as = choose_quantize(dtype=dtype, device=torch.device("cpu"), quantize=format)
+            packed_as = choose_quantize(dtype=dtype, device=torch.device("cpu"), quantize=quantize)
             dtype_of_floats = getattr(torch, dtype.value if dtype else "float32")
             timed.append(random_model(shape, quantize=packed_as, dtype=dtype_of_floats))
         return timed[0]

@@ -79,7 +79,7 @@ def chat(
         dtype=dtype,
         threads=threads,
         offline=offline,
-        quantize=None if quantize is None else quantize.value,
+        quantize=quantize,
         long_context=long_context,
         context_length=context_length,
         chat=chats,

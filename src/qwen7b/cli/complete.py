@@ -45,7 +45,7 @@ def complete(
         dtype=dtype,
         threads=threads,
         offline=offline,
-        quantize=None if quantize is None else quantize.value,
+        quantize=quantize,
         long_context=long_context,
         context_length=context_length,
     )

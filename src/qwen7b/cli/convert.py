@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qwen7b.cli import options
+from qwen7b.convert.target_format import FewerBits, TargetFormat
 from qwen7b.errors import counted
 from qwen7b.system.progress import shown_size
 from qwen7b.system.regular_file import named_text
 from qwen7b.terminal.streams import print_json
 
 
-class Format(StrEnum):
-    qwen = "qwen"
-    qwen2 = "qwen2"
-    gguf = "gguf"
-
-
-class Quantization(StrEnum):
-    q8_0 = "q8_0"
-    q5_1 = "q5_1"
-    q5_0 = "q5_0"
-    q4_1 = "q4_1"
-    q4_0 = "q4_0"
-    bf16 = "bf16"
-    f16 = "f16"
-
-
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="What to write: a folder, or a .gguf file.")],
-    to: Annotated[Format, typer.Option("--to", help="The original Qwen's layout, Qwen2's, or GGUF (llama.cpp).")],
+    to: Annotated[TargetFormat, typer.Option("--to", help="The original Qwen's layout, Qwen2's, or GGUF (llama.cpp).")],
     dtype: Annotated[
         options.Precision | None, typer.Option("--dtype", help="Number format; by default every number stays exact.")
     ] = None,
-    quantize: Annotated[Quantization | None, typer.Option("--quantize", help="For gguf: fewer bits a weight.")] = None,
+    quantize: Annotated[FewerBits | None, typer.Option("--quantize", help="For gguf: fewer bits a weight.")] = None,
     check_text: Annotated[
         Path | None, typer.Option("--check-text", metavar="FILE", help="Compare the models on this text.")
     ] = None,
@@ -55,10 +39,10 @@ def convert(
         given["check_text"] = named_text(check_text, option="--check-text")
     from qwen7b import convert as conversion
 
-    report = conversion.convert(
+    done = conversion.convert(
         source,
         target,
-        to=to.value,
+        to=to,
         dtype=None if dtype is None else dtype.value,
         quantize=None if quantize is None else quantize.value,
         chat=chats,
@@ -66,18 +50,16 @@ def convert(
         **given,
     )
     if as_json:
-        print_json(report)
+        print_json(done.as_document())
         return
-    size = sum(file["bytes"] for file in report["files"].values())
+    size = sum(file.bytes for file in done.files.values())
+    typer.echo(f"{target}: {shown_size(size)}, {counted(done.num_tensors, 'tensor')} checked against the source.")
+    logits = done.logits
     typer.echo(
-        f"{target}: {shown_size(size)}, {counted(report['tensors']['checked'], 'tensor')} checked against the source."
+        f"Logits differ by at most {logits.largest_difference:.2g} over {counted(logits.tokens, 'token')}; the "
+        f"likeliest token is the same for {logits.same_likeliest_token:.0%}."
     )
-    logits = report["logits"]
-    typer.echo(
-        f"Logits differ by at most {logits['largest_difference']:.2g} over {counted(logits['tokens'], 'token')}; the "
-        f"likeliest token is the same for {logits['same_likeliest_token']:.0%}."
-    )
-    for sentence in report["changed"]:
+    for sentence in done.changed:
         typer.echo(f"Changed: {sentence}")
-    for sentence in report["lost"] or ["nothing."]:
+    for sentence in done.lost or ["nothing."]:
         typer.echo(f"Lost: {sentence}")

@@ -12,6 +12,7 @@ import typer
 from qwen7b.cli import options
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError
+from qwen7b.packed.formats import FORMATS
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
-PRECISIONS = ("none", "q8", "q4", "nf4")
+PRECISIONS = ("none", *FORMATS)
 
 Methods = Annotated[
     str,

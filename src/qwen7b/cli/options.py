@@ -5,18 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
 from qwen7b.config.long_context import parse_method
 from qwen7b.errors import SettingError
+from qwen7b.packed.formats import FORMATS
 from qwen7b.system.container import usable_cores
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.generate.sampling_keywords import SamplingKeywords
     from qwen7b.text import Tokenizer
+
+    PackedFormat: TypeAlias = str
+    LoadedFormat: TypeAlias = str
+else:  # the names that typer lists and takes are those of the formats
+    PackedFormat = Literal[tuple(FORMATS)]
+    LoadedFormat = Literal[(*FORMATS, "auto", "none")]
 
 
 class Precision(StrEnum):
@@ -25,16 +32,6 @@ class Precision(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
     float16 = "float16"
-
-
-class WeightFormat(StrEnum):
-    """Formats that weights can be packed in while loading; none leaves them in floats."""
-
-    q8 = "q8"
-    q4 = "q4"
-    nf4 = "nf4"
-    auto = "auto"
-    none = "none"
 
 
 def _known_names(incomplete: str) -> list[str]:
@@ -57,7 +54,7 @@ Device = Annotated[
 ]
 Dtype = Annotated[Precision | None, typer.Option("--dtype", help="Number format; by default the device's best.")]
 Quantize = Annotated[
-    WeightFormat | None,
+    LoadedFormat | None,
     typer.Option(
         "--quantize",
         help="Pack the weights: faster and smaller. auto, the default on a CPU: q8, or q4 where memory is short; "

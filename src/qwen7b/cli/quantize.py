@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +15,12 @@ from qwen7b.system.regular_file import named_text
 from qwen7b.terminal.streams import print_json
 
 
-class Format(StrEnum):
-    q8 = "q8"
-    q4 = "q4"
-    nf4 = "nf4"
-
-
 def quantize(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
-    format: Annotated[Format, typer.Option("--format", help="Bits a weight: 8, 4 of least error, or bitsandbytes' 4.")],
+    format: Annotated[
+        options.PackedFormat, typer.Option("--format", help="Bits a weight: 8, 4 of least error, or bitsandbytes' 4.")
+    ],
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", metavar="FILE", help="For q4: a text like what the model will read."),
@@ -54,10 +50,10 @@ def quantize(
     options.set_threads(threads)
     from qwen7b import convert
 
-    report = convert.quantize(
-        source, target, format=format.value, calibration_text=text, gptq=gptq, chat=chats, offline=offline or None
+    folder = convert.quantize(
+        source, target, format=format, calibration_text=text, gptq=gptq, chat=chats, offline=offline or None
     )
     if as_json:
-        print_json(report)
+        print_json(asdict(folder))
     else:
-        typer.echo(f"{target}: {shown_size(report['bytes'])} as {format.value}, in {report['seconds']:.0f} s.")
+        typer.echo(f"{target}: {shown_size(folder.bytes)} as {format}, in {folder.seconds:.0f} s.")

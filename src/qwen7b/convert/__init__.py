@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING
 from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
+    from qwen7b.convert.conversion import Conversion
     from qwen7b.convert.converting import convert
-    from qwen7b.convert.quantizing import quantize
-    from qwen7b.convert.target import Format
+    from qwen7b.convert.quantizing import PackedFolder, quantize
+    from qwen7b.convert.target_format import TargetFormat
 
 __all__ = [
-    "Format",
+    "Conversion",
+    "PackedFolder",
+    "TargetFormat",
     "convert",
     "quantize",
 ]
 
-__getattr__ = imported_when_used(__name__, {"Format": "target", "convert": "converting", "quantize": "quantizing"})
+_MODULES = {
+    "Conversion": "conversion",
+    "PackedFolder": "quantizing",
+    "TargetFormat": "target_format",
+    "convert": "converting",
+    "quantize": "quantizing",
+}
+
+__getattr__ = imported_when_used(__name__, _MODULES)

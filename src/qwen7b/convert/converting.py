@@ -7,17 +7,17 @@ import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from gguf import GGMLQuantizationType
 
 from qwen7b.checkpoint.checkpoint import open_checkpoint
-from qwen7b.checkpoint.own_config import config_fields
 from qwen7b.config.checked import flag
+from qwen7b.convert.conversion import Conversion, WrittenFile
 from qwen7b.convert.metadata import as_json, original_vocabulary
 from qwen7b.convert.planning import Plan, make_plan, number_type
 from qwen7b.convert.remarks import changes, losses, rounding
-from qwen7b.convert.target import Format
+from qwen7b.convert.target_format import TargetFormat
 from qwen7b.convert.verification import CHECK_TEXT, compare_logits, compare_tensors, same_tokens
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import ResourceError, SettingError, quoted
@@ -33,29 +33,30 @@ def convert(
     source: str | Path,
     target: str | Path,
     *,
-    to: Format,
+    to: TargetFormat | str,
     dtype: str | None = None,
     quantize: str | None = None,
     check_text: str = CHECK_TEXT,
     chat: bool | None = None,
     offline: bool | None = None,
-) -> dict[str, Any]:
-    """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file); returns conversion.json.
+) -> Conversion:
+    """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file); returns what was found.
 
-    `source` is anything that `qwen7b.load` takes. `dtype` is float32, bfloat16 or float16; `quantize`, for GGUF,
-    q8_0, q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0). Without either every number stays as it is,
-    and quantized ones become float32. The target appears when it is whole and checked; until then DST.partial holds
-    it, from where the same call goes on after an interruption. The whole takes less than 2 GB of memory, whatever
-    the model's size: every number is compared with the source's, and the logits of `check_text`. `chat` says
-    whether the model was trained to chat, where its files do not or say it wrongly: the target then says so.
+    `source` is anything that `qwen7b.load` takes, `to` is qwen, qwen2 or gguf. `dtype` is float32, bfloat16 or
+    float16; `quantize`, for GGUF, q8_0, q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0), bf16 or f16.
+    Without either every number stays as it is, and quantized ones become float32. The target appears when it is whole
+    and checked; until then DST.partial holds it, from where the same call goes on after an interruption. The whole
+    takes less than 2 GB of memory, whatever the model's size: every number is compared with the source's, and the
+    logits of `check_text`. `chat` says whether the model was trained to chat, where its files do not or say it wrongly:
+    the target then says so.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
 
-    >>> convert("Qwen-7B-Chat", "Qwen-7B-Chat-q8_0.gguf", to="gguf", quantize="q8_0")["lost"]  # doctest: +SKIP
+    >>> convert("Qwen-7B-Chat", "Qwen-7B-Chat-q8_0.gguf", to="gguf", quantize="q8_0").lost  # doctest: +SKIP
     """
     target = Path(target).expanduser()
-    _check_target(target, to=to)
+    to = _check_target(target, to=to)
     if not check_text:
         raise SettingError("the check text is empty: give some text to compare the models on")
     if chat is not None:
@@ -70,35 +71,42 @@ def convert(
     workplace.check_room(plan.weight_files)
     with workplace.held(_job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})):
         started = time.monotonic()
-        hashes = _write(plan, workplace)
+        files = _write(plan, workplace)
         written = time.monotonic()
-        report = {
-            "source": {"path": str(path), "config": config_fields(plan.source.config)},
-            "target": {"path": str(target), "format": to, "config": config_fields(plan.config)},
+        conversion = Conversion(
+            source=path,
+            source_config=plan.source.config,
+            target=target,
+            format=to,
+            target_config=plan.config,
             **_check(plan, workplace, to=to, text=check_text),
-        }
-        report |= {
-            "seconds": {"writing": round(written - started, 1), "checking": round(time.monotonic() - written, 1)},
-            "versions": _versions(),
-            "files": hashes,
-        }
-        report_name = target.with_suffix(".conversion.json").name if to == "gguf" else "conversion.json"
-        (workplace.files / report_name).write_bytes(as_json(report))
-        workplace.finish(*([report_name, target.name] if to == "gguf" else []))
-    return report
+            writing_seconds=round(written - started, 1),
+            checking_seconds=round(time.monotonic() - written, 1),
+            versions=_versions(),
+            files=files,
+        )
+        is_file = to is TargetFormat.GGUF
+        report_name = target.with_suffix(".conversion.json").name if is_file else "conversion.json"
+        (workplace.files / report_name).write_bytes(as_json(conversion.as_document()))
+        workplace.finish(*([report_name, target.name] if is_file else []))
+    return conversion
 
 
-def _check_target(target: Path, *, to: Format) -> None:
-    if to not in get_args(Format):
-        raise SettingError(f"to must be one of {', '.join(get_args(Format))}, found {quoted(to)}")
-    if is_gguf(target.name) != (to == "gguf"):
-        wanted = "a file that ends in .gguf" if to == "gguf" else "a folder"
-        raise SettingError(f"the target of a conversion to {to} is {wanted}, found {target}")
+def _check_target(target: Path, *, to: object) -> TargetFormat:
+    try:
+        format = TargetFormat(to)  # type: ignore[arg-type]
+    except ValueError:
+        raise SettingError(f"to must be one of {', '.join(TargetFormat)}, found {quoted(to)}") from None
+    is_file = format is TargetFormat.GGUF
+    if is_gguf(target.name) != is_file:
+        expected = "a file that ends in .gguf" if is_file else "a folder"
+        raise SettingError(f"the target of a conversion to {format} is {expected}, found {target}")
     if target.exists() or target.is_symlink():
         raise SettingError(f"{target} exists already: choose another target, or remove it first")
+    return format
 
 
-def _job(plan: Plan, *, to: Format, type: GGMLQuantizationType | None) -> dict[str, Any]:
+def _job(plan: Plan, *, to: TargetFormat, type: GGMLQuantizationType | None) -> dict[str, Any]:
     """What an interrupted conversion must have in common with one that continues it."""
     path = plan.source.path
     files = sorted(path.iterdir()) if path.is_dir() else part_files(path)
@@ -107,41 +115,43 @@ def _job(plan: Plan, *, to: Format, type: GGMLQuantizationType | None) -> dict[s
     return {
         "source": str(path.resolve()),
         "source_files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
-        "to": to,
+        "to": to.value,
         "type": None if type is None else type.name,
         "headers": headers,
         "versions": _versions(),
     }
 
 
-def _write(plan: Plan, workplace: Workplace) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of the files, by name."""
+def _write(plan: Plan, workplace: Workplace) -> dict[str, WrittenFile]:
+    """Write the target's files; returns them by name."""
     files = {}
     with progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:
         for file in plan.weight_files:
-            files[file.name] = {"bytes": file.num_bytes, "sha256": workplace.write(file, report=report)}
+            files[file.name] = WrittenFile(bytes=file.num_bytes, sha256=workplace.write(file, report=report))
     for name, content in plan.other_files.items():
         (workplace.files / name).write_bytes(content)
-        files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        files[name] = WrittenFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
     return files
 
 
-def _check(plan: Plan, workplace: Workplace, *, to: Format, text: str) -> dict[str, Any]:
-    path = workplace.files / workplace.target.name if to == "gguf" else workplace.files
+def _check(plan: Plan, workplace: Workplace, *, to: TargetFormat, text: str) -> dict[str, Any]:
+    """Read the target again and compare it; returns the part of a Conversion that says how it differs."""
+    path = workplace.files / workplace.target.name if to is TargetFormat.GGUF else workplace.files
     written = open_checkpoint(path)
     tokenizer = plan.companions.tokenizer
     if not same_tokens(tokenizer, path, text=text):
         raise ResourceError(f"{path} reads back with another vocabulary: the disk or memory is faulty, convert again")
     numbers = sum(tensor.num_weights for tensor in plan.tensors)
     with progress("Checking every number against the source", numbers, " numbers") as report:
-        tensors = compare_tensors(plan.tensors, plan.parameters, written, report=report)
-    is_original = to == "qwen" and original_vocabulary(plan.config, plan.companions) is not None
+        types = compare_tensors(plan.tensors, plan.parameters, written, report=report)
+    is_original = to is TargetFormat.QWEN and original_vocabulary(plan.config, plan.companions) is not None
     source = plan.source.config
     return {
-        "tensors": tensors,
+        "num_tensors": len(plan.tensors),
+        "types": types,
         "logits": compare_logits(plan.source, written, tokenizer, text=text),
         "changed": changes(source, plan.config),
-        "lost": rounding(tensors)
+        "lost": rounding(types)
         + losses(source, plan.config, plan.companions, to=to, is_original_vocabulary=is_original),
     }
 

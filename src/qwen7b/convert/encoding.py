@@ -7,6 +7,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from torch import Tensor
 
+from qwen7b.convert.target_format import FewerBits
 from qwen7b.errors import UnsupportedError
 
 FLOATS = {
@@ -16,8 +17,8 @@ FLOATS = {
 }
 """Named alike by GGUF and safetensors."""
 TORCH_TYPES = {type: dtype for dtype, type in FLOATS.items()}
-QUANTIZED = {name: GGMLQuantizationType[name.upper()] for name in ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")}
-"""What the gguf package can quantize to."""
+FEWER_BITS = {name.value: GGMLQuantizationType[name.name] for name in FewerBits}
+QUANTIZED = {name: type for name, type in FEWER_BITS.items() if type not in TORCH_TYPES}
 
 
 def encode(rows: Tensor, type: GGMLQuantizationType, *, name: str) -> bytes:

@@ -15,16 +15,16 @@ from qwen7b.checkpoint.tensor_names import GGUF, QWEN, QWEN2
 from qwen7b.config import ModelConfig
 from qwen7b.convert import metadata
 from qwen7b.convert.companions import Companions, read_companions
-from qwen7b.convert.encoding import FLOATS, QUANTIZED, TORCH_TYPES
+from qwen7b.convert.encoding import FEWER_BITS, FLOATS, TORCH_TYPES
 from qwen7b.convert.layout import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
-from qwen7b.convert.target import Format, adapt, target_config, tensors_from
+from qwen7b.convert.target import adapt, target_config, tensors_from
+from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import DTYPES, StoredTensor
 from qwen7b.files.views import dtype_of
 from qwen7b.system.regular_file import SMALL, checkpoint_bytes
 
 DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
-QUANTIZE_NAMES = QUANTIZED | {"bf16": DTYPE_NAMES["bfloat16"], "f16": DTYPE_NAMES["float16"]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,17 +47,17 @@ class Plan:
         return sum(file.num_bytes for file in self.weight_files)
 
 
-def number_type(*, to: Format, dtype: str | None, quantize: str | None) -> GGMLQuantizationType | None:
+def number_type(*, to: TargetFormat, dtype: str | None, quantize: str | None) -> GGMLQuantizationType | None:
     """The type to write; None for the source's own. Raises SettingError for settings that make no sense."""
     if dtype is not None and quantize is not None:
         raise SettingError(f"dtype {dtype} and quantize {quantize} contradict each other: give one of them")
     if dtype is not None and dtype not in DTYPE_NAMES:
         raise SettingError(f"dtype must be one of {', '.join(DTYPE_NAMES)}, found {quoted(dtype)}")
-    if quantize is not None and quantize not in QUANTIZE_NAMES:
-        raise SettingError(f"quantize must be one of {', '.join(QUANTIZE_NAMES)}, found {quoted(quantize)}")
-    if quantize is not None and to != "gguf":
+    if quantize is not None and quantize not in FEWER_BITS:
+        raise SettingError(f"quantize must be one of {', '.join(FEWER_BITS)}, found {quoted(quantize)}")
+    if quantize is not None and to is not TargetFormat.GGUF:
         raise SettingError(f"only GGUF files are quantized here: give a dtype for {to}, or convert to gguf")
-    return QUANTIZE_NAMES[quantize] if quantize is not None else DTYPE_NAMES[dtype] if dtype is not None else None
+    return FEWER_BITS[quantize] if quantize is not None else DTYPE_NAMES[dtype] if dtype is not None else None
 
 
 def make_plan(
@@ -65,7 +65,7 @@ def make_plan(
     *,
     model_name: str,
     target_name: str,
-    to: Format,
+    to: TargetFormat,
     type: GGMLQuantizationType | None,
     chat: bool | None = None,
 ) -> Plan:
@@ -81,20 +81,20 @@ def make_plan(
     own = parameters_of(source)
     config = target_config(source.config, own, to=to)
     parameters = adapt(own, source.config, config)
-    names = {"qwen": QWEN, "qwen2": QWEN2, "gguf": GGUF}[to]
+    names = {TargetFormat.QWEN: QWEN, TargetFormat.QWEN2: QWEN2, TargetFormat.GGUF: GGUF}[to]
     types = {parameter: _type_of(parameter, stored, to=to, type=type) for parameter, stored in parameters.items()}
     tensors = [
         TargetTensor(tensor, parameter, values, types[parameter])
         for tensor, parameter, values in tensors_from(parameters, config, names=names)
     ]
     other_files: dict[str, bytes] = {}
-    if to == "gguf":
+    if to is TargetFormat.GGUF:
         most = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
         fields = metadata.gguf_metadata(config, companions, type=most)
         weight_files = [gguf_file(target_name, tensors, architecture=config.family.value, metadata=fields)]
     else:
         weight_files = safetensors_files(tensors)
-        files_of = metadata.qwen_files if to == "qwen" else metadata.qwen2_files
+        files_of = metadata.qwen_files if to is TargetFormat.QWEN else metadata.qwen2_files
         other_files |= files_of(config, companions, dtype=TORCH_TYPES[types["embedding.weight"]])
         other_files |= {file.name: checkpoint_bytes(file, limit=SMALL) for file in _licences(source.path)}
         if len(weight_files) > 1:
@@ -115,10 +115,10 @@ def _licences(source: Path) -> list[Path]:
 
 
 def _type_of(
-    parameter: str, stored: StoredTensor, *, to: Format, type: GGMLQuantizationType | None
+    parameter: str, stored: StoredTensor, *, to: TargetFormat, type: GGMLQuantizationType | None
 ) -> GGMLQuantizationType:
     own = FLOATS[dtype_of(stored)]
-    if to == "gguf" and len(stored.shape) == 1:
+    if to is TargetFormat.GGUF and len(stored.shape) == 1:
         return GGMLQuantizationType.F32  # llama.cpp adds and multiplies vectors in float32 only
     if type is None or type in TORCH_TYPES:
         return type or own

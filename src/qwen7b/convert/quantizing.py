@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_complete, check_shapes, check_vocabulary
@@ -34,6 +34,21 @@ _COPIED = (GENERATION, "LICENSE*", "NOTICE*")
 """What is copied beside the tokenizer."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedFolder:
+    """A folder with packed weights, and how it was made. Its fields are what `qwen7b quantize --json` prints."""
+
+    source: str
+    target: str
+    format: str
+    calibrated: bool
+    """Whether a text ran through the model to choose the codes."""
+    gptq: bool
+    bytes: int
+    """Size of all its files."""
+    seconds: float
+
+
 def quantize(
     source: str | Path,
     target: str | Path,
@@ -43,7 +58,7 @@ def quantize(
     gptq: bool = False,
     chat: bool | None = None,
     offline: bool | None = None,
-) -> dict[str, Any]:
+) -> PackedFolder:
     """Pack a checkpoint into a folder that loads by mapping; returns what was done.
 
     `source` is anything that `qwen7b.load` takes, `format` q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
@@ -55,7 +70,7 @@ def quantize(
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
 
-    >>> quantize("Qwen-7B-Chat", "Qwen-7B-Chat-q4", format="q4")["bytes"]  # doctest: +SKIP
+    >>> quantize("Qwen-7B-Chat", "Qwen-7B-Chat-q4", format="q4").bytes  # doctest: +SKIP
     """
     if chat is not None:
         flag("chat", chat)
@@ -86,15 +101,15 @@ def quantize(
             fields["eos_token_id"] = list(endings)
         (workplace.files / "config.json").write_bytes(as_json(fields))
         workplace.finish()
-    return {
-        "source": str(checkpoint.path),
-        "target": str(target),
-        "format": format,
-        "calibrated": bool(text),
-        "gptq": gptq,
-        "bytes": sum(path.stat().st_size for path in target.iterdir()),
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    return PackedFolder(
+        source=str(checkpoint.path),
+        target=str(target),
+        format=format,
+        calibrated=bool(text),
+        gptq=gptq,
+        bytes=sum(path.stat().st_size for path in target.iterdir()),
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def _open(source: str | Path, target: Path, *, offline: bool | None) -> Checkpoint:

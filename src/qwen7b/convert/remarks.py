@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from qwen7b.checkpoint.position_fields import rope_fields, shortest_window
 from qwen7b.config import ModelConfig
 from qwen7b.config.rotary_scaling import Yarn
 from qwen7b.convert.companions import Companions
+from qwen7b.convert.conversion import TypeComparison
 from qwen7b.convert.encoding import QUANTIZED
-from qwen7b.convert.target import Format
+from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import counted
 from qwen7b.text.endings import usual_endings
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES, FIRST_CONTROL_ID
@@ -35,25 +35,25 @@ def changes(source: ModelConfig, target: ModelConfig) -> list[str]:
 
 
 def losses(
-    source: ModelConfig, target: ModelConfig, companions: Companions, *, to: Format, is_original_vocabulary: bool
+    source: ModelConfig, target: ModelConfig, companions: Companions, *, to: TargetFormat, is_original_vocabulary: bool
 ) -> list[str]:
     """What the target's format cannot say; the numbers' own losses are `rounding`."""
     said = []
     said += _long_context(source, target, to=to)
-    if to == "qwen" and is_original_vocabulary:
+    if to is TargetFormat.QWEN and is_original_vocabulary:
         names = companions.tokenizer.control_tokens
         renamed = [name for name, id in names.items() if CONTROL_NAMES[id - FIRST_CONTROL_ID] != name]
         if renamed:
             said.append(f"Control tokens keep their ids but are called <|extra_0|> and so on: {', '.join(renamed)}.")
     generation = companions.generation
-    if to != "qwen" and generation.history_token_limit is not None:
+    if to is not TargetFormat.QWEN and generation.history_token_limit is not None:
         said.append(f"The history limit of {counted(generation.history_token_limit, 'token')} (max_window_size).")
     bos = companions.tokenizer.vocabulary.settings.bos
-    if to == "qwen" and is_original_vocabulary and bos is not None:
+    if to is TargetFormat.QWEN and is_original_vocabulary and bos is not None:
         said.append(f"Only qwen7b puts {bos} before every text in this format: other programs leave it out.")
-    if to == "qwen2" and generation.stop_sequences:
+    if to is TargetFormat.QWEN2 and generation.stop_sequences:
         said.append(f"{counted(len(generation.stop_sequences), 'ending')} of several tokens (stop_words_ids).")
-    if to == "gguf":
+    if to is TargetFormat.GGUF:
         if unsaid := _unsaid_endings(companions):
             said.append(f"Endings that GGUF has no field for: {', '.join(map(str, unsaid))}.")
         settings = dict(generation.sampling)
@@ -77,8 +77,8 @@ def _unsaid_endings(companions: Companions) -> list[object]:
     return [*ids, *map(list, generation.stop_sequences), *map(repr, generation.stop_strings)]
 
 
-def _long_context(source: ModelConfig, target: ModelConfig, *, to: Format) -> list[str]:
-    if to == "qwen":
+def _long_context(source: ModelConfig, target: ModelConfig, *, to: TargetFormat) -> list[str]:
+    if to is TargetFormat.QWEN:
         own = list(rope_fields(target.rotary_scaling)) + ["attention_windows"] * (target.attention_windows is not None)
         return [
             f"Only qwen7b reads {name} in this format: other programs compute as if it were not there." for name in own
@@ -96,7 +96,7 @@ def _long_context(source: ModelConfig, target: ModelConfig, *, to: Format) -> li
             f"{target.context_length} tokens instead of {source.context_length}."
         )
     yarn = target.rotary_scaling
-    if to == "gguf" and isinstance(yarn, Yarn) and (yarn.beta_fast, yarn.beta_slow) != (32, 1):
+    if to is TargetFormat.GGUF and isinstance(yarn, Yarn) and (yarn.beta_fast, yarn.beta_slow) != (32, 1):
         said.append("llama.cpp does not read YaRN's beta_fast and beta_slow for such models: it takes 32 and 1.")
     if target.attention_windows is None and (shortest := shortest_window(source.attention_windows)) is not None:
         said.append(
@@ -106,14 +106,14 @@ def _long_context(source: ModelConfig, target: ModelConfig, *, to: Format) -> li
     return said
 
 
-def rounding(tensors: Mapping[str, Any]) -> list[str]:
-    """What the numbers lost, from the report of their comparison."""
+def rounding(types: Mapping[str, TypeComparison]) -> list[str]:
+    """What the numbers lost, from their comparison by number type."""
     said = []
-    for type, entry in tensors["types"].items():
-        if largest := entry["largest_difference_from_source"]:
+    for type, entry in types.items():
+        if largest := entry.largest_difference:
             how = "quantized to" if type.lower() in QUANTIZED else "rounded to"
-            be = "is" if entry["tensors"] == 1 else "are"
+            be = "is" if entry.tensors == 1 else "are"
             said.append(
-                f"{counted(entry['tensors'], 'tensor')} {be} {how} {type}; the largest difference is {largest:.3g}."
+                f"{counted(entry.tensors, 'tensor')} {be} {how} {type}; the largest difference is {largest:.3g}."
             )
     return said

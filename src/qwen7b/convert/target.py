@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,20 +18,21 @@ from qwen7b.checkpoint.position_fields import can_say_windows
 from qwen7b.checkpoint.tensor_names import Names, tensors_of
 from qwen7b.config import Family, ModelConfig
 from qwen7b.config.rotary_scaling import Yarn
+from qwen7b.convert.target_format import TargetFormat
 from qwen7b.files.stored import StoredTensor, row_blocks
 from qwen7b.files.views import ChosenRows, Zeros, dtype_of
 
-Format = Literal["qwen", "qwen2", "gguf"]
 
-
-def target_config(source: ModelConfig, parameters: Parameters, *, to: Format) -> ModelConfig:
+def target_config(source: ModelConfig, parameters: Parameters, *, to: TargetFormat) -> ModelConfig:
     """The config of the same model in another format. Reads tensors where it must know whether they are equal."""
-    if to == "qwen":
+    if to is TargetFormat.QWEN:
         return replace(source, family=Family.QWEN, num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
-    windows = source.attention_windows if to == "qwen2" and can_say_windows(source.attention_windows) else None
+    windows = (
+        source.attention_windows if to is TargetFormat.QWEN2 and can_say_windows(source.attention_windows) else None
+    )
     if source.family is not Family.QWEN:
         source = replace(source, attention_windows=windows)
-        return source if to == "gguf" else replace(source, family=Family.QWEN2, qkv_bias=True)
+        return source if to is TargetFormat.GGUF else replace(source, family=Family.QWEN2, qkv_bias=True)
     # Without dynamic NTK and LogN the model is the same one only up to its trained length.
     scaled = source.dynamic_ntk or source.logn
     context_length = min(source.context_length, source.trained_length) if scaled else source.context_length

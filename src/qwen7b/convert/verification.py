@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from gguf import GGMLQuantizationType
@@ -12,6 +11,7 @@ from gguf import GGMLQuantizationType
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.parameters import Parameters, parameters_of
 from qwen7b.checkpoint.position_fields import shortest_window
+from qwen7b.convert.conversion import LogitsComparison, TypeComparison
 from qwen7b.convert.encoding import TORCH_TYPES
 from qwen7b.convert.layout import TargetTensor
 from qwen7b.errors import ResourceError
@@ -30,35 +30,38 @@ _MAX_CHECK_TOKENS = 128
 
 def compare_tensors(
     tensors: Sequence[TargetTensor], expected: Parameters, written: Checkpoint, *, report: Callable[[int], None]
-) -> dict[str, Any]:
-    """Read the target again as any program would and compare each number with the source's.
+) -> dict[str, TypeComparison]:
+    """Read the target again as any program would and compare each number with the source's; results by number type.
 
     A float must be the source's number in the target's type; of quantized ones the largest error is told. Raises
     ResourceError where a float differs.
     """
-    found = parameters_of(written)
+    actual = parameters_of(written)
     types = {tensor.parameter: tensor.type for tensor in tensors}
-    by_type: dict[str, dict[str, Any]] = {}
+    errors: dict[GGMLQuantizationType, float] = {}
     for parameter, type in types.items():
-        error = _compare(parameter, expected[parameter], found[parameter], type, written.path, report)
-        entry = by_type.setdefault(type.name, {"tensors": 0, "largest_difference_from_source": 0.0})
-        entry["tensors"] += sum(tensor.parameter == parameter for tensor in tensors)
-        entry["largest_difference_from_source"] = max(entry["largest_difference_from_source"], error)
-        if type in TORCH_TYPES:
-            entry["equal_to_source_cast"] = True
-    return {"checked": len(tensors), "types": by_type}
+        error = _compare(parameter, expected[parameter], actual[parameter], type, written.path, report)
+        errors[type] = max(errors.get(type, 0.0), error)
+    return {
+        type.name: TypeComparison(
+            tensors=sum(tensor.type == type for tensor in tensors),
+            largest_difference=error,
+            is_float=type in TORCH_TYPES,
+        )
+        for type, error in errors.items()
+    }
 
 
 def _compare(
     name: str,
     expected: StoredTensor,
-    found: StoredTensor,
+    actual: StoredTensor,
     type: GGMLQuantizationType,
     path: Path,
     report: Callable[[int], None],
 ) -> float:
     def compare(start: int, stop: int) -> tuple[int, float]:
-        source_rows, rows = expected.read_rows(start, stop), found.read_rows(start, stop)
+        source_rows, rows = expected.read_rows(start, stop), actual.read_rows(start, stop)
         if type in TORCH_TYPES and not torch.equal(source_rows.to(TORCH_TYPES[type]), rows):
             raise ResourceError(
                 f"{path} holds other numbers for {name} than were written: the disk or memory is faulty, convert again"
@@ -75,7 +78,7 @@ def _compare(
 
 
 @torch.inference_mode()
-def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, *, text: str) -> dict[str, Any]:
+def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, *, text: str) -> LogitsComparison:
     """How the logits differ over a text, both models computing in float32, as far as both are to be one model."""
     limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
     if source.config.attention_windows != written.config.attention_windows:
@@ -88,12 +91,12 @@ def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer
         same += int(one.argmax() == other.argmax())
         one, other = one.log_softmax(-1), other.log_softmax(-1)
         divergence += float((one.exp() * (one - other)).sum())
-    return {
-        "tokens": len(ids),
-        "largest_difference": largest,
-        "same_likeliest_token": same / len(ids),
-        "mean_kl_divergence": divergence / len(ids),
-    }
+    return LogitsComparison(
+        tokens=len(ids),
+        largest_difference=largest,
+        same_likeliest_token=same / len(ids),
+        mean_kl_divergence=divergence / len(ids),
+    )
 
 
 def same_tokens(source: Tokenizer, path: Path, *, text: str) -> bool:
