@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,3 +157,25 @@ except qwen7b.ResourceError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert "error: the working directory is no longer there (No such file or directory)" in done.stderr
+
+
+@pytest.mark.parametrize("face", ["checkpoint", "convert", "generate", "loading"])
+def test_a_room_gives_what_it_names_and_nothing_else(face: str) -> None:
+    room = import_module(f"qwen7b.{face}")
+    for name in room.__all__:
+        assert getattr(room, name) is not None
+    with pytest.raises(AttributeError, match=f"module 'qwen7b.{face}' has no attribute 'lod'"):
+        room.lod  # noqa: B018
+
+
+def test_a_room_is_imported_without_torch_until_a_name_needs_it() -> None:
+    program = """
+import sys
+import qwen7b.checkpoint, qwen7b.convert, qwen7b.generate, qwen7b.loading, qwen7b.hub, qwen7b.packing, qwen7b.packed
+assert "torch" not in sys.modules
+qwen7b.checkpoint.GenerationSettings, qwen7b.loading.load_tokenizer, qwen7b.generate.Greedy
+assert "torch" not in sys.modules
+qwen7b.loading.load_model
+print("torch" in sys.modules)
+"""
+    assert run(program) == "True\n"
