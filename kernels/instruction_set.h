@@ -1,19 +1,50 @@
-// What an instruction set provides; one of these for each that was compiled.
+// What an instruction set provides: one of these for each that was compiled.
 #pragma once
-#include <float.h>
-#include <math.h>
+#include <stdint.h>
 
-#include <utility>
-
-#include "pool.h"
 #include "qwen7b.h"
 
 struct InstructionSet {
     const char *name;
+    bool (*is_available)();
+    int64_t (*repacked_bytes)(const qwen7b_matrix &);
+    void (*repack)(const qwen7b_matrix &, uint8_t *to);
     void (*linear)(const qwen7b_matrix &, const float *x, int64_t num_rows, float *y);
     void (*run_layers)(const qwen7b_model &, const qwen7b_cache &, const qwen7b_rows &, int64_t first, int64_t last, float *x);
     int64_t (*count_int8)(int64_t iterations);
     float (*read_all)(const uint8_t *data, int64_t num_bytes);
 };
 
-extern const InstructionSet scalar, avx2, avxvnni, avx512vnni, neon;
+// CMakeLists.txt lists them, best first; without a list there is the plain one.
+#ifndef QWEN7B_SETS
+#define QWEN7B_SETS SET(scalar)
+#endif
+namespace instruction_sets {
+#define SET(name) extern const InstructionSet name;
+QWEN7B_SETS
+#undef SET
+}  // namespace instruction_sets
+
+namespace {
+
+// Marks a function that asks what the processor has: it must itself run on one that has nothing.
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define RUNS_ANYWHERE __attribute__((target("no-avx")))
+// What all sets of x86 stand on.
+RUNS_ANYWHERE inline bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+#else
+#define RUNS_ANYWHERE
+#endif
+
+// A matrix that a set has repacked begins with the set's address, so that none reads another's layout.
+constexpr int64_t REPACKED_HEADER_BYTES = 64;
+
+// The matrix in the set's own layout; null where there is none, and the packed layout is to be read.
+inline const uint8_t *repacked_by(const InstructionSet &set, const qwen7b_matrix &m) {
+    if (!m.repacked || *(const InstructionSet *const *)m.repacked != &set) return nullptr;
+    return m.repacked + REPACKED_HEADER_BYTES;
+}
+
+}  // namespace

@@ -1,42 +1,43 @@
 // The C interface: picks an instruction set and passes the calls on.
-#include <chrono>
-#include <new>
 #include <string.h>
 
+#include <atomic>
+#include <chrono>
+#include <new>
+
+#include "constants.h"
 #include "instruction_set.h"
+#include "pool.h"
+#include "qwen7b.h"
 
 namespace {
 
-bool always() { return true; }
-#if defined(QWEN7B_X86)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
-bool has_avxvnni() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
-bool has_avx512vnni() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-}
+constexpr int64_t INTERFACE_VERSION = 3;
+#if UINTPTR_MAX == UINT64_MAX  // a structure of another size has another meaning: count the version up
+static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
+static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);
 #endif
 
-struct Choice {
-    const InstructionSet *set;
-    bool (*available)();
-};
-const Choice choices[] = {  // best first
-#if defined(QWEN7B_X86)
-    {&avx512vnni, has_avx512vnni}, {&avxvnni, has_avxvnni}, {&avx2, has_avx2},
-#elif defined(QWEN7B_ARM)
-    {&neon, always},
-#endif
-    {&scalar, always},
+constexpr qwen7b_contract CONTRACT = {
+    sizeof(qwen7b_contract), INTERFACE_VERSION,
+    GROUP, LANES, CHUNK, SPAN, MAX_HEAD_SIZE, NUM_WIDE_AXES, MAX_THREADS,
+    sizeof(qwen7b_matrix), sizeof(qwen7b_layer), sizeof(qwen7b_model),
+    sizeof(qwen7b_cache_layer), sizeof(qwen7b_cache), sizeof(qwen7b_rows),
 };
 
-const InstructionSet *best() {
-    for (const Choice &choice : choices)
-        if (choice.available()) return choice.set;
-    return &scalar;
+const InstructionSet *const SETS[] = {  // best first
+#define SET(name) &instruction_sets::name,
+    QWEN7B_SETS
+#undef SET
+};
+
+const InstructionSet *available_set(int index) {
+    for (const InstructionSet *set : SETS)
+        if (set->is_available() && index-- == 0) return set;
+    return nullptr;
 }
 
-const InstructionSet *used = best();
+const InstructionSet *used = available_set(0);
 
 double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -44,17 +45,32 @@ double seconds() {
 
 }  // namespace
 
-int qwen7b_interface(void) { return QWEN7B_INTERFACE; }
+const qwen7b_contract *qwen7b_get_contract(void) { return &CONTRACT; }
+
+const char *qwen7b_available_set(int index) {
+    const InstructionSet *set = available_set(index);
+    return set ? set->name : nullptr;
+}
 
 const char *qwen7b_instruction_set(void) { return used->name; }
 
 int qwen7b_use_instruction_set(const char *name) {
-    for (const Choice &choice : choices)
-        if (!strcmp(choice.set->name, name) && choice.available()) {
-            used = choice.set;
+    for (const InstructionSet *set : SETS)
+        if (!strcmp(set->name, name) && set->is_available()) {
+            used = set;
             return 0;
         }
     return -1;
+}
+
+int64_t qwen7b_repacked_bytes(const qwen7b_matrix *matrix) {
+    const int64_t num_bytes = used->repacked_bytes(*matrix);
+    return num_bytes ? REPACKED_HEADER_BYTES + num_bytes : 0;
+}
+
+void qwen7b_repack(const qwen7b_matrix *matrix, uint8_t *repacked) {
+    *(const InstructionSet **)repacked = used;
+    used->repack(*matrix, repacked + REPACKED_HEADER_BYTES);
 }
 
 int qwen7b_num_threads(void) { return num_threads(); }
@@ -76,16 +92,16 @@ int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, cons
 }
 
 double qwen7b_measure_read(const void *data, int64_t num_bytes) {
-    constexpr int64_t piece = 1 << 20;
+    constexpr int64_t PIECE = 1 << 20;
     Session session;
     const double begin = seconds();
     session.run([&](Team &team, int) {
-        team.share(num_bytes / piece, 1, [&](int64_t first, int64_t last) {
-            volatile float sum = used->read_all((const uint8_t *)data + first * piece, (last - first) * piece);
+        team.share(num_bytes / PIECE, 1, [&](int64_t first, int64_t last) {
+            volatile float sum = used->read_all((const uint8_t *)data + first * PIECE, (last - first) * PIECE);
             (void)sum;
         });
     });
-    return (double)(num_bytes / piece * piece) / (seconds() - begin);
+    return (double)(num_bytes / PIECE * PIECE) / (seconds() - begin);
 }
 
 double qwen7b_measure_int8(int64_t iterations) {

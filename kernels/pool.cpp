@@ -23,7 +23,7 @@ static void relax() {}
 #endif
 
 // Spins before a thread gives its core away: a barrier is a microsecond off, the next step of decoding hundreds.
-static constexpr int barrier_spins = 4000, idle_spins = 4000;
+static constexpr int BARRIER_SPINS = 4000, IDLE_SPINS = 4000;
 
 void Team::barrier() {
     const uint32_t mine = round.load(std::memory_order_relaxed);
@@ -34,7 +34,7 @@ void Team::barrier() {
         return;
     }
     for (int spins = 0; round.load(std::memory_order_acquire) == mine; spins++)
-        spins < barrier_spins ? relax() : std::this_thread::yield();
+        spins < BARRIER_SPINS ? relax() : std::this_thread::yield();
 }
 
 namespace {
@@ -76,7 +76,7 @@ private:
     }
     void work(int thread) {
         for (uint64_t done = 0;; done++) {
-            for (int spins = 0; started.load(std::memory_order_acquire) == done && spins < idle_spins; spins++) relax();
+            for (int spins = 0; started.load(std::memory_order_acquire) == done && spins < IDLE_SPINS; spins++) relax();
             if (started.load(std::memory_order_acquire) == done) {
                 std::unique_lock<std::mutex> lock(mutex);
                 wake.wait(lock, [&] { return started.load(std::memory_order_acquire) != done; });
@@ -96,7 +96,7 @@ private:
 };
 
 std::mutex callers;
-int wanted = 0;
+int wanted = 1;
 Pool *pool = nullptr;  // not destroyed at exit, when a worker may still be asleep in it
 std::vector<uint8_t> kept;
 #if !defined(_WIN32)
@@ -132,11 +132,7 @@ uint8_t *Session::memory(int64_t num_bytes) {
 
 void Session::run(void (*function)(void *, Team &, int), void *argument) { pool->run(function, argument); }
 
-int num_threads() {
-    if (wanted) return wanted;
-    const int cores = (int)std::thread::hardware_concurrency();
-    return cores < 1 ? 1 : cores < most_threads ? cores : most_threads;
-}
+int num_threads() { return wanted; }
 
 void set_num_threads(int count) {
     std::lock_guard<std::mutex> lock(callers);

@@ -3,8 +3,9 @@
 //
 // Included by files that are compiled for several instruction sets: nothing here may instantiate a shared template.
 #pragma once
-#include <atomic>
 #include <stdint.h>
+
+#include <atomic>
 
 class Team {
 public:
@@ -23,8 +24,6 @@ private:
     alignas(64) std::atomic<int> arrived{0};
     alignas(64) std::atomic<uint32_t> round{0};
 };
-
-constexpr int most_threads = 256;
 
 // The pool of this process, held by one caller at a time, with memory that is kept for the next.
 class Session {

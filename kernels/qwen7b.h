@@ -22,6 +22,7 @@ typedef struct {
     const uint16_t *scales;
     const int8_t *codebook; /* 16 values with 4 bits, else null */
     const float *bias;      /* `rows` values, or null */
+    const uint8_t *repacked; /* what qwen7b_repack() wrote, or null */
 } qwen7b_matrix;
 
 typedef struct {
@@ -63,14 +64,33 @@ typedef struct {
     const float *query_scales;            /* LogN factor of each row, or null */
 } qwen7b_rows;
 
-/* Counts up whenever something in this file changes; src/qwen7b/kernels/native.py reads no other. */
-#define QWEN7B_INTERFACE 2
-QWEN7B_API int qwen7b_interface(void);
+/* What the library and its caller must agree on: the interface's version, which counts up whenever the meaning of
+ * something in this file changes, the numbers of kernels/constants.h, and the sizes of the structures above.
+ * src/qwen7b/kernels/native.py compares all of it when it loads the library, and reads no other. */
+typedef struct {
+    int64_t contract_bytes; /* of this structure: there is no more of it to read */
+    int64_t interface_version;
+    int64_t group, lanes, chunk, span, max_head_size, num_wide_axes, max_threads;
+    int64_t matrix_bytes, layer_bytes, model_bytes, cache_layer_bytes, cache_bytes, rows_bytes;
+} qwen7b_contract;
 
-/* Name of the instruction set in use. */
+QWEN7B_API const qwen7b_contract *qwen7b_get_contract(void);
+
+/* Names of the instruction sets that this processor has and the library was built with, best first; null from the last
+ * one on. */
+QWEN7B_API const char *qwen7b_available_set(int index);
+/* Name of the one in use. */
 QWEN7B_API const char *qwen7b_instruction_set(void);
-/* Use another: "avx512vnni", "avxvnni", "avx2", "neon" or "scalar". Returns 0, or -1 if this processor has it not. */
+/* Use another. Returns 0, or -1 if it is not available. */
 QWEN7B_API int qwen7b_use_instruction_set(const char *name);
+
+/* Bytes that a matrix takes in the own layout of the instruction set in use; 0 where the set reads the packed layout. */
+QWEN7B_API int64_t qwen7b_repacked_bytes(const qwen7b_matrix *matrix);
+/* Write it to an address that is a multiple of 64, which `matrix->repacked` may name from then on. Codes and scales are
+ * to stay: another instruction set reads them. Several calls may work at once. */
+QWEN7B_API void qwen7b_repack(const qwen7b_matrix *matrix, uint8_t *repacked);
+
+/* Threads that calls are dealt out to; 1 until it is set, and `max_threads` at most. */
 QWEN7B_API int qwen7b_num_threads(void);
 QWEN7B_API void qwen7b_set_num_threads(int count);
 

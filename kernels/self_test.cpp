@@ -1,11 +1,15 @@
 // Compares every instruction set that this processor has with the scalar one: build with all sources, run, expect 0.
-// The Python tests compare with PyTorch; this is for processors that only an emulator has.
+// The Python tests compare with PyTorch; this is for processors that only an emulator has, and for set_row_major.cpp.
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include <algorithm>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "constants.h"
 #include "qwen7b.h"
 
 static std::mt19937 generator(7);
@@ -22,24 +26,38 @@ struct Packed {
     std::vector<uint16_t> scales;
     std::vector<int8_t> codebook;
     std::vector<float> bias;
+    std::vector<uint8_t> repacked;
     qwen7b_matrix matrix;
 
     Packed(int64_t rows, int64_t columns, int64_t bits) {
-        const int64_t blocks = (rows + 15) / 16, groups = (columns + 63) / 64;
-        for (int64_t i = 0; i < blocks * groups * 128 * bits; i++) {
+        const int64_t blocks = (rows + LANES - 1) / LANES, groups = (columns + GROUP - 1) / GROUP;
+        for (int64_t i = 0; i < blocks * groups * LANES * GROUP * bits / 8; i++) {
             const uint8_t byte = (uint8_t)generator();
             codes.push_back(bits == 8 && byte == 128 ? 0 : byte);
         }
-        for (int64_t i = 0; i < blocks * groups * 16; i++) scales.push_back((uint16_t)(0x1400 + generator() % 0x400));  // about 0.001
+        for (int64_t i = 0; i < blocks * groups * LANES; i++) scales.push_back((uint16_t)(0x1400 + generator() % 0x400));  // about 0.001
         for (int i = 0; i < 16; i++) codebook.push_back((int8_t)(i * 17 - 127));
         bias = random_floats(rows);
-        matrix = {rows, columns, bits, codes.data(), scales.data(), bits == 4 ? codebook.data() : nullptr, bias.data()};
+        matrix = {rows, columns, bits, codes.data(), scales.data(), bits == 4 ? codebook.data() : nullptr, bias.data(), nullptr};
+    }
+
+    // In the own layout of the set in use, if it has one, which from then on needs the codes no more.
+    void repack() {
+        const int64_t num_bytes = qwen7b_repacked_bytes(&matrix);
+        if (!num_bytes) return;
+        repacked.resize(num_bytes + 64);
+        uint8_t *aligned = repacked.data() + (64 - (uintptr_t)repacked.data() % 64);
+        qwen7b_repack(&matrix, aligned);
+        matrix.repacked = aligned;
+    }
+    void forget_codes() {
+        if (matrix.repacked) std::fill(codes.begin(), codes.end(), (uint8_t)0x55);
     }
 };
 
-static double difference(const std::vector<float> &a, const std::vector<float> &b) {  // relative to b's norm
+static double difference(const std::vector<float> &actual, const std::vector<float> &expected) {  // relative to its norm
     double error = 0, norm = 0;
-    for (size_t i = 0; i < a.size(); i++) error += pow(a[i] - b[i], 2), norm += pow(b[i], 2);
+    for (size_t i = 0; i < actual.size(); i++) error += pow(actual[i] - expected[i], 2), norm += pow(expected[i], 2);
     return sqrt(error / norm);
 }
 
@@ -54,28 +72,29 @@ static std::vector<float> product(const Packed &packed, int64_t rows) {
 // Two sequences through two layers, 40 positions at once and then one.
 static std::vector<float> layers(int64_t cache_bits) {
     generator.seed(13);
-    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, positions = 48, sequences = 2, wide = 8;
+    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, positions = 48, sequences = 2;
     std::vector<Packed> kept;
     kept.reserve(10);
     std::vector<float> norm(size, 1);
     qwen7b_layer both[2];
     for (qwen7b_layer &layer : both) {
         for (auto [rows, columns] : {std::pair(heads * head + 2 * kv_heads * head, size), {size, heads * head}, {forward, size}, {forward, size}, {size, forward}})
-            kept.emplace_back(rows, columns, 4);
+            kept.emplace_back(rows, columns, 4).repack();
         const Packed *last = &kept.back();
         layer = {norm.data(), norm.data(), last[-4].matrix, last[-3].matrix, last[-2].matrix, last[-1].matrix, last[0].matrix};
     }
+    for (Packed &packed : kept) packed.forget_codes();
     const qwen7b_model model{2, size, forward, heads, kv_heads, head, 1e-6f, both};
     const int64_t slots = sequences * kv_heads * positions;  // of a layer
-    std::vector<uint16_t> keys(2 * slots * head), values(2 * slots * head), scales(4 * slots), wide_keys(2 * slots * wide);
+    std::vector<uint16_t> keys(2 * slots * head), values(2 * slots * head), scales(4 * slots), wide_keys(2 * slots * NUM_WIDE_AXES);
     std::vector<float> balance(kv_heads * head);
     for (size_t i = 0; i < balance.size(); i++) balance[i] = i % 3 ? 1 : 4;
     std::vector<int32_t> axes;
-    for (int i = 0; i < kv_heads * wide; i++) axes.push_back(i * 3 % head);
+    for (int i = 0; i < kv_heads * NUM_WIDE_AXES; i++) axes.push_back(i * 3 % head);
     qwen7b_cache_layer cached[2];
     for (int64_t i = 0; i < 2; i++)
         cached[i] = {keys.data() + i * slots * head, values.data() + i * slots * head, scales.data() + 2 * i * slots,
-                     scales.data() + (2 * i + 1) * slots, wide_keys.data() + i * slots * wide, balance.data(), axes.data(),
+                     scales.data() + (2 * i + 1) * slots, wide_keys.data() + i * slots * NUM_WIDE_AXES, balance.data(), axes.data(),
                      positions, i ? 20 : 0};
     const qwen7b_cache cache{cache_bits, cached};
     std::vector<float> result;
@@ -98,28 +117,42 @@ static std::vector<float> layers(int64_t cache_bits) {
     return result;
 }
 
+static int failures = 0;
+
+static void check(const char *name, const std::string &what, const std::vector<float> &actual, const std::vector<float> &expected,
+                  double tolerance) {
+    const double error = difference(actual, expected);
+    printf("%s %s: %.1e\n", name, what.c_str(), error);
+    failures += !(error <= tolerance);
+}
+
 int main() {
-    int failures = 0;
-    for (const char *name : {"avx512vnni", "avxvnni", "avx2", "neon", "scalar"}) {
-        if (qwen7b_use_instruction_set(name)) continue;
-        for (int64_t bits : {8, 4}) {
-            const Packed packed(72, 200, bits);
-            for (int64_t rows : {1, 7, 30}) {
+    qwen7b_set_num_threads(3);
+    std::vector<const char *> names;
+    for (int i = 0; qwen7b_available_set(i); i++) names.push_back(qwen7b_available_set(i));
+    for (const char *name : names) {
+        const bool is_plain = !strcmp(name, "row_major");  // adds up as the scalar set does
+        for (int64_t bits : {8, 4})
+            for (int64_t rows : {1, 7, 30, 70}) {
+                Packed packed(72, 200, bits);
+                const std::string what = "linear " + std::to_string(bits) + " bits, " + std::to_string(rows) + " rows";
                 qwen7b_use_instruction_set("scalar");
                 const std::vector<float> expected = product(packed, rows);
                 qwen7b_use_instruction_set(name);
-                const double error = difference(product(packed, rows), expected);
-                printf("%s linear %d bits, %d rows: %.1e\n", name, (int)bits, (int)rows, error);
-                failures += !(error < 1e-6);
+                check(name, what, product(packed, rows), expected, is_plain ? 0 : 1e-6);
+                packed.repack();
+                qwen7b_use_instruction_set("scalar");
+                check(name, what + ", another's layout", product(packed, rows), expected, 0);
+                qwen7b_use_instruction_set(name);
+                packed.forget_codes();
+                check(name, what + ", own layout", product(packed, rows), expected, is_plain ? 0 : 1e-6);
             }
-        }
         for (int64_t bits : {8, 16}) {
             qwen7b_use_instruction_set("scalar");
             const std::vector<float> expected = layers(bits);
             qwen7b_use_instruction_set(name);
-            const double error = difference(layers(bits), expected);
-            printf("%s layers, %d-bit cache: %.1e\n", name, (int)bits, error);
-            failures += !(error < 5e-3);  // where a sum's order decides a rounding to int8, more than noise follows
+            // Where a sum's order decides a rounding to int8, more than noise follows.
+            check(name, "layers, " + std::to_string(bits) + "-bit cache", layers(bits), expected, is_plain ? 0 : 5e-3);
         }
     }
     return failures;

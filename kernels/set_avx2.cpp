@@ -1,8 +1,6 @@
-#include "instruction_set.h"
-#include <immintrin.h>
-namespace {
-#include "vector/avx2.h"
-#include "compile.h"
-}  // namespace
+#define QWEN7B_VECTOR "vector/avx2.h"
+#include "kernels.h"
 
-const InstructionSet avx2 = {"avx2", linear, run_layers, count_int8, read_all};
+RUNS_ANYWHERE static bool is_available() { return has_avx2(); }
+
+const InstructionSet instruction_sets::avx2 = describe<VectorProduct>("avx2", is_available);

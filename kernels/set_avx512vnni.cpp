@@ -1,8 +1,9 @@
-#include "instruction_set.h"
-#include <immintrin.h>
-namespace {
-#include "vector/avx512.h"
-#include "compile.h"
-}  // namespace
+#define QWEN7B_VECTOR "vector/avx512.h"
+#include "kernels.h"
 
-const InstructionSet avx512vnni = {"avx512vnni", linear, run_layers, count_int8, read_all};
+RUNS_ANYWHERE static bool is_available() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+}
+
+const InstructionSet instruction_sets::avx512vnni = describe<VectorProduct>("avx512vnni", is_available);

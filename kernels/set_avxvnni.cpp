@@ -1,8 +1,6 @@
-#include "instruction_set.h"
-#include <immintrin.h>
-namespace {
-#include "vector/avx2.h"
-#include "compile.h"
-}  // namespace
+#define QWEN7B_VECTOR "vector/avx2.h"
+#include "kernels.h"
 
-const InstructionSet avxvnni = {"avxvnni", linear, run_layers, count_int8, read_all};
+RUNS_ANYWHERE static bool is_available() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
+
+const InstructionSet instruction_sets::avxvnni = describe<VectorProduct>("avxvnni", is_available);

@@ -1,8 +1,6 @@
-#include "instruction_set.h"
-#include <arm_neon.h>
-namespace {
-#include "vector/neon.h"
-#include "compile.h"
-}  // namespace
+#define QWEN7B_VECTOR "vector/neon.h"
+#include "kernels.h"
 
-const InstructionSet neon = {"neon", linear, run_layers, count_int8, read_all};
+static bool is_available() { return true; }
+
+const InstructionSet instruction_sets::neon = describe<VectorProduct>("neon", is_available);

@@ -1,8 +1,6 @@
-#include "instruction_set.h"
-#include <string.h>
-namespace {
-#include "vector/scalar.h"
-#include "compile.h"
-}  // namespace
+#define QWEN7B_VECTOR "vector/scalar.h"
+#include "kernels.h"
 
-const InstructionSet scalar = {"scalar", linear, run_layers, count_int8, read_all};
+static bool is_available() { return true; }
+
+const InstructionSet instruction_sets::scalar = describe<VectorProduct>("scalar", is_available);

@@ -4,7 +4,9 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 1, panel_rows = 4, direct_blocks = 1;
+namespace {
+
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1;
 
 struct Floats { __m256 a, b; };
 struct Ints { __m256i a, b; };
@@ -100,3 +102,5 @@ inline Ints dot(Ints sums, Codes codes, const int8_t *x) {
     return {dot(sums.a, codes.a, four), dot(sums.b, codes.b, four)};
 }
 inline Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+
+}  // namespace

@@ -4,7 +4,9 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 2, panel_rows = 6, direct_blocks = 2;  // 24 of 32 registers hold sums
+namespace {
+
+constexpr int PANEL_BLOCKS = 2, PANEL_ROWS = 6, DIRECT_BLOCKS = 2;  // 24 of 32 registers hold sums
 
 struct Floats { __m512 v; };
 struct Ints { __m512i v; };
@@ -58,3 +60,5 @@ inline Ints dot(Ints sums, Codes codes, const int8_t *x) {
     return {_mm512_dpbusd_epi32(sums.v, codes.v, _mm512_set1_epi32(*(const int32_t *)x))};
 }
 inline Floats to_floats(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
+}  // namespace

@@ -3,7 +3,9 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
-constexpr int panel_blocks = 1, panel_rows = 5, direct_blocks = 1;
+namespace {
+
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 5, DIRECT_BLOCKS = 1;
 
 struct Floats { float32x4_t v[4]; };
 struct Ints { int32x4_t v[4]; };
@@ -74,3 +76,5 @@ inline Ints dot(Ints sums, Codes codes, const int8_t *x) {
     for (int i = 0; i < 4; i++) sums.v[i] = vdotq_s32(sums.v[i], codes.v[i], four);
     return sums;
 }
+
+}  // namespace

@@ -4,7 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-constexpr int panel_blocks = 1, panel_rows = 4, direct_blocks = 1;
+namespace {
+
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1;
 
 struct Floats { float v[16]; };
 struct Ints { int32_t v[16]; };
@@ -53,14 +55,14 @@ inline void store(float *p, Floats x) { memcpy(p, x.v, sizeof x.v); }
 inline void store_half(uint16_t *p, Floats x) { for (int i = 0; i < 16; i++) p[i] = to_half(x.v[i]); }
 inline void store_int8(int8_t *p, Floats x) { for (int i = 0; i < 16; i++) p[i] = (int8_t)nearbyintf(x.v[i]); }
 inline float sum(Floats x) {
-    float total = 0;
-    for (float lane : x.v) total += lane;
-    return total;
+    float added = 0;
+    for (float lane : x.v) added += lane;
+    return added;
 }
 inline float max(Floats x) {
-    float most = x.v[0];
-    for (float lane : x.v) most = lane > most ? lane : most;
-    return most;
+    float largest = x.v[0];
+    for (float lane : x.v) largest = lane > largest ? lane : largest;
+    return largest;
 }
 
 inline Table load_table(const int8_t *p) {
@@ -83,3 +85,5 @@ inline Ints dot(Ints sums, Codes codes, const int8_t *x) {
     for (int i = 0; i < 64; i++) sums.v[i / 4] += codes.v[i] * x[i % 4];
     return sums;
 }
+
+}  // namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import pytest
@@ -11,21 +12,19 @@ from hypothesis import strategies as st
 
 from qwen7b import kernels
 from qwen7b.errors import SettingError
-from qwen7b.kernels.native import INSTRUCTION_SETS
+from qwen7b.kernels.native import library
+from qwen7b.kernels.structures import Matrix
 from random_packed import random_matrix
 
 if kernels.instruction_set() is None:
     pytest.skip("needs the native library, which needs a C++ compiler to be built", allow_module_level=True)
 
 
-@pytest.fixture(params=INSTRUCTION_SETS)
+@pytest.fixture(params=kernels.available_instruction_sets())
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     best = kernels.instruction_set()
     assert best is not None
-    try:
-        kernels.use_instruction_set(request.param)
-    except SettingError:
-        pytest.skip(f"this processor has no {request.param}")
+    kernels.use_instruction_set(request.param)
     yield request.param
     kernels.use_instruction_set(best)
 
@@ -34,17 +33,33 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize("shape", [(16, 64), (40, 100), (176, 896)], ids=str)
 def test_native_equals_reference(instruction_set: str, shape: tuple[int, int], bits: int) -> None:
     matrix, bias = random_matrix(*shape, bits=bits), torch.randn(shape[0])
-    x = torch.randn(40, shape[1])
+    x = torch.randn(70, shape[1])
     expected = kernels.linear_reference(x, matrix) + bias
-    assert torch.allclose(kernels.linear(x, matrix, bias), expected, rtol=0, atol=1e-5)
+    for count in (40, 70):  # from 64 rows on weights are unpacked once for all
+        assert torch.allclose(kernels.linear(x[:count], matrix, bias), expected[:count], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_row_does_not_depend_on_the_others(instruction_set: str, bits: int) -> None:
-    matrix, x = random_matrix(72, 200, bits=bits), torch.randn(61, 200)
+    matrix, x = random_matrix(72, 200, bits=bits), torch.randn(71, 200)
     together = kernels.linear(x, matrix)
-    for count in (1, 2, 7, 8, 9, 23, 24, 25, 36, 60):
+    for count in (1, 2, 7, 8, 9, 23, 24, 25, 36, 63, 64, 70):
         assert torch.equal(kernels.linear(x[:count], matrix), together[:count])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_layout_of_the_sets_own_changes_nothing(instruction_set: str, bits: int) -> None:
+    matrix, x, loaded = random_matrix(72, 200, bits=bits), torch.randn(70, 200), library()
+    assert loaded is not None
+    expected = kernels.linear(x, matrix)
+    repacked = kernels.repack(matrix)
+    if repacked is not None:
+        matrix.codes.fill_(0)  # which the set needs no more
+    for count in (1, 5, 70):
+        y = torch.empty(count, 72)
+        view = Matrix.of(matrix, repacked=repacked)
+        loaded.qwen7b_linear(ctypes.byref(view), x.data_ptr(), count, y.data_ptr())
+        assert torch.equal(y, expected[:count])
 
 
 def test_threads_change_nothing() -> None:
@@ -64,8 +79,8 @@ def test_threads_change_nothing() -> None:
 def test_any_shape_and_size_of_numbers(num_rows: int, num_columns: int, count: int, bits: int, exponent: float) -> None:
     matrix = random_matrix(num_rows, num_columns, bits=bits)
     x = torch.randn(count, num_columns) * 10**exponent
-    found, expected = kernels.linear(x, matrix), kernels.linear_reference(x, matrix)
-    assert torch.allclose(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
+    actual, expected = kernels.linear(x, matrix), kernels.linear_reference(x, matrix)
+    assert torch.allclose(actual, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
 
 
 def test_zeros_and_outliers() -> None:
@@ -93,13 +108,17 @@ def test_threads_out_of_range(count: object) -> None:
         kernels.set_num_threads(count)  # type: ignore[arg-type]
 
 
-def test_instruction_sets_that_are_not_there() -> None:
-    with pytest.raises(SettingError, match="must be one of"):
-        kernels.use_instruction_set("mmx")
-    missing = "avx2" if kernels.instruction_set() == "neon" else "neon"
-    with pytest.raises(SettingError, match=f"no {missing}"):
-        kernels.use_instruction_set(missing)
-    assert kernels.instruction_set() != missing
+def test_the_best_instruction_set_is_in_use_and_the_plain_one_is_always_there() -> None:
+    available = kernels.available_instruction_sets()
+    assert kernels.instruction_set() == available[0] and "scalar" in available
+
+
+@pytest.mark.parametrize("name", ["mmx", ""])
+def test_instruction_sets_that_are_not_there(name: str) -> None:
+    best = kernels.instruction_set()
+    with pytest.raises(SettingError, match=f"must be one that this processor has .*{best}.*, found '{name}'"):
+        kernels.use_instruction_set(name)
+    assert kernels.instruction_set() == best
 
 
 def test_limits_are_of_this_world() -> None:

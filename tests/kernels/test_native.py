@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from qwen7b import kernels
+from qwen7b.kernels import native
+from qwen7b.kernels.structures import Contract
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 PRODUCT = """
@@ -56,11 +58,25 @@ def test_a_library_of_another_version_is_not_called() -> None:
     assert "of another version" in result.stderr
 
 
+@pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
+@pytest.mark.parametrize("name", [name for name, _ in Contract._fields_])
+def test_a_library_that_differs_in_one_number_is_not_called(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    find_library = native.library.__wrapped__  # type: ignore[attr-defined]  # the one without a memory
+    assert find_library() is not None
+    other = Contract.ours()
+    setattr(other, name, getattr(other, name) + 1)
+    monkeypatch.setattr(Contract, "ours", lambda: other)
+    with pytest.warns(UserWarning, match="of another version"):
+        assert find_library() is None
+
+
 def test_the_library_can_be_left_out() -> None:
     result = run(
-        "print(kernels.instruction_set(), kernels.num_threads(), kernels.measure_limits())", QWEN7B_KERNELS="none"
+        "print(kernels.available_instruction_sets(), kernels.instruction_set(), kernels.repack(matrix), "
+        "kernels.num_threads(), kernels.measure_limits())",
+        QWEN7B_KERNELS="none",
     )
-    assert (result.stdout, result.stderr) == ("None None None\n", "")
+    assert (result.stdout, result.stderr) == ("() None None None None\n", "")
 
 
 @pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
@@ -131,9 +147,9 @@ def test_neon_in_an_emulator(tmp_path: Path) -> None:
     compiler, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
     if compiler is None or emulator is None:
         pytest.skip("needs aarch64-linux-gnu-g++ and qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)")
-    sources = [KERNELS / f"{name}.cpp" for name in ("self_test", "library", "pool", "set_scalar", "set_neon")]
+    sources = [KERNELS / f"{name}.cpp" for name in ("self_test", "library", "pool", "set_neon", "set_scalar")]
     program = tmp_path / "self_test"
-    flags = ["-std=c++17", "-O1", "-static", "-DQWEN7B_ARM", "-march=armv8.2-a+dotprod+fp16"]
+    flags = ["-std=c++17", "-O1", "-static", "-DQWEN7B_SETS=SET(neon) SET(scalar)", "-march=armv8.2-a+dotprod+fp16"]
     subprocess.run([compiler, *flags, *map(str, sources), "-o", str(program), "-lpthread"], check=True, timeout=300)
     result = subprocess.run([emulator, "-cpu", "max", str(program)], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout

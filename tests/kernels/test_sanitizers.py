@@ -62,6 +62,7 @@ def test_the_self_test(build: Path) -> None:
     result = subprocess.run([build / "self_test"], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-5000:]
     assert "scalar layers" in result.stdout
+    assert "row_major layers" in result.stdout  # a set with products, a layout and a hook per thread of its own
 
 
 def test_packed_models(build: Path) -> None:
@@ -79,7 +80,8 @@ def test_a_misstep_is_found(build: Path) -> None:
 import torch, sys, ctypes
 sys.path.insert(0, "tests")
 from random_packed import random_matrix
-from qwen7b.kernels.native import Matrix, library
+from qwen7b.kernels.native import library
+from qwen7b.kernels.structures import Matrix
 matrix, x, short = random_matrix(64, 128, bits=8), torch.randn(1, 128), torch.empty(60)
 library().qwen7b_linear(ctypes.byref(Matrix.of(matrix)), x.data_ptr(), 1, short.data_ptr())
 """

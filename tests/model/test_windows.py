@@ -39,7 +39,7 @@ def ids_of(length: int, seed: int = 1) -> torch.Tensor:
 def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
     monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 7)
-    monkeypatch.setattr(cache, "_SLOT_BLOCK", 4)
+    monkeypatch.setattr(cache, "CHUNK", 4)
     return
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from qwen7b.kernels.constants import NUM_WIDE_AXES
 from qwen7b.model.rotary import rotary_frequencies, rotary_tables, rotate
 from qwen7b.model.rows import Group
-from qwen7b.packed.key_balance import NUM_WIDE, KeyBalance, pair_sizes
+from qwen7b.packed.key_balance import KeyBalance, pair_sizes
 from qwen7b.packed.packed_cache import PackedCache
 from random_packed import random_model
 
@@ -45,7 +46,7 @@ def test_attention_does_not_notice_the_factors() -> None:
 
 def test_the_largest_pairs_stay_wide() -> None:
     balance = KeyBalance.of([sizes_with_outliers(3, 5, 8, 11)])
-    assert balance.wide_axes.shape == (1, HEADS, NUM_WIDE)
+    assert balance.wide_axes.shape == (1, HEADS, NUM_WIDE_AXES)
     assert all(set(axes.tolist()) == {3, 5, 8, 11, 19, 21, 24, 27} for axes in balance.wide_axes[0])
 
 

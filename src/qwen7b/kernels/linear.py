@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qwen7b.kernels.matrix import GROUP, PackedMatrix, padded_to_groups
-from qwen7b.kernels.native import Matrix, library
+from qwen7b.kernels.constants import GROUP
+from qwen7b.kernels.matrix import PackedMatrix, padded_to_groups
+from qwen7b.kernels.native import library
+from qwen7b.kernels.structures import Matrix
 
 
 def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GROUP = 64
-"""Inputs that share a scale, of weights and of activations."""
-LANES = 16
-"""Rows that are interleaved."""
+from qwen7b.kernels.constants import GROUP, LANES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -1,12 +1,13 @@
-"""The native library: found, loaded once, and its C interface (kernels/qwen7b.h) in ctypes.
+"""The native library (kernels/qwen7b.h): found, loaded once, and what is set on it.
 
-Nothing is loaded before the first use. Where the library is missing or its interface is of another version, everything
-runs on the PyTorch reference, which is said once.
+Nothing is loaded before the first use. Where the library is missing or of another version, everything runs on the
+PyTorch reference, which is said once.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import warnings
 from functools import cache, partial
@@ -17,100 +18,17 @@ from torch import Tensor
 
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.matrix import PackedMatrix
+from qwen7b.kernels.structures import Cache, Contract, Matrix, Model, Rows
 from qwen7b.system.container import usable_cores
 
-INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "scalar")
-MOST_THREADS = 256
-_INTERFACE = 2
-"""QWEN7B_INTERFACE in kernels/qwen7b.h."""
 _FILE = "qwen7b_kernels.so"
 
 if hasattr(os, "register_at_fork"):
     # OpenMP's threads stay with the parent, and a child that counts on them waits for ever: so torch computes in one.
     # The kernels have threads of their own, which a child makes anew (kernels/pool.cpp).
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
-
-_long, _pointer = ctypes.c_int64, ctypes.c_void_p
-
-
-class Matrix(ctypes.Structure):
-    _fields_ = [
-        ("rows", _long),
-        ("columns", _long),
-        ("bits", _long),
-        ("codes", _pointer),
-        ("scales", _pointer),
-        ("codebook", _pointer),
-        ("bias", _pointer),
-    ]
-
-    @classmethod
-    def of(cls, matrix: PackedMatrix, bias: Tensor | None = None) -> Matrix:
-        """A view: the tensors must outlive it."""
-        return cls(
-            matrix.num_rows,
-            matrix.num_columns,
-            matrix.bits,
-            matrix.codes.data_ptr(),
-            matrix.scales.data_ptr(),
-            None if matrix.codebook is None else matrix.codebook.data_ptr(),
-            None if bias is None else bias.data_ptr(),
-        )
-
-
-class Layer(ctypes.Structure):
-    _fields_ = [
-        ("attention_norm", _pointer),
-        ("feed_forward_norm", _pointer),
-        ("qkv", Matrix),
-        ("output", Matrix),
-        ("gate", Matrix),
-        ("up", Matrix),
-        ("down", Matrix),
-    ]
-
-
-class Model(ctypes.Structure):
-    _fields_ = [
-        ("num_layers", _long),
-        ("hidden_size", _long),
-        ("feed_forward_size", _long),
-        ("num_heads", _long),
-        ("num_kv_heads", _long),
-        ("head_size", _long),
-        ("norm_epsilon", ctypes.c_float),
-        ("layers", ctypes.POINTER(Layer)),
-    ]
-
-
-class CacheLayer(ctypes.Structure):
-    _fields_ = [
-        ("keys", _pointer),
-        ("values", _pointer),
-        ("key_scales", _pointer),
-        ("value_scales", _pointer),
-        ("wide_keys", _pointer),
-        ("balance", _pointer),
-        ("wide_axes", _pointer),
-        ("num_slots", _long),
-        ("window", _long),
-    ]
-
-
-class Cache(ctypes.Structure):
-    _fields_ = [("bits", _long), ("layers", ctypes.POINTER(CacheLayer))]
-
-
-class Rows(ctypes.Structure):
-    _fields_ = [
-        ("num_rows", _long),
-        ("sequences", _pointer),
-        ("positions", _pointer),
-        ("cosines", _pointer),
-        ("sines", _pointer),
-        ("query_scales", _pointer),
-    ]
 
 
 @cache
@@ -126,30 +44,44 @@ def library() -> ctypes.CDLL | None:
         was_built = wanted or path.exists()
         _warn_missing(str(error) if was_built else "it was installed where there was no C++ compiler", wanted=wanted)
         return None
-    interface = getattr(loaded, "qwen7b_interface", None)
-    if interface is None or interface() != _INTERFACE:
+    if not _agrees(loaded):
         _warn_missing(f"{path} is of another version", wanted=wanted)
         return None
-    loaded.qwen7b_instruction_set.restype = ctypes.c_char_p
-    loaded.qwen7b_use_instruction_set.argtypes = [ctypes.c_char_p]
-    loaded.qwen7b_linear.argtypes = [ctypes.POINTER(Matrix), _pointer, _long, _pointer]
-    loaded.qwen7b_linear.restype = _done
-    loaded.qwen7b_run_layers.argtypes = [
-        ctypes.POINTER(Model),
-        ctypes.POINTER(Cache),
-        ctypes.POINTER(Rows),
-        _long,
-        _long,
-        _pointer,
-    ]
-    loaded.qwen7b_run_layers.restype = _done
-    loaded.qwen7b_set_num_threads.restype = None
-    loaded.qwen7b_set_num_threads(min(usable_cores(), MOST_THREADS))
-    loaded.qwen7b_measure_read.argtypes = [_pointer, _long]
-    loaded.qwen7b_measure_read.restype = ctypes.c_double
-    loaded.qwen7b_measure_int8.argtypes = [_long]
-    loaded.qwen7b_measure_int8.restype = ctypes.c_double
+    _declare(loaded)
+    loaded.qwen7b_set_num_threads(min(usable_cores(), MAX_THREADS))
     return loaded
+
+
+def _agrees(loaded: ctypes.CDLL) -> bool:
+    """Whether what this package and the library state alike is alike, no more being read than there is."""
+    get_contract = getattr(loaded, "qwen7b_get_contract", None)
+    if get_contract is None:
+        return False
+    get_contract.restype = ctypes.POINTER(Contract)
+    actual, expected = get_contract().contents, Contract.ours()
+    return actual.contract_bytes == ctypes.sizeof(Contract) and bytes(actual) == bytes(expected)
+
+
+def _declare(loaded: ctypes.CDLL) -> None:
+    """Tell ctypes the functions' types."""
+    number, real, pointer, text = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p, ctypes.c_char_p
+    matrix = ctypes.POINTER(Matrix)
+    layers = [ctypes.POINTER(structure) for structure in (Model, Cache, Rows)]
+    for name, result, arguments in (
+        ("available_set", text, [ctypes.c_int]),
+        ("instruction_set", text, []),
+        ("use_instruction_set", ctypes.c_int, [text]),
+        ("repacked_bytes", number, [matrix]),
+        ("repack", None, [matrix, pointer]),
+        ("num_threads", ctypes.c_int, []),
+        ("set_num_threads", None, [ctypes.c_int]),
+        ("linear", _done, [matrix, pointer, number, pointer]),
+        ("run_layers", _done, [*layers, number, number, pointer]),
+        ("measure_read", real, [pointer, number]),
+        ("measure_int8", real, [number]),
+    ):
+        function = getattr(loaded, f"qwen7b_{name}")
+        function.restype, function.argtypes = result, arguments
 
 
 def _done(code: int) -> None:
@@ -171,13 +103,38 @@ def instruction_set() -> str | None:
     return None if loaded is None else loaded.qwen7b_instruction_set().decode()
 
 
+def available_instruction_sets() -> tuple[str, ...]:
+    """Those of the library that this processor has, best first; none without the library."""
+    loaded = library()
+    if loaded is None:
+        return ()
+    names = iter(map(loaded.qwen7b_available_set, itertools.count()))
+    return tuple(name.decode() for name in itertools.takewhile(lambda name: name is not None, names))
+
+
 def use_instruction_set(name: str) -> None:
     """Use another one. Raises SettingError where this processor has it not."""
     loaded = library()
-    if name not in INSTRUCTION_SETS:
-        raise SettingError(f"instruction set must be one of {', '.join(INSTRUCTION_SETS)}, found {name!r}")
     if loaded is None or loaded.qwen7b_use_instruction_set(name.encode()):
-        raise SettingError(f"this processor has no {name}, it runs {instruction_set()}: leave the choice to qwen7b")
+        there_are = ", ".join(available_instruction_sets()) or "none, without native kernels"
+        raise SettingError(f"instruction set must be one that this processor has ({there_are}), found {name!r}")
+
+
+def repack(matrix: PackedMatrix) -> Tensor | None:
+    """The matrix in the own layout of the instruction set in use, for `Matrix.of`; None where the set has none.
+
+    Codes and scales stay where they are, in a mapped file for instance: other sets read them.
+    """
+    loaded = library()
+    if loaded is None:
+        return None
+    view = Matrix.of(matrix)
+    num_bytes = loaded.qwen7b_repacked_bytes(view)
+    if not num_bytes:
+        return None
+    repacked = torch.empty(num_bytes, dtype=torch.uint8)
+    loaded.qwen7b_repack(view, repacked.data_ptr())
+    return repacked
 
 
 def num_threads() -> int | None:
@@ -188,6 +145,6 @@ def num_threads() -> int | None:
 
 def set_num_threads(count: int) -> None:
     """Raises SettingError for a number out of range. Answers do not depend on it."""
-    whole_number("threads", count, least=1, most=MOST_THREADS)
+    whole_number("threads", count, least=1, most=MAX_THREADS)
     if (loaded := library()) is not None:
         loaded.qwen7b_set_num_threads(count)

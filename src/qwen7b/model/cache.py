@@ -12,6 +12,7 @@ from torch import Tensor
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
+from qwen7b.kernels.constants import CHUNK
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.rows import Group
 from qwen7b.system.memory import require_memory
@@ -24,8 +25,6 @@ as the original did. "reserve": once, for the length planned, or else the cache'
 
 MAX_NEW_TOKENS = 512
 """Tokens of a sequence that one pass adds to a cache: bounds the memory of a long prompt's activations."""
-_SLOT_BLOCK = 128
-"""A ring's slots are a multiple of it, as the native attention takes so many positions at a time."""
 
 
 class Cache:
@@ -215,4 +214,5 @@ def slots_of_layers(config: ModelConfig, max_length: int) -> list[int]:
 def _num_slots(window: int, max_length: int) -> int:
     if not window:
         return max_length
-    return min(max_length, -(-(window + MAX_NEW_TOKENS) // _SLOT_BLOCK) * _SLOT_BLOCK)
+    # A ring's slots are whole chunks, as the native attention takes so many positions at once.
+    return min(max_length, -(-(window + MAX_NEW_TOKENS) // CHUNK) * CHUNK)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NUM_WIDE = 8
-"""Axes of each head that stay in float16."""
+from qwen7b.kernels.constants import NUM_WIDE_AXES
 
 
 def pair_sizes(weight: Tensor, bias: Tensor | None, *, norm: Tensor, head_size: int) -> Tensor:
@@ -35,7 +34,7 @@ class KeyBalance:
     """The factors and float16 axes of every layer.
 
     factors    float32 (layer, K, D), powers of two, so that they cost no precision themselves
-    wide_axes  int32 (layer, K, NUM_WIDE)
+    wide_axes  int32 (layer, K, NUM_WIDE_AXES)
     """
 
     factors: Tensor
@@ -47,7 +46,7 @@ class KeyBalance:
         query, key = torch.stack(list(sizes)).float().clamp(min=1e-6).unbind(dim=1)  # (layer, K, D/2)
         factors = torch.exp2((key / query).log2().div(2).round())
         half = factors.shape[-1]
-        pairs = (key / factors).topk(NUM_WIDE // 2, dim=-1).indices
+        pairs = (key / factors).topk(NUM_WIDE_AXES // 2, dim=-1).indices
         return cls(factors.repeat(1, 1, 2), torch.cat((pairs, pairs + half), dim=-1).int())
 
     def to(self, device: torch.device) -> KeyBalance:

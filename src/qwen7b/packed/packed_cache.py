@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
-from qwen7b.kernels import LANES, native
+from qwen7b.kernels import structures
+from qwen7b.kernels.constants import LANES, MAX_HEAD_SIZE, NUM_WIDE_AXES, SPAN
 from qwen7b.kernels.matrix import num_blocks
 from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
 from qwen7b.model.transformer import Transformer
-from qwen7b.packed.key_balance import NUM_WIDE, KeyBalance
-
-MAX_HEAD_SIZE = 256
+from qwen7b.packed.key_balance import KeyBalance
 
 
 def scale_span(head_size: int) -> int:
     """Numbers of a key or value that share a scale."""
-    return 16 if head_size % 32 else 32
+    return LANES if head_size % SPAN else SPAN
 
 
 def can_pack(config: ModelConfig) -> bool:
@@ -38,27 +37,28 @@ class PackedCache(Cache):
     keys    (B, K, S/16, D, 16)    key_scales    float16 (B, K, S/16, D/span, 16)
     values  (B, K, S/16, 16, D)    value_scales  alike
 
-    int8 keys are rounded as `balance` says, and their wide axes are in wide_keys, float16 (B, K, S/16, NUM_WIDE, 16).
+    int8 keys are rounded as `balance` says, and their wide axes are in wide_keys, float16
+    (B, K, S/16, NUM_WIDE_AXES, 16).
     """
 
     def __init__(self, config: ModelConfig, *, balance: KeyBalance | None = None, **options: Any) -> None:
         super().__init__(config, **options)
         self.balance = balance
-        self._view: native.Cache | None = None
+        self._view: structures.Cache | None = None
         self._addresses: list[int] = []
 
-    def structure(self) -> native.Cache:
+    def structure(self) -> structures.Cache:
         """A view as the library reads it, made anew where the tensors were moved, as by sharing with a process."""
         addresses = [tensor.data_ptr() for tensors in self.layers for tensor in tensors.values()]
         if self._view is None or addresses != self._addresses:
             self._view, self._addresses = self._make_view(), addresses
         return self._view
 
-    def _make_view(self) -> native.Cache:
+    def _make_view(self) -> structures.Cache:
         layers = []
         for index, (tensors, num_slots) in enumerate(zip(self.layers, self.num_slots, strict=True)):
             assert all(tensor.is_contiguous() for tensor in tensors.values())
-            layer = native.CacheLayer(num_slots=num_slots, window=self.config.window(index))
+            layer = structures.CacheLayer(num_slots=num_slots, window=self.config.window(index))
             for name, tensor in tensors.items():
                 setattr(layer, name, tensor.data_ptr())
             if self.balance is not None:
@@ -66,7 +66,7 @@ class PackedCache(Cache):
                 layer.wide_axes = self.balance.wide_axes[index].data_ptr()
             layers.append(layer)
         bits = 16 if self.balance is None else 8
-        return native.Cache(bits, (native.CacheLayer * len(layers))(*layers))
+        return structures.Cache(bits, (structures.CacheLayer * len(layers))(*layers))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_view": None}  # a copy lies elsewhere
@@ -83,7 +83,7 @@ class PackedCache(Cache):
         if dtype == torch.int8:
             scales = ((*blocks, config.head_size // scale_span(config.head_size), LANES), torch.float16)
             shapes |= {"key_scales": scales, "value_scales": scales}
-            shapes["wide_keys"] = ((*blocks, NUM_WIDE, LANES), torch.float16)
+            shapes["wide_keys"] = ((*blocks, NUM_WIDE_AXES, LANES), torch.float16)
         return shapes
 
     def _with_rows(self, rows: slice | list[int], **options: Any) -> Self:
@@ -128,7 +128,7 @@ class PackedCache(Cache):
         return numbers_GKSD[:, :, :end]
 
     def _wide_axes(self, layer: int, *, like: Tensor) -> Tensor:
-        """(G, K, T, NUM_WIDE)"""
+        """(G, K, T, NUM_WIDE_AXES)"""
         assert self.balance is not None
         axes_KW = self.balance.wide_axes[layer].long()
         return axes_KW[None, :, None].expand(*like.shape[:3], -1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
-from qwen7b.kernels import native
+from qwen7b.kernels import native, structures
 from qwen7b.model.cache import Cache
 from qwen7b.model.layers import Layer, run_layers
 from qwen7b.model.rows import Rows
@@ -31,7 +31,8 @@ class NativeRunner:
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._addresses: list[int] = []
-        self._model: native.Model | None = None
+        self._model: structures.Model | None = None
+        self._repacked: list[Tensor] = []  # matrices in a layout of the instruction set's own
 
     def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
         return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
@@ -44,7 +45,7 @@ class NativeRunner:
         half = self._config.head_size // 2
         cosines, sines = (table[:, 0, :half].contiguous() for table in (rows.cos, rows.sin))
         scales = None if rows.query_scale is None else rows.query_scale.contiguous()
-        step = native.Rows(
+        step = structures.Rows(
             num_rows=len(result),
             sequences=rows.sequences.data_ptr(),
             positions=rows.positions.data_ptr(),
@@ -59,12 +60,13 @@ class NativeRunner:
             library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
         return result
 
-    def _structure(self, layers: nn.ModuleList) -> native.Model | None:
+    def _structure(self, layers: nn.ModuleList) -> structures.Model | None:
         """The layers as the library reads them; None where one holds something other than packed weights."""
         addresses = _addresses(layers)
         if addresses != self._addresses:
             self._addresses = addresses
-            self._model = _structure(self._config, layers)
+            self._repacked.clear()
+            self._model = _structure(self._config, layers, self._repacked)
         return self._model
 
 
@@ -80,12 +82,13 @@ def _addresses(layers: nn.ModuleList) -> list[int]:
     return addresses
 
 
-def _structure(config: ModelConfig, layers: nn.ModuleList) -> native.Model | None:
+def _structure(config: ModelConfig, layers: nn.ModuleList, repacked: list[Tensor]) -> structures.Model | None:
+    """What `repacked` gains has to live as long as the structure."""
     linears = [_linears(cast(Layer, layer)) for layer in layers]
     if not all(isinstance(linear, PackedLinear) for group in linears for linear in group):
         return None
-    structures = [_layer(cast(Layer, layer)) for layer in layers]
-    return native.Model(
+    packed_layers = [_layer(cast(Layer, layer), repacked) for layer in layers]
+    return structures.Model(
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
         feed_forward_size=config.feed_forward_size,
@@ -93,7 +96,7 @@ def _structure(config: ModelConfig, layers: nn.ModuleList) -> native.Model | Non
         num_kv_heads=config.num_kv_heads,
         head_size=config.head_size,
         norm_epsilon=config.norm_epsilon,
-        layers=(native.Layer * config.num_layers)(*structures),
+        layers=(structures.Layer * config.num_layers)(*packed_layers),
     )
 
 
@@ -102,9 +105,9 @@ def _linears(layer: Layer) -> list[PackedLinear]:
     return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
 
 
-def _layer(layer: Layer) -> native.Layer:
-    qkv, output, gate, up, down = (native.Matrix.of(linear.matrix, linear.bias) for linear in _linears(layer))
-    return native.Layer(
+def _layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
+    qkv, output, gate, up, down = (_matrix(linear, repacked) for linear in _linears(layer))
+    return structures.Layer(
         attention_norm=layer.attention_norm.weight.data_ptr(),
         feed_forward_norm=layer.feed_forward_norm.weight.data_ptr(),
         qkv=qkv,
@@ -113,3 +116,10 @@ def _layer(layer: Layer) -> native.Layer:
         up=up,
         down=down,
     )
+
+
+def _matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.Matrix:
+    own_layout = native.repack(linear.matrix)
+    if own_layout is not None:
+        repacked.append(own_layout)
+    return structures.Matrix.of(linear.matrix, linear.bias, repacked=own_layout)

@@ -1,0 +1,99 @@
+// One pass of rows through layers: what is worked on, and its products. Work is dealt out by rows, by blocks of outputs
+// and by heads.
+#pragma once
+#include <stdint.h>
+
+#include "activations.h"
+#include "attention.h"
+#include "elementwise.h"
+#include "inner_loops.h"
+#include "pool.h"
+#include "product.h"
+#include "qwen7b.h"
+#include "vector.h"
+#include "workspace.h"
+
+namespace {
+
+constexpr int64_t TILE_ROWS = 8;
+
+// Rows of one sequence whose attention is computed together.
+struct Tile {
+    int64_t row, num_rows;
+};
+
+template <class Product> struct Pass {
+    const qwen7b_model &model;
+    const qwen7b_cache &cache;
+    const qwen7b_rows &rows;
+    float *x;
+    int64_t max_chunks;  // chunks of positions that are dealt out; 0: each head goes through its own by itself
+    Operands<Product> operands;
+    float *normed, *qkv, *attention_output, *hidden;
+    Tile *tiles;
+    int64_t num_tiles;
+    Partial *parts;  // (row, head, chunk), where chunks are dealt out
+
+    int64_t qkv_size() const { return (model.num_heads + 2 * model.num_kv_heads) * model.head_size; }
+    int64_t inner_size() const { return model.num_heads * model.head_size; }
+    int64_t num_sharing() const { return model.num_heads / model.num_kv_heads; }  // heads, a key-value head
+
+    void take(Arena &arena, int num_threads) {
+        const int64_t n = rows.num_rows, hidden_size = model.hidden_size, inner = inner_size();
+        const int64_t wider = model.feed_forward_size > hidden_size ? model.feed_forward_size : hidden_size;
+        operands.take(arena, n, wider > inner ? wider : inner, num_threads);
+        arena.take(normed, round_up(hidden_size, LANES) * num_threads);
+        arena.take(qkv, n * qkv_size());
+        arena.take(attention_output, n * inner);
+        arena.take(hidden, n * model.feed_forward_size);
+        arena.take(tiles, n);
+        arena.take(parts, n * model.num_heads * max_chunks);
+    }
+
+    void cut_tiles() {
+        num_tiles = 0;
+        for (int64_t row = 0; row < rows.num_rows; row++) {
+            Tile *tile = num_tiles ? &tiles[num_tiles - 1] : nullptr;
+            if (tile && rows.sequences[tile->row] == rows.sequences[row] && tile->num_rows < TILE_ROWS) tile->num_rows++;
+            else tiles[num_tiles++] = {row, 1};
+        }
+    }
+
+    void quantize(Team &team, const float *from, int64_t columns) {
+        const Activations to = operands.with_columns(columns);
+        team.share(rows.num_rows, 1, [&](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; row++) quantize_row(from + row * columns, columns, to, row);
+        });
+    }
+
+    void normalize_and_quantize(Team &team, int thread, const float *weight) {
+        const int64_t size = model.hidden_size;
+        const Activations to = operands.with_columns(size);
+        float *row_normed = normed + thread * round_up(size, LANES);
+        team.share(rows.num_rows, 1, [&](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; row++) {
+                normalize(x + row * size, weight, size, model.norm_epsilon, row_normed);
+                quantize_row(row_normed, size, to, row);
+            }
+        });
+    }
+
+    // emit(row, block, sums) for all rows, of what was quantized last.
+    template <class Emit> void product(Team &team, int thread, const qwen7b_matrix &m, Emit emit) {
+        const Activations input = operands.with_columns(m.columns);
+        uint8_t *scratch = operands.scratch_of(thread);
+        team.share(num_blocks(m), Product::grain(m, rows.num_rows), [&](int64_t first, int64_t last) {
+            Product::multiply(m, first, last, input, rows.num_rows, scratch, emit);
+        });
+    }
+
+    void add_product(Team &team, int thread, const qwen7b_matrix &m) {
+        product(team, thread, m, [&](int64_t row, int64_t block, Floats sums) {
+            float *to = x + row * m.rows + block * LANES;
+            const int64_t left = m.rows - block * LANES;
+            store_part(to, left, add(load_part(to, left), sums));
+        });
+    }
+};
+
+}  // namespace
