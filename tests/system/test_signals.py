@@ -145,7 +145,9 @@ def test_long_work_leaves_nothing_half_done(
         process.kill()
         process.wait()
     assert process.returncode == SIGNALS[number] and b"Traceback" not in error, error
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {".lock"}
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    # A kept vocabulary appears whole, and may do so before the weights that it belongs to.
+    assert not [path.name for path in left if path.name != ".lock" and path.suffix != ".vocabulary"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
