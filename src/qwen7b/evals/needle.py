@@ -28,7 +28,8 @@ from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.system.progress import progress
 from qwen7b.system.regular_file import named_text
-from qwen7b.text import Tokenizer, chat_prompt
+from qwen7b.text import Message, Tokenizer
+from qwen7b.text.chat_prompt import chat_format_of
 
 REPLY_TOKENS = 24
 """Room for a reply, which has a number of six digits to say."""
@@ -125,33 +126,33 @@ class Haystack:
     def prompt(self, trial: Trial, *, length: int, depth: int) -> list[int]:
         """Exactly `length` - REPLY_TOKENS ids; the fact stands before the sentence that `depth` % falls in."""
         fact = self.tokenizer.encode(self.wording.fact.format(thing=trial.thing, number=trial.number))
-        before, after = self._around(trial)
-        room = length - REPLY_TOKENS - len(before) - len(fact) - len(after)
+        asked, before, after = self._around(trial)
+        room = length - REPLY_TOKENS - len(before) - len(fact) - len(asked) - len(after)
         if room < 0:
             raise PromptError(f"a length of {length} leaves no room for a haystack: take at least {length - room}")
         sought = trial.start + room * depth // 100
         place = self.starts[bisect_right(self.starts, sought) - 1]
         text = self.ids
-        return before + text[trial.start : place] + fact + text[place : trial.start + room] + after
+        return before + text[trial.start : place] + fact + text[place : trial.start + room] + asked + after
 
-    def _around(self, trial: Trial) -> tuple[list[int], list[int]]:
-        """The ids before the haystack, and those behind it, which ask."""
+    def _around(self, trial: Trial) -> tuple[list[int], list[int], list[int]]:
+        """The ids that ask, behind the haystack, and those of the frame before and behind both."""
         if not self.is_chat:
             bos_id = self.tokenizer.bos_id
-            return [] if bos_id is None else [bos_id], self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
+            cue = self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
+            return cue, [] if bos_id is None else [bos_id], []
         question = self.wording.question.format(thing=trial.thing)
-        # A letter holds the haystack's place: a format that is rendered as one text would join the question's newlines
-        # with those before it.
-        holder = self.tokenizer.encode("x")
-        asked = holder + self.tokenizer.encode(question)
-        prompt = chat_prompt(self.tokenizer, [{"role": "user", "content": f"x{question}"}])
-        places = (place for place in range(len(prompt)) if prompt[place : place + len(asked)] == asked)
-        if (place := next(places, None)) is None:
+        # The frame is that of the question alone, without its newlines, which a format that is encoded as one text
+        # would join with its own.
+        alone: Message = {"role": "user", "content": question.strip()}
+        rendered = chat_format_of(self.tokenizer).render(self.tokenizer, [alone], ask=True)
+        span = rendered.spans[0]
+        if span is None or self.tokenizer.decode(rendered.ids[span]) != alone["content"]:
             raise PromptError(
-                f"the chat format of {self.tokenizer.vocabulary.source} joins a question with what stands before it, "
+                f"the chat format of {self.tokenizer.vocabulary.source} joins a question with what stands around it, "
                 "so that no text can be put there: give chat=False (--base)"
             )
-        return prompt[:place], prompt[place + len(holder) :]
+        return self.tokenizer.encode(question), rendered.ids[: span.start], rendered.ids[span.stop :]
 
 
 def measure_retrieval(

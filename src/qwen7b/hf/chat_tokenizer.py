@@ -16,6 +16,7 @@ from transformers import BatchEncoding
 from qwen7b.errors import CheckpointError, PromptError, SettingError, UnsupportedError, quoted
 from qwen7b.hf.control_names import ControlNamesMixin, check_roles
 from qwen7b.text import Tokenizer, Vocabulary
+from qwen7b.text.chat_prompt import chat_format_of
 from qwen7b.text.export import merges_of, tokenizer_json
 from qwen7b.text.finding import with_chat_template
 from qwen7b.text.messages import read_messages
@@ -124,17 +125,14 @@ class ChatTokenizer(ControlNamesMixin):
         if max_length is not None and (type(max_length) is not int or max_length < 1):
             raise SettingError(f"max_length must be a number of tokens, at least 1, found {quoted(max_length)}")
         plain = self.plain_tokenizer
-        format = plain.chat_format
-        if chat_template is not None:
+        if chat_template is None:
+            format = chat_format_of(plain)
+        else:
             template = self._template.get(chat_template) if isinstance(self._template, dict) else None
             format = with_chat_template(plain.vocabulary, template or chat_template, source="chat_template")
-        if format is None:
-            raise PromptError(f"{plain} has neither a chat template nor <|im_start|> and <|im_end|>: it cannot chat")
         conversations, batched = _listed(conversation)
         rows = [
-            format.encode_open(plain, messages)
-            if continue_final_message
-            else format.encode(plain, messages, ask=add_generation_prompt)
+            format.render(plain, messages, ask=bool(add_generation_prompt), open=bool(continue_final_message)).ids
             for messages in conversations
         ]
         if not tokenize:

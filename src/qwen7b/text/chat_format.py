@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qwen7b.text.messages import Message
-
-
-class Encoder(Protocol):
-    """What a chat format needs of a tokenizer."""
-
-    control_tokens: dict[str, int]
-
-    def encode(self, text: str) -> list[int]: ...
+from qwen7b.text.rendered import Encoder, Rendered
 
 
 class ChatFormat(Protocol):
@@ -23,14 +16,11 @@ class ChatFormat(Protocol):
     def ends(self) -> frozenset[str]:
         """Names of the control tokens that close an assistant's message."""
 
-    def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
-        """The ids of messages with a role and a string as content; with `ask`, up to where a reply begins."""
+    def render(
+        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+    ) -> Rendered:
+        """The ids of messages with a role and a string as content, with a span for each.
 
-    def encode_open(self, encoder: Encoder, messages: Sequence[Message]) -> list[int]:
-        """The ids of a conversation whose last message is still being written."""
-
-    def write(self, messages: Sequence[Message], *, ask: bool = True) -> str:
-        """The same as a text, in which control tokens are spelled."""
-
-    def count_system_tokens(self, encoder: Encoder, system: Message | None) -> int:
-        """How many tokens the system message takes, or the default one."""
+        With `ask` they go on to where the assistant's next message begins; with `open`, which excludes it, they stop
+        where the last message's content does, so that this can be continued.
+        """

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
+from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.messages import Message, split_turns
+from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import Tokenizer
 
 DEFAULT_HISTORY_TOKEN_LIMIT = 6144
@@ -40,25 +42,21 @@ def chat_prompt(
     whole_number("reply_tokens", reply_tokens, least=0)
     if context_length is not None:
         whole_number("context_length", context_length, least=1)
-    format = tokenizer.chat_format
-    if format is None:
-        raise PromptError(
-            f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: complete a "
-            "text instead"
-        )
+    format = chat_format_of(tokenizer)
     system, turns = split_turns(messages)
 
-    def prompt_with(num_turns: int) -> list[int]:
+    def prompt_with(num_turns: int) -> Rendered:
         kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
-        return format.encode(tokenizer, kept if system is None else [system, *kept])
+        return format.render(tokenizer, kept if system is None else [system, *kept], ask=True)
 
-    shortest = prompt_with(0)
+    without_past = prompt_with(0)
+    shortest = without_past.ids
     if context_length is not None and len(shortest) >= context_length:
         raise PromptError(
             f"the prompt has {counted(len(shortest), 'token')} without any history, which leaves none of the context's "
             f"{context_length} for a reply: shorten the last message or the system message"
         )
-    num_system = format.count_system_tokens(tokenizer, system)
+    num_system = len(shortest[without_past.system]) if without_past.system else 0
 
     def fits(prompt: list[int]) -> bool:
         if num_system + len(prompt) - len(shortest) >= history_token_limit:
@@ -69,9 +67,19 @@ def chat_prompt(
     best, fitting, too_many = shortest, 0, len(turns)
     num_turns = len(turns) - 1
     while fitting < num_turns < too_many:
-        if fits(prompt := prompt_with(num_turns)):
+        if fits(prompt := prompt_with(num_turns).ids):
             best, fitting = prompt, num_turns
         else:
             too_many = num_turns
         num_turns = (fitting + too_many) // 2
     return best
+
+
+def chat_format_of(tokenizer: Tokenizer) -> ChatFormat:
+    """How the tokenizer's model lays conversations out. Raises PromptError where its files describe no way."""
+    if tokenizer.chat_format is None:
+        raise PromptError(
+            f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: complete a "
+            "text instead"
+        )
+    return tokenizer.chat_format

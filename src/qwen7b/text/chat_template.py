@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from qwen7b.errors import PromptError, Qwen7bError, UnsupportedError
-from qwen7b.text.chat_format import Encoder
+from qwen7b.text.content_marks import find_contents, free_characters, mark_contents, without_marks
 from qwen7b.text.messages import Message
 from qwen7b.text.name_finder import finder_of
-
-# Unicode's characters for private use and for nothing: a text that holds one of them is marked with another.
-_HERE = "\ue00f"
-_MARKS = "\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4\ufdd5\ufdd6\ufdd7\ue000\ue001\ue002\ue003"
+from qwen7b.text.rendered import Encoder, Places, Rendered
+from qwen7b.text.token_spans import Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,41 +44,64 @@ class Template:
         name = finder_of(self.names).at(after, 0)
         return frozenset([name] if name else [])
 
-    def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
-        ids = self._encode_marked(encoder, *self._render_marked(messages, ask=ask))
-        if ask and not ids:
+    def render(
+        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+    ) -> Rendered:
+        """The ids of a conversation, and which of them are which message's content: see `ChatFormat.render`.
+
+        Where the template trims contents, white space at their edges does not count as theirs.
+        """
+        assert not (ask and open)
+        free = free_characters(self.text, *(message["content"] for message in messages))
+        stop = next(free, "") if open else ""
+        if open:
+            messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + stop}]
+        plain = self._render(messages, ask=ask)
+        free = (character for character in free if character not in plain)
+        mark, marks = next(free, ""), "".join(islice(free, 2 * len(messages)))
+        if len(marks) < 2 * len(messages):
+            raise PromptError("the conversation is full of characters for private use: take them out")
+        marked = self._mark_names(messages, plain, mark, ask=ask)
+        if open:
+            marked, found, _ = marked.rpartition(stop)
+            if not found:
+                raise PromptError(
+                    f"the chat template of {self.source} changes the last message: it cannot be continued"
+                )
+        pieces = [(name, stretch.replace(mark, "")) for name, stretch in split_names(marked, self.names)]
+        length = sum(len(name or stretch) for name, stretch in pieces)
+
+        def find_places() -> Places:
+            spans = self._find_contents(messages, plain, marks, ask=ask)
+            spans = [span and (min(span[0], length), min(span[1], length)) for span in spans]
+            has_system = len(messages) > 0 and messages[0]["role"] == "system"
+            return Places(contents=spans, system=spans[0] if has_system else None)
+
+        rendered = Rendered(encoder, pieces, find_places=find_places)
+        if ask and not rendered.ids:
             raise UnsupportedError(
                 f"the chat template of {self.source} makes an empty prompt: take the one of the model's makers"
             )
-        return ids
+        return rendered
 
-    def encode_open(self, encoder: Encoder, messages: Sequence[Message]) -> list[int]:
-        last = messages[-1]
-        tagged = [*messages[:-1], {**last, "content": last["content"] + _HERE}]
-        marked, mark = self._render_marked(tagged, ask=False)
-        before, found, _ = marked.rpartition(_HERE)
-        if not found:
-            raise PromptError(f"the chat template of {self.source} changes the last message: it cannot be continued")
-        return self._encode_marked(encoder, before, mark)
+    def write(self, messages: Sequence[Message], *, ask: bool) -> str:
+        """The same as a text, in which control tokens are spelled."""
+        return self._render(messages, ask=ask)
 
-    def _encode_marked(self, encoder: Encoder, marked: str, mark: str) -> list[int]:
-        ids: list[int] = []
-        for name, stretch in split_names(marked, self.names):
-            ids += [encoder.control_tokens[name]] if name else encoder.encode(stretch.replace(mark, ""))
-        return ids
+    def _find_contents(self, messages: Sequence[Message], plain: str, marks: str, *, ask: bool) -> list[Span | None]:
+        """The characters of each message's content in the text that the template makes, as far as marks can tell."""
+        for inside in (False, True):
+            marked = mark_contents(messages, marks, template=self.text, inside=inside)
+            try:
+                text = self._render(marked, ask=ask)
+            except Qwen7bError:  # a template that looks at contents may refuse the marks
+                continue
+            if without_marks(text, marks) == plain:
+                return find_contents(text, marks, messages=marked)
+        return [None] * len(messages)
 
-    def write(self, messages: Sequence[Message], *, ask: bool = True) -> str:
-        marked, mark = self._render_marked(messages, ask=ask)
-        return marked.replace(mark, "")
-
-    def count_system_tokens(self, encoder: Encoder, system: Message | None) -> int:
-        return 0 if system is None else len(encoder.encode(system["content"]))
-
-    def _render_marked(self, messages: Sequence[Message], *, ask: bool) -> tuple[str, str]:
-        plain = self._render(messages, ask=ask)
-        mark = next((mark for mark in _MARKS if mark not in plain and mark not in self.text), None)
-        if mark is None or any(mark in message["content"] for message in messages):
-            raise PromptError("the conversation is full of characters that stand for nothing: take them out")
+    def _mark_names(self, messages: Sequence[Message], plain: str, mark: str, *, ask: bool) -> str:
+        """The text that the template makes, with a mark in each name of a control token that is not its own."""
         # A template may look for a name, as for </think> in past replies: such names stay whole there, as the model
         # wrote them as control tokens itself.
         looked_for = frozenset(name for name in self.visible if name in self.text)
@@ -95,7 +117,7 @@ class Template:
             ]
             marked = plain if broken == [*messages] else self._render(broken, ask=ask)
             if marked.replace(mark, "") == plain:
-                return marked, mark
+                return marked
         raise PromptError(
             f"a message spells the name of a control token, which the chat template of {self.source} treats in its own "
             "way, so that it could not be told from a real one: leave it out"

@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qwen7b.text.chat_format import Encoder
 from qwen7b.text.messages import Message
+from qwen7b.text.rendered import Encoder, Places, Rendered
+from qwen7b.text.token_spans import Span
 
 START, END = "<|im_start|>", "<|im_end|>"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
-"""First-generation Qwen's."""
+"""What first-generation Qwen is told where a conversation has no system message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +29,9 @@ class ChatML:
     """One model's ChatML."""
 
     default_system: str | None = DEFAULT_SYSTEM_PROMPT
-    """Said where a conversation has no system message; None says nothing."""
+    """The system message of a conversation that has none; None leaves it without."""
     bos: str | None = None
-    """A control token before it all."""
+    """The control token that a conversation begins with, where it does."""
     by_parts: bool = True
     """Role, newline and content are encoded each by itself, as first-generation Qwen does; else as one text, as
     templates are. They differ where a content begins with a newline."""
@@ -39,32 +40,35 @@ class ChatML:
     def ends(self) -> frozenset[str]:
         return frozenset([END])
 
-    def encode(self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = True) -> list[int]:
-        """The ids of a conversation; with `ask`, up to where the assistant's next message begins."""
-        control, newline = encoder.control_tokens, encoder.encode("\n")
-        ids = [] if self.bos is None else [control[self.bos]]
+    def render(
+        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+    ) -> Rendered:
+        """The ids of a conversation, and which of them are which message's content: see `ChatFormat.render`."""
+        assert not (ask and open)
+        pieces = [] if self.bos is None else [(self.bos, "")]
+        place = len(self.bos or "")
+        contents: list[Span | None] = []
+        system = None
         for role, content in self._spoken(messages):
-            ids.append(control[START])
-            if self.by_parts:
-                ids += [*encoder.encode(role), *newline, *encoder.encode(content)]
-            else:
-                ids += encoder.encode(f"{role}\n{content}")
-            ids += [control[END], *newline]
-        return [*ids, control[START], *encoder.encode("assistant"), *newline] if ask else ids
+            texts = [role, "\n", content] if self.by_parts else [f"{role}\n{content}"]
+            pieces += [(START, ""), *(("", text) for text in texts), (END, ""), ("", "\n")]
+            first = place + len(f"{START}{role}\n")
+            contents.append((first, first + len(content)))
+            end = first + len(f"{content}{END}")
+            if len(contents) == 1 and role == "system":
+                system = (place, end)
+            place = end + 1
+        if open:
+            del pieces[-2:]
+        elif ask:
+            pieces += [(START, ""), ("", "assistant"), ("", "\n")]
+        places = Places(contents=contents[len(contents) - len(messages) :], system=system)
+        return Rendered(encoder, pieces, find_places=lambda: places)
 
-    def encode_open(self, encoder: Encoder, messages: Sequence[Message]) -> list[int]:
-        """The ids of a conversation whose last message is still being written."""
-        return self.encode(encoder, messages, ask=False)[:-2]
-
-    def write(self, messages: Sequence[Message], *, ask: bool = True) -> str:
+    def write(self, messages: Sequence[Message], *, ask: bool) -> str:
         """The same as a text, in which control tokens are spelled."""
         spoken = "".join(f"{START}{role}\n{content}{END}\n" for role, content in self._spoken(messages))
         return (self.bos or "") + spoken + (f"{START}assistant\n" if ask else "")
-
-    def count_system_tokens(self, encoder: Encoder, system: Message | None) -> int:
-        """Tokens of the system message, the newline after it left out."""
-        alone = ChatML(default_system=self.default_system, by_parts=self.by_parts)
-        return max(len(alone.encode(encoder, [] if system is None else [system], ask=False)) - 1, 0)
 
     def _spoken(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         if self.default_system is not None and not (messages and messages[0]["role"] == "system"):

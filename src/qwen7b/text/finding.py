@@ -34,14 +34,19 @@ def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
         is_chatml = {START, END} <= vocabulary.control_tokens.keys()
         bos = settings.bos if settings.bos in vocabulary.control_tokens else None  # an ordinary token is no frame
         return ChatML(default_system=_family_system(vocabulary), bos=bos) if is_chatml else None
+    return with_chat_template(vocabulary, settings.chat_template, source=settings.chat_template_source)
+
+
+def with_chat_template(vocabulary: Vocabulary, text: str, *, source: str) -> ChatFormat:
+    """The format that a template describes, with this vocabulary's control tokens; `source` is for messages."""
     template = Template(
-        text=settings.chat_template,
-        source=settings.chat_template_source,
-        special_tokens=settings.special_tokens,
+        text=text,
+        source=source,
+        special_tokens=vocabulary.settings.special_tokens,
         names=frozenset(vocabulary.control_tokens),
         visible=vocabulary.visible,
     )
-    if settings.chat_template == CHAT_TEMPLATE and {START, END} <= template.names:
+    if text == CHAT_TEMPLATE and {START, END} <= template.names:
         return ChatML()  # which a conversion gave to a first-generation model
     return _as_chatml(template) or template
 
@@ -51,7 +56,7 @@ def _as_chatml(template: Template) -> ChatML | None:
     if not {START, END} <= template.names or "strftime_now" in template.text:
         return None
     try:
-        first = template.write([_ASK])
+        first = template.write([_ASK], ask=True)
         bos = template.special_tokens.get("bos_token")
         if bos not in template.names or not bos or not first.startswith(bos):
             bos = None
@@ -80,9 +85,3 @@ def _family_system(vocabulary: Vocabulary) -> str | None:
     if "<think>" in names:  # Qwen3's vocabulary
         return None
     return _QWEN25_SYSTEM if "<tool_call>" in names else DEFAULT_SYSTEM_PROMPT
-
-
-def with_chat_template(vocabulary: Vocabulary, template: str, *, source: str) -> ChatFormat | None:
-    """The format of another template for this vocabulary."""
-    settings = replace(vocabulary.settings, chat_template=template, chat_template_source=source)
-    return find_chat_format(replace(vocabulary, settings=settings))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -20,6 +20,7 @@ from qwen7b.text.long_pieces import CHUNK, encode_long
 from qwen7b.text.name_finder import finder_of
 from qwen7b.text.normalization import to_nfc, without_surrogates
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
+from qwen7b.text.token_spans import Span, token_spans
 from qwen7b.text.vocabulary import Vocabulary
 
 # tiktoken takes long for a long piece, and its regular expressions overflow their stack before a million characters of
@@ -152,6 +153,21 @@ class Tokenizer:
             ids += [self.control_tokens[name]] if name else self._encode_plain(stretch)
         return ids
 
+    def token_spans(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[slice]:
+        """For each span of a text's characters, the slice of its ids that hold any of them.
+
+        `ids` are what `encode` makes of the text; a span is its first character and the one after its last.
+
+        >>> ids = tokenizer.encode("I am Qwen.")                       # doctest: +SKIP
+        >>> (name,) = tokenizer.token_spans("I am Qwen.", ids, [(5, 9)])  # doctest: +SKIP
+        >>> tokenizer.decode(ids[name])                                # doctest: +SKIP
+        ' Qwen'
+        """
+        tokens = [*map(self._bytes_of.__getitem__, ids)]
+        is_whole = sum(map(len, tokens)) == len(self._normalize(text).encode())
+        without = b"" if is_whole else self.vocabulary.bytes_without_id
+        return token_spans(text, spans, tokens=tokens, normalize=self._normalize, without=without)
+
     def decode(self, ids: Iterable[int], *, skip_control: bool = False) -> str:
         """The text of ids, with replacement characters for bytes that are not UTF-8.
 
@@ -175,6 +191,9 @@ class Tokenizer:
             raise SettingError(
                 f"no token has the id {quoted(id)}: the ids of this vocabulary are below {self.vocab_size}"
             ) from None
+
+    def _normalize(self, text: str) -> str:
+        return without_surrogates(to_nfc(text) if self.vocabulary.nfc else text)
 
     def _encode_plain(self, text: str) -> list[int]:
         if _LONG_PIECE.search(text):
