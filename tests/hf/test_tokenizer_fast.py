@@ -222,7 +222,7 @@ def test_what_is_no_id_is_refused(fast: Any, slow: Any, ids: object) -> None:
 def test_hostile_templates_are_refused(
     tiny_chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, template: str, reason: str
 ) -> None:
-    monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.3)
+    monkeypatch.setattr("qwen7b.system.jinja.MAX_SECONDS", 0.3)
     messages = [{"role": "user", "content": "hello"}]
     tokenizer = qwen7b.hf.QWenTokenizerFast.from_pretrained(tiny_chat_checkpoint)
     with pytest.raises(UnsupportedError, match=reason):

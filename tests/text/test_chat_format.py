@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from qwen7b.errors import PromptError, UnsupportedError
-from qwen7b.text import Tokenizer, chat_prompt, jinja, load_tokenizer
+from qwen7b.system import jinja
+from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.chat_template import Template
 from qwen7b.text.chatml import ChatML
 from text import synthetic, templates
@@ -150,14 +151,14 @@ def test_what_cannot_be_rendered_is_refused_by_name(write: Writer, template: str
 
 
 def test_an_endless_template_is_ended(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.2)
+    monkeypatch.setattr("qwen7b.system.jinja.MAX_SECONDS", 0.2)
     loops = "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(UnsupportedError, match=r"runs for more than 0.2 seconds"):
         chat_prompt(load_tokenizer(write(loops)), [HELLO])
 
 
 def test_an_endless_template_is_waited_for_once(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.text.jinja.MAX_SECONDS", 0.2)
+    monkeypatch.setattr("qwen7b.system.jinja.MAX_SECONDS", 0.2)
     started: list[float] = []
 
     class Counted(jinja._Deadline):

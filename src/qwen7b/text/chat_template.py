@@ -124,7 +124,7 @@ class Template:
         )
 
     def _render(self, messages: Sequence[Message], *, ask: bool) -> str:
-        from qwen7b.text.jinja import RaisedByTemplate, render
+        from qwen7b.system.jinja import RaisedByTemplate, render
 
         variables: dict[str, Any] = {
             "messages": [dict(message) for message in messages],

@@ -1,4 +1,4 @@
-"""Renders chat templates, which come from strangers' files: sandboxed, and bounded in time and size.
+"""Renders chat templates, which are programs in strangers' files: sandboxed, and bounded in time and size.
 
 The environment is set up as Transformers does it, so that a template says here what it says there.
 """
@@ -26,13 +26,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_SECONDS = 5.0
 MAX_TEMPLATE = 1 << 18
-"""Characters of a template; those of known models have fewer than 20,000."""
+"""The characters that a template may have; those of known models have fewer than 20,000."""
 _MAX_WORK = 1 << 26
-"""Characters that one operation may make at most, judged by the sizes of what goes in."""
-_MOST_WRITTEN, _MOST_TIMES = 1 << 20, 4
-"""Characters that a template may make of an empty conversation, and of each that a conversation has."""
+"""The characters that one operation may make, judged by the sizes of what goes in."""
+_MAX_WRITTEN, _MAX_GROWTH = 1 << 20, 4
+"""The characters that a template may make of an empty conversation, and of each character that it is given."""
 _SHORT = 4096
-"""Characters of a conversation for which no template takes long."""
+"""A conversation of so many characters at most is short: no template takes long for it."""
 _LIST_FILTERS = frozenset(
     [
         *("attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last", "length", "list"),
@@ -40,13 +40,13 @@ _LIST_FILTERS = frozenset(
         *("sum", "unique"),
     ]
 )
-"""Filters that do not write a list out."""
+"""The filters that do not write a list out."""
 _MAX_FORMAT = 200
-"""Characters of a date's format, which the C library writes in a buffer that it enlarges again and again."""
+"""The characters that a date's format may have: the C library's buffer for it is enlarged again and again."""
 _SLOW_FILTERS = frozenset(["striptags", "urlize"])
 """Filters whose time may grow with the square of a text, within one call that nothing interrupts."""
 _ITEM = 16
-"""How much an item of a list weighs beside a character of a text."""
+"""An item of a list counts as so many characters of a text."""
 _WIDTH = re.compile(r"[%{][^%{}\sa-zA-Z]{0,9}?(\d{4,})")
 
 
@@ -55,7 +55,7 @@ class RaisedByTemplate(TemplateError):
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:
-    """The text of a template. Raises RaisedByTemplate, and all sorts of exceptions for a template that is broken."""
+    """Render a template. Raises RaisedByTemplate, and all sorts of exceptions for a template that is broken."""
     if len(source) > MAX_TEMPLATE:
         raise SecurityError(f"it has {len(source)} characters, more than the {MAX_TEMPLATE} that are rendered")
     compiled = _compiled(source)  # which takes no longer than it is long
@@ -68,7 +68,7 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
         if _text_size(variables) <= _SHORT:
             compiled.stall = str(error)
         raise
-    if len(text) > _MOST_WRITTEN + _MOST_TIMES * _text_size(variables):
+    if len(text) > _MAX_WRITTEN + _MAX_GROWTH * _text_size(variables):
         raise SecurityError(f"it makes a prompt of {len(text):,} characters, far more than the conversation has")
     return text
 
@@ -178,7 +178,7 @@ def _bounded(filter: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _writable(value: Any) -> Any:
-    """The value, if its text is not too long: a few lists within each other can spell out an endless one."""
+    """Refuse a value whose text is too long, as a few lists within each other can spell out an endless one."""
     waiting, size = [value], 0
     while waiting and isinstance(waiting[-1], (list, tuple, dict, str)):
         part = waiting.pop()
@@ -206,7 +206,7 @@ def _check_size(size: int) -> None:
 
 
 def _size(value: Any) -> int:
-    """How much of anything a value can ask for: as long as it is, or as high."""
+    """The size that a value has or, as a number, can ask for."""
     if isinstance(value, (int, float)):
         return int(min(abs(value), _MAX_WORK + 1))
     if isinstance(value, str):  # a format string holds numbers, too
