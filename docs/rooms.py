@@ -48,3 +48,71 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
     {"cli": ("parses, calls one library function, prints", "解析参数，调用一个库函数，打印")},
     {"__main__": ("python -m qwen7b", "python -m qwen7b")},
 ]
+
+WAY: list[tuple[str, str]] = [
+    ("cli", "reads the arguments and calls one library function"),
+    ("hub", "turns the model's name into a path, fetching what is not here yet"),
+    (
+        "checkpoint",
+        "says what lies there: the settings, which it gives to `config`, and each tensor's place in the model",
+    ),
+    ("files", "reads a tensor's rows when they are asked for"),
+    ("packing", "rounds them to 4 or 8 bits, where the model is not packed yet, by the rules of `packed`"),
+    ("loading", "fills the model, or maps what was packed before"),
+    ("text", "turns the conversation into token ids"),
+    ("generate", "asks the model for the next tokens, picks them and stops"),
+    ("model", "makes logits of ids, layer by layer"),
+    ("packed", "does the same on packed weights, all layers in one call"),
+    ("kernels", "are what that call runs"),
+    ("terminal", "shows the reply while `text` turns its ids back into characters"),
+]
+"""The way of a question through the rooms, from `qwen7b chat` to the reply."""
+
+READING: dict[str, str] = {
+    "system": (
+        "environment importing memory container storage regular_file whole_file json_file progress deadline jinja "
+        "signals"
+    ),
+    "config": "model_config family rotary_scaling long_context checked fields",
+    "files": (
+        "stored views blocks safetensors_file pickled_file zip_records tensor_pickle gguf_header gguf_file "
+        "gguf_parts gptq file_names weight_files"
+    ),
+    "kernels": "matrix linear native structures constants limits",
+    "hub": "locate known official address repository protocol huggingface modelscope wheels fetch listing",
+    "model": "transformer rows layers rotary masks cache parameter_shapes empty_model rebuilding",
+    "text": (
+        "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
+        "chatml rendered token_spans content_marks chat_template finding chat_prompt completion_prompt loading "
+        "tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary settings endings pattern_forms export"
+    ),
+    "packed": "formats rounding compensation layout modules model key_balance packed_cache runner version",
+    "checkpoint": (
+        "checkpoint folders upstream_config position_fields tensor_names parameters checks "
+        "generation_settings chat_verdict senses packed_folder packed_file own_config"
+    ),
+    "packing": "automatic packing calibration kept_weights kept_tokenizer kept_vocabulary places cached removal",
+    "loading": "loading placement packed_weights streamed tokenizer",
+    "generate": "qwen request sampling sampling_keywords engine picking draft stopping reply",
+    "convert": (
+        "converting planning target_format target metadata companions remarks encoding layout workplace "
+        "verification conversion quantizing"
+    ),
+    "doctor": (
+        "artefact findings folder weights adapter fix repairs config_repair tracebacks known_error "
+        "known_errors library_errors"
+    ),
+    "evals": "subject perplexity needle bench shapes journal tables plots",
+    "hf": (
+        "configuration model positions cache_name causal_lm stopping streaming chat chat_tokenizer tokenizer "
+        "tokenizer_fast control_names chat_pipeline modelscope release"
+    ),
+    "terminal": (
+        "chatting terminal conversation commands set_command parts prompts replies plain display live "
+        "keyboard streams visible clipboard kept_conversations language chinese"
+    ),
+    "cli": (
+        "app options chat complete tokenize models doctor convert quantize measuring perplexity evaluate bench examples"
+    ),
+}
+"""The files of each room in the order in which to read them."""
