@@ -27,7 +27,7 @@ from qwen7b.system.json_file import MAX_BYTES, read_json_if_any
 from qwen7b.system.regular_file import checkpoint_bytes
 from qwen7b.system.storage import check_disk_space
 from qwen7b.text import Tokenizer, load_tokenizer
-from qwen7b.text.loading import tokenizer_copies
+from qwen7b.text.reading import tokenizer_copies
 
 GENERATION = "generation_config.json"
 _COPIED = (GENERATION, "LICENSE*", "NOTICE*")

@@ -13,7 +13,7 @@ from qwen7b.errors import Qwen7bError, counted
 from qwen7b.files.file_names import is_safetensors
 from qwen7b.files.weight_files import numbered_shards, open_weight_file
 from qwen7b.system.json_file import read_json
-from qwen7b.text.loading import tokenizer_copies
+from qwen7b.text.reading import tokenizer_copies
 from qwen7b.text.tokenizer_files import TOKENIZER_FILES
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from qwen7b.text.chat_prompt import DEFAULT_HISTORY_TOKEN_LIMIT, chat_prompt
 from qwen7b.text.detokenizer import Detokenizer
-from qwen7b.text.loading import load_tokenizer
 from qwen7b.text.messages import Message
+from qwen7b.text.reading import load_tokenizer
 from qwen7b.text.tokenizer import Tokenizer
 from qwen7b.text.vocabulary import Vocabulary
 

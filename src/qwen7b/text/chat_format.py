@@ -1,4 +1,4 @@
-"""How a model lays a conversation out as token ids: what every chat format can do."""
+"""The interface of chat formats: each lays a conversation out as token ids in its own way."""
 
 from __future__ import annotations
 

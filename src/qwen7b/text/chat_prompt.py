@@ -76,7 +76,7 @@ def chat_prompt(
 
 
 def chat_format_of(tokenizer: Tokenizer) -> ChatFormat:
-    """How the tokenizer's model lays conversations out. Raises PromptError where its files describe no way."""
+    """The chat format of the tokenizer's model. Raises PromptError where its files describe none."""
     if tokenizer.chat_format is None:
         raise PromptError(
             f"{tokenizer} has neither a chat template nor <|im_start|> and <|im_end|>, so it cannot chat: complete a "

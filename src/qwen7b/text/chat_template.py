@@ -21,16 +21,16 @@ from qwen7b.text.token_spans import Span
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Template:
-    """A chat template, with what it may ask for."""
+    """A chat template, with the tokens that it may write."""
 
     text: str
     source: str
     """The file and field it came from."""
     special_tokens: Mapping[str, str]
     names: frozenset[str]
-    """Names of the vocabulary's control tokens."""
+    """The names of the vocabulary's control tokens."""
     visible: frozenset[str] = frozenset()
-    """Those of them that are part of the text that a model writes, such as <think>."""
+    """The control tokens that are part of the text that a model writes, such as <think>."""
 
     @property
     def ends(self) -> frozenset[str]:
@@ -85,7 +85,7 @@ class Template:
         return rendered
 
     def write(self, messages: Sequence[Message], *, ask: bool) -> str:
-        """The same as a text, in which control tokens are spelled."""
+        """The conversation as a text, in which control tokens are spelled."""
         return self._render(messages, ask=ask)
 
     def _find_contents(self, messages: Sequence[Message], plain: str, marks: str, *, ask: bool) -> list[Span | None]:
@@ -148,7 +148,7 @@ class Template:
 
 
 def split_names(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The text in order, as names of control tokens (name, "") and the stretches between them ("", stretch)."""
+    """Cut a text into names of control tokens, as (name, ""), and the stretches between them, as ("", stretch)."""
     start = 0
     for place, name in finder_of(frozenset(names)).find(text):
         if place > start:
@@ -160,7 +160,7 @@ def split_names(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def _broken(content: str, names: frozenset[str], mark: str) -> str:
-    """The content with a mark in each name, and at its ends where it could make a name with what stands beside it."""
+    """Put a mark into each name, and at the content's ends where it could make a name with what stands beside it."""
     content = "".join(mark.join(name) or stretch for name, stretch in split_names(content, names))
     if finder_of(names).is_begun_by(content):
         content += mark

@@ -21,12 +21,12 @@ from qwen7b.text.token_spans import Span
 
 START, END = "<|im_start|>", "<|im_end|>"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
-"""What first-generation Qwen is told where a conversation has no system message."""
+"""First-generation Qwen is told this where a conversation has no system message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatML:
-    """One model's ChatML."""
+    """ChatML as one model was trained on it."""
 
     default_system: str | None = DEFAULT_SYSTEM_PROMPT
     """The system message of a conversation that has none; None leaves it without."""
@@ -66,7 +66,7 @@ class ChatML:
         return Rendered(encoder, pieces, find_places=lambda: places)
 
     def write(self, messages: Sequence[Message], *, ask: bool) -> str:
-        """The same as a text, in which control tokens are spelled."""
+        """The conversation as a text, in which control tokens are spelled."""
         spoken = "".join(f"{START}{role}\n{content}{END}\n" for role, content in self._spoken(messages))
         return (self.bos or "") + spoken + (f"{START}assistant\n" if ask else "")
 

@@ -16,7 +16,7 @@ from qwen7b.text.messages import Message
 from qwen7b.text.token_spans import Span
 
 _TAG = re.compile(r"</?\w+>")
-"""What a template may look for in a content, such as </think>, and drop together with what stands before it."""
+"""A tag, such as </think>, which a template may look for in a content and drop with all that stands before it."""
 
 
 def free_characters(*texts: str) -> Iterator[str]:
@@ -47,7 +47,7 @@ def mark_contents(messages: Sequence[Message], marks: str, *, template: str, ins
 
 
 def find_contents(rendered: str, marks: str, *, messages: Sequence[Message]) -> list[Span | None]:
-    """From the first to the last stretch of each message's content, as characters of the text without the marks.
+    """Find each message's content, from its first stretch to its last, as characters of the text without the marks.
 
     `messages` are those that were rendered. A content that has lost one mark of a stretch, or is there twice, has no
     span.

@@ -8,7 +8,7 @@ from qwen7b.text.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """Joined together, what `push` and a last `flush` return is what `Tokenizer.decode` makes of all the ids.
+    """Makes text of ids one by one: all of it joined is what `Tokenizer.decode` makes of all the ids.
 
     A character whose bytes are spread over several tokens comes out with the last of them, never as replacement
     characters first.
@@ -20,13 +20,13 @@ class Detokenizer:
         self._decoder = getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:
-        """The text that this id completes, often none. Raises SettingError for an id that is no token."""
+        """Take in an id and give out the text that it completes, often none. Raises SettingError for an id that is no token."""
         if self._skip_control and self._tokenizer.is_hidden(id):
             return ""
         return self._decoder.decode(self._tokenizer.token_bytes(id))
 
     def flush(self) -> str:
-        """What is left of an unfinished character. The detokenizer is then ready for another text."""
+        """Give out what is left of an unfinished character. The detokenizer is then ready for another text."""
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text

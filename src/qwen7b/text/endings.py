@@ -1,4 +1,4 @@
-"""Which tokens end a reply: gathered from every place of the tokenizer's files that tells."""
+"""The tokens that end a reply, gathered from every place in a tokenizer's files that names one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USUAL_NAMES = (
 )
 
 
-def find_endings(vocabulary: Vocabulary, chat_format: ChatFormat | None) -> dict[int, str]:
+def vocabulary_endings(vocabulary: Vocabulary, chat_format: ChatFormat | None) -> dict[int, str]:
     """The ids that end a reply, each with what says so: the files' fields, the chat template, or the usual names."""
     settings = vocabulary.settings
     endings: dict[int, str] = {}

@@ -14,7 +14,7 @@ from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
 from qwen7b.text.vocabulary import BYTE_OF, Vocabulary
 
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
-"""Of the original `qwen.tiktoken`."""
+"""The hash of the original `qwen.tiktoken`."""
 
 _CHARACTER_OF = {byte: character for character, byte in BYTE_OF.items()}
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
@@ -72,7 +72,7 @@ def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
 
 
 def _merge_below(token: bytes, limit: int, ranks: Mapping[bytes, int]) -> list[bytes]:
-    """What byte-pair encoding makes of the token when it may merge only what ranks below the limit."""
+    """Encode a token with only those merges that rank below the limit."""
     parts = [token[index : index + 1] for index in range(len(token))]
     while len(parts) > 1:
         rank, index = min((ranks.get(parts[i] + parts[i + 1], limit), i) for i in range(len(parts) - 1))

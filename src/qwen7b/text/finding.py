@@ -1,4 +1,4 @@
-"""Which chat format a vocabulary's files describe."""
+"""Finds the chat format that a vocabulary's files describe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PROBES = ([_ASK], [_ASK, _REPLY, _ASK], [_SYSTEM, _ASK, _REPLY, _ASK, _REPLY, _
 def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
     """The format that the template describes; without one ChatML, if the vocabulary has its control tokens.
 
-    A template that says the same as ChatML is taken for that, as ChatML is faster and splits no hairs about content.
+    A template that says the same as ChatML is taken for it, as ChatML is faster and refuses no content.
     """
     settings = vocabulary.settings
     if settings.chat_template is None:

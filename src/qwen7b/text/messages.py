@@ -16,7 +16,7 @@ _KEYS = {"role", "content"}
 
 
 def read_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Each message as a role and a content that is a string. Raises PromptError for what is none."""
+    """Read each message as a role and a string. Raises PromptError for anything that is no message."""
     if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
         raise PromptError(f"a conversation should be a list of messages, found {quoted(messages)}")
     return [_read_message(message, number) for number, message in enumerate(messages, start=1)]

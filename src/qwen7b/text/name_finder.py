@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 _BEGINNING = 3
-"""Characters of each name that a text is searched for first; speech models have tens of thousands with the same."""
+"""A text is first searched for so many characters of each name: speech models have tens of thousands alike."""
 
 
 class NameFinder:
@@ -40,11 +40,11 @@ class NameFinder:
         return next((part for length in self._lengths if (part := text[place : place + length]) in self._names), "")
 
     def is_begun_by(self, text: str) -> bool:
-        """Whether a text ends as a name begins, so that what follows could complete it."""
+        """Tell whether a text ends as a name begins, so that what follows could complete it."""
         return _is_begun(self._forwards, [text[-length:] for length in self._shares(text)])
 
     def is_ended_by(self, text: str) -> bool:
-        """Whether a text begins as a name ends."""
+        """Tell whether a text begins as a name ends."""
         return _is_begun(self._backwards, [text[length - 1 :: -1] for length in self._shares(text)])
 
     def _shares(self, text: str) -> range:
@@ -52,7 +52,7 @@ class NameFinder:
 
 
 def _is_begun(ordered: Sequence[str], beginnings: Sequence[str]) -> bool:
-    """Whether any of some beginnings is that of a longer one among strings in their order."""
+    """Tell whether any of the beginnings is that of a longer string among sorted ones."""
     for beginning in beginnings:
         place = bisect_left(ordered, beginning)
         if place < len(ordered) and ordered[place] == beginning:

@@ -33,7 +33,7 @@ _LONG_S = "'ſ"
 
 
 def known_form(pattern: str) -> str | None:
-    """The pattern of ours that cuts texts into the same pieces; None where none is known to.
+    """The pattern of ours that cuts every text into the same pieces; None where no such pattern is known.
 
     >>> known_form(r"'(?i:[sdmt]|ll|ve|re)" + patterns.QWEN[patterns.QWEN.index(")") + 1 :]) == patterns.QWEN
     True
@@ -57,7 +57,7 @@ def known_form(pattern: str) -> str | None:
 
 @cache
 def _form(pattern: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a pattern's contractions take of every text of their kind, and its other alternatives in one notation."""
+    """The contractions that a pattern takes, and its other alternatives in one notation: equal for equal patterns."""
     contractions, others = _alternatives(pattern)
     first = regex.compile("|".join(contractions) or "(?!)")
     taken = tuple(found[0] if (found := first.match(text)) else "" for text in _CONTRACTIONS)

@@ -1,4 +1,4 @@
-"""How text is cut into pieces before byte pairs merge; no token ever spans two pieces."""
+"""The patterns that cut text into pieces before byte pairs merge; no token ever spans two pieces."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|
 # the end of the text, so white space in front of a digit stays whole.
 SMOLLM = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
 
-_MOST_MISFITS = 0.02  # Qwen's own vocabulary has 1 % of tokens, of Thai for the most part, that its pattern cuts
+_MAX_MISFITS = 0.02  # Qwen's own vocabulary has 1 % of tokens, of Thai for the most part, that its pattern cuts
 
 
 def fits(pattern: str, tokens: Iterable[bytes]) -> bool:
-    """Whether a vocabulary may have been made with a pattern: hardly any token is one that the pattern cuts in two."""
+    """Tell whether a vocabulary may have been made with a pattern, which then cuts hardly any of its tokens in two."""
     import regex  # type: ignore[import-untyped]
 
     first_piece = regex.compile(pattern)
@@ -34,4 +34,4 @@ def fits(pattern: str, tokens: Iterable[bytes]) -> bool:
         count += 1
         piece = first_piece.match(text)
         misfits += piece is None or piece.end() < len(text)
-    return misfits <= _MOST_MISFITS * count
+    return misfits <= _MAX_MISFITS * count

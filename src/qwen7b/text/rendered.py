@@ -14,7 +14,7 @@ from qwen7b.text.token_spans import Span
 
 
 class Encoder(Protocol):
-    """What a chat format needs of a tokenizer."""
+    """The part of a tokenizer that a chat format needs."""
 
     control_tokens: dict[str, int]
 
@@ -25,7 +25,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where contents stand in the text of a conversation, in which control tokens are spelled."""
+    """The places of contents in the text of a conversation, in which control tokens are spelled."""
 
     contents: Sequence[Span | None]
     """The characters of each message's content; None where nothing of it is there or nothing can be told."""

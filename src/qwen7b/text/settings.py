@@ -1,4 +1,4 @@
-"""What tokenizer files say beside the vocabulary: the chat template, BOS, and the tokens that end a text."""
+"""The settings that tokenizer files hold beside the vocabulary: the chat template, BOS, and the tokens that end a text."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from qwen7b.system.json_file import read_json_if_any
 from qwen7b.system.regular_file import SMALL, checkpoint_text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""What JSON can hold, but no text."""
+"""Half of a character, which JSON can hold but no text."""
 _TEMPLATE_VARIABLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerSettings:
-    """How a tokenizer is meant to be used, as far as its files tell."""
+    """The way in which a tokenizer is meant to be used, as far as its files tell."""
 
     chat_template: str | None = None
     """The Jinja template that lays a conversation out."""
     chat_template_source: str = ""
     """The file and field it came from, for messages."""
     special_tokens: Mapping[str, str] = field(default_factory=dict)
-    """Names of control tokens by the words that templates have for them, such as "bos_token"."""
+    """The names of control tokens by the variables that templates have for them, such as "bos_token"."""
     bos: str | None = None
     """The control token that goes before every text, where one does."""
     bos_source: str = ""
     """The file and field that say so, for messages."""
     ends: Mapping[str, str] = field(default_factory=dict)
-    """Names of tokens that end a text or a reply, each with the file and field that say so."""
+    """The names of tokens that end a text or a reply, each with the file and field that say so."""
 
 
 def read_folder_settings(folder: Path, *, post_processor: object = None) -> TokenizerSettings:
-    """What `tokenizer_config.json` and the files beside it say; `post_processor` is `tokenizer.json`'s.
+    """Read `tokenizer_config.json` and the files beside it; `post_processor` is `tokenizer.json`'s.
 
     Raises CheckpointError for a damaged file.
     """
@@ -72,7 +72,7 @@ def read_folder_settings(folder: Path, *, post_processor: object = None) -> Toke
 
 
 def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]) -> TokenizerSettings:
-    """What a GGUF file's metadata says; `tokens` are its tokens by id."""
+    """Read a GGUF file's metadata; `tokens` are its tokens by id."""
 
     def named(key: str) -> str | None:
         id = metadata.get(f"tokenizer.ggml.{key}_token_id")

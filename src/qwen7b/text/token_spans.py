@@ -1,4 +1,4 @@
-"""Which tokens hold which characters of a text, though normalization and merging know no borders between them."""
+"""Finds the tokens that hold some characters of a text, though it is normalized and merged across their borders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def token_spans(
     normalize: Callable[[str], str],
     without: bytes = b"",
 ) -> list[slice]:
-    """For each span of a text, the tokens that hold any of its characters; an empty span has none of them.
+    """Find, for each span of a text, the tokens that hold any of its characters; an empty span has none.
 
     `tokens` are those of the whole text, as bytes, made of what `normalize` makes of it, less the bytes in `without`.
     """
@@ -43,13 +43,13 @@ def token_spans(
 
 
 def _places_around(text: str, cut: int, whole: str, normalize: Callable[[str], str]) -> Span:
-    """Where in the normalized text begins what stands after a cut, and where ends what stands before it."""
+    """The places in the normalized text where what is after a cut begins, and where what is before it ends."""
     before, after = normalize(text[:cut]), normalize(text[cut:])
     return _same_length(whole, before), len(whole) - _same_length(whole[::-1], after[::-1])
 
 
 def _same_length(text: str, other: str) -> int:
-    """How many characters two texts begin with together."""
+    """Count the characters that two texts begin with alike."""
     return next(
         (place for place, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other))
     )

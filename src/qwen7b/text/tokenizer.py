@@ -14,7 +14,7 @@ from qwen7b.config.checked import flag, items
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import split_names
-from qwen7b.text.endings import CHATML_NAMES, find_endings
+from qwen7b.text.endings import CHATML_NAMES, vocabulary_endings
 from qwen7b.text.finding import find_chat_format
 from qwen7b.text.long_pieces import CHUNK, encode_long
 from qwen7b.text.name_finder import finder_of
@@ -44,7 +44,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._known_chat_format = chat_format
         self.control_tokens = dict(vocabulary.control_tokens)
-        """Names and ids of the tokens that text never becomes by itself."""
+        """The names and ids of the tokens that text never becomes by itself."""
         self._control_ids = frozenset(self.control_tokens.values())
         self._hidden_ids = frozenset(
             id for name, id in self.control_tokens.items() if is_hidden(name, vocabulary.visible)
@@ -95,18 +95,18 @@ class Tokenizer:
 
     @property
     def is_chatml(self) -> bool:
-        """Whether the vocabulary has what a ChatML conversation needs."""
+        """True where the vocabulary has the control tokens of a ChatML conversation."""
         return self.im_start_id is not None and self.im_end_id is not None
 
     @cached_property
     def chat_format(self) -> ChatFormat | None:
-        """How the model lays conversations out; None where the files describe no way."""
+        """The format of the model's conversations; None where its files describe none."""
         return self._known_chat_format or find_chat_format(self.vocabulary)
 
     @cached_property
     def endings(self) -> dict[int, str]:
         """The ids that end a reply, as far as the tokenizer knows, each with what says so."""
-        return find_endings(self.vocabulary, self.chat_format)
+        return vocabulary_endings(self.vocabulary, self.chat_format)
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -117,7 +117,7 @@ class Tokenizer:
         return id in self._control_ids
 
     def is_hidden(self, id: int) -> bool:
-        """Whether a reply is shown without it, as a control token that is not part of the text."""
+        """Tell whether a reply is shown without this id, which then is a control token and no part of the text."""
         return id in self._hidden_ids
 
     def encode(
@@ -154,7 +154,7 @@ class Tokenizer:
         return ids
 
     def token_spans(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[slice]:
-        """For each span of a text's characters, the slice of its ids that hold any of them.
+        """Find, for each span of a text's characters, the slice of its ids that hold any of them.
 
         `ids` are what `encode` makes of the text; a span is its first character and the one after its last.
 
@@ -184,7 +184,7 @@ class Tokenizer:
         return b"".join(map(self.token_bytes, _listed(ids)))
 
     def token_bytes(self, id: int) -> bytes:
-        """What one id stands for; a control token stands for its name."""
+        """The bytes that one id stands for; a control token stands for its name."""
         try:
             return self._bytes_of[id]
         except (KeyError, TypeError):
@@ -205,7 +205,7 @@ class Tokenizer:
         return [self._id_of_rank[rank] for rank in ranks]
 
     def _encode_by_piece(self, text: str) -> list[int]:
-        """What tiktoken does, piece by piece: slower, but without its limits.
+        """Encode as tiktoken does, but piece by piece: slower, and without its limits.
 
         Bytes without an id are left out before anything is merged, as the tokenizers library does.
         """
@@ -241,7 +241,7 @@ def _listed(ids: object) -> tuple[int, ...]:
 
 
 def is_hidden(name: str, visible: Collection[str]) -> bool:
-    """Whether a reply is shown without this control token: by its mark, save for those whose use is known.
+    """Tell whether a reply is shown without this control token: its mark says so, save where its use is known.
 
     `visible` are the names of those that are marked as part of the text.
     """

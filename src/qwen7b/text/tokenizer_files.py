@@ -1,4 +1,4 @@
-"""Which file of a folder holds its tokenizer, by a usual name or one like it, and which files go along with it."""
+"""The file of a folder that holds its tokenizer, by a usual name or one like it, and the files that go with it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SETTINGS = (
 TOKENIZER_FILES = (*_USUAL, "merges.txt", *_SETTINGS)
 """The usual names of all that a folder's tokenizer may be made of."""
 _DEPTH = 3  # folders below one without a tokenizer that are looked into, as in the hub's cache
-_MOST_FOLDERS = 2000
+_MAX_FOLDERS = 2000
 
 
 def holds_tokenizer(folder: Path) -> bool:
-    """Whether a folder has a file that might be a tokenizer, GGUF files aside."""
+    """Tell whether a folder has a file that might be a tokenizer, GGUF files aside."""
     return any(fnmatchcase(name.lower(), pattern) for name in folder_names(folder) for pattern in _UNUSUAL)
 
 
@@ -75,7 +75,7 @@ def files_by_usual_name(file: Path) -> dict[str, Path]:
 
 
 def merges_file(vocabulary: Path) -> Path:
-    """Where the merges of a `vocab.json` are."""
+    """The file with the merges of a `vocab.json`."""
     return vocabulary.with_name("vocab.bpe") if vocabulary.name == "encoder.json" else beside(vocabulary, "merges.txt")
 
 
@@ -88,7 +88,7 @@ def beside(vocabulary: Path, name: str) -> Path:
 
 def no_tokenizer(folder: Path) -> CheckpointError:
     folders = (path for depth in range(1, _DEPTH + 1) for path in folder.glob("*/" * depth))
-    below = [path for path in islice(folders, _MOST_FOLDERS) if usual_file(path)]
+    below = [path for path in islice(folders, _MAX_FOLDERS) if usual_file(path)]
     advice = f"; there is one in {below[0]}, so perhaps give that folder" if below else ""
     return CheckpointError(f"{folder} has no tokenizer: it should hold one of {', '.join(_USUAL)}{advice}")
 

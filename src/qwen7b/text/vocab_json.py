@@ -62,7 +62,7 @@ def read_vocab_json(path: Path) -> Vocabulary:
 
 
 def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
-    """How a Qwen cuts text, where config.json says that it is one and nothing says otherwise."""
+    """The pattern and normalization of a Qwen, where config.json says that it is one and nothing says otherwise."""
     family = read_json_if_any(path.with_name("config.json")).get("model_type")
     if family is None:
         read_json(config_path)  # or it is that which is missing
@@ -79,7 +79,7 @@ def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
 
 
 def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> dict[str, int]:
-    """From `added_tokens_decoder` in the settings or, as older libraries wrote it, `added_tokens.json`."""
+    """Read `added_tokens_decoder` in the settings or, as older libraries wrote it, `added_tokens.json`."""
     decoder = config.get("added_tokens_decoder")
     if not decoder:
         return dict(read_json_if_any(beside(path, "added_tokens.json")))

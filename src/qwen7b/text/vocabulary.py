@@ -1,4 +1,4 @@
-"""What a tokenizer file says, whatever its format: byte-pair tokens, control tokens, and how text is cut."""
+"""The content of a tokenizer file, whatever its format: byte-pair tokens, control tokens, and how text is cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_CONTROL_CHARACTERS = 1 << 20  # of all names, for which a text is searched 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vocabulary:
-    """One tokenizer's tokens. Raises CheckpointError where they contradict each other."""
+    """The tokens of one tokenizer. Raises CheckpointError where they contradict each other."""
 
     source: str
     """The file it came from, for messages."""
@@ -30,11 +30,11 @@ class Vocabulary:
     pattern: str
     """The regular expression that cuts text into pieces."""
     nfc: bool
-    """Whether text is NFC-normalized first."""
+    """True where text is NFC-normalized first."""
     visible: frozenset[str] = frozenset()
     """Control tokens that are part of the text a model writes, such as <think>, though no text becomes them."""
     settings: TokenizerSettings = field(default_factory=TokenizerSettings)
-    """What the files say beside the tokens."""
+    """The settings that the files hold beside the tokens."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -139,7 +139,7 @@ def merged_vocabulary(
 
 
 def _is_text(name: object) -> bool:
-    """Whether it is a string, not empty, and without the lone surrogates that JSON can hold."""
+    """Tell whether a name is a string, not empty, and without the lone surrogates that JSON can hold."""
     try:
         return isinstance(name, str) and len(name.encode()) > 0
     except UnicodeEncodeError:
