@@ -19,7 +19,7 @@ _TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _DEFAULT_REVISIONS = ("main", "master")
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)|git@(?P<host>[^:/]+):(?P<path>.*)", re.IGNORECASE)
 _HUB_OF_SCHEME = {"hf": "hf.co", "huggingface": "hf.co", "modelscope": "modelscope.cn", "ms": "modelscope.cn"}
-"""What programs write before a repository's name alone, as in hf://Qwen/Qwen-7B-Chat."""
+"""The schemes that programs write before a repository's name, as in hf://Qwen/Qwen-7B-Chat."""
 # Below a repository: the kind of page, which revision it shows, and perhaps a file.
 _PAGES = re.compile(r"/(?:tree|blob|resolve|raw|commits?|file/view)/(?P<revision>[^/]+)(?:/(?P<file>.+))?")
 
@@ -72,7 +72,7 @@ def _page(name: str) -> str:
 
 
 def _host_and_path(text: str) -> tuple[str, str] | None:
-    """What an address says, with or without its scheme."""
+    """The host and the path of an address, with or without its scheme."""
     if found := _ADDRESS.fullmatch(text.strip()):
         if found["host"]:
             return found["host"].lower(), found["path"]

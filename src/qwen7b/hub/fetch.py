@@ -23,7 +23,7 @@ from qwen7b.system.storage import (
 
 
 def model_path(model: KnownModel) -> Path:
-    """Where the model's file is or would be."""
+    """The path where the model's file is or would be."""
     return cache_folder() / "models" / model.name / model.file
 
 

@@ -17,9 +17,9 @@ from qwen7b.system.storage import size_of
 
 CACHE_VARIABLE = "HF_HOME"
 CONNECT_SECONDS = 5.0
-"""How long the hub may take to answer at all."""
+"""The hub must answer within so many seconds."""
 STALL_SECONDS = 15.0
-"""How long a download may stand still."""
+"""A download may stand still for so many seconds."""
 _ADVICE = ": check the network, set HF_ENDPOINT to a mirror or QWEN7B_HUB to modelscope, or give a local folder"
 
 
@@ -71,7 +71,7 @@ def list_files(reference: Reference) -> Mapping[str, HubEntry]:
 
 
 def download(reference: Reference, files: Sequence[str]) -> Path:
-    """Finished files are kept where a download is interrupted."""
+    """Download files; those that are finished are kept where it is interrupted."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -104,7 +104,7 @@ def download(reference: Reference, files: Sequence[str]) -> Path:
 def continue_file(
     source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
 ) -> None:
-    """Unlike the library's own download, this one continues a file that another process began."""
+    """Continue one file, also one that another process began, which the library's own download does not."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     reference = Reference(repository=source.repository, file=source.file)
@@ -183,7 +183,7 @@ def _explained(error: Exception, reference: Reference, *, advice: str = "") -> E
 
 
 def _is_local(error: BaseException) -> bool:
-    """Whether an error is about a file of this machine: those of the network carry no errno here."""
+    """Tell whether an error is about a file of this machine: those of the network carry no errno here."""
     return isinstance(error, OSError) and error.errno is not None
 
 

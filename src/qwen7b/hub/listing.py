@@ -1,4 +1,4 @@
-"""What can be run: the known models, and what the Hugging Face cache holds already."""
+"""The models that can be run: the known ones, and those that the Hugging Face cache holds already."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _MODEL_TYPES = {"qwen", "qwen2", "llama"}
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedModel:
     name: str
-    """What to call it by."""
+    """The name by which it is loaded."""
     title: str
     licence: str | None
     size: int
-    """Bytes, on the disk or to be fetched."""
+    """Its bytes, on the disk or to be fetched."""
     path: Path | None
-    """Where it is; None if it is not cached."""
+    """Its place; None if it is not cached."""
 
     @property
     def is_cached(self) -> bool:
@@ -68,7 +68,7 @@ def list_official_models() -> list[ListedModel]:
 
 
 def list_hub_models() -> Iterator[ListedModel]:
-    """What lies in the Hugging Face cache and can be run."""
+    """The models in the Hugging Face cache that can be run."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

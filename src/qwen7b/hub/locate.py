@@ -1,4 +1,4 @@
-"""From whatever a user calls a model (a path, a known or official name, a hub id) to the folder or file of it."""
+"""Finds the folder or file of whatever a user calls a model: a path, a known or official name, or a hub id."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _official_reference(name: str) -> Reference | None:
 
 
 def _ways_on(repository: str) -> str:
-    """What more may be said to someone who did not get a repository."""
+    """Remedies for someone who did not get a repository."""
     if official := find_official(repository):
         hub = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}[hub_name()]
         return (

@@ -17,7 +17,7 @@ from qwen7b.system.storage import size_of
 
 CACHE_VARIABLE = "MODELSCOPE_CACHE"
 CONNECT_SECONDS = 10.0
-"""How long the hub may take to list a repository."""
+"""The hub must list a repository within so many seconds."""
 
 
 def cache_folder() -> Path:
@@ -53,7 +53,7 @@ def list_files(reference: Reference) -> Mapping[str, HubEntry]:
 
 
 def download(reference: Reference, files: Sequence[str]) -> Path:
-    """Where a download is interrupted, the library continues it."""
+    """Download files; where that is interrupted, the library continues it."""
     try:
         return Path(_snapshot_download(reference, allow_patterns=list(files)))
     except Exception as error:
@@ -63,7 +63,7 @@ def download(reference: Reference, files: Sequence[str]) -> Path:
 def continue_file(
     source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
 ) -> None:
-    """The library shows a bar of its own, and continues what it began itself."""
+    """Continue one file: the library shows a bar of its own, and continues what it began itself."""
     if size_of(partial) == size:
         return
     reference = Reference(repository=source.repository, file=source.file)

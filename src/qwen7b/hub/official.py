@@ -10,14 +10,14 @@ _LICENCE, _RESEARCH_LICENCE = "Tongyi Qianwen", "Tongyi Qianwen Research"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OfficialModel:
-    """Sizes are in bytes, rounded to tenths of a gigabyte."""
+    """An official checkpoint. Sizes are in bytes, rounded to tenths of a gigabyte."""
 
     name: str
     licence: str
     size: int
-    """Of its weights on the hubs."""
+    """The bytes of its weights on the hubs."""
     q8_bytes: int
-    """Memory of its weights as q8."""
+    """The memory that its weights take as q8, in bytes."""
     q4_bytes: int
 
     @property

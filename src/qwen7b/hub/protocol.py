@@ -1,4 +1,4 @@
-"""What every hub's module offers, and the types that they share: what a hub id names, and what a repository holds."""
+"""The interface of every hub's module, and the types they share: what a hub id names, what a repository holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen7b.hub.known import HubFile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """What a hub id names."""
+    """The repository, revision and file that a hub id names."""
 
     repository: str
     revision: str | None = None
@@ -29,11 +29,11 @@ class HubEntry:
 
     size: int
     local: Path | None
-    """Where the cache has it."""
+    """Its place in the cache."""
 
 
 class Hub(Protocol):
-    """What a hub's module offers. Errors are Qwen7bErrors, and OSErrors about local files."""
+    """The functions of a hub's module. Their errors are Qwen7bErrors, and OSErrors about local files."""
 
     CACHE_VARIABLE: str
 

@@ -123,7 +123,7 @@ def _folder_of(name: str, entries: Mapping[str, HubEntry]) -> Path | None:
 
 
 def _from_cache(hub: Hub, reference: Reference) -> Path | None:
-    """What the cache has of a repository; whether all its shards are there shows when they are opened."""
+    """A repository as the cache has it; whether all its shards are there shows when they are opened."""
     folder = hub.cached_snapshot(reference)
     if folder is None:
         return None

@@ -103,7 +103,7 @@ def _watching(folder: Path, *, report: Callable[[int], None]) -> Iterator[None]:
 
 
 def _pip_error(stderr: str, requirement: str) -> Exception:
-    """pip's many lines as one reason."""
+    """The reason among pip's many lines."""
     if os.strerror(ENOSPC) in stderr or f"[Errno {ENOSPC}]" in stderr:
         return OSError(ENOSPC, os.strerror(ENOSPC))
     if "No module named pip" in stderr:
