@@ -20,7 +20,7 @@ import qwen7b
 import qwen7b.hf
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.hf.chat import ChatMixin
-from qwen7b.hf.stopping import read_endings
+from qwen7b.hf.stop_words import read_endings
 
 Chatty = tuple[Any, Any]
 

@@ -29,7 +29,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from qwen7b.hf.causal_lm import QWenLMHeadModel
 from qwen7b.hf.chat_pipeline import register_chat_pipeline
 from qwen7b.hf.configuration import QWenConfig
-from qwen7b.hf.model import QWenModel
+from qwen7b.hf.decoder import QWenModel
 from qwen7b.hf.tokenizer import QWenTokenizer
 from qwen7b.hf.tokenizer_fast import QWenTokenizerFast
 

@@ -1,4 +1,4 @@
-"""The cache by either of its names: Transformers calls it `cache` since 5.24 and called it `past_key_values` before."""
+"""Either name of the cache: Transformers calls it `cache` since 5.24 and called it `past_key_values` before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.installation import install_command
 
 CACHE_NAME = "cache" if "cache" in signature(create_causal_mask).parameters else "past_key_values"
-"""What this Transformers calls it, in arguments and in outputs."""
+"""The cache's name in this Transformers, as an argument and in outputs."""
 
 
 def choose_cache(past_key_values: Any, cache: Any, *, others: Mapping[str, Any]) -> Cache | None:

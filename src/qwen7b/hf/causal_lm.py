@@ -16,8 +16,8 @@ from qwen7b.errors import SettingError
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
 from qwen7b.hf.chat import ChatMixin
 from qwen7b.hf.configuration import QWenConfig
-from qwen7b.hf.model import QWenModel, QWenPreTrainedModel
-from qwen7b.hf.stopping import StopWords, listed_ids, read_endings
+from qwen7b.hf.decoder import QWenModel, QWenPreTrainedModel
+from qwen7b.hf.stop_words import StopWords, listed_ids, read_endings
 from qwen7b.hf.tokenizer import QWenTokenizer
 
 
@@ -35,7 +35,7 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in Transformers; the checkpoint's files are asked which ids end a reply."""
+        """Load as Transformers does; the checkpoint's files also tell which ids end a reply."""
         hub = {name: kwargs[name] for name in ("cache_dir", "revision") if kwargs.get(name) is not None}
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded

@@ -13,7 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.hf.chat_tokenizer import ChatTokenizer
-from qwen7b.hf.stopping import OnlyTokens, listed_ids
+from qwen7b.hf.stop_words import OnlyTokens, listed_ids
 from qwen7b.hf.streaming import stream_tokens
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT, Detokenizer, Message, chat_prompt
 

@@ -14,7 +14,7 @@ from qwen7b.errors import PromptError, quoted
 
 TASK = "chat"
 MODELSCOPE_NAMES = ("qwen-chat", "qwen-7b-chat-pipeline")
-"""What the `configuration.json` of a Qwen chat model on ModelScope calls its pipeline."""
+"""The names that the `configuration.json` of a Qwen chat model on ModelScope has for its pipeline."""
 
 
 class ChatPipeline(Pipeline):
@@ -69,7 +69,7 @@ def register_chat_pipeline() -> None:
 
 
 def _announce_to_modelscope() -> None:
-    """Enter `qwen7b.hf.modelscope` into the index of modules from which ModelScope imports a pipeline on demand.
+    """Enter `qwen7b.hf.modelscope_pipeline` into the index from which ModelScope imports pipelines on demand.
 
     Importing it here would import all of ModelScope's pipelines, which takes seconds and libraries that many lack.
     """
@@ -86,4 +86,4 @@ def _announce_to_modelscope() -> None:
         )
         return
     for name in MODELSCOPE_NAMES:
-        index["PIPELINES", TASK, name] = {MODULE_KEY: "qwen7b.hf.modelscope"}
+        index["PIPELINES", TASK, name] = {MODULE_KEY: "qwen7b.hf.modelscope_pipeline"}

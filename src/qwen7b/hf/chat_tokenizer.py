@@ -1,4 +1,4 @@
-"""What both tokenizers share: the original's names for control tokens, and ChatML assembled as token ids."""
+"""The part that both tokenizers share: the original's names for control tokens, and ChatML assembled as token ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qwen7b.text import Tokenizer, Vocabulary
 from qwen7b.text.chat_prompt import chat_format_of
 from qwen7b.text.export import merges_of, tokenizer_json
 from qwen7b.text.finding import with_chat_template
-from qwen7b.text.messages import read_messages
+from qwen7b.text.messages import checked_messages
 from qwen7b.text.tokenizer import is_hidden
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -87,7 +87,7 @@ class ChatTokenizer(ControlNamesMixin):
         return frozenset(self.convert_tokens_to_ids(names))  # type: ignore[attr-defined]
 
     def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
-        """Ids as numbers; if asked, without hidden control tokens, padding and the like, and unused rows."""
+        """Read ids as numbers; if asked, leave out hidden control tokens, padding and the like, and unused rows."""
         try:
             ids = [index(token_id) for token_id in ids]  # which takes no fraction and no text
         except (TypeError, ValueError):
@@ -183,7 +183,7 @@ def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
     rows: list[Any] = [getattr(row, "messages", row) for row in conversation] if batched else [conversation]
     if any(isinstance(row, Sequence) and len(row) == 0 for row in rows):
         raise SettingError("the conversation is empty: give at least one message")
-    return [read_messages(row) for row in rows], batched
+    return [checked_messages(row) for row in rows], batched
 
 
 def _refuse_unknown(**settings: Any) -> None:
@@ -197,11 +197,13 @@ def _refuse_unknown(**settings: Any) -> None:
 
 
 def _default_of(template: str | dict[str, str] | None) -> str | None:
-    """The template, or of several by name the one that is meant where no name is given."""
+    """The template or, where there are several by name, the one called "default"."""
     if not isinstance(template, dict):
         return template
     if "default" not in template:
-        raise SettingError(f"of chat templates by name one must be called 'default', found {quoted(list(template))}")
+        raise SettingError(
+            f"one of several chat templates must be called 'default', found only {quoted(list(template))}"
+        )
     return template["default"]
 
 

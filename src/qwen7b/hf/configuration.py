@@ -55,9 +55,9 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     num_attention_heads: int = 32
     kv_channels: int = 128
     intermediate_size: int = 22016
-    """Twice the width of one branch of the feed-forward, as in the original's files."""
+    """The width of both branches of the feed-forward together, as in the original's files."""
     seq_length: int = 2048
-    """Tokens in a training sequence: beyond it dynamic NTK and LogN act."""
+    """The tokens of a training sequence: beyond so many dynamic NTK and LogN act."""
     max_position_embeddings: int = 8192
     rotary_emb_base: float | int = 10000
     layer_norm_epsilon: float = 1e-6
@@ -83,7 +83,7 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
             self.dtype = getattr(torch, dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As in the base class; a true bf16, fp16 or fp32, once its model is loaded or made, is the model's dtype."""
+        """Set an attribute; a true bf16, fp16 or fp32, once its model is loaded or made, is the model's dtype."""
         if name not in _PRECISIONS:
             super().__setattr__(name, value)  # type: ignore[no-untyped-call]
         elif value:
@@ -91,7 +91,7 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in the base class; bf16, fp16 and fp32, from the keywords or else the file, become the dtype.
+        """Read as the base class does; bf16, fp16 and fp32, from the keywords or else the file, become the dtype.
 
         Raises CheckpointError for a config.json of neither generation or with contradictions, UnsupportedError for one
         that asks for what no Qwen has.

@@ -14,7 +14,7 @@ ControlNames = Collection[str] | Literal["all"]
 """Names of control tokens, or all of them."""
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""What Transformers calls the tokens to which it gives a part of their own."""
+"""The keywords by which Transformers is given the tokens with a use of their own, such as `pad_token`."""
 
 
 class ControlNamesMixin:
@@ -27,20 +27,20 @@ class ControlNamesMixin:
     """
 
     allowed_special: ControlNames | None = None
-    """What becomes a control token where a call does not say; None while nobody has said."""
+    """The names that become control tokens where a call does not say; None while nobody has said."""
     _control_names: frozenset[str] = frozenset()
     _visible_names: frozenset[str] = frozenset()
-    """Those of them that are part of what a model writes, such as <think>: not flagged special."""
+    """The control tokens that are part of the text a model writes, such as <think>: they are not flagged special."""
 
     @classmethod
     def from_pretrained(cls, path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in Transformers, but only the caller, not a file, chooses what text may become, and the padding's side."""
+        """Load as Transformers does, but only the caller says what text may become, and on which side to pad."""
         settings = {"allowed_special": None, "split_special_tokens": None, "padding_side": "left", **kwargs}
         return super().from_pretrained(path, *args, **settings)  # type: ignore[misc]
 
     @property
     def split_special_tokens(self) -> bool | None:
-        """Whether names of control tokens are text; None while nobody has said."""
+        """True where names of control tokens are text; None while nobody has said."""
         return None if self.allowed_special is None else not self.allowed_special
 
     @split_special_tokens.setter
@@ -56,7 +56,7 @@ class ControlNamesMixin:
         super().__setattr__(name, value)
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> int:
-        """As in Transformers, except that a token with a part of its own must be one that the vocabulary has."""
+        """Set special tokens as Transformers does, except that each must be one that the vocabulary has."""
         check_roles({role: special_tokens_dict.get(role) for role in ROLES}, self._control_names)
         return super().add_special_tokens(special_tokens_dict, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
@@ -81,7 +81,7 @@ class ControlNamesMixin:
 
 
 def choose_names(allowed_special: ControlNames | None, split_special_tokens: bool | None) -> ControlNames | None:
-    """One answer from both words for it. Raises SettingError where they contradict each other."""
+    """Join two keywords for the same choice into one. Raises SettingError where they contradict each other."""
     if split_special_tokens is None:
         return allowed_special
     flag("split_special_tokens", split_special_tokens)
@@ -96,7 +96,7 @@ def choose_names(allowed_special: ControlNames | None, split_special_tokens: boo
 
 
 def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
-    """Raise SettingError for a token with a part of its own, such as `pad_token`, that is no control token."""
+    """Raise SettingError for a token with a use of its own, such as `pad_token`, that is no control token."""
     for role, token in tokens.items():
         if role in ROLES and token is not None and (isinstance(token, bytes) or str(token) not in names):
             known = " or ".join(repr(name) for name in ("<|endoftext|>", "<|extra_0|>", "<|im_end|>") if name in names)
@@ -107,7 +107,7 @@ def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
 
 
 def checked_texts(value: Any, *, depth: int) -> Any:
-    """A text, or lists of them `depth` deep, without lone surrogates. Raises PromptError for anything else."""
+    """Check for a text, or lists of them `depth` deep; lone surrogates are replaced. Raises PromptError else."""
     if isinstance(value, str):
         return without_surrogates(value)
     if isinstance(value, (list, tuple)) and depth:

@@ -124,7 +124,7 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class, except that code in the checkpoint never runs, whatever `trust_remote_code` says.
+        """Load as the base class does, except that the checkpoint's code never runs, whatever `trust_remote_code` says.
 
         Old scripts' load_in_4bit=True and load_in_8bit=True are BitsAndBytesConfigs still.
         """

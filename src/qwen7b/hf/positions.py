@@ -1,4 +1,4 @@
-"""Where the tokens of one pass stand in their sequences, and how far dynamic NTK stretches each sequence's rotation.
+"""The positions of one pass's tokens in their sequences, and how far dynamic NTK stretches each one's rotation.
 
 The NTK alpha of a sequence is chosen by the pass that begins it and stays until it ends, as in the original: that is
 `ntk="original"` of `qwen7b.load_model`. It is kept on the sequence's cache, never on a module.

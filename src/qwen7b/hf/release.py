@@ -1,4 +1,4 @@
-"""Which releases of Transformers the classes here are made for."""
+"""The releases of Transformers that the classes here are made for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ adapter without the adapter, unless the decoder within the model is called "mode
 
 
 def check_release(version: str) -> None:
-    """Raise UnsupportedError for a release of before; a newer one than was tested is told by a warning.
+    """Raise UnsupportedError for a release that is too old; warn of one that is newer than any that was tested.
 
     It is not refused: most minors change nothing here, and who has it needs it for something else. What could go wrong
     in silence, a cache by another name, is refused where it happens.

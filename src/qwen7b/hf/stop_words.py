@@ -1,4 +1,4 @@
-"""What ends a generation, and which ids it never produces, in Transformers' terms."""
+"""The ids and stop words that end a generation, and the ids it never produces, in Transformers' terms."""
 
 from __future__ import annotations
 

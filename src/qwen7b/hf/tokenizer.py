@@ -61,7 +61,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """As in Transformers; through AutoTokenizer, a tokenizer that was saved as the fast one comes back as such."""
+        """Load as Transformers does; through AutoTokenizer, a tokenizer that was saved as the fast one stays one."""
         if kwargs.get("_from_auto"):
             hub = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
             saved = get_tokenizer_config(path, **hub).get("tokenizer_class")

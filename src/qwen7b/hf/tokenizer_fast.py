@@ -78,7 +78,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
 
     @classmethod
     def convert_to_native_format(cls, **settings: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The files' names as they are: the constructor reads them itself."""
+        """Pass the files' names on: the constructor reads the files itself."""
         return settings
 
     def _encode_plus(
@@ -114,7 +114,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         return text
 
     def save_pretrained(self, save_directory: Any, *args: Any, **settings: Any) -> tuple[str, ...]:
-        """As in Transformers; the file says which control tokens are part of a text."""
+        """Save as Transformers does; the file also says which control tokens are part of a text."""
         names: tuple[str, ...] = super().save_pretrained(save_directory, *args, **settings)
         for path in (Path(name) for name in names if name.endswith("tokenizer.json")):
             document = read_json(path)

@@ -20,7 +20,7 @@ class Detokenizer:
         self._decoder = getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:
-        """Take in an id and give out the text that it completes, often none. Raises SettingError for an id that is no token."""
+        """Take in an id and return the text that it completes. Raises SettingError for an id that is no token."""
         if self._skip_control and self._tokenizer.is_hidden(id):
             return ""
         return self._decoder.decode(self._tokenizer.token_bytes(id))

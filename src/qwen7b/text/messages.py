@@ -15,7 +15,7 @@ _ROLES = ("system", "user", "assistant")
 _KEYS = {"role", "content"}
 
 
-def read_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+def checked_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     """Read each message as a role and a string. Raises PromptError for anything that is no message."""
     if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
         raise PromptError(f"a conversation should be a list of messages, found {quoted(messages)}")
@@ -28,7 +28,7 @@ def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[
     A turn is a user's message and all that follows up to the user's next. Raises PromptError for messages that make no
     conversation, or one in which there is nothing to answer.
     """
-    read: list[Message] = [*read_messages(messages)]
+    read: list[Message] = [*checked_messages(messages)]
     if not read or [message["role"] for message in read] == ["system"]:
         raise PromptError("there is nothing to answer: give at least one message whose role is 'user'")
     if read[-1]["role"] != "user":

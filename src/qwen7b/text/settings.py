@@ -1,4 +1,4 @@
-"""The settings that tokenizer files hold beside the vocabulary: the chat template, BOS, and the tokens that end a text."""
+"""The settings in tokenizer files beside the vocabulary: the chat template, BOS, and the tokens that end a text."""
 
 from __future__ import annotations
 
