@@ -18,7 +18,7 @@ from qwen7b.terminal.streams import is_open_for
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
-    from qwen7b.generate.request import Settings
+    from qwen7b.generate.request import ChatSettings
     from qwen7b.terminal.kept_conversations import KeptConversation, Messages
 
 
@@ -96,7 +96,7 @@ def chat(
         seed=seed,
     )
     qwen = loading.load(must_chat=True)
-    asking: Settings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    asking: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
     asking = {**asking, **sampling.keywords()}
     kept = _kept() if autosave and (converse or go_on) else None
     if converse:
@@ -129,7 +129,7 @@ def _kept() -> KeptConversation:
 
 
 def _converse(
-    qwen: Qwen, messages: Messages, *, asking: Settings, kept: KeptConversation | None, loading: options.Loading
+    qwen: Qwen, messages: Messages, *, asking: ChatSettings, kept: KeptConversation | None, loading: options.Loading
 ) -> None:
     from qwen7b.terminal.chatting import converse
     from qwen7b.terminal.commands import USAGES, Commands, Surroundings

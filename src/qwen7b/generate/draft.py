@@ -33,7 +33,7 @@ class Draft:
         self.stopped = False
 
     def push(self, token: Token) -> str:
-        """Take in a token; the text that it settles."""
+        """Take in a token and give out the text that it settles."""
         self.completion_tokens += 1
         if token.id in self.stop_ids:
             self.stopped = True

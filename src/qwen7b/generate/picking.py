@@ -123,7 +123,7 @@ def narrow(logits_BV: Tensor, sampling: Sample) -> Candidates:
 
 
 def log_probabilities(logits_BV: Tensor, token_ids: Sequence[int], *, num_top: int) -> list[TokenLogprob]:
-    """Those of one token a row, under the model itself, and of the `num_top` likeliest beside it."""
+    """Log-probabilities of one token a row, under the model itself, and of the `num_top` likeliest beside it."""
     logprobs_BV = logits_BV.log_softmax(dim=-1)
     ids_B1 = torch.tensor(token_ids, device=logits_BV.device)[:, None]
     chosen_B = logprobs_BV.gather(1, ids_B1)[:, 0].tolist()

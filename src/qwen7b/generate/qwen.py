@@ -20,7 +20,7 @@ from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Batch
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.request import CompletionSettings, Request, Settings, default_sampling
+from qwen7b.generate.request import ChatSettings, CompletionSettings, Request, default_sampling
 from qwen7b.hub import locate
 from qwen7b.loading import load_model
 from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
@@ -30,8 +30,8 @@ from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
 
-Conversation = str | Sequence[Message]
-"""A question, or messages that end with one."""
+ChatInput = str | Sequence[Message]
+"""What a chat answers: a question, or messages that end with one."""
 
 
 def load(
@@ -141,17 +141,17 @@ class Qwen:
 
     @property
     def is_chat(self) -> bool:
-        """Whether the model was trained to chat: as `chat` said when it was loaded, else as far as its files tell."""
+        """True where the model was trained to chat: as `chat` said when it was loaded, else as its files tell."""
         return self._verdict.is_chat
 
     @property
     def _verdict(self) -> Verdict:
         return decide_chat(self.generation, self.tokenizer, self.config, told=self._chat)
 
-    def chat(self, messages: Conversation, **settings: Unpack[Settings]) -> Reply:
+    def chat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
 
-        Settings, all optional, are the fields of `Settings`: temperature, top_p, seed and the other fields of
+        Settings, all optional, are the fields of `ChatSettings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
         all of them; max_new_tokens, stop, history_token_limit, logprobs, ntk and on_prompt. Ctrl-C ends the reply and
         keeps what was said: its finish_reason is then "interrupted". Raises SettingError for a setting that is unknown,
@@ -162,16 +162,16 @@ class Qwen:
         """
         return self.chat_batch([messages], **settings)[0]
 
-    def stream(self, messages: Conversation, **settings: Unpack[Settings]) -> Generator[Piece, None, None]:
+    def stream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Generator[Piece, None, None]:
         """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
         request = Request(self.generation, settings, call="chat")
         return self._stream_one(self._chat_ids(messages, request), request)
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of a conversation as a prompt, with all of its past; a reply's `usage` has those that it was given."""
+        """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
         return len(chat_prompt(self.tokenizer, messages, history_token_limit=sys.maxsize))
 
-    def chat_batch(self, conversations: Sequence[Conversation], **settings: Unpack[Settings]) -> list[Reply]:
+    def chat_batch(self, conversations: Sequence[ChatInput], **settings: Unpack[ChatSettings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
         listed = None if isinstance(conversations, (str, Mapping)) else items(conversations)
         if listed is None:
@@ -209,7 +209,7 @@ class Qwen:
         request = Request(self.generation, settings, call="complete")
         return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], request)
 
-    def _chat_ids(self, messages: Conversation, request: Request) -> list[int]:
+    def _chat_ids(self, messages: ChatInput, request: Request) -> list[int]:
         check_chats(self._verdict, name=self.name)
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]

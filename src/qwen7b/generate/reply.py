@@ -1,4 +1,4 @@
-"""What a generation gives back."""
+"""The results of a generation: replies, their pieces and their logprobs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "interrupted"]
-"""The model or a stop string ended it; max_new_tokens or the context did; the user did (Ctrl-C)."""
+"""The reply was ended by the model or a stop string, by max_new_tokens or the context, or by the user (Ctrl-C)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
     prompt_tokens: int
     completion_tokens: int
-    """Tokens the model made, the stop token included."""
+    """The number of tokens that the model made, the stop token included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,18 +23,18 @@ class TokenLogprob:
     token_id: int
     logprob: float
     top: tuple[tuple[int, float], ...]
-    """The likeliest token ids with theirs, as many as were asked for, likeliest first."""
+    """The likeliest token ids with their log-probabilities, as many as were asked for, likeliest first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     text: str
     token_ids: list[int]
-    """Tokens made, without the stop token."""
+    """The ids that the model made, without the stop token."""
     finish_reason: FinishReason
     usage: Usage
     logprobs: list[TokenLogprob] | None = None
-    """One for each of `token_ids`, where asked for."""
+    """The log-probabilities of `token_ids`, one each, where they were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a caller asks of one generation: optional settings, completed by the checkpoint's defaults and checked."""
+"""The settings that a caller gives one generation, completed by the checkpoint's defaults and checked."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 
 
 class CompletionSettings(SamplingKeywords, total=False):
-    """Keywords of `Qwen.complete` and its kin; None or absent means the checkpoint's own."""
+    """The keywords of `Qwen.complete` and the like; None or absent means the checkpoint's own."""
 
     sampling: Sampling | None
     """Greedy() or Sample(...), instead of the keywords. A checkpoint without its own is sampled greedily."""
     max_new_tokens: int | None
-    """512 where the checkpoint says nothing; never past the context."""
+    """The tokens that a reply may have: 512 where the checkpoint says nothing, and never more than the context."""
     stop: str | Sequence[str] | None
-    """Strings that end the reply and are not part of it."""
+    """The strings that end the reply and are not part of it."""
     logprobs: int | None
     """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
     ntk: NtkMode
-    """When dynamic NTK chooses alpha anew: see `NtkMode`."""
+    """The way in which dynamic NTK chooses alpha anew: see `NtkMode`."""
     on_prompt: Callable[[int, int], None] | None
-    """Called while a long prompt is read, with the tokens read so far and all there are."""
+    """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
 
 
-class Settings(CompletionSettings, total=False):
-    """Keywords of `Qwen.chat` and its kin."""
+class ChatSettings(CompletionSettings, total=False):
+    """The keywords of `Qwen.chat` and the like."""
 
     history_token_limit: int | None
-    """Tokens that system prompt and past turns may have together; the oldest turns are dropped whole."""
+    """The tokens that system prompt and past turns may have together; the oldest turns are dropped whole."""
 
 
 class Request:
-    """Settings completed and checked. Raises SettingError."""
+    """The settings of one generation, completed and checked. Raises SettingError."""
 
-    def __init__(self, generation: GenerationSettings, settings: Settings | CompletionSettings, *, call: str) -> None:
+    def __init__(
+        self, generation: GenerationSettings, settings: ChatSettings | CompletionSettings, *, call: str
+    ) -> None:
         _check_names(settings, call=call)
-        given: Settings = {**settings}
+        given: ChatSettings = {**settings}
         self.sampling = _sampling(generation, given)
         self.max_new_tokens = _or_default(given, "max_new_tokens", generation, DEFAULT_MAX_NEW_TOKENS)
         stop = given.get("stop")
@@ -74,11 +76,11 @@ class Request:
 
 def _check_names(settings: Mapping[str, object], *, call: str) -> None:
     """Raise SettingError where a call is given what it does not know or has no use for."""
-    known = list((CompletionSettings if call == "complete" else Settings).__annotations__)
+    known = list((CompletionSettings if call == "complete" else ChatSettings).__annotations__)
     for name, value in settings.items():
         if name in known:
             continue
-        if name not in Settings.__annotations__:
+        if name not in ChatSettings.__annotations__:
             near = difflib.get_close_matches(name, known, n=1)
             guess = f"did you mean {near[0]}? " if near else ""
             raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
@@ -86,7 +88,7 @@ def _check_names(settings: Mapping[str, object], *, call: str) -> None:
             raise SettingError(f"{name} is of no use to {call}, found {quoted(value)}: leave it out, or use chat")
 
 
-def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
+def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Sampling:
     keywords = cast(
         SamplingKeywords,
         {name: settings[name] for name in SamplingKeywords.__annotations__ if settings.get(name) is not None},  # type: ignore[literal-required]
@@ -111,18 +113,18 @@ def _sampling(generation: GenerationSettings, settings: Settings) -> Sampling:
 
 
 def default_sampling(generation: GenerationSettings) -> Sampling:
-    """How the checkpoint's makers would sample, as far as they say it soundly; greedily where they do not say."""
+    """Sampling as the checkpoint's files set it, as far as they are sound; greedy where they say nothing."""
     settings = dict(generation.sampling)
     return Greedy(**settings) if settings.keys() <= set(PENALTIES) else Sample(**settings)
 
 
 def _or_default(
-    given: Settings,
+    given: ChatSettings,
     name: Literal["max_new_tokens", "history_token_limit"],
     generation: GenerationSettings,
     default: int,
 ) -> int:
-    """What the caller says, else the checkpoint, else the default. Raises CheckpointError for what is broken there."""
+    """Take the caller's value, else the checkpoint's, else the default. Raises CheckpointError for a broken one."""
     if (value := given.get(name)) is not None:
         return value
     if name in generation.problems:

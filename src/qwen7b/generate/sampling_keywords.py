@@ -12,7 +12,7 @@ from qwen7b.generate.sampling import Greedy, Sample, Sampling
 
 
 class SamplingKeywords(TypedDict, total=False):
-    """The fields of `Sample` by themselves; None or absent means the checkpoint's own."""
+    """The fields of `Sample` as keywords; None or absent means the checkpoint's own."""
 
     temperature: float | None
     """0 means greedy."""
@@ -31,7 +31,7 @@ _OF_GREEDY = {*PENALTIES, "logit_bias"}
 
 
 def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
-    """These keywords with the default's other settings.
+    """Lay these keywords over the default's settings.
 
     Temperature 0 makes it greedy, and what only chance has use for makes a greedy default a `Sample`. Raises
     SettingError where the two meet or a value is out of range.

@@ -34,13 +34,13 @@ class StopStrings:
         return text[: len(text) - keep]
 
     def flush(self) -> str:
-        """What was held back, once no more text will come."""
+        """Give out what was held back, once no more text will come."""
         text, self.held = self.held, ""
         return text
 
 
 class _Match:
-    """The longest beginning of a string that the text so far ends in, in a few steps a character however long it is.
+    """The longest beginning of a string that the text ends in, found in a few steps a character whatever its length.
 
     https://en.wikipedia.org/wiki/Knuth–Morris–Pratt_algorithm
     """
@@ -54,7 +54,7 @@ class _Match:
             self._shorter.append(self._longer(self._shorter[-1], character))
 
     def push(self, character: str) -> bool:
-        """Whether this character completes the string, which then is not asked again."""
+        """Take in a character and tell whether it completes the string, after which no more may come."""
         self.length = self._longer(self.length, character)
         return self.length == len(self.string)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qwen7b import Qwen
-    from qwen7b.generate.request import Settings
+    from qwen7b.generate.request import ChatSettings
 
 
 class Conversation:
@@ -31,7 +31,7 @@ class Conversation:
         qwen: Qwen,
         messages: Messages,
         *,
-        asking: Settings,
+        asking: ChatSettings,
         console: Console | None = None,
         kept: KeptConversation | None = None,
     ) -> None:
@@ -41,11 +41,11 @@ class Conversation:
         self.console = console or chat_console()
         self.kept = kept
         self.draft = ""
-        """What stands in the line when the user is asked next."""
+        """The text that stands in the line when the user is asked next."""
         self.is_editing = False
-        """Whether the next message takes the place of the last one."""
+        """True where the next message takes the place of the last one."""
         self.files: list[str] = []
-        """Texts that go before the next message."""
+        """The texts that go before the next message."""
 
     def ask(self, text: str) -> None:
         """Answer one message. Interrupted, what was said so far stays; where nothing was said, the message goes too."""
@@ -64,7 +64,7 @@ class Conversation:
         self._answer(self.messages[: self.last_question() + 1])
 
     def undo(self) -> str:
-        """Take back the last message and its answer; the message."""
+        """Take back the last message and its answer, and return the message."""
         question = self.last_question()
         text = self.messages[question]["content"]
         self.change(self.messages[:question])
@@ -89,7 +89,7 @@ class Conversation:
             self.kept = self.kept.another()
 
     def change(self, messages: Messages) -> None:
-        """Let these be the messages, and keep them."""
+        """Replace the messages by these, and keep them."""
         self.messages = messages
         if self.kept is not None and any(message["role"] != "system" for message in messages):
             try:
@@ -99,7 +99,7 @@ class Conversation:
                 self.note(_("This conversation is not kept: {error}").format(error=error), style="yellow")
 
     def show_last_exchange(self) -> None:
-        """The last message and its answer, as they were seen before."""
+        """Show the last message and its answer as they were seen before."""
         try:
             exchange = self.messages[self.last_question() :]
         except SettingError:
@@ -121,7 +121,7 @@ class Conversation:
     def _answer(self, messages: Messages) -> None:
         self.console.print()
         display = MarkdownDisplay(self.console)
-        asking: Settings = {**self.asking, "on_prompt": display.show_reading}
+        asking: ChatSettings = {**self.asking, "on_prompt": display.show_reading}
         pieces = self.qwen.stream(messages, **asking)
         try:
             timed = follow(pieces, display)

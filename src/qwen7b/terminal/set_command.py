@@ -12,7 +12,7 @@ from qwen7b.terminal.language import translated as _
 if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.checkpoint import GenerationSettings
-    from qwen7b.generate.request import Settings
+    from qwen7b.generate.request import ChatSettings
 
 NUMBERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
@@ -31,7 +31,9 @@ ALIASES = {"max_tokens": "max_new_tokens", "num_predict": "max_new_tokens", "rep
 DEFAULT = "default"
 
 
-def change_setting(asking: Settings, name: str, value: str | None, *, generation: GenerationSettings) -> Settings:
+def change_setting(
+    asking: ChatSettings, name: str, value: str | None, *, generation: GenerationSettings
+) -> ChatSettings:
     """The settings with one changed, by its name and its value as typed. Raises SettingError.
 
     "default" as the value gives back what the checkpoint says, or else qwen7b.
@@ -52,7 +54,7 @@ def change_setting(asking: Settings, name: str, value: str | None, *, generation
     changed.pop(known, None)
     if value.lower() != DEFAULT:
         changed[known] = _parse(known, value)
-    settings = cast("Settings", changed)
+    settings = cast("ChatSettings", changed)
     try:
         Request(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
     except SettingError as error:
@@ -73,16 +75,16 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
         raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
 
 
-def is_greedy(asking: Settings, qwen: Qwen) -> bool:
-    """Whether a reply with these settings takes the likeliest token always."""
+def is_greedy(asking: ChatSettings, qwen: Qwen) -> bool:
+    """Tell whether a reply with these settings always takes the likeliest token."""
     from qwen7b import Greedy
     from qwen7b.generate.request import Request
 
     return isinstance(Request(qwen.generation, asking, call="chat").sampling, Greedy)
 
 
-def remedy_for_sameness(asking: Settings, qwen: Qwen) -> str | None:
-    """What to type where the same question gets the same reply, by greedy choice or by a seed; None where it varies."""
+def remedy_for_sameness(asking: ChatSettings, qwen: Qwen) -> str | None:
+    """The line to type where a question always gets the same reply, by greedy choice or a seed; else None."""
     from qwen7b import Greedy
     from qwen7b.generate.request import Request
 
@@ -92,7 +94,7 @@ def remedy_for_sameness(asking: Settings, qwen: Qwen) -> str | None:
     return None if sampling.seed is None else f"/set seed {DEFAULT}"
 
 
-def shown_settings(asking: Settings, qwen: Qwen) -> str:
+def shown_settings(asking: ChatSettings, qwen: Qwen) -> str:
     """A line for each setting: its name, its value, and whether that is the default."""
     from qwen7b.generate.request import Request
 
