@@ -69,7 +69,7 @@ def test_the_last_conversation_is_told_and_not_passed_over(folder: Path, kind: s
     path = folder / "2999.json"
     ODD[kind](path)
     with pytest.raises(
-        PromptError, match=r"the last conversation cannot be gone on with: .*remove it to go on"
+        PromptError, match=r"the last conversation cannot be continued: .*remove it to continue"
     ) as told:
         read_latest(folder)
     assert str(path) in str(told.value) and len(str(told.value)) < 1000 and "\n" not in str(told.value)

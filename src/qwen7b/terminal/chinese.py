@@ -98,7 +98,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
         "回答太长，终端的剪贴板放不下：可用 /save FILE 写入文件"
     ),
     "no earlier conversation is kept in {folder}: begin one": "{folder} 中没有以前的对话：请先开始一次",
-    "the last conversation cannot be gone on with: {error}, or remove it to go on with the one before": (
+    "the last conversation cannot be continued: {error}, or remove it to continue the one before": (
         "无法继续上一次对话：{error}，或者删除它以继续更早的一次"
     ),
     "{path} cannot be written ({reason}): choose another place": "无法写入 {path}（{reason}）：请换个位置",

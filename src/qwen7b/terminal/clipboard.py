@@ -15,7 +15,7 @@ from qwen7b.errors import SettingError
 from qwen7b.terminal.language import translated as _
 
 MAX_OSC52_BYTES = 74_994
-"""What xterm and those that follow it take of an OSC 52 sequence's text.
+"""The bytes that xterm and those that follow it take of an OSC 52 sequence's text.
 https://invisible-island.net/xterm/ctlseqs/ctlseqs.html"""
 
 
@@ -39,7 +39,7 @@ def copy(text: str, terminal: IO[str]) -> str:
 
 
 def _programs() -> Iterator[list[str]]:
-    """What can be asked here, the nearest to the user first."""
+    """The programs that can be asked here, the nearest to the user first."""
     if os.environ.get("TMUX"):  # which by default takes no OSC 52 from what runs in it, but sends its own
         yield ["tmux", "load-buffer", "-w", "-"]
     if os.environ.get("SSH_CONNECTION"):  # the clipboard of this machine is not the user's

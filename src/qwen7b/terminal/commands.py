@@ -51,7 +51,7 @@ ALIASES = {"/exit": "/quit", "/bye": "/quit", "/?": "/help"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What commands need beside the conversation.
+    """The things that commands need beside the conversation.
 
     find_model  looks a model up by its name, and gives what loads it; raises Qwen7bError where there is none
     confirm     asks the user a question and tells whether the answer is yes

@@ -1,4 +1,4 @@
-"""How a reply appears on a terminal while it is being made: as Markdown."""
+"""Shows a reply on a terminal as Markdown while it is being made."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MarkdownDisplay:
         self._show_state("…")
 
     def show_reading(self, tokens_read: int, tokens: int) -> None:
-        """How much of a long prompt the model has read."""
+        """Show how much of a long prompt the model has read."""
         message = _("… reading: {tokens_read:,} of {tokens:,} tokens")
         self._show_state(message.format(tokens_read=tokens_read, tokens=tokens) if tokens_read < tokens else "…")
 
@@ -101,7 +101,7 @@ def trimmed(line: Line) -> Line:
 
 
 def split_blocks(markdown: str) -> list[str]:
-    """Top-level blocks; only the last can still be changed by more text.
+    """Split Markdown into top-level blocks; only the last can still be changed by more text.
 
     >>> split_blocks("# Title\\n\\nSome text\\n\\n- item\\n- it")
     ['# Title\\n\\n', 'Some text\\n\\n', '- item\\n- it']

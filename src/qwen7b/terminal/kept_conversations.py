@@ -20,11 +20,11 @@ from qwen7b.text.normalization import without_surrogates
 Messages = list[dict[str, str]]
 
 MAX_KEPT = 100
-"""Conversations that are kept; the oldest go first."""
+"""So many conversations are kept; the oldest go first."""
 _LONG_AGO = 3600.0
-"""Seconds after which nobody writes to an unfinished file any more."""
+"""After so many seconds nobody writes to an unfinished file any more."""
 MAX_BYTES = 64 << 20
-"""What a file of a conversation may have: more than any model reads."""
+"""The bytes that a conversation's file may have: more than any model reads."""
 
 
 def kept_folder() -> Path:
@@ -39,11 +39,11 @@ class KeptConversation:
         self.path: Path | None = None
 
     def another(self) -> KeptConversation:
-        """For the conversation that comes after this one."""
+        """The file of the conversation that comes after this one."""
         return KeptConversation(self.folder)
 
     def write(self, messages: Messages, *, model: str) -> None:
-        """Raises SettingError where it cannot be written."""
+        """Write the conversation. Raises SettingError where that is impossible."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -66,9 +66,9 @@ def read_latest(folder: Path) -> tuple[Messages, str | None]:
         return read_messages(newest[0]), read_model(newest[0])
     except PromptError as error:
         raise PromptError(
-            _(
-                "the last conversation cannot be gone on with: {error}, or remove it to go on with the one before"
-            ).format(error=error)
+            _("the last conversation cannot be continued: {error}, or remove it to continue the one before").format(
+                error=error
+            )
         ) from error
 
 
@@ -77,12 +77,12 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _given_up(folder: Path) -> Iterator[Path]:
-    """What a process that was lost left unfinished."""
+    """The unfinished files of processes that were lost."""
     return (path for path in folder.glob(f".*{PART_SUFFIX}") if time.time() - _time(path) / 1e9 > _LONG_AGO)
 
 
 def _time(path: Path) -> int:
-    """When it was written, in nanoseconds; of a link to nowhere when that was made."""
+    """The time of a file's last change, in nanoseconds; for a link to nowhere, the time of the link's."""
     try:
         return path.lstat().st_mtime_ns
     except OSError:  # gone meanwhile
@@ -90,7 +90,7 @@ def _time(path: Path) -> int:
 
 
 def write_messages(path: Path, messages: Messages, *, model: str | None = None) -> None:
-    """A JSON list of the messages, or with a model an object of both. Raises SettingError."""
+    """Write a JSON list of the messages, or with a model an object of both. Raises SettingError."""
     document = messages if model is None else {"model": model, "messages": messages}
     try:
         write_text_whole(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
@@ -104,7 +104,7 @@ def _unwritable(path: Path, error: Exception) -> str:
 
 
 def read_messages(path: Path) -> Messages:
-    """The messages of a JSON file. Raises PromptError where it cannot be read or holds something else."""
+    """Read the messages of a JSON file. Raises PromptError where it cannot be read or holds something else."""
     document = _read(path)
     messages = document["messages"] if isinstance(document, dict) and "messages" in document else document
     if not isinstance(messages, list) or not all(_is_message(message) for message in messages):

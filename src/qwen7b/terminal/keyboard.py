@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_keyboard() -> Iterator[None]:
-    """Meanwhile the terminal does not show what is typed, where it would stand in the middle of a reply.
+    """Keep the terminal from showing what is typed while the body runs: it would stand in the middle of a reply.
 
     It is not lost: whoever reads next gets it. Ctrl-C still acts.
     """

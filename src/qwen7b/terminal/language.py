@@ -14,7 +14,7 @@ def translated(message: str) -> str:
 
 
 def is_chinese() -> bool:
-    """Whether the locale for messages is Chinese, by the environment and in the order that gettext reads it."""
+    """Tell whether the locale for messages is Chinese, by the environment and in the order that gettext reads it."""
     named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), None)
     if named is None:  # as on Windows, which says "Chinese (Simplified)_China"
         named = locale.getlocale()[0] or ""

@@ -51,7 +51,7 @@ class LiveLines:
                 self._drawn = ["".join(segment.text for segment in line) for line in lines]
 
     def close(self, *, above: Sequence[Line] = ()) -> None:
-        """Leave nothing but what stays."""
+        """Remove the live lines, so that only what was printed above them stays."""
         if self._can_redraw:
             self._console.show_cursor(True)
         self.draw([], above=above)
@@ -73,6 +73,6 @@ class LiveLines:
 
 
 def _wraps_anew() -> bool:
-    """Whether the terminal wraps its lines anew when it gets narrower; those that do not cut them off."""
+    """Tell whether the terminal wraps its lines anew when it gets narrower; those that do not cut them off."""
     is_screen = os.environ.get("TERM", "").startswith("screen") and "TMUX" not in os.environ
     return not (is_screen or "XTERM_VERSION" in os.environ or os.environ.get("TERM") == "linux")

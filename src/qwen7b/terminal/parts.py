@@ -35,7 +35,7 @@ def split_parts(message: str) -> tuple[list[str], str]:
 
 
 def shown_message(message: str) -> str:
-    """A message for its writer's eyes: of files the names.
+    """A message as its writer sees it: files are shown by their names.
 
     >>> shown_message(join_parts([as_part("a.txt", "A")], "What?"))
     '[a.txt] What?'

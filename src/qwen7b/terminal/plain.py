@@ -1,4 +1,4 @@
-"""How a reply appears while it is being made: plain text here, or on a terminal the Markdown of `display.py`."""
+"""Shows a reply while it is being made: as plain text here, or on a terminal as the Markdown of `display.py`."""
 
 from __future__ import annotations
 

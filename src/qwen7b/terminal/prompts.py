@@ -42,7 +42,7 @@ def read_text(argument: str | None) -> str:
 
 
 def read_standard_input() -> bytes:
-    """All of standard input. Raises PromptError where it is closed, open for writing only, fails, or does not end."""
+    """Read all of standard input. Raises PromptError where it is closed, only for writing, fails, or does not end."""
     data = bytearray()
     try:
         while len(data) <= TEXT_LIMIT and (block := sys.stdin.buffer.read(_BLOCK)):

@@ -27,13 +27,13 @@ class TimedReply:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Speed of writing, the reading of the prompt left out; None for a reply of fewer than two tokens."""
+        """The speed of writing, the reading of the prompt left out; None for a reply of fewer than two tokens."""
         writing = self.seconds - self.seconds_to_first_piece
         tokens = self.reply.usage.completion_tokens - 1
         return tokens / writing if tokens > 0 and writing > 0 else None
 
     def summary(self, *, context_length: int, is_shortened: bool = False) -> str:
-        """For a person, as in "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context".
+        """The figures of a reply: "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context".
 
         A conversation is shortened where its oldest turns had no room in the prompt.
         """
@@ -56,7 +56,7 @@ class TimedReply:
         return _(", ").join(parts)
 
     def document(self, **asked: object) -> dict[str, Any]:
-        """For --json: what was asked, then what came back."""
+        """The document that --json prints: what was asked, then what came back."""
         return {
             **asked,
             "text": self.reply.text,
@@ -99,7 +99,7 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
 
 
 def answer(pieces: Generator[Piece, None, None], display: Display | None, **asked: object) -> Reply:
-    """One reply, shown as it is made or, without a display, as one JSON document; exit code 130 if interrupted."""
+    """Show one reply as it is made or, without a display, as one JSON document; the exit code is 130 if interrupted."""
     timed = follow(pieces, display)
     if display is None:
         print_json(timed.document(**asked))

@@ -14,7 +14,7 @@ from qwen7b.terminal.visible import VisibleStream
 
 
 class LostOutputError(OSError):
-    """What was written to standard output did not get there."""
+    """Text that was written to standard output did not get there."""
 
 
 def open_standard_streams() -> None:
@@ -32,7 +32,7 @@ def open_standard_streams() -> None:
 
 
 def is_open_for(stream: TextIO, way: int) -> bool:
-    """Whether a stream was opened for reading (os.O_RDONLY) or writing (os.O_WRONLY), and not only for the other."""
+    """Tell whether a stream was opened for reading (os.O_RDONLY) or writing (os.O_WRONLY), or for both."""
     try:
         import fcntl
 
@@ -42,7 +42,7 @@ def is_open_for(stream: TextIO, way: int) -> bool:
 
 
 def print_json(document: object) -> None:
-    """One document on standard output, UTF-8 and JSON even where a name in it is not."""
+    """Print one document on standard output, which is UTF-8 and JSON even where a name in it is neither."""
     text = json.dumps(document, ensure_ascii=False)
     typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a surrogate as \udc9b, which is JSON for it
 
@@ -60,7 +60,7 @@ def _occupy_closed_numbers() -> None:
 
 
 def _encode_surrogate(error: UnicodeError) -> tuple[bytes, int]:
-    """Bytes of a name that is no UTF-8 go out as they came in; a surrogate that is no such byte as \\ud800."""
+    """Write bytes of a name that is no UTF-8 as they came in, and any other surrogate as an escape like \\ud800."""
     assert isinstance(error, UnicodeEncodeError)
     surrogate = error.object[error.start]
     try:
@@ -107,7 +107,7 @@ class OutputStream:
         raise LostOutputError(error.errno, error.strerror) from error
 
     def _drop(self) -> None:
-        """Let what is still in the buffer, and all that comes, go nowhere: Python flushes once more as it ends."""
+        """Discard what is in the buffer and all that comes: Python flushes once more as it ends."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -31,7 +31,7 @@ def open_session(
     input: Input | None = None,
     output: Output | None = None,
 ) -> PromptSession[str]:
-    """Enter sends; Alt-Enter, a backslash before Enter, or an open triple quote begin another line."""
+    """Open a line editor: Enter sends; Alt-Enter, a backslash before it, or an open triple quote begin another line."""
     # What is typed or pasted is shown as what is printed; the library does so for control characters only.
     Char.display_mappings.update({chr(code): shown for code, shown in SHOWN.items() if shown and code > 0xFF})
     keys = KeyBindings()
@@ -70,7 +70,7 @@ def open_session(
 
 
 def confirm(session: PromptSession[str], question: str) -> bool:
-    """Whether the user says yes."""
+    """Ask the user, and tell whether the answer is yes."""
     asking: PromptSession[str] = PromptSession(input=session.input, output=session.output)
     with suppress(KeyboardInterrupt, EOFError):
         return asking.prompt(f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
@@ -78,13 +78,13 @@ def confirm(session: PromptSession[str], question: str) -> bool:
 
 
 def is_open(text: str) -> bool:
-    """Whether a message that begins with a triple quote still lacks its closing one."""
+    """Tell whether a message that begins with a triple quote still lacks its closing one."""
     text = text.strip()
     return text.startswith(QUOTES) and (len(text) < 2 * len(QUOTES) or not text.endswith(QUOTES))
 
 
 def unquoted(text: str) -> str:
-    """What a typed message says: without its triple quotes, or without the blanks around it."""
+    """Strip a typed message of its triple quotes, or of the blanks around it."""
     text = text.strip()
     if text.startswith(QUOTES):
         return text.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")

@@ -21,7 +21,7 @@ SHOWN: dict[int, str | None] = {
     **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
     **{code: f"\\u{code:04x}" for code in _BIDIRECTIONAL},
 }
-"""For `str.translate`: what stands for each character that a terminal must not get; newlines and tabs stay."""
+"""A table for `str.translate`: visible forms of all characters that a terminal must not get; newlines and tabs stay."""
 
 _UP = "\x1b[A"
 
