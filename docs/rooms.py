@@ -83,7 +83,7 @@ READING: dict[str, str] = {
     "model": "transformer rows layers rotary masks cache parameter_shapes empty_model rebuilding",
     "text": (
         "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
-        "chatml rendered token_spans content_marks chat_template finding chat_prompt completion_prompt loading "
+        "chatml rendered token_spans content_marks chat_template finding chat_prompt completion_prompt reading "
         "tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary settings endings pattern_forms export"
     ),
     "packed": "formats rounding compensation layout modules model key_balance packed_cache runner version",
@@ -104,8 +104,8 @@ READING: dict[str, str] = {
     ),
     "evals": "subject perplexity needle bench shapes journal tables plots",
     "hf": (
-        "configuration model positions cache_name causal_lm stopping streaming chat chat_tokenizer tokenizer "
-        "tokenizer_fast control_names chat_pipeline modelscope release"
+        "configuration decoder positions cache_name causal_lm stop_words streaming chat chat_tokenizer tokenizer "
+        "tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
     ),
     "terminal": (
         "chatting terminal conversation commands set_command parts prompts replies plain display live "
