@@ -71,11 +71,11 @@ WAY: list[tuple[str, str]] = [
 READING: dict[str, str] = {
     "system": (
         "environment importing memory container storage regular_file whole_file json_file progress deadline jinja "
-        "signals"
+        "signals workers"
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (
-        "stored views blocks safetensors_file pickled_file zip_records tensor_pickle gguf_header gguf_file "
+        "stored views safetensors_file pickled_file zip_records tensor_pickle gguf_header gguf_file "
         "gguf_parts gptq file_names weight_files"
     ),
     "kernels": "matrix linear native structures constants limits",

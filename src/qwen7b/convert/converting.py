@@ -21,14 +21,13 @@ from qwen7b.convert.target_format import TargetFormat
 from qwen7b.convert.verification import CHECK_TEXT, compare_logits, compare_tensors, same_tokens
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import ResourceError, SettingError, quoted
-from qwen7b.files.blocks import dealt_out
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.hub.locate import locate
 from qwen7b.system.progress import progress
+from qwen7b.system.workers import Workers, workers
 
 
-@dealt_out()
 def convert(
     source: str | Path,
     target: str | Path,
@@ -69,9 +68,10 @@ def convert(
     plan = make_plan(open_checkpoint(path), model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
     workplace.check_room(plan.weight_files)
-    with workplace.held(_job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})):
+    job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})
+    with workplace.held(job), workers() as threads:
         started = time.monotonic()
-        files = _write(plan, workplace)
+        files = _write(plan, workplace, threads)
         written = time.monotonic()
         conversion = Conversion(
             source=path,
@@ -79,7 +79,7 @@ def convert(
             target=target,
             format=to,
             target_config=plan.config,
-            **_check(plan, workplace, to=to, text=check_text),
+            **_check(plan, workplace, threads, to=to, text=check_text),
             writing_seconds=round(written - started, 1),
             checking_seconds=round(time.monotonic() - written, 1),
             versions=_versions(),
@@ -122,19 +122,19 @@ def _job(plan: Plan, *, to: TargetFormat, type: GGMLQuantizationType | None) -> 
     }
 
 
-def _write(plan: Plan, workplace: Workplace) -> dict[str, WrittenFile]:
+def _write(plan: Plan, workplace: Workplace, threads: Workers) -> dict[str, WrittenFile]:
     """Write the target's files; returns them by name."""
     files = {}
     with progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:
         for file in plan.weight_files:
-            files[file.name] = WrittenFile(bytes=file.num_bytes, sha256=workplace.write(file, report=report))
+            files[file.name] = WrittenFile(bytes=file.num_bytes, sha256=workplace.write(file, threads, report=report))
     for name, content in plan.other_files.items():
         (workplace.files / name).write_bytes(content)
         files[name] = WrittenFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
     return files
 
 
-def _check(plan: Plan, workplace: Workplace, *, to: TargetFormat, text: str) -> dict[str, Any]:
+def _check(plan: Plan, workplace: Workplace, threads: Workers, *, to: TargetFormat, text: str) -> dict[str, Any]:
     """Read the target again and compare it; returns the part of a Conversion that says how it differs."""
     path = workplace.files / workplace.target.name if to is TargetFormat.GGUF else workplace.files
     written = open_checkpoint(path)
@@ -143,13 +143,13 @@ def _check(plan: Plan, workplace: Workplace, *, to: TargetFormat, text: str) -> 
         raise ResourceError(f"{path} reads back with another vocabulary: the disk or memory is faulty, convert again")
     numbers = sum(tensor.num_weights for tensor in plan.tensors)
     with progress("Checking every number against the source", numbers, " numbers") as report:
-        types = compare_tensors(plan.tensors, plan.parameters, written, report=report)
+        types = compare_tensors(plan.tensors, plan.parameters, written, threads, report=report)
     is_original = to is TargetFormat.QWEN and original_vocabulary(plan.config, plan.companions) is not None
     source = plan.source.config
     return {
         "num_tensors": len(plan.tensors),
         "types": types,
-        "logits": compare_logits(plan.source, written, tokenizer, text=text),
+        "logits": compare_logits(plan.source, written, tokenizer, threads, text=text),
         "changed": changes(source, plan.config),
         "lost": rounding(types)
         + losses(source, plan.config, plan.companions, to=to, is_original_vocabulary=is_original),

@@ -15,9 +15,9 @@ from qwen7b.convert.conversion import LogitsComparison, TypeComparison
 from qwen7b.convert.encoding import TORCH_TYPES
 from qwen7b.convert.layout import TargetTensor
 from qwen7b.errors import ResourceError
-from qwen7b.files.blocks import map_blocks
-from qwen7b.files.stored import StoredTensor
+from qwen7b.files.stored import StoredTensor, row_ranges
 from qwen7b.loading.streamed import streamed_model
+from qwen7b.system.workers import Workers
 from qwen7b.text import Tokenizer, load_tokenizer
 
 CHECK_TEXT = (
@@ -29,7 +29,12 @@ _MAX_CHECK_TOKENS = 128
 
 
 def compare_tensors(
-    tensors: Sequence[TargetTensor], expected: Parameters, written: Checkpoint, *, report: Callable[[int], None]
+    tensors: Sequence[TargetTensor],
+    expected: Parameters,
+    written: Checkpoint,
+    threads: Workers,
+    *,
+    report: Callable[[int], None],
 ) -> dict[str, TypeComparison]:
     """Read the target again as any program would and compare each number with the source's; results by number type.
 
@@ -40,7 +45,7 @@ def compare_tensors(
     types = {tensor.parameter: tensor.type for tensor in tensors}
     errors: dict[GGMLQuantizationType, float] = {}
     for parameter, type in types.items():
-        error = _compare(parameter, expected[parameter], actual[parameter], type, written.path, report)
+        error = _compare(parameter, expected[parameter], actual[parameter], type, written.path, threads, report)
         errors[type] = max(errors.get(type, 0.0), error)
     return {
         type.name: TypeComparison(
@@ -58,6 +63,7 @@ def _compare(
     actual: StoredTensor,
     type: GGMLQuantizationType,
     path: Path,
+    threads: Workers,
     report: Callable[[int], None],
 ) -> float:
     def compare(start: int, stop: int) -> tuple[int, float]:
@@ -71,20 +77,22 @@ def _compare(
         return rows.numel(), float((source_rows.float() - rows.float()).abs().max())
 
     largest = 0.0
-    for count, error in map_blocks(compare, expected):
+    for count, error in threads.results(compare, row_ranges(expected)):
         largest = max(largest, error)
         report(count)
     return largest
 
 
 @torch.inference_mode()
-def compare_logits(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, *, text: str) -> LogitsComparison:
+def compare_logits(
+    source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, threads: Workers, *, text: str
+) -> LogitsComparison:
     """How the logits differ over a text, both models computing in float32, as far as both are to be one model."""
     limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
     if source.config.attention_windows != written.config.attention_windows:
         limit = min(limit, shortest_window(source.config.attention_windows) or limit)
     ids = tokenizer.encode(text)[:limit]
-    before, after = (streamed_model(checkpoint)(torch.tensor([ids]))[0] for checkpoint in (source, written))
+    before, after = (streamed_model(checkpoint, threads)(torch.tensor([ids]))[0] for checkpoint in (source, written))
     largest, same, divergence = 0.0, 0, 0.0
     for one, other in zip(before, after, strict=True):  # one token at a time, as a vocabulary is wide
         largest = max(largest, float((one - other).abs().max()))

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +21,12 @@ from filelock import FileLock, Timeout
 from qwen7b.convert.encoding import encode
 from qwen7b.convert.layout import TargetFile, TargetTensor
 from qwen7b.errors import CheckpointError, ResourceError, SettingError
-from qwen7b.files.blocks import map_blocks
+from qwen7b.files.stored import row_ranges
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say, shown_size
 from qwen7b.system.storage import check_disk_space, is_full, size_of
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
+from qwen7b.system.workers import Workers
 
 _OWN_NAMES = {".lock", "files", "progress.json"}
 _TOO_LARGE = 1 << 60  # for a file
@@ -95,7 +97,7 @@ class Workplace:
         needed = sum(file.num_bytes - size_of(self.files / file.name) for file in files)
         check_disk_space(self.target.absolute(), needed)
 
-    def write(self, file: TargetFile, *, report: Callable[[int], None]) -> str:
+    def write(self, file: TargetFile, threads: Workers, *, report: Callable[[int], None]) -> str:
         """Write a file, or the rest of it; returns its sha256. `report` is told the bytes as they are done."""
         path = self.files / file.name
         _drop_unless_plain(path)
@@ -105,7 +107,7 @@ class Workplace:
             report(done)
             output.seek(done)
             output.truncate()
-            for end, blocks in _stretches(file):
+            for end, blocks in _stretches(file, threads):
                 if end <= done:
                     continue
                 for block in blocks:
@@ -124,7 +126,7 @@ class Workplace:
         """The hash and length of what an earlier run wrote, as far as it is what that run wrote."""
         digest, name = hashlib.sha256(), file.name
         entry = self._progress["files"].get(name)
-        if entry and any(end == entry["bytes"] for end, _ in _stretches(file)):
+        if entry and any(end == entry["bytes"] for end in _ends(file)):
             left = entry["bytes"]
             while left and (block := output.read(min(left, 1 << 20))):
                 digest.update(block)
@@ -181,19 +183,22 @@ def _is_own(name: str) -> bool:
     return name in _OWN_NAMES or name.endswith(PART_SUFFIX)
 
 
-def _stretches(file: TargetFile) -> Iterator[tuple[int, Iterator[bytes]]]:
+def _ends(file: TargetFile) -> Iterator[int]:
+    """The byte after the header, then after each tensor with its padding."""
+    return accumulate((file.padded(tensor.num_bytes) for tensor in file.tensors), initial=len(file.header))
+
+
+def _stretches(file: TargetFile, threads: Workers) -> Iterator[tuple[int, Iterator[bytes]]]:
     """(byte after the last, blocks of bytes) of the header and of each tensor with its padding."""
-    end = len(file.header)
-    yield end, iter([file.header])
-    for tensor in file.tensors:
-        size = file.padded(tensor.num_bytes)
-        end += size
-        yield end, _blocks(tensor, padding=size - tensor.num_bytes)
+    ends = _ends(file)
+    yield next(ends), iter([file.header])
+    for tensor, end in zip(file.tensors, ends, strict=True):
+        yield end, _blocks(tensor, threads, padding=file.padded(tensor.num_bytes) - tensor.num_bytes)
 
 
-def _blocks(tensor: TargetTensor, *, padding: int) -> Iterator[bytes]:
+def _blocks(tensor: TargetTensor, threads: Workers, *, padding: int) -> Iterator[bytes]:
     def encoded(start: int, stop: int) -> bytes:
         return encode(tensor.values.read_rows(start, stop), tensor.type, name=tensor.name)
 
-    yield from map_blocks(encoded, tensor.values)
+    yield from threads.results(encoded, row_ranges(tensor.values))
     yield bytes(padding)

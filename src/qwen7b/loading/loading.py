@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag
 from qwen7b.config.long_context import extended
 from qwen7b.errors import ResourceError, SettingError, quoted
-from qwen7b.files.stored import DTYPES, RawTensor, StoredTensor, map_file, row_blocks
+from qwen7b.files.stored import DTYPES, RawTensor, StoredTensor, map_file, row_ranges
 from qwen7b.hub.locate import locate
 from qwen7b.loading.packed_weights import AUTO, load_packed, packed_bytes
 from qwen7b.loading.placement import choose_device, default_dtype, will_be_packed
@@ -25,6 +24,7 @@ from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes
+from qwen7b.system.workers import workers
 
 
 def load_model(
@@ -78,10 +78,15 @@ def load_model(
         state = _mapped(parameters, dtype) if mapped and device.type == "cpu" else {}
         missing = {name: stored for name, stored in parameters.items() if name not in state}
         state |= {name: torch.empty(shapes[name], dtype=dtype, device=device) for name in missing}
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        fills = [pool.submit(_fill, state[name], stored) for name, stored in missing.items()]
-        for fill in fills:
-            fill.result()
+        with workers() as threads:
+            threads.run(
+                _fill,
+                (
+                    (state[name], stored, start, stop)
+                    for name, stored in missing.items()
+                    for start, stop in row_ranges(stored)
+                ),
+            )
     # With a tied head the state has no entry for it; it is tied again below.
     model.load_state_dict(state, assign=True, strict=not checkpoint.config.tied_head)
     if checkpoint.config.tied_head:
@@ -101,9 +106,8 @@ def _mapped(parameters: Parameters, dtype: torch.dtype) -> dict[str, Tensor]:
     return found
 
 
-def _fill(parameter: Tensor, stored: StoredTensor) -> None:
-    for start, rows in row_blocks(stored):
-        parameter[start : start + len(rows)].copy_(rows)
+def _fill(parameter: Tensor, stored: StoredTensor, start: int, stop: int) -> None:
+    parameter[start:stop].copy_(stored.read_rows(start, stop))
 
 
 def choose_dtype(config: ModelConfig, dtype: torch.dtype | str | None = None, *, device: torch.device) -> torch.dtype:

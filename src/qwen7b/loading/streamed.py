@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.parameters import parameters_of
-from qwen7b.files.blocks import map_blocks
-from qwen7b.files.stored import StoredTensor
+from qwen7b.files.stored import StoredTensor, row_ranges
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.model.rebuilding import rebuild
+from qwen7b.system.workers import Workers
 
 
-def streamed_model(checkpoint: Checkpoint) -> Transformer:
+def streamed_model(checkpoint: Checkpoint, threads: Workers) -> Transformer:
     """The checkpoint's model in float32; every pass reads all weights again, a block of rows at a time."""
     config, parameters = checkpoint.config, parameters_of(checkpoint)
 
     def linear(name: str, module: nn.Linear) -> StreamedLinear:
         home = "embedding" if name == "head" and config.tied_head else name
         bias = parameters.get(f"{name}.bias")
-        return StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias))
+        return StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias), threads)
 
     model = empty_model(config)
     rebuild(
@@ -35,9 +35,9 @@ def streamed_model(checkpoint: Checkpoint) -> Transformer:
 
 
 class StreamedLinear(nn.Module):
-    def __init__(self, weight: StoredTensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: StoredTensor, bias: Tensor | None, threads: Workers) -> None:
         super().__init__()
-        self.weight, self.bias = weight, bias
+        self.weight, self.bias, self.threads = weight, bias, threads
 
     def forward(self, x: Tensor) -> Tensor:
         # One tensor for all: small ones kept between large blocks would leave holes in the heap that add up.
@@ -46,8 +46,7 @@ class StreamedLinear(nn.Module):
         def compute(start: int, stop: int) -> None:
             y[..., start:stop] = F.linear(x, self.weight.read_rows(start, stop).float())
 
-        for _ in map_blocks(compute, self.weight):
-            pass
+        self.threads.run(compute, row_ranges(self.weight))
         return y if self.bias is None else y + self.bias
 
 

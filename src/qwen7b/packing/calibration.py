@@ -6,7 +6,6 @@ what the layer then puts out, packed, is what the next one is packed for. The te
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
 import torch
@@ -25,7 +24,8 @@ from qwen7b.model.rebuilding import rebuild
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import Write, write_matrix
-from qwen7b.packing.packing import pack_embedding, pack_matrix, rounding_pool, whole, write_pair_sizes
+from qwen7b.packing.packing import pack_embedding, pack_matrix, packing_threads, whole, write_pair_sizes
+from qwen7b.system.workers import Workers
 from qwen7b.text import Tokenizer
 
 _SEQUENCE_LENGTH = 1024
@@ -58,26 +58,26 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
         write(name, values)
         return values
 
-    with rounding_pool() as pool:
+    with packing_threads() as threads:
 
         def linear(name: str, module: nn.Linear) -> nn.Module:
             if name == "head":  # the text does not reach it
                 return module
             bias = put(f"{name}.bias") if f"{name}.bias" in parameters else None
             weight = parameters[f"{name}.weight"]
-            return _Linear(name, weight, bias, format=format, pool=pool, write=write, compensate=compensate)
+            return _Linear(name, weight, bias, format=format, threads=threads, write=write, compensate=compensate)
 
         model = empty_model(config)
         rebuild(
             model,
-            embedding=lambda name, module: _Embedding(parameters[f"{name}.weight"], config, format, pool, write),
+            embedding=lambda name, module: _Embedding(parameters[f"{name}.weight"], config, format, threads, write),
             linear=linear,
             norm=put,
         )
         write_pair_sizes(parameters, config, write)
         model.eval().hidden(ids_BT)
         if not config.tied_head:
-            head = pack_matrix(parameters["head.weight"], name="head", format=format, pool=pool)
+            head = pack_matrix(parameters["head.weight"], name="head", format=format, threads=threads)
             write_matrix("head", head, write)
 
 
@@ -85,14 +85,14 @@ class _Embedding(nn.Module):
     """Packs itself when it is used, and is forgotten."""
 
     def __init__(
-        self, stored: StoredTensor, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+        self, stored: StoredTensor, config: ModelConfig, format: Format, threads: Workers, write: Write
     ) -> None:
         super().__init__()
-        self.stored, self.config, self.format, self.pool, self.write = stored, config, format, pool, write
+        self.stored, self.config, self.format, self.threads, self.write = stored, config, format, threads, write
 
     def forward(self, ids: Tensor) -> Tensor:
         embedding = pack_embedding(
-            self.stored, config=self.config, format=self.format, pool=self.pool, write=self.write
+            self.stored, config=self.config, format=self.format, threads=self.threads, write=self.write
         )
         return embedding(ids)  # type: ignore[no-any-return]
 
@@ -107,13 +107,13 @@ class _Linear(nn.Module):
         bias: Tensor | None,
         *,
         format: Format,
-        pool: ThreadPoolExecutor,
+        threads: Workers,
         write: Write,
         compensate: bool,
     ) -> None:
         super().__init__()
         self.name, self.stored, self.bias = name, stored, bias
-        self.format, self.pool, self.write, self.compensate = format, pool, write, compensate
+        self.format, self.threads, self.write, self.compensate = format, threads, write, compensate
 
     def forward(self, x: Tensor) -> Tensor:
         matrix = self._pack(x.flatten(0, -2))
@@ -142,7 +142,7 @@ class _Linear(nn.Module):
             self.stored,
             name=self.name,
             format=self.format,
-            pool=self.pool,
+            threads=self.threads,
             importance=importance,
             compensation=compensation,
         )

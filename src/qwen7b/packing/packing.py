@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from qwen7b.packed.key_balance import pair_sizes
 from qwen7b.packed.layout import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
 from qwen7b.packed.modules import PackedEmbedding, RowEmbedding
 from qwen7b.packed.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
+from qwen7b.system.workers import Workers, workers
 
 _BLOCK_WEIGHTS = 1 << 18
 """Small enough that a block stays in a core's cache while its scales are searched."""
@@ -38,24 +39,24 @@ _SAMPLE_WEIGHTS = 1 << 18
 def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> None:
     """Hand over everything in the packed model, as `packed_layout` lists it; a matrix is held at a time."""
     parameters = parameters_of(checkpoint)
-    with rounding_pool() as pool:
+    with packing_threads() as threads:
         for name in parameter_shapes(checkpoint.config):
             stored, stem = parameters[name], name.removesuffix(".weight")
             if len(stored.shape) == 1:
                 write(name, whole(stored, name=name))
             elif name == "embedding.weight":
-                pack_embedding(stored, config=checkpoint.config, format=format, pool=pool, write=write)
+                pack_embedding(stored, config=checkpoint.config, format=format, threads=threads, write=write)
             else:
-                write_matrix(stem, pack_matrix(stored, name=stem, format=format, pool=pool), write)
+                write_matrix(stem, pack_matrix(stored, name=stem, format=format, threads=threads), write)
         write_pair_sizes(parameters, checkpoint.config, write)
 
 
 def pack_embedding(
-    stored: StoredTensor, *, config: ModelConfig, format: Format, pool: ThreadPoolExecutor, write: Write
+    stored: StoredTensor, *, config: ModelConfig, format: Format, threads: Workers, write: Write
 ) -> PackedEmbedding | RowEmbedding:
     """Hand over the embedding, and return it."""
     if not has_rows("embedding", config):
-        matrix = pack_matrix(stored, name="embedding", format=format, pool=pool)
+        matrix = pack_matrix(stored, name="embedding", format=format, threads=threads)
         write_matrix("embedding", matrix, write)
         return PackedEmbedding(matrix)
     tensors = {
@@ -68,8 +69,7 @@ def pack_embedding(
         codes, scales = round_to_int8(_prepared(stored.read_rows(start, stop), name="embedding"))
         tensors["embedding.codes"][start:stop], tensors["embedding.scales"][start:stop] = codes, scales
 
-    for _ in pool.map(fill, *zip(*row_ranges(stored), strict=True)):
-        pass
+    threads.run(fill, row_ranges(stored))
     for name, tensor in tensors.items():
         write(name, tensor)
     return row_embedding(config, tensors)
@@ -116,18 +116,11 @@ def whole(stored: StoredTensor, *, name: str) -> Tensor:
 
 
 @contextmanager
-def rounding_pool() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch has. Each computes alone: torch's own threads would only wait for each other."""
-    num_threads = torch.get_num_threads()
-    try:
-        with (
-            torch.inference_mode(False),  # a caller's inference mode would make tensors unwritable from the pool
-            torch.no_grad(),
-            ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            yield pool
-    finally:
-        torch.set_num_threads(num_threads)
+def packing_threads() -> Iterator[Workers]:
+    """Threads that round, in a context without gradients."""
+    # A caller's inference mode would make tensors that the packed model cannot be trained with or written to.
+    with torch.inference_mode(False), torch.no_grad(), workers() as threads:
+        yield threads
 
 
 def pack_matrix(
@@ -135,7 +128,7 @@ def pack_matrix(
     *,
     name: str,
     format: Format,
-    pool: ThreadPoolExecutor,
+    threads: Workers,
     importance: Tensor | None = None,
     compensation: Compensation | None = None,
 ) -> PackedMatrix:
@@ -146,7 +139,8 @@ def pack_matrix(
     """
     if importance is not None:
         importance = padded_to_groups(importance)
-    rounder = pool.submit(_choose_rounder, stored, name=name, format=format, importance=importance).result()
+    choose = partial(_choose_rounder, stored, name=name, format=format, importance=importance)
+    [rounder] = threads.results(choose, [()])
 
     def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         if rounder is None:
@@ -163,15 +157,14 @@ def pack_matrix(
     matrix = PackedMatrix.empty(num_rows, num_columns, codebook=None if rounder is None else rounder.codebook)
     block_weights = _BLOCK_WEIGHTS
     if compensation is not None:  # long columns make up for the many steps, but every thread should have some
-        block_weights = min(_COMPENSATED_WEIGHTS, num_rows * num_columns // torch.get_num_threads())
+        block_weights = min(_COMPENSATED_WEIGHTS, num_rows * num_columns // threads.count)
     step = LANES * max(1, block_weights // (LANES * num_columns))
 
     def fill(start: int) -> None:
         rows = stored.read_rows(start, min(start + step, num_rows))
         _put(matrix, start, *round_rows(_prepared(rows, name=name)))
 
-    for _ in pool.map(fill, range(0, num_rows, step)):
-        pass
+    threads.run(fill, ((start,) for start in range(0, num_rows, step)))
     return matrix
 
 
