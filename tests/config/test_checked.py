@@ -24,15 +24,15 @@ def test_what_is_no_number(value: object) -> None:
     with pytest.raises(
         SettingError, match=r"top_k must be a whole number (of at least 0|from 0 to 9223372036854775807)"
     ):
-        whole_number("top_k", value, least=0)
+        whole_number("top_k", value, minimum=0)
 
 
 @pytest.mark.parametrize(
     ("check", "value", "message"),
     [
-        (partial(whole_number, least=0), 2**63, "x must be a whole number from 0 to 9223372036854775807, found 9223"),
-        (partial(whole_number, least=2), -1, "x must be a whole number of at least 2, found -1"),
-        (partial(whole_number, least=2, most=9), 10**30, "x must be a whole number from 2 to 9, found 1000"),
+        (partial(whole_number, minimum=0), 2**63, "x must be a whole number from 0 to 9223372036854775807, found 9223"),
+        (partial(whole_number, minimum=2), -1, "x must be a whole number of at least 2, found -1"),
+        (partial(whole_number, minimum=2, maximum=9), 10**30, "x must be a whole number from 2 to 9, found 1000"),
         (positive_number, 2**63, "x must be a number above 0 and at most 9223372036854775807, found 9223"),
         (positive_number, math.inf, "x must be a number above 0 and finite, found inf"),
         (positive_number, -math.inf, "x must be a number above 0, found -inf"),
@@ -47,11 +47,11 @@ def test_messages_name_the_bound_that_was_crossed(check: Callable, value: object
 
 
 def test_bounds() -> None:
-    assert whole_number("seed", 2**63 - 1, least=0) == 2**63 - 1
+    assert whole_number("seed", 2**63 - 1, minimum=0) == 2**63 - 1
     assert positive_number("rope_base", 1e308) == 1e308
     for value in (2**63, -1):
         with pytest.raises(SettingError, match="must be a whole number"):
-            whole_number("seed", value, least=0)
+            whole_number("seed", value, minimum=0)
 
 
 def test_what_can_be_listed() -> None:

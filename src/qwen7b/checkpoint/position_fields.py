@@ -115,7 +115,7 @@ def read_windows(settings: Settings, *, num_layers: int) -> tuple[int, ...] | No
         raise CheckpointError(
             f"{settings.source} names layers of {_SLIDING} without use_sliding_window: set it to true"
         )
-    window = whole_number("sliding_window", settings.number(int, "sliding_window", default=4096), least=1)
+    window = whole_number("sliding_window", settings.number(int, "sliding_window", default=4096), minimum=1)
     return tuple(window if kind == _SLIDING else 0 for kind in types)
 
 

@@ -69,8 +69,8 @@ def needle(
     The format "none" leaves the weights in --dtype. The method "none" treats all positions alike, whatever the
     checkpoint says of NTK, LogN and windows.
     """
-    wanted = parse_numbers("--lengths", lengths, least=2)
-    percents = parse_numbers("--depths", depths, least=0, most=100)
+    wanted = parse_numbers("--lengths", lengths, minimum=2)
+    percents = parse_numbers("--depths", depths, minimum=0, maximum=100)
     from qwen7b.evals import measure_retrieval, plot_retrieval
 
     subject = open_subject(

@@ -108,16 +108,16 @@ def parse_names(flag: str, text: str, *, known: Sequence[str] = ()) -> list[str]
     return names
 
 
-def parse_numbers(flag: str, text: str, *, least: int, most: int | None = None) -> list[int]:
+def parse_numbers(flag: str, text: str, *, minimum: int, maximum: int | None = None) -> list[int]:
     """
-    >>> parse_numbers("--lengths", "1024,2048", least=2)
+    >>> parse_numbers("--lengths", "1024,2048", minimum=2)
     [1024, 2048]
     """
     numbers = []
     for part in text.split(","):
         try:
-            numbers.append(whole_number(flag, int(part), least=least, most=most))
+            numbers.append(whole_number(flag, int(part), minimum=minimum, maximum=maximum))
         except ValueError:  # a SettingError is one too
-            span = f"of at least {least}" if most is None else f"from {least} to {most}"
+            span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
             raise SettingError(f"{flag} takes whole numbers {span} with commas between, found {part!r}") from None
     return numbers

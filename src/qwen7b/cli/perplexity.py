@@ -66,7 +66,7 @@ def perplexity(
     if length is not None and lengths is not None:
         raise SettingError("--length and --lengths both say how long a window is: drop one")
     window = DEFAULT_LENGTH if length is None else length
-    wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, least=2)
+    wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, minimum=2)
     from qwen7b.evals import measure_perplexity, plot_perplexity
 
     subject = open_subject(

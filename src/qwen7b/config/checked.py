@@ -8,19 +8,19 @@ from typing import Any, TypeGuard
 
 from qwen7b.errors import SettingError, quoted
 
-_MOST_WHOLE = 2**63 - 1
+_MAX_WHOLE = 2**63 - 1
 """What torch and C hold."""
 
 
-def whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
+def whole_number(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
     """
-    >>> whole_number("top_k", 5, least=0)
+    >>> whole_number("top_k", 5, minimum=0)
     5
     """
-    limit = _MOST_WHOLE if most is None else most
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
-        is_open = most is None and not _is_above(value, limit)
-        span = f"of at least {least}" if is_open else f"from {least} to {limit}"
+    limit = _MAX_WHOLE if maximum is None else maximum
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= limit:
+        is_open = maximum is None and not _is_above(value, limit)
+        span = f"of at least {minimum}" if is_open else f"from {minimum} to {limit}"
         raise SettingError(f"{name} must be a whole number {span}, found {quoted(value)}")
     return value
 
@@ -67,7 +67,7 @@ def temperature(name: str, value: object) -> float:
 def _limit_met(value: object) -> str:
     """What to add to a bound from below where a number is too large."""
     if isinstance(value, int):
-        return f" and at most {_MOST_WHOLE}" if _is_above(value, _MOST_WHOLE) else ""
+        return f" and at most {_MAX_WHOLE}" if _is_above(value, _MAX_WHOLE) else ""
     return " and finite" if _is_above(value, sys.float_info.max) else ""
 
 
@@ -90,7 +90,7 @@ def flag(name: str, value: object) -> bool:
 
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether it is a number that torch takes."""
-    most = _MOST_WHOLE if isinstance(value, int) else sys.float_info.max
+    most = _MAX_WHOLE if isinstance(value, int) else sys.float_info.max
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
@@ -101,7 +101,7 @@ def is_zero(value: object) -> bool:
 
 SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
     "temperature": temperature,
-    "top_k": lambda name, value: whole_number(name, value, least=0),
+    "top_k": lambda name, value: whole_number(name, value, minimum=0),
     "top_p": share,
     "min_p": fraction,
     "repetition_penalty": positive_number,

@@ -61,7 +61,7 @@ def parse_method(name: str) -> Method:
         if (window and found.window) or (plain == "logn" and found.logn):
             raise SettingError(f"the long-context method {quoted(name)} names {window or plain} twice: drop one")
         if window:
-            size = None if size is None else whole_number("an attention window", int(size), least=1)
+            size = None if size is None else whole_number("an attention window", int(size), minimum=1)
             found = replace(found, window=True, window_size=size)
         elif plain == "logn":
             found = replace(found, logn=True)
@@ -124,7 +124,7 @@ def extended(config: ModelConfig, *, method: str | None, context_length: int | N
     factor that the method names, if it is not as long already.
     """
     if context_length is not None:
-        config = replace(config, context_length=whole_number("context_length", context_length, least=2))
+        config = replace(config, context_length=whole_number("context_length", context_length, minimum=2))
     if method is None:
         return config
     asked = parse_method(method)

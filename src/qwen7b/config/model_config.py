@@ -11,7 +11,7 @@ from qwen7b.errors import SettingError, counted, quoted
 
 MAX_LAYERS = 1000
 # Far above any real model, and low enough that no product of them overflows.
-_MOST = {
+_MAXIMA = {
     "vocab_rows": 1 << 24,
     "hidden_size": 1 << 24,
     "num_layers": MAX_LAYERS,
@@ -70,8 +70,8 @@ class ModelConfig:
             raise SettingError(
                 f"rotary_scaling must be one of these types or None, found {quoted(self.rotary_scaling)}"
             )
-        for name, most in _MOST.items():
-            whole_number(name, getattr(self, name), least=1, most=most)
+        for name, maximum in _MAXIMA.items():
+            whole_number(name, getattr(self, name), minimum=1, maximum=maximum)
         if self.num_heads % self.num_kv_heads:
             raise SettingError(
                 f"{counted(self.num_heads, 'head')} cannot share {counted(self.num_kv_heads, 'key-value head')} "
@@ -86,7 +86,7 @@ class ModelConfig:
                     f"{len(self.attention_windows)}"
                 )
             for window in self.attention_windows:
-                whole_number("a layer's attention window", window, least=0, most=_MOST["context_length"])
+                whole_number("a layer's attention window", window, minimum=0, maximum=_MAXIMA["context_length"])
         positive_number("norm_epsilon", self.norm_epsilon)
         positive_number("rope_base", self.rope_base)
         if self.logn and self.trained_length < 2:

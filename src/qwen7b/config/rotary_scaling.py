@@ -40,7 +40,7 @@ class Yarn:
 
     def __post_init__(self) -> None:
         _check_factor(self.factor)
-        whole_number("original_length", self.original_length, least=1)
+        whole_number("original_length", self.original_length, minimum=1)
         for name in ("beta_fast", "beta_slow"):
             positive_number(name, getattr(self, name))
         if self.attention_factor is not None:

@@ -42,7 +42,7 @@ class Work:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            whole_number(field.name, getattr(self, field.name), least=1)
+            whole_number(field.name, getattr(self, field.name), minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

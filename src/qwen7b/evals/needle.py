@@ -171,8 +171,8 @@ def measure_retrieval(
     in that file as it comes, and none that is there is asked for again. Raises SettingError or PromptError, before any
     weights are read, for a haystack that is no text or too short, and for a length too short for fact and question.
     """
-    whole_number("trials", trials, least=1)
-    depths = sorted({whole_number("a depth", depth, least=0, most=100) for depth in depths})
+    whole_number("trials", trials, minimum=1)
+    depths = sorted({whole_number("a depth", depth, minimum=0, maximum=100) for depth in depths})
     journal, longest = Journal(resume), subject.lengths[-1]
     checkpoint, tokenizer = subject.checkpoint, subject.tokenizer
     # A Qwen without weights knows already whether it chats and what ends its replies.

@@ -85,9 +85,9 @@ def measure_perplexity(
     """
     longest = subject.lengths[-1]
     if max_tokens is not None:
-        whole_number("max_tokens", max_tokens, least=longest)
+        whole_number("max_tokens", max_tokens, minimum=longest)
     if max_windows is not None:
-        whole_number("max_windows", max_windows, least=1)
+        whole_number("max_windows", max_windows, minimum=1)
     journal = Journal(resume)
     texts = {
         file: _read_ids(file, subject.tokenizer, length=longest, max_tokens=max_tokens, max_windows=max_windows)

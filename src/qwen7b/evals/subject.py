@@ -52,7 +52,7 @@ class Subject:
     ) -> None:
         self.precisions = list(dict.fromkeys(precisions))
         self.methods = list(dict.fromkeys(methods))
-        self.lengths = sorted({whole_number("a length", length, least=2) for length in lengths})
+        self.lengths = sorted({whole_number("a length", length, minimum=2) for length in lengths})
         if not (self.precisions and self.methods and self.lengths):
             raise SettingError("there is nothing to measure: give at least one precision, one method and one length")
         for precision in self.precisions:

@@ -110,7 +110,7 @@ class Qwen:
         chat: bool | None = None,
     ) -> None:
         if context_length is not None:
-            whole_number("context_length", context_length, least=2)
+            whole_number("context_length", context_length, minimum=2)
         if chat is not None:
             flag("chat", chat)
         self.model = model

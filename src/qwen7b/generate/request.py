@@ -68,10 +68,10 @@ class Request:
             raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
         if self.on_prompt is not None and not callable(self.on_prompt):
             raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
-        whole_number("max_new_tokens", self.max_new_tokens, least=1)
-        whole_number("history_token_limit", self.history_token_limit, least=0)
+        whole_number("max_new_tokens", self.max_new_tokens, minimum=1)
+        whole_number("history_token_limit", self.history_token_limit, minimum=0)
         if self.logprobs is not None:
-            whole_number("logprobs", self.logprobs, least=0, most=100)
+            whole_number("logprobs", self.logprobs, minimum=0, maximum=100)
 
 
 def _check_names(settings: Mapping[str, object], *, call: str) -> None:

@@ -53,7 +53,7 @@ class Sample:
         for name in ("temperature", "top_k", "top_p", "min_p"):
             SAMPLING_CHECKS[name](name, getattr(self, name))
         if self.seed is not None:
-            whole_number("seed", self.seed, least=0, most=2**63 - 1)
+            whole_number("seed", self.seed, minimum=0, maximum=2**63 - 1)
 
 
 Sampling = Greedy | Sample
@@ -65,6 +65,6 @@ def _check_shared(sampling: Greedy | Sample) -> None:
     if not isinstance(sampling.logit_bias, Mapping):
         raise SettingError(f"logit_bias must map token ids to numbers, found {quoted(sampling.logit_bias)}")
     for token_id, bias in sampling.logit_bias.items():
-        whole_number("a token id in logit_bias", token_id, least=0)
+        whole_number("a token id in logit_bias", token_id, minimum=0)
         if bias != -math.inf and not is_finite(bias):
             raise SettingError(f"logit_bias must hold numbers or -inf, found {quoted(bias)} for token {token_id}")

@@ -145,6 +145,6 @@ def num_threads() -> int | None:
 
 def set_num_threads(count: int) -> None:
     """Raises SettingError for a number out of range. Answers do not depend on it."""
-    whole_number("threads", count, least=1, most=MAX_THREADS)
+    whole_number("threads", count, minimum=1, maximum=MAX_THREADS)
     if (loaded := library()) is not None:
         loaded.qwen7b_set_num_threads(count)

@@ -65,8 +65,8 @@ class Cache:
         **options: Any,
     ) -> Self:
         """One for new sequences; `options` go to the constructor. Raises ResourceError where there is no room."""
-        whole_number("batch_size", batch_size, least=1)
-        whole_number("max_length", max_length, least=1)
+        whole_number("batch_size", batch_size, minimum=1)
+        whole_number("max_length", max_length, minimum=1)
         if ntk not in get_args(NtkMode):
             raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {quoted(ntk)}")
         layers = [
@@ -115,7 +115,7 @@ class Cache:
             raise SettingError(
                 f"a plan needs {counted(len(self.lengths), 'length')}, one a sequence, found {len(lengths)}"
             )
-        self.planned_lengths = [whole_number("a planned length", length, least=0) for length in lengths]
+        self.planned_lengths = [whole_number("a planned length", length, minimum=0) for length in lengths]
 
     def grown_lengths(self, counts: Sequence[int]) -> list[int]:
         """Lengths after `counts` more tokens each. Raises PromptError where one does not fit."""

@@ -38,10 +38,10 @@ def chat_prompt(
     """
     if not isinstance(tokenizer, Tokenizer):
         raise SettingError(f"tokenizer should be one that load_tokenizer gave, found {quoted(tokenizer)}")
-    whole_number("history_token_limit", history_token_limit, least=0)
-    whole_number("reply_tokens", reply_tokens, least=0)
+    whole_number("history_token_limit", history_token_limit, minimum=0)
+    whole_number("reply_tokens", reply_tokens, minimum=0)
     if context_length is not None:
-        whole_number("context_length", context_length, least=1)
+        whole_number("context_length", context_length, minimum=1)
     format = chat_format_of(tokenizer)
     system, turns = split_turns(messages)
 
