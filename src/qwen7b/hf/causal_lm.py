@@ -91,7 +91,7 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         stop_words_ids: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As in Transformers; besides, any of the sequences of ids in `stop_words_ids` ends a reply, as its last ids.
+        """Generate as Transformers does; a reply also ends with any of the sequences of ids in `stop_words_ids`.
 
         A reply also ends where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
         model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Temperature 0 is greedy.
