@@ -10,11 +10,12 @@ TORCH_INDEX = $(shell test "$$(uname -s)" != Linux || { $(HAS_NVIDIA); } >/dev/n
 	|| { timeout 3 $(PYTHON) -c '$(CAN_READ)' $(CPU_INDEX)/torch/ 2>/dev/null && echo --index-url $(CPU_INDEX); })
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-latest check lock bench wheel clean
+.PHONY: help demo test quick test-latest check lock bench wheel clean
 
 help:
 	@echo "make demo         install, fetch the demo model, hold two short conversations, then chat"
 	@echo "make test         run the tests"
+	@echo "make quick        a choice of the tests that touches every room, in half a minute"
 	@echo "make test-latest  run the tests on the newest packages that pyproject.toml admits"
 	@echo "make check        formatting, lint, types and the order of imports"
 	@echo "make lock         choose all packages anew, at their newest, and write them into requirements/"
@@ -29,6 +30,23 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	@.venv/bin/python -m pytest -q
+
+# What of each room takes a second or two, without a model that must be fetched.
+QUICK := $(addprefix tests/, \
+	test_errors.py test_public.py test_imports.py docs/test_code_page.py docs/test_languages.py \
+	system/test_container.py system/test_json_file.py system/test_whole_file.py \
+	config files/test_safetensors_file.py \
+	kernels/test_linear.py kernels/test_matrix.py \
+	hub/test_address.py hub/test_known.py hub/test_locate.py \
+	model/test_golden.py model/test_rotary.py text/test_chatml.py text/test_detokenizer.py text/test_golden.py \
+	packed/test_key_balance.py packed/test_runner.py::test_native_layers_equal_the_reference \
+	checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
+	packing/test_cached.py loading/test_placement.py generate/test_sampling.py generate/test_stopping.py \
+	convert/test_prompts.py::test_a_base_model_stays_one doctor/test_generation.py \
+	evals/test_bench.py hf/test_cache_name.py terminal/test_conversation.py cli/test_tokenize.py)
+
+quick: .venv/installed-dev
+	@.venv/bin/python -m pytest -q $(QUICK)
 
 test-latest: python-is-usable
 	@$(PYTHON) -m venv --clear .venv-latest
