@@ -104,15 +104,67 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, before: bytes | None
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if before is None else [before])
 
 
-def test_the_legend_hides_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is saved from now on."""
     figure_module = pytest.importorskip("matplotlib.figure", reason="plots need the extra eval")
-    figures, save = [], figure_module.Figure.savefig
+    saved, save = [], figure_module.Figure.savefig
 
     def save_and_keep(figure: Any, *args: Any, **options: Any) -> None:
-        figures.append(figure)
+        saved.append(figure)
         save(figure, *args, **options)
 
     monkeypatch.setattr(figure_module.Figure, "savefig", save_and_keep)
+    return saved
+
+
+def test_a_plot_of_perplexity_shows_every_number(tmp_path: Path, figures: list[Any]) -> None:
+    results = [*perplexities(), *perplexities(precision="none")]
+    plot_perplexity(list(reversed(results)), tmp_path / "plot.png")
+    (figure,) = figures
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "红楼梦.txt, weights as they are",
+        "红楼梦.txt, weights q8",
+    ]
+    for axes in figure.axes:
+        *lines, trained = axes.get_lines()
+        shown = {line.get_label(): [tuple(point) for point in line.get_xydata()] for line in lines}
+        lengths = (1024, 2048, 4096, 8192, 16384)
+        assert shown == {method: list(zip(lengths, values, strict=True)) for method, values in ORIGINAL.items()}
+        assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == len(lines)
+        assert set(trained.get_xdata()) == {2048}
+        assert [text.get_text() for text in axes.texts] == ["trained length 2,048"]
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("tokens a window", "perplexity")
+        assert list(axes.get_xticks()) == list(lengths)
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["1,024", "2,048", "4,096", "8,192", "16,384"]
+
+
+def test_a_plot_of_retrieval_shows_every_share(tmp_path: Path, figures: list[Any]) -> None:
+    results = [
+        replace(result, accuracy=number / 17 if result.method == "none" else 1.0)
+        for number, result in enumerate(retrievals())
+    ]
+    plot_retrieval(list(reversed(results)), tmp_path / "plot.png")
+    (figure,) = figures
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        f"{name}\nweights as they are" for name in ("ntk", "none")
+    ]
+    for axes, method in zip(figure.axes, ("ntk", "none"), strict=True):
+        (image,) = axes.get_images()
+        expected = [
+            [found.accuracy for found in results if (found.method, found.depth) == (method, depth)]
+            for depth in (0, 50, 100)
+        ]
+        assert image.get_array().tolist() == expected
+        assert [text.get_text() for text in axes.texts] == [f"{share:.0%}" for row in expected for share in row]
+        assert [text.get_position() for text in axes.texts] == [(x, y) for y in range(3) for x in range(3)]
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["1,024", "2,048", "4,096"]
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["0%", "50%", "100%"]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("tokens", "depth of the fact")
+
+
+def test_the_legend_hides_no_point(tmp_path: Path, figures: list[Any]) -> None:
     methods = ("none", "ntk", "ntk+logn", "ntk+logn+window", "linear+logn+window:2048", "yarn:4")
     results = [
         replace(result, method=method, perplexity=result.perplexity + number)

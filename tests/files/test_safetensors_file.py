@@ -92,6 +92,31 @@ def test_a_message_quotes_a_line_of_a_long_name(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 600
 
 
+def test_a_flipped_bit_of_the_header_is_an_error_or_changes_no_value(tmp_path: Path) -> None:
+    """The format has no checksum: a name that changed is another name, and what the numbers were no reader can know."""
+    header = {"a": entry(2, 2, begin=0, end=16), "bc": entry(8, begin=16, end=32, dtype="BF16")}
+    path = write(tmp_path / "model.safetensors", header, num_bytes=32)
+    whole = path.read_bytes()
+
+    def contents() -> list[tuple[torch.dtype, list[int], bytes]]:
+        tensors = [tensor.read_rows(0, tensor.shape[0]) for tensor in open_safetensors(path).values()]
+        return [(t.dtype, list(t.shape), t.view(torch.uint8).numpy().tobytes()) for t in tensors]
+
+    expected, refused = contents(), 0
+    for position in range(len(whole) - 32):
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[position] ^= 1 << bit
+            path.write_bytes(changed)
+            try:
+                found = contents()
+            except Qwen7bError:
+                refused += 1
+            else:
+                assert found == expected, bytes(changed)
+    assert refused > 4 * (len(whole) - 32)
+
+
 def test_order_holes_and_empty_tensors_are_no_harm(tmp_path: Path) -> None:
     header = {"b": entry(2, begin=32, end=40), "empty": entry(0, begin=8, end=8), "a": entry(2, begin=8, end=16)}
     tensors = open_safetensors(write(tmp_path / "model.safetensors", header))

@@ -126,6 +126,14 @@ def test_other_files_are_not_taken(body: bytes) -> None:
     assert from_kept(body, source="here") is None
 
 
+def test_a_flipped_byte_anywhere_is_noticed(content: bytes) -> None:
+    assert from_kept(content, source="here") is not None
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        assert from_kept(bytes(changed), source="here") is None, position
+
+
 def test_every_field_is_kept() -> None:
     assert {field.name for field in fields(Vocabulary)} == {"ids", "ranks", *OTHER_FIELDS}
     assert {field.name for field in fields(TokenizerSettings)} == SETTINGS.keys()

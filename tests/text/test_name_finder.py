@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,10 +30,10 @@ def test_names_that_an_edge_of_a_text_is_part_of(names: frozenset[str], text: st
     assert finder.is_ended_by(text) == any(text.startswith(name[length:]) for name, length in lengths)
 
 
-def test_tens_of_thousands_of_names_take_no_time() -> None:
+def test_tens_of_thousands_of_names_are_one_short_expression() -> None:
+    """One of all the names took twenty seconds for this text."""
     names = frozenset(f"<|audio_{number}|>" for number in range(100_000))
-    start = time.perf_counter()
     text = "<div>plain text</div>" * 50_000 + "<|audio_99999|>"
     assert [name for _, name in finder_of(names).find(text)] == ["<|audio_99999|>"]
+    assert len(finder_of(names)._beginnings.pattern) < 20
     assert finder_of(names).is_begun_by("x<|aud") and not finder_of(names).is_begun_by("x<|audio_1|>")
-    assert time.perf_counter() - start < 2  # one expression of all took 20
