@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -25,7 +26,7 @@ from qwen7b.text import load_tokenizer
 from qwen7b.text.export import qwen_tiktoken
 
 HIDDEN, HEADS, FEED_FORWARD, ROWS = 4096, 32, 11008, 151936
-TARGETS = (
+TARGETS: tuple[tuple[str, str, list[str]], ...] = (
     ("qwen2", "qwen2", []),
     ("q8_0.gguf", "gguf", ["--quantize", "q8_0"]),
     ("q4_0.gguf", "gguf", ["--quantize", "q4_0"]),
@@ -88,7 +89,7 @@ def write_checkpoint(folder: Path, *, layers: int) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def measure(command: list[str]) -> tuple[dict[str, object], float, int]:
+def measure(command: list[str]) -> tuple[dict[str, Any], float, int]:
     """conversion.json, seconds and peak bytes of a process."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -7,11 +7,12 @@ import json
 import random
 import sys
 import time
+from typing import Any
 
 import xllamacpp
 
 
-def main(task: dict) -> dict:
+def main(task: dict[str, Any]) -> dict[str, float]:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = task["file"]
     parameters.n_ctx = 2048
@@ -22,7 +23,7 @@ def main(task: dict) -> dict:
     server = xllamacpp.Server(parameters)  # warms up by itself
     load_seconds = time.perf_counter() - start
 
-    def complete(num_tokens: int, new_tokens: int) -> dict:
+    def complete(num_tokens: int, new_tokens: int) -> dict[str, Any]:
         question = {
             "prompt": [random.randrange(1000, 100_000) for _ in range(num_tokens)],
             "n_predict": new_tokens,
@@ -30,7 +31,7 @@ def main(task: dict) -> dict:
             "ignore_eos": True,
             "cache_prompt": False,
         }
-        timings = server.handle_completions(question)["timings"]
+        timings: dict[str, Any] = server.handle_completions(question)["timings"]
         assert (timings["prompt_n"], timings["predicted_n"]) == (num_tokens, new_tokens), timings
         return timings
 

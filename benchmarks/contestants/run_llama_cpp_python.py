@@ -4,11 +4,12 @@ import json
 import random
 import sys
 import time
+from typing import Any
 
 from llama_cpp import Llama
 
 
-def main(task: dict) -> dict:
+def main(task: dict[str, Any]) -> dict[str, float]:
     start = time.perf_counter()
     llama = Llama(
         task["file"], n_ctx=2048, n_batch=512, n_threads=task["threads"], n_threads_batch=task["threads"], verbose=False

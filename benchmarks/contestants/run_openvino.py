@@ -4,20 +4,21 @@ import json
 import random
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import openvino
 import openvino_genai
 
 
-def main(task: dict) -> dict:
+def main(task: dict[str, Any]) -> dict[str, float]:
     start = time.perf_counter()
     pipeline = openvino_genai.LLMPipeline(
         task["file"], "CPU", INFERENCE_NUM_THREADS=task["threads"], PERFORMANCE_HINT="LATENCY"
     )
     load_seconds = time.perf_counter() - start
 
-    def generate(num_tokens: int, new_tokens: int):
+    def generate(num_tokens: int, new_tokens: int) -> Any:
         ids = np.array([[random.randrange(1000, 100_000) for _ in range(num_tokens)]], dtype=np.int64)
         inputs = openvino_genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
         result = pipeline.generate(inputs, max_new_tokens=new_tokens, ignore_eos=True, do_sample=False)

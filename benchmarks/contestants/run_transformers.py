@@ -7,19 +7,21 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 
 
-def load(task: dict) -> transformers.PreTrainedModel:
+def load(task: dict[str, Any]) -> Any:
+    auto: Any = transformers.AutoModelForCausalLM  # half of whose methods have no types
     dtype = getattr(torch, task["precision"])
     folder = Path(task["file"])
     if any(folder.glob("*.safetensors")):
-        return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+        return auto.from_pretrained(folder, dtype=dtype).eval()
     config = transformers.AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model = auto.from_config(config, dtype=dtype)
     model = model.to_empty(device="cpu")
     model.model.rotary_emb = type(model.model.rotary_emb)(config)
     draw = torch.randn(1 << 20).mul_(0.02).to(dtype)
@@ -30,13 +32,13 @@ def load(task: dict) -> transformers.PreTrainedModel:
 
 
 @torch.inference_mode()
-def main(task: dict) -> dict:
+def main(task: dict[str, Any]) -> dict[str, float]:
     torch.set_num_threads(task["threads"])
     start = time.perf_counter()
     model = load(task)
     load_seconds = time.perf_counter() - start
 
-    def read_prompt(num_tokens: int):
+    def read_prompt(num_tokens: int) -> Any:
         return model(torch.randint(1000, 100_000, (1, num_tokens)), use_cache=True, logits_to_keep=1)
 
     read_prompt(16)
