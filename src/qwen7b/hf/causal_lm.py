@@ -93,7 +93,7 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
     ) -> Any:
         """Generate as Transformers does; a reply also ends with any of the sequences of ids in `stop_words_ids`.
 
-        A reply also ends where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
+        It ends, too, where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
         model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Temperature 0 is greedy.
         Dynamic NTK's alpha stays what the prompt's length makes it, as in the original.
         """

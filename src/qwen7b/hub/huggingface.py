@@ -150,7 +150,7 @@ def _endpoint() -> str:
 
 
 def _explained(error: Exception, reference: Reference, *, advice: str = "") -> Exception:
-    """The library's error as one of ours; an error about a local file is left for what it is."""
+    """Turn the library's error into one of ours; an error about a local file stays as it is."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,

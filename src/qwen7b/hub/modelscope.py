@@ -86,7 +86,7 @@ def _snapshot_download(reference: Reference, **options: Any) -> str:
 
 
 def _explained(error: Exception, reference: Reference) -> Exception:
-    """The library's error as one of ours; an error about a local file is left for what it is."""
+    """Turn the library's error into one of ours; an error about a local file stays as it is."""
     from modelscope.hub.errors import AuthenticationError, NotExistError, PermissionDeniedError
 
     for cause in (error, *getattr(error, "failed_files", {}).values()):

@@ -48,7 +48,7 @@ class Conversation:
         """The texts that go before the next message."""
 
     def ask(self, text: str) -> None:
-        """Answer one message. Interrupted, what was said so far stays; where nothing was said, the message goes too."""
+        """Answer one message. If interrupted, the reply so far is kept; without any, the message is taken back, too."""
         if not text:
             return
         earlier, files = self.messages, self.files

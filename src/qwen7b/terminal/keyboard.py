@@ -1,4 +1,4 @@
-"""The keyboard while a reply comes: what is typed then waits for the next line."""
+"""Quiets the keyboard while a reply comes: what is typed then waits for the next line."""
 
 from __future__ import annotations
 

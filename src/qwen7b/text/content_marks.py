@@ -18,10 +18,12 @@ from qwen7b.text.token_spans import Span
 _TAG = re.compile(r"</?\w+>")
 """A tag, such as </think>, which a template may look for in a content and drop with all that stands before it."""
 
+_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]")
+
 
 def free_characters(*texts: str) -> Iterator[str]:
     """Characters for private use that occur in none of these texts."""
-    used = set().union(*texts)
+    used = {character for text in texts for character in _PRIVATE.findall(text)}
     areas = chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
     return (character for character in map(chr, areas) if character not in used)
 

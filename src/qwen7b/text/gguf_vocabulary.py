@@ -100,7 +100,7 @@ def _with_first_generation_names(tokens: list[str], types: list[int]) -> tuple[l
 
 
 def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> tuple[str, bool]:
-    """The name of a pre-tokenizer of ours, and whether it is certain or only what the architecture mostly has."""
+    """The name of a pre-tokenizer that we know, and whether the file names it or only its architecture suggests it."""
     architecture, name = metadata.get("general.architecture"), metadata.get("tokenizer.ggml.pre")
     known = _SAME.get(name, name) if isinstance(name, str) else None
     if known in PRE_TOKENIZERS:

@@ -1,4 +1,4 @@
-"""Regular expressions that mean one of ours in other words, as tools and libraries write them."""
+"""Recognizes our patterns in other spellings, as tools and libraries write them."""
 
 from __future__ import annotations
 

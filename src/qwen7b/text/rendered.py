@@ -45,7 +45,8 @@ class Rendered:
         self._encoder = encoder
         self._texts = [name or text for name, text in pieces]
         self._are_control = [bool(name) for name, _ in pieces]
-        self._parts = [[encoder.control_tokens[name]] if name else encoder.encode(text) for name, text in pieces]
+        encoded = {text: encoder.encode(text) for text in {text for _, text in pieces}}  # roles and newlines but once
+        self._parts = [[encoder.control_tokens[name]] if name else encoded[text] for name, text in pieces]
         self._find_places = find_places
         self.ids = [*chain.from_iterable(self._parts)]
 
