@@ -330,7 +330,7 @@ def test_windows_that_cannot_be_said_are_named(tmp_path: Path, windows: Sequence
     ) in report.lost
     assert (report.logits.tokens, report.logits.largest_difference < 1e-5) == (9, True)
     assert open_checkpoint(target).config.attention_windows is None
-    assert report.source_config.attention_windows == windows
+    assert report.source_config.attention_windows == tuple(windows)
 
 
 def test_layers_with_windows_below_ones_without(tmp_path: Path) -> None:

@@ -33,5 +33,8 @@ def _mask(group: Group, *, window: int, layer: int, cache: Cache | None, device:
     queries_GT = torch.tensor(starts)[:, None] + torch.arange(group.num_new)
     keys_GS = queries_GT if cache is None else cache.slot_positions(layer, queries_GT[:, -1] + 1)
     queries_G1T1, keys_G11S = queries_GT[:, None, :, None].to(device), keys_GS[:, None, None, :].to(device)
-    seen = (keys_G11S <= queries_G1T1) & (keys_G11S >= 0)
-    return seen & (keys_G11S > queries_G1T1 - window) if window else seen
+    seen = keys_G11S <= queries_G1T1
+    seen &= keys_G11S >= 0
+    if window:
+        seen &= keys_G11S > queries_G1T1 - window
+    return seen

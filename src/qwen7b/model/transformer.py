@@ -146,8 +146,9 @@ class Transformer(nn.Module):
         self, new_ids: Sequence[Tensor], *, starts: Sequence[int], alphas: Sequence[float], cache: Cache | None
     ) -> tuple[Rows, Tensor]:
         rows = lay_rows(self.config, new_ids, starts=starts, alphas=alphas, device=self.device, training=self.training)
-        x_RC = self.embedding(rows.ids.to(self.device))
-        return rows, self.norm(self.runner(self.layers, x_RC, rows, cache))
+        x_RC = self.runner(self.layers, self.embedding(rows.ids.to(self.device)), rows, cache)
+        rows.masks.clear()  # they are large, and the caller may keep the rows
+        return rows, self.norm(x_RC)
 
     def _refill(self, cache: Cache, alphas: Sequence[float]) -> None:
         """Recompute the sequences whose alpha changed: their keys were turned by the old one."""

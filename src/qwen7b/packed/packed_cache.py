@@ -115,16 +115,16 @@ class PackedCache(Cache):
 
     def _read(self, name: str, layer: int, sequences: slice, end: int) -> Tensor:
         tensors = {name: tensor[sequences] for name, tensor in self.layers[layer].items()}
-        held = tensors[name].float()
-        numbers = held.transpose(-1, -2) if name == "keys" else held  # (G, K, S/16, 16, D)
+        numbers = tensors[name].float()  # of a long sequence large, so that all else is done in place
+        numbers = numbers.transpose(-1, -2) if name == "keys" else numbers  # (G, K, S/16, 16, D)
         if self.balance is not None:
             scales = tensors[name.removesuffix("s") + "_scales"].float().transpose(-1, -2)
-            numbers = numbers * scales.repeat_interleave(scale_span(self.config.head_size), dim=-1)
+            numbers *= scales.repeat_interleave(scale_span(self.config.head_size), dim=-1)
         numbers_GKSD = numbers.flatten(2, 3)
         if self.balance is not None and name == "keys":
             wide = tensors["wide_keys"].float().transpose(-1, -2).flatten(2, 3)
-            numbers_GKSD = numbers_GKSD.scatter(-1, self._wide_axes(layer, like=numbers_GKSD), wide)
-            numbers_GKSD = numbers_GKSD * self.balance.factors[layer][:, None]
+            numbers_GKSD.scatter_(-1, self._wide_axes(layer, like=numbers_GKSD), wide)
+            numbers_GKSD *= self.balance.factors[layer][:, None]
         return numbers_GKSD[:, :, :end]
 
     def _wide_axes(self, layer: int, *, like: Tensor) -> Tensor:
