@@ -40,6 +40,10 @@ settings.load_profile("any machine")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     if kernels.instruction_set() is None:
+        if Path(kernels.__file__).with_name("qwen7b_kernels.so").exists() and "QWEN7B_KERNELS" not in os.environ:
+            raise pytest.UsageError(
+                "the native library is older than its sources, and would be left out: run make test"
+            )
         os.environ.setdefault("QWEN7B_KERNELS", "none")
 
 
