@@ -104,3 +104,14 @@ def test_no_thread_is_left() -> None:
     with workers() as threads:
         threads.run(lambda start, stop: None, TASKS)
     assert threading.active_count() == before
+
+
+def test_a_caller_that_waits_has_one_thread_meanwhile() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with workers(caller_waits=True) as threads:
+            assert torch.get_num_threads() == 1 and threads.count == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -69,7 +69,7 @@ def convert(
     workplace = Workplace(target)
     workplace.check_room(plan.weight_files)
     job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})
-    with workplace.held(job), workers() as threads:
+    with workplace.held(job), workers(caller_waits=True) as threads:
         started = time.monotonic()
         files = _write(plan, workplace, threads)
         written = time.monotonic()

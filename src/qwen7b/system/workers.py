@@ -54,10 +54,16 @@ class Workers:
 
 
 @contextmanager
-def workers() -> Iterator[Workers]:
-    """Threads for as long as the context lasts. The caller keeps PyTorch's threads, then and after it."""
+def workers(*, caller_waits: bool = False) -> Iterator[Workers]:
+    """Threads for as long as the context lasts, after which the caller has PyTorch's threads as before.
+
+    With `caller_waits`, for one that computes little itself, it has a single one meanwhile: PyTorch's threads spin for
+    a while after every operation, and would take the processor from the workers.
+    """
     count = torch.get_num_threads()
     try:
+        if caller_waits:
+            torch.set_num_threads(1)
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield Workers(pool, count)
     finally:
