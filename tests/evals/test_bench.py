@@ -11,7 +11,7 @@ import qwen7b
 from qwen7b import kernels
 from qwen7b.errors import SettingError
 from qwen7b.evals import Work, measure_speed
-from qwen7b.evals.bench import Limits
+from qwen7b.evals.bench import MachinePeaks
 
 WORK = Work(prompt_tokens=8, new_tokens=2, context=4, batch=2, repeat=2)
 
@@ -21,11 +21,11 @@ def test_shares_are_of_the_median_limits(tiny_chat_checkpoint: Path, monkeypatch
     monkeypatch.setattr(
         kernels,
         "measure_limits",
-        lambda: Limits(read_bytes_per_second=next(samples), int8_ops_per_second=1e12),
+        lambda: MachinePeaks(read_bytes_per_second=next(samples), int8_ops_per_second=1e12),
     )
     model = qwen7b.load_model(tiny_chat_checkpoint)
     speed = measure_speed(lambda: model, WORK)
-    assert speed.limits == Limits(read_bytes_per_second=2e9, int8_ops_per_second=1e12)
+    assert speed.limits == MachinePeaks(read_bytes_per_second=2e9, int8_ops_per_second=1e12)
     rate = speed.decode.tokens_per_second
     assert speed.decode.bandwidth_share == pytest.approx(speed.bytes_per_token * rate / 2e9)
     layers = [weight for weight in model.layers.parameters() if weight.dim() == 2]
@@ -50,7 +50,7 @@ def test_without_the_native_library_there_are_no_shares(
 ) -> None:
     monkeypatch.setattr(kernels, "measure_limits", lambda: None)
     speed = measure_speed(lambda: qwen7b.load_model(tiny_chat_checkpoint), WORK)
-    assert speed.limits == Limits(read_bytes_per_second=None, int8_ops_per_second=None)
+    assert speed.limits == MachinePeaks(read_bytes_per_second=None, int8_ops_per_second=None)
     assert speed.prefill.int8_share is speed.decode.bandwidth_share is None
     assert 0 < speed.first_token_seconds < 60 and 0 < speed.load_seconds < 60
     assert speed.peak_memory_bytes > torch.zeros(1).nbytes

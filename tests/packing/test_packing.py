@@ -151,7 +151,7 @@ def test_without_calibration_while_loading_it_is_said(
     source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
 ) -> None:
     if reason == "size":
-        monkeypatch.setattr(automatic, "_MOST_WEIGHTS", 1000)
+        monkeypatch.setattr(automatic, "_MAX_WEIGHTS", 1000)
     else:
         (source / "tokenizer.json").unlink()
     model = load_model(source, quantize="q4")

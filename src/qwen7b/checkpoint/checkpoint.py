@@ -41,7 +41,7 @@ class Checkpoint:
     config: ModelConfig
     generation: GenerationSettings
     tensors: Mapping[str, tuple[Place, StoredTensor]]
-    """By the file's own names."""
+    """The tensors, by the file's own names."""
     packed: Packed | None = None
     """The weights as they are stored, where that is packed; `tensors` then unpack them."""
 

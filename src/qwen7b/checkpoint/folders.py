@@ -18,8 +18,8 @@ from qwen7b.text.tokenizer_files import holds_tokenizer
 
 _DEPTH = 4
 """Folders below which checkpoints are looked for: the hub's cache has them three below its own."""
-_MOST_FOLDERS = 2000
-_MOST_NAMED = 5
+_MAX_FOLDERS = 2000
+_MAX_NAMED = 5
 
 
 def gguf_instead(folder: Path) -> Path | None:
@@ -66,8 +66,8 @@ def _elsewhere(folder: Path, found: list[Path]) -> Qwen7bError:
 
 
 def _named(paths: list[Path]) -> str:
-    more = f" … ({len(paths) - _MOST_NAMED} more)" if len(paths) > _MOST_NAMED else ""
-    return ", ".join(map(str, paths[:_MOST_NAMED])) + more
+    more = f" … ({len(paths) - _MAX_NAMED} more)" if len(paths) > _MAX_NAMED else ""
+    return ", ".join(map(str, paths[:_MAX_NAMED])) + more
 
 
 def _cached_repository(folder: Path) -> str | None:
@@ -82,7 +82,7 @@ def _cached_repository(folder: Path) -> str | None:
 
 def _checkpoints_below(folder: Path) -> Iterator[Path]:
     """The checkpoint folders, adapters and GGUF files below a folder, in the order of their paths."""
-    for place, subfolders, files in islice(os.walk(folder), _MOST_FOLDERS):
+    for place, subfolders, files in islice(os.walk(folder), _MAX_FOLDERS):
         path = Path(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # or of a tool's own, as .cache
         if len(path.relative_to(folder).parts) >= _DEPTH:

@@ -32,7 +32,7 @@ class Packed:
 
     format: Format
     tensors: Mapping[str, Tensor]
-    """By their names in `packed_layout`."""
+    """The packed tensors, by their names in `packed_layout`."""
 
 
 def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
             if has_rows(stem, config):
                 tensors[name] = (Place(parameter=name), EmbeddingRows(row_embedding(config, packed.tensors)))
                 continue
-            stored = Rows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
+            stored = MatrixRows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
         tensors[name] = (Place(parameter=name), stored)
     return tensors
 
@@ -112,7 +112,7 @@ class EmbeddingRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class MatrixRows:
     matrix: PackedMatrix
 
     @property

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Family(StrEnum):
-    """Whose conventions a checkpoint follows: how its files name and lay out tensors, and what they leave unsaid."""
+    """A kind of model: its conventions say how files name and lay out tensors, and what they leave unsaid."""
 
     QWEN = "qwen"
     """First-generation Qwen."""

@@ -15,7 +15,7 @@ from qwen7b.errors import SettingError, quoted
 
 DEFAULT_GROWTH = 4
 """How many times its trained length a model reads where a method is asked for without a length."""
-MOST_GROWTH = 1000
+MAX_GROWTH = 1000
 """The largest factor that a method may name."""
 _KNOWN = "none, or parts joined by +: one of ntk, linear, linear:F, yarn and yarn:F, then logn, and window or window:W"
 _PART = re.compile(r"(ntk|logn)|(linear|yarn)(?::(\d{1,15}(?:\.\d+)?))?|(window)(?::(\d{1,15}))?")
@@ -71,10 +71,8 @@ def parse_method(name: str) -> Method:
             )
         else:
             found = replace(found, rotary=plain or stretch, factor=None if factor is None else float(factor))
-            if found.factor is not None and not 1 <= found.factor <= MOST_GROWTH:
-                raise SettingError(
-                    f"the factor of {stretch} must lie between 1 and {MOST_GROWTH}, found {quoted(part)}"
-                )
+            if found.factor is not None and not 1 <= found.factor <= MAX_GROWTH:
+                raise SettingError(f"the factor of {stretch} must lie between 1 and {MAX_GROWTH}, found {quoted(part)}")
     return found
 
 

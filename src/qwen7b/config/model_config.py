@@ -29,7 +29,7 @@ class ModelConfig:
     """A dense decoder of the Qwen, Qwen2 or Llama build. Raises SettingError where the sizes contradict each other."""
 
     family: Family
-    """Whose conventions the checkpoint follows; its name, as "qwen2", will do."""
+    """The family whose conventions the checkpoint follows; its name, as "qwen2", will do."""
     vocab_rows: int
     """Rows of the embedding and of the head; at least as many as the tokenizer has tokens."""
     hidden_size: int
@@ -56,7 +56,7 @@ class ModelConfig:
     logn: bool = False
     """Whether queries beyond the trained length are scaled by LogN."""
     attention_windows: tuple[int, ...] | None = None
-    """Of each layer, from the lowest: how many last positions a query sees, itself included, 0 for all; None: all."""
+    """How many last positions a query of each layer sees, itself included, the lowest first; 0 or None: all."""
 
     def __post_init__(self) -> None:
         try:

@@ -32,9 +32,9 @@ class Yarn:
     original_length: int
     """Trained length before the stretch: a frequency is high or low by its turns within it."""
     beta_fast: float = 32.0
-    """From so many turns on a frequency is kept."""
+    """A frequency of so many turns or more is kept."""
     beta_slow: float = 1.0
-    """Up to so many it is divided."""
+    """One of so many or fewer is divided."""
     attention_factor: float | None = None
     """Factor on cosines and sines; None: `yarn_attention_factor`."""
 

@@ -1,4 +1,4 @@
-"""From one checkpoint to another, start to end."""
+"""Converts one checkpoint to another, from the first check to the report."""
 
 from __future__ import annotations
 

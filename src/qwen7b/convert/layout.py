@@ -19,8 +19,8 @@ from qwen7b.files.stored import StoredTensor
 
 MAX_SHARD_BYTES = 4_000_000_000
 _GGUF_ALIGNMENT = 32
-_LEAST_FLOAT, _MOST_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127
-"""Of 32 bits."""
+_MIN_FLOAT, _MAX_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+"""The smallest and the largest positive float of 32 bits with all its digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _check_fits(key: str, value: object) -> None:
     if isinstance(value, int):
         fits = 0 <= value < 1 << 32
     elif isinstance(value, float):
-        fits = value == 0 or _LEAST_FLOAT <= abs(value) <= _MOST_FLOAT
+        fits = value == 0 or _MIN_FLOAT <= abs(value) <= _MAX_FLOAT
     else:
         return
     if not fits:

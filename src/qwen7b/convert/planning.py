@@ -89,8 +89,8 @@ def make_plan(
     ]
     other_files: dict[str, bytes] = {}
     if to is TargetFormat.GGUF:
-        most = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
-        fields = metadata.gguf_metadata(config, companions, type=most)
+        usual = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
+        fields = metadata.gguf_metadata(config, companions, type=usual)
         weight_files = [gguf_file(target_name, tensors, architecture=config.family.value, metadata=fields)]
     else:
         weight_files = safetensors_files(tensors)

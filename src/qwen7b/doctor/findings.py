@@ -75,7 +75,7 @@ class Diagnosis:
                     self.warn(str(warning.message), repair=repair)
 
     def as_document(self) -> dict[str, Any]:
-        """For JSON."""
+        """The diagnosis as JSON has it."""
         return {
             "path": str(self.path),
             "kind": self.kind,

@@ -58,7 +58,7 @@ def index_repair(folder: Path) -> Repair | None:
 
 
 def copy_tokenizer(source: Path, folder: Path) -> str:
-    """In place of whatever tokenizer the folder has."""
+    """Copy a tokenizer in place of whatever the folder has."""
     files = tokenizer_copies(source)
     for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)

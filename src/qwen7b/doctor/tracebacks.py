@@ -13,7 +13,7 @@ from qwen7b.errors import PromptError
 _EXCEPTION = re.compile(
     r"^(?:\[.*?\]:? ?)?(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Warning|Exit)\b.*"
 )
-_MOST_CAUSES = 3
+_MAX_CAUSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def explain_traceback(text: str) -> Explanation:
     causes = [*on_the_line, *(known for position, known in elsewhere if position >= 0)]
     if not causes and REMOTE_CODE.pattern.search(text):
         causes = [REMOTE_CODE]
-    return Explanation(line, tuple(causes[:_MOST_CAUSES]))
+    return Explanation(line, tuple(causes[:_MAX_CAUSES]))
 
 
 def _last_match(known: KnownError, text: str) -> int:

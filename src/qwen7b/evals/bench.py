@@ -49,18 +49,18 @@ class Work:
 class Prefill:
     tokens_per_second: float
     int8_share: float | None
-    """Of the int8 peak: two operations for each weight of the layers and token."""
+    """The share of the int8 peak that is reached: two operations for each weight of the layers and token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decode:
     tokens_per_second: float
     bandwidth_share: float | None
-    """Of the read bandwidth: bytes a token times tokens a second."""
+    """The share of the read bandwidth that is reached: bytes a token times tokens a second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class MachinePeaks:
     """What the machine does with the same threads and instructions; None without the native library or on a GPU."""
 
     read_bytes_per_second: float | None
@@ -74,13 +74,13 @@ class Speed:
     prefill: Prefill
     decode: Decode
     first_token_seconds: float
-    """From a prompt of SHORT_PROMPT tokens to its first token, by the model as it was just loaded."""
+    """The time from a prompt of SHORT_PROMPT tokens to its first token, by the model as it was just loaded."""
     load_seconds: float
     peak_memory_bytes: int
-    """Of the whole process; on CUDA, of its tensors there."""
+    """The memory of the whole process; on CUDA, of its tensors there."""
     bytes_per_token: int
     """Weights, and keys and values of the context, that one decode step reads, divided by the batch."""
-    limits: Limits
+    limits: MachinePeaks
 
 
 def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
@@ -146,9 +146,9 @@ def _time(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[
     return result, time.perf_counter() - start
 
 
-def _limits(samples: Sequence[kernels.Limits]) -> Limits:
+def _limits(samples: Sequence[kernels.Limits]) -> MachinePeaks:
     """The medians."""
-    return Limits(
+    return MachinePeaks(
         read_bytes_per_second=median(sample.read_bytes_per_second for sample in samples) if samples else None,
         int8_ops_per_second=median(sample.int8_ops_per_second for sample in samples) if samples else None,
     )

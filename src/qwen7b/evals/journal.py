@@ -28,7 +28,7 @@ _BEGINNING = b'{"task": '
 _LIMIT = 1 << 28
 """Bytes of a journal, which are a million results."""
 _TOO_LARGE = 1 << 53
-"""For a number of a result: those below it are whole as a float too."""
+"""The limit of a number in a result: those below it are whole as a float too."""
 
 
 class Journal:

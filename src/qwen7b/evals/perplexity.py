@@ -33,8 +33,8 @@ from qwen7b.text import Tokenizer
 
 HEAD_ROWS = 128
 """Positions that go through the head at a time: the logits of 2,048 would take 1.2 GB."""
-_MOST_NATS = 700.0
-"""Of a token, on average: exp of 710 is more than a float holds, and 12 is no better than to guess."""
+_MAX_NATS = 700.0
+"""The largest mean of a token's: exp of 710 is more than a float holds, and 12 is no better than to guess."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ def measure_perplexity(
                 for window, task in tasks:
                     known = journal.find(task, Score)
                     score = known or read_window(subject.model(precision, method, length), window, report)
-                    if not score.nats / (length - 1) <= _MOST_NATS:  # nor is NaN
+                    if not score.nats / (length - 1) <= _MAX_NATS:  # nor is NaN
                         raise CheckpointError(
                             f"the model gives no probabilities for {file}: its weights or settings are broken"
                         )

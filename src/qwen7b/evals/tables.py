@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def perplexity_table(results: Sequence[Perplexity]) -> str:
-    """Of one file in one precision, in the original's form: a row a method, a column a length."""
+    """The results of one file in one precision, in the original's form: a row a method, a column a length."""
     found = {(result.method, result.length): f"{result.perplexity:.2f}" for result in results}
     return _table("method", found)
 
 
 def retrieval_table(results: Sequence[Retrieval]) -> str:
-    """Of one method in one precision: a row a depth, a column a length."""
+    """The results of one method in one precision: a row a depth, a column a length."""
     found = {(f"{result.depth}%", result.length): f"{result.accuracy:.0%}" for result in results}
     return _table("depth", found)
 

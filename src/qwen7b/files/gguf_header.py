@@ -31,7 +31,7 @@ _VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
 _MAX_HEADER_BYTES = 1 << 26
 _MAX_ITEMS = 1 << 21
 _MAX_ENTRIES = 1 << 16
-_LEAST_ENTRY = 13  # bytes: the length of a name, a type, and a number
+_MIN_ENTRY_BYTES = 13  # bytes: the length of a name, a type, and a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class GGUFTensorInfo:
 
     name: str
     shape: tuple[int, ...]
-    """In torch's order: the rows come first, the axis that is contiguous in the file last."""
+    """The axes in torch's order: rows come first, the axis that is contiguous in the file last."""
     type: GGMLQuantizationType
     offset: int
     """Bytes from the start of the file."""
@@ -93,7 +93,7 @@ class _HeaderReader:
             raise UnsupportedError(f"{self.path} is GGUF version {version}: qwen7b reads versions 2 and 3")
         num_tensors, num_values = self.read_number("Q"), self.read_number("Q")
         for count, what in ((num_values, "fields"), (num_tensors, "tensors")):
-            self.check_room(count * _LEAST_ENTRY)
+            self.check_room(count * _MIN_ENTRY_BYTES)
             if count > _MAX_ENTRIES:
                 self.fail(f"it claims {count} {what}, more than {_MAX_ENTRIES}")
         metadata = self.read_metadata(num_values)

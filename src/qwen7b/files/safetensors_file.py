@@ -39,7 +39,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
-    """Like `open_safetensors`, and what the header says of the file as a whole."""
+    """The tensors as `open_safetensors` has them, and what the header says of the file as a whole."""
 
     def damaged(reason: str) -> CheckpointError:
         return CheckpointError(f"{path} is damaged or incomplete: {reason}; download it again")

@@ -75,7 +75,7 @@ class PickledTensor:
     storage: Storage
     dtype: torch.dtype
     offset: int
-    """Of the first number, in numbers."""
+    """The place of the first number in its storage, counted in numbers."""
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 

@@ -116,7 +116,7 @@ def _ways(folder: Path) -> Iterator[Way]:
 
 
 def _by_name(folder: Path, name: str, index: Path | None, *, is_there: bool) -> Iterator[Way]:
-    """By a whole file of this name and by the index of its shards; where both are there, whichever says more."""
+    """The ways that a whole file of this name and the index of its shards offer, the one that says more first."""
     if index is None:
         yield Way(files=(folder / name,))
         return

@@ -30,9 +30,9 @@ _MAX_TABLE = 1 << 24
 class ZipRecord:
     name: str
     begin: int
-    """Of its header in the file."""
+    """The place of its header in the file."""
     offset: int
-    """Of its bytes, which follow."""
+    """The number of its bytes, which follow."""
     size: int
 
 

@@ -75,8 +75,8 @@ def _require_memory(config: ModelConfig, format: Format) -> None:
     needed = packed_bytes(config, format.name)
     if needed <= available:
         return
-    least = packed_bytes(config, "q4")
-    remedy = f"load it as q4 ({gigabytes(least)})" if least <= available else "free some or take a smaller model"
+    smallest = packed_bytes(config, "q4")
+    remedy = f"load it as q4 ({gigabytes(smallest)})" if smallest <= available else "free some or take a smaller model"
     raise ResourceError(
         f"the model needs {gigabytes(needed)} as {format.name} and {gigabytes(available)} of memory are free: {remedy}"
     )

@@ -16,7 +16,7 @@ from qwen7b.system.progress import say
 NONE = "none"
 """The weight format of floats."""
 _BFLOAT16_CAPABILITY = (8, 0)
-"""Of CUDA devices: older ones only emulate bfloat16."""
+"""The first of CUDA's compute capabilities with bfloat16: older devices only emulate it."""
 
 
 def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantize: str | None) -> torch.device:

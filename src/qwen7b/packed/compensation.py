@@ -12,8 +12,8 @@ from qwen7b.kernels import GROUP
 from qwen7b.packed.rounding import CodebookRounder
 
 _DAMPING = 0.1
-"""Of the mean of the Hessian's diagonal, added to it. More than the paper's 1 %: the text is short, and what is true of
-it alone should not count."""
+"""This share of the mean of the Hessian's diagonal is added to it. That is more than the paper's 1 %: the text is
+short, and what is true of it alone should not count."""
 
 
 class Compensation:
@@ -23,7 +23,7 @@ class Compensation:
     """
 
     def __init__(self, inputs: Tensor) -> None:
-        """From inputs (samples, K) such as the matrix gets; K is a multiple of GROUP."""
+        """Measure inputs (samples, K) such as the matrix gets; K is a multiple of GROUP."""
         self.order = _order(inputs.square().sum(0))
         inputs = inputs[:, self.order]
         hessian = inputs.t() @ inputs

@@ -16,7 +16,7 @@ NF4: Codebook = (-127, -88, -67, -50, -36, -23, -12, 0, 10, 20, 31, 43, 56, 71, 
 NON_LINEAR: Codebook = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 """llama.cpp's IQ4_NL: denser near zero, less so than NF4."""
 PEAKED: Codebook = (-127, -103, -82, -64, -48, -32, -17, -7, 0, 8, 21, 34, 48, 65, 84, 113)
-"""For weights of which many are next to nothing, as in query, key and value: k-means of such."""
+"""The k-means of weights of which many are next to nothing, as in query, key and value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

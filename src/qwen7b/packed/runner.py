@@ -18,7 +18,7 @@ from qwen7b.packed.modules import PackedLinear
 from qwen7b.packed.packed_cache import PackedCache
 
 _MANY_ROWS = 32
-"""From so many on, a call runs one layer, so that a keyboard interrupt need not wait for all."""
+"""With so many rows or more, a call runs one layer, so that a keyboard interrupt need not wait for all."""
 
 
 class NativeRunner:

@@ -19,8 +19,8 @@ from qwen7b.packing.packing import pack_checkpoint
 from qwen7b.system.progress import progress, say
 from qwen7b.text import load_tokenizer
 
-_MOST_WEIGHTS = 1_000_000_000
-"""In the layers of a model that is calibrated while it loads; a larger one would take ten minutes and more."""
+_MAX_WEIGHTS = 1_000_000_000
+"""A model with more in its layers is not calibrated while it loads: that would take ten minutes and more."""
 
 
 def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> None:
@@ -35,7 +35,7 @@ def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> 
 
 def _calibration_ids(checkpoint: Checkpoint, format: Format) -> Tensor | None:
     """What to calibrate with, (B, T); None, saying why, where that is not done."""
-    if _layer_weights(checkpoint.config) > _MOST_WEIGHTS:
+    if _layer_weights(checkpoint.config) > _MAX_WEIGHTS:
         say(
             f"A model of this size is packed by its weights alone here: 'qwen7b quantize {checkpoint.path} FOLDER "
             f"--format {format.name} --gptq' takes longer and is more exact."

@@ -121,7 +121,7 @@ def _packed_copy(path: Path) -> PackedCopy:
 
 
 def _name_of(source: Path) -> str:
-    """As short a name as a source has: a known one, a hub's, or that of its file or folder."""
+    """The shortest name that a source has: a known one, a hub's, or that of its file or folder."""
     for model in KNOWN_MODELS.values():
         if source == model_path(model).resolve():
             return model.name

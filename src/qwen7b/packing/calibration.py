@@ -29,10 +29,10 @@ from qwen7b.system.workers import Workers
 from qwen7b.text import Tokenizer
 
 _SEQUENCE_LENGTH = 1024
-_MOST_TOKENS = 10_000
-"""They pass all at once; those of a feed-forward take a gigabyte or two in a 7B model."""
+_MAX_TOKENS = 10_000
+"""Tokens of the text, which pass all at once: in a 7B model a feed-forward's numbers take a gigabyte or two."""
 _FLOOR = 0.01
-"""Of the mean importance, added to each input's: what the text never used is not worth nothing."""
+"""This share of the mean importance is added to each input's: one that the text never used still matters in others."""
 _BLOCK_ROWS = 64 * LANES
 
 
@@ -43,13 +43,13 @@ def default_text() -> str:
 
 def token_sequences(tokenizer: Tokenizer, text: str, *, trained_length: int) -> Tensor:
     """The ids of a text's beginning as sequences of one length, (B, T)."""
-    ids = torch.tensor(tokenizer.encode(text)[:_MOST_TOKENS])
+    ids = torch.tensor(tokenizer.encode(text)[:_MAX_TOKENS])
     count = -(-len(ids) // min(_SEQUENCE_LENGTH, trained_length))
     return ids[: len(ids) // count * count].view(count, -1)
 
 
 def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, write: Write, *, compensate: bool) -> None:
-    """Like `pack_checkpoint`, with what the ids run through: scales of least error over their activations, or with
+    """Pack like `pack_checkpoint`, for what the ids run through: scales of least error over their activations, or with
     `compensate` GPTQ."""
     config, parameters = checkpoint.config, parameters_of(checkpoint)
 

@@ -28,9 +28,9 @@ from qwen7b.system.workers import Workers, workers
 _BLOCK_WEIGHTS = 1 << 18
 """Small enough that a block stays in a core's cache while its scales are searched."""
 _COMPENSATED_WEIGHTS = 1 << 23
-"""Of a block whose inputs are rounded one after the other."""
-_MOST = 127 * torch.finfo(torch.float16).max
-"""What a half-precision scale can still reach."""
+"""Weights of a block whose inputs are rounded one after the other."""
+_MAX_WEIGHT = 127 * torch.finfo(torch.float16).max
+"""The largest weight that a half-precision scale can still reach."""
 _NOT_FINITE = "holds weights that are infinite, too large or not numbers at all"
 _SAMPLE_WEIGHTS = 1 << 18
 """Weights of a matrix from which its codebook is chosen."""
@@ -194,7 +194,7 @@ def _choose_rounder(
 def _prepared(rows: Tensor, *, name: str) -> Tensor:
     """Rows in float32 and whole groups. Raises CheckpointError where a weight is no finite number."""
     rows = rows.float()
-    least, largest = rows.aminmax()
-    if not (least > -_MOST and largest < _MOST):  # false for what is no number
+    smallest, largest = rows.aminmax()
+    if not (smallest > -_MAX_WEIGHT and largest < _MAX_WEIGHT):  # false for what is no number
         raise CheckpointError(f"{name} {_NOT_FINITE}")
     return padded_to_groups(rows)

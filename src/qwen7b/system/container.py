@@ -35,8 +35,10 @@ def memory_left(root: Path = _SYSTEM) -> int | None:
             limit, used = _numbers(folder / limit_file), _numbers(folder / used_file)
             if limit and used:
                 left.append(limit[0] - used[0] + _cached(folder / "memory.stat", prefix))
-    least = min(left, default=math.inf)
-    return None if least > 1 << 60 else max(0, int(least))  # version 1 writes a huge number where there is no limit
+    smallest = min(left, default=math.inf)
+    return (
+        None if smallest > 1 << 60 else max(0, int(smallest))
+    )  # version 1 writes a huge number where there is no limit
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from qwen7b.errors import CheckpointError, quoted
 from qwen7b.system.regular_file import read_whole
 
 MAX_BYTES = 1 << 26
-"""Of a JSON file; the largest vocabularies take half of it."""
+"""The size that a JSON file may have; the largest vocabularies take half of it."""
 # As Python objects, small values take twenty times their bytes in the file.
 _MAX_COLLECTIONS = 1 << 20
 _MAX_VALUES = 1 << 22
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_any(path: Path) -> dict[str, Any]:
-    """Like `read_json`, but empty where nothing has that name; a link to nowhere has it."""
+    """The object as `read_json` gives it, empty where nothing has that name; a link to nowhere has it."""
     return read_json(path) if os.path.lexists(path) else {}
 
 
