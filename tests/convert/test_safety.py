@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def convert_afresh(source: Path, tmp_path: Path, to: Any) -> Mapping[str, Writte
 
 
 @pytest.fixture
-def interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def interrupted(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The partial target of a conversion that Ctrl-C ended in the middle."""
     Trouble(monkeypatch, KeyboardInterrupt(), at=20)
     with pytest.raises(KeyboardInterrupt):

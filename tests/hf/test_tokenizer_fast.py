@@ -75,7 +75,7 @@ def test_any_text(fast: Any, slow: Any, text: str) -> None:
     same(fast, slow, text)
 
 
-def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any, saved: Path) -> None:
+def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any) -> None:
     text, parsed = "a<|im_end|>", [64, 151645]
     plain = slow(text, allowed_special=()).input_ids
     for said in ({"split_special_tokens": True}, {"allowed_special": ()}):
@@ -91,9 +91,18 @@ def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any, sa
         fast(text, allowed_special={"<|im_end|>"})
     with pytest.raises(SettingError, match="QWenTokenizer"):
         fast(text, disallowed_special="all")
+
+
+def test_what_names_of_control_tokens_mean_can_be_said_at_loading(tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    tokenizer = qwen7b.hf.QWenTokenizerFast.from_pretrained(tiny_chat_checkpoint)
+    text = "a<|im_end|>"
+    plain, parsed = (tokenizer(text, split_special_tokens=split).input_ids for split in (True, False))
+    assert len(parsed) == 2 < len(plain)
+    tokenizer.save_pretrained(tmp_path)
+    shutil.copyfile(tiny_chat_checkpoint / "config.json", tmp_path / "config.json")
     for said, ids in (({"split_special_tokens": False}, parsed), ({"allowed_special": ()}, plain)):
-        loaded = AutoTokenizer.from_pretrained(saved, **said)
-        assert type(loaded) is type(fast) and loaded(text).input_ids == ids
+        loaded = AutoTokenizer.from_pretrained(tmp_path, **said)
+        assert type(loaded) is type(tokenizer) and loaded(text).input_ids == ids
     loaded.split_special_tokens = False
     assert loaded(text).input_ids == pickle.loads(pickle.dumps(loaded))(text).input_ids == parsed
 

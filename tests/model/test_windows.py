@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,11 +36,10 @@ def ids_of(length: int, seed: int = 1) -> torch.Tensor:
 
 
 @pytest.fixture
-def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def short_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
     monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 7)
     monkeypatch.setattr(cache, "CHUNK", 4)
-    return
 
 
 @torch.inference_mode()
