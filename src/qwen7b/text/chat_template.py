@@ -52,12 +52,12 @@ class Template:
         Where the template trims contents, white space at their edges does not count as theirs.
         """
         assert not (ask and open)
-        free = free_characters(self.text, *(message["content"] for message in messages))
-        stop = next(free, "") if open else ""
+        stop = ""
         if open:
+            stop = next(free_characters(self.text, *(message["content"] for message in messages)), "")
             messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + stop}]
         plain = self._render(messages, ask=ask)
-        free = (character for character in free if character not in plain)
+        free = free_characters(self.text, plain, *(message["content"] for message in messages))
         mark, marks = next(free, ""), "".join(islice(free, 2 * len(messages)))
         if len(marks) < 2 * len(messages):
             raise PromptError("the conversation is full of characters for private use: take them out")
