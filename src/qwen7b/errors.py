@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from qwen7b.installation import install_command
 
-_MOST_CHARACTERS = 2000
+_MAX_CHARACTERS = 2000
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -33,8 +33,8 @@ class Qwen7bError(Exception):
 
     def __init__(self, message: str) -> None:
         # What a file says may be of any length; the beginning says what is wrong, the end what to do.
-        if len(message) > _MOST_CHARACTERS:
-            message = f"{message[: _MOST_CHARACTERS // 2]} … {message[-_MOST_CHARACTERS // 2 :]}"
+        if len(message) > _MAX_CHARACTERS:
+            message = f"{message[: _MAX_CHARACTERS // 2]} … {message[-_MAX_CHARACTERS // 2 :]}"
         super().__init__(message)
 
 

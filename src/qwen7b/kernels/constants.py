@@ -6,7 +6,7 @@ The two are compared when the library is loaded (`Contract`).
 from __future__ import annotations
 
 INTERFACE_VERSION = 3
-"""Of kernels/qwen7b.h; counts up whenever the meaning of something there changes."""
+"""The version of kernels/qwen7b.h; it counts up whenever the meaning of something there changes."""
 
 GROUP = 64
 """Inputs that share a scale, of weights and of activations."""

@@ -43,7 +43,7 @@ class PackedMatrix:
 
     @classmethod
     def pack(cls, codes: Tensor, scales: Tensor, *, codebook: Tensor | None = None) -> PackedMatrix:
-        """From codes (N, K), int8 values or indices into the codebook, and scales (N, ceil(K/GROUP))."""
+        """Pack codes (N, K), int8 values or indices into the codebook, and scales (N, ceil(K/GROUP))."""
         num_rows, num_columns = codes.shape
         blocks, groups = num_blocks(num_rows), num_groups(num_columns)
         fill = 0 if codebook is None else int(codebook.to(torch.int16).abs().argmin())

@@ -94,7 +94,7 @@ class Cache:
     def _shapes(
         config: ModelConfig, *, batch_size: int, num_slots: int, dtype: torch.dtype
     ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Of each tensor of a layer; the axes start with B."""
+        """The shape and type of each tensor of a layer; the axes start with B."""
         shape = (batch_size, config.num_kv_heads, num_slots, config.head_size)
         return {"keys": (shape, dtype), "values": (shape, dtype)}
 
