@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, is_zero
-from qwen7b.config.fields import Settings
+from qwen7b.config.fields import Fields
 from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.system.json_file import read_json_if_any
 
@@ -58,7 +58,7 @@ def read_generation(
     fields: Mapping[str, Any], *, source: str, config: Mapping[str, Any] | None = None, config_source: str = ""
 ) -> GenerationSettings:
     """The settings in generation_config.json's fields. Raises CheckpointError for endings that are none."""
-    settings = Settings(fields, source=source)
+    settings = Fields(fields, source=source)
     problems: dict[str, CheckpointError] = {}
 
     def attempt(name: str, read: Callable[[], T]) -> T | None:
@@ -89,7 +89,7 @@ def read_generation(
     )
 
 
-def _read_sampling(settings: Settings, problems: dict[str, CheckpointError]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_sampling(settings: Fields, problems: dict[str, CheckpointError]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Keywords of Sample, or none for greedy, and what there is to remark; broken ones go to `problems`."""
     fields, source = settings.fields, settings.source
     sampling: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import whole_number
-from qwen7b.config.fields import Settings
+from qwen7b.config.fields import Fields
 from qwen7b.config.model_config import MAX_LAYERS
 from qwen7b.config.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
@@ -22,7 +22,7 @@ _SLIDING, _FULL = "sliding_attention", "full_attention"
 # --- config.json, in the words of transformers 4 (rope_scaling) and 5 (rope_parameters) ----------------------------
 
 
-def rope_settings(settings: Settings) -> Settings:
+def rope_settings(settings: Fields) -> Fields:
     """All that a config.json says of rotary positions."""
     rope = settings.fields.get("rope_scaling") or settings.fields.get("rope_parameters") or {}
     if not isinstance(rope, dict):
@@ -30,10 +30,10 @@ def rope_settings(settings: Settings) -> Settings:
             f"{settings.source} scales rotary positions by {quoted(rope)}: qwen7b does not know that"
         )
     theta = {name: settings.fields[name] for name in ("rope_theta",) if name in settings.fields}
-    return Settings({**theta, **rope}, source=settings.source)
+    return Fields({**theta, **rope}, source=settings.source)
 
 
-def read_rope(settings: Settings, *, max_positions: int) -> RotaryScaling | None:
+def read_rope(settings: Fields, *, max_positions: int) -> RotaryScaling | None:
     """The scaling that a config.json names; `max_positions` is YaRN's original length where nothing else is said."""
     rope = rope_settings(settings)
     kind = rope.fields.get("rope_type", rope.fields.get("type", "default"))
@@ -57,7 +57,7 @@ def read_rope(settings: Settings, *, max_positions: int) -> RotaryScaling | None
     return _read_yarn(settings, rope, max_positions=max_positions) if kind == "yarn" else None
 
 
-def _read_yarn(settings: Settings, rope: Settings, *, max_positions: int) -> Yarn:
+def _read_yarn(settings: Fields, rope: Fields, *, max_positions: int) -> Yarn:
     rope.refuse("truncate", unless=True, reason="frequencies are chosen by whole indices here")
     factor = rope.number(float, "factor")
     attention_factor = rope.fields.get("attention_factor") and rope.number(float, "attention_factor")
@@ -94,7 +94,7 @@ def rope_fields(scaling: RotaryScaling | None) -> dict[str, Any]:
     return {}
 
 
-def read_windows(settings: Settings, *, num_layers: int) -> tuple[int, ...] | None:
+def read_windows(settings: Fields, *, num_layers: int) -> tuple[int, ...] | None:
     """A Qwen2's attention windows: of one size, in the layers that layer_types names or from max_window_layers on."""
     types = settings.fields.get("layer_types")
     has_windows = settings.flag("use_sliding_window") and settings.fields.get("sliding_window", 0) is not None
@@ -142,7 +142,7 @@ def window_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def read_own_windows(settings: Settings) -> tuple[int, ...] | None:
+def read_own_windows(settings: Fields) -> tuple[int, ...] | None:
     """`attention_windows`, a setting of ours in a first-generation Qwen's config.json: as in ModelConfig."""
     windows = settings.fields.get("attention_windows")
     if windows is not None and not isinstance(windows, list):
@@ -155,7 +155,7 @@ def read_own_windows(settings: Settings) -> tuple[int, ...] | None:
 # --- GGUF ----------------------------------------------------------------------------------------------------------
 
 
-def read_gguf_rope(settings: Settings, *, max_positions: int) -> RotaryScaling | None:
+def read_gguf_rope(settings: Fields, *, max_positions: int) -> RotaryScaling | None:
     """The scaling that GGUF metadata name, the architecture's prefix taken off; a factor alone is a linear one."""
     factor = settings.number(float, "rope.scaling.factor", "rope.scale_linear", default=0.0)
     kind = settings.fields.get("rope.scaling.type", "linear")

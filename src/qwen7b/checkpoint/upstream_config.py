@@ -11,7 +11,7 @@ from typing import Any
 from qwen7b.checkpoint import position_fields
 from qwen7b.checkpoint.senses import refuse_other_senses
 from qwen7b.config import Family, ModelConfig
-from qwen7b.config.fields import MAX_WHOLE, Settings
+from qwen7b.config.fields import MAX_WHOLE, Fields
 from qwen7b.config.rotary_scaling import DynamicNtk, RotaryScaling, Yarn
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quoted
 
@@ -19,7 +19,7 @@ from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quote
 def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
     """The ModelConfig that the fields of a config.json of any of the three families describe."""
     refuse_other_senses(fields, source=source)
-    settings = Settings(fields, source=source)
+    settings = Fields(fields, source=source)
     family = fields.get("model_type")
     try:
         if family == Family.QWEN:
@@ -34,7 +34,7 @@ def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
     )
 
 
-def _qwen(settings: Settings) -> ModelConfig:
+def _qwen(settings: Fields) -> ModelConfig:
     """First-generation Qwen. Each size has two names: of the first release, and since 2023-09."""
     settings.refuse("no_bias", unless=True, reason="only query, key and value have a bias here")
     settings.refuse("rotary_pct", unless=1.0, reason="only whole heads are rotated here")
@@ -85,7 +85,7 @@ def _qwen(settings: Settings) -> ModelConfig:
     )
 
 
-def _qwen2(settings: Settings, *, family: Family) -> ModelConfig:
+def _qwen2(settings: Fields, *, family: Family) -> ModelConfig:
     settings.refuse("hidden_act", unless="silu", reason="only SwiGLU is computed here")
     settings.refuse("mlp_bias", unless=False, reason="the feed-forward has no bias here")
     if family is Family.LLAMA:
@@ -131,7 +131,7 @@ def gguf_config(metadata: Mapping[str, Any], *, vocab_rows: int, tied_head: bool
         raise UnsupportedError(f"{source} is of architecture {quoted(architecture)}: qwen7b runs {', '.join(Family)}")
     family = Family(architecture)
     prefix = f"{family}."
-    settings = Settings(
+    settings = Fields(
         {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}, source=source
     )
     settings.refuse("expert_count", unless=0, reason="qwen7b runs dense models")

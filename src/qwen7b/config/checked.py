@@ -26,7 +26,7 @@ def whole_number(name: str, value: object, *, minimum: int, maximum: int | None 
 
 
 def items(value: object) -> tuple[Any, ...] | None:
-    """Whatever can be listed, or None; a tensor without dimensions has a way to be, and then has not."""
+    """The items of a value that has some, else None. A tensor without dimensions only looks as if it had."""
     try:
         return tuple(value) if isinstance(value, Iterable) else None
     except TypeError:
@@ -90,8 +90,8 @@ def flag(name: str, value: object) -> bool:
 
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether it is a number that torch takes."""
-    most = _MAX_WHOLE if isinstance(value, int) else sys.float_info.max
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
+    largest = _MAX_WHOLE if isinstance(value, int) else sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= largest
 
 
 def is_zero(value: object) -> bool:

@@ -14,7 +14,7 @@ MAX_WHOLE = 1 << 63
 """What a whole number in a settings file may be at most, so that its product with a factor is a float."""
 
 
-class Settings:
+class Fields:
     """A config's fields, read with checks that name the file and the field."""
 
     def __init__(self, fields: Mapping[str, Any], *, source: str) -> None:
@@ -23,11 +23,11 @@ class Settings:
 
     def number(self, kind: type[Number], *names: str, default: Number | None = None) -> Number:
         """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
-        most = MAX_WHOLE if kind is int else sys.float_info.max
+        largest = MAX_WHOLE if kind is int else sys.float_info.max
         for name in names:
             if (value := self.fields.get(name)) is not None:
                 is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if is_number and abs(value) <= most and kind(value) == value:  # not so nan
+                if is_number and abs(value) <= largest and kind(value) == value:  # not so nan
                     return kind(value)
                 raise CheckpointError(
                     f"{self.source}: {name} must be a number ({kind.__name__}), found {quoted(value)}"

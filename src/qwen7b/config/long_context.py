@@ -92,12 +92,12 @@ def with_long_context(
     if trained_length is not None:
         config = replace(config, trained_length=trained_length, logn=False)  # LogN is refused below, if asked for
     length = config.context_length if length is None else length
-    most = max(length, config.context_length)
+    longest = max(length, config.context_length)
     windows = None
     if asked.window_size is not None:
-        if asked.window_size > most:
+        if asked.window_size > longest:
             raise SettingError(
-                f"an attention window of {asked.window_size} is larger than the context of {most} tokens: name a "
+                f"an attention window of {asked.window_size} is larger than the context of {longest} tokens: name a "
                 "smaller one, or a larger context"
             )
         windows = (asked.window_size,) * config.num_layers

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qwen7b.config.fields import Settings
+from qwen7b.config.fields import Fields
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.files.stored import RawTensor, StoredTensor
 from qwen7b.system.json_file import read_json
@@ -57,10 +57,10 @@ def folder_quantization(folder: Path, config: Mapping[str, Any]) -> GPTQ | None:
         fields = read_json(path)
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: quantization_config must be an object, found {quoted(fields)}")
-    return _gptq(Settings(fields, source=str(path)))
+    return _gptq(Fields(fields, source=str(path)))
 
 
-def _gptq(settings: Settings) -> GPTQ:
+def _gptq(settings: Fields) -> GPTQ:
     fields, source = settings.fields, settings.source
     method = fields.get("quant_method") or _method_of(fields)
     if method != "gptq":
