@@ -1,3 +1,4 @@
+// The threads behind `pool.h`: made when they are first needed, and anew in a forked child.
 #include "pool.h"
 
 #include <condition_variable>

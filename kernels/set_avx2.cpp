@@ -1,3 +1,4 @@
+// x86 processors since about 2013: AVX2 with FMA and F16C.
 #define QWEN7B_VECTOR "vector/avx2.h"
 #include "kernels.h"
 

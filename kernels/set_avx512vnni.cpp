@@ -1,3 +1,4 @@
+// x86 processors with AVX-512 and its int8 products, VNNI.
 #define QWEN7B_VECTOR "vector/avx512.h"
 #include "kernels.h"
 

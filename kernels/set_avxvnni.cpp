@@ -1,3 +1,4 @@
+// x86 processors with the int8 products of VNNI but without AVX-512.
 #define QWEN7B_VECTOR "vector/avx2.h"
 #include "kernels.h"
 

@@ -1,3 +1,4 @@
+// 64-bit ARM, all of which has NEON.
 #define QWEN7B_VECTOR "vector/neon.h"
 #include "kernels.h"
 
