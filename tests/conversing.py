@@ -122,6 +122,7 @@ def talk(fake) -> Talk:
             session = open_session(history=InMemoryHistory(), input=pipe, output=DummyOutput())
             surroundings = Surroundings(find_model=find_model, confirm=partial(confirm, session))
             converse(conversation, Commands(conversation, surroundings), session)
-        return conversation, console.file.getvalue()
+        screen: Any = console.file
+        return conversation, screen.getvalue()
 
     return talk

@@ -182,7 +182,7 @@ def write_folder(
         write_tokenizer_json(folder / "tokenizer.json")
     stem, suffix = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
     names = sorted(tensors)
-    files = {}
+    files: dict[str, str] = {}
     for shard in range(shards):
         name = f"{stem}.{suffix}" if shards == 1 else f"{stem}-{shard + 1:05}-of-{shards:05}.{suffix}"
         part = {key: tensors[key] for key in names[shard::shards]}

@@ -20,7 +20,7 @@ from qwen7b.cli.app import app
 Run = Callable[..., Result]
 
 
-def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[bytes]:
+def command(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[bytes]:
     """The command in a process of its own."""
     return subprocess.run([sys.executable, "-m", "qwen7b", *arguments], capture_output=True, timeout=300, **settings)
 

@@ -58,7 +58,7 @@ ODD |= {
     "device": lambda path: path.symlink_to("/dev/zero"),
     "link to nowhere": lambda path: path.symlink_to("nowhere"),
     "link to itself": lambda path: path.symlink_to(path.name),
-    "huge": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+    "huge": lambda path: (path.touch(), os.truncate(path, 1 << 40)),  # type: ignore[func-returns-value]
 }
 if hasattr(os, "mkfifo"):
     ODD["pipe"] = os.mkfifo

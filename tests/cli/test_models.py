@@ -50,7 +50,7 @@ def test_json_lists_the_same(run: Run) -> None:
 
 def test_pull_prints_the_path(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(qwen7b.hub, "locate", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))
+    monkeypatch.setattr(qwen7b.hub, "locate", lambda name, **how: asked.append((name, how)) or Path("/models/demo"))  # type: ignore[func-returns-value]
     assert run("pull", "demo").stdout == "/models/demo\n"
     assert asked == [("demo", {"offline": None})]
 

@@ -17,6 +17,7 @@ from qwen7b.cli import options
 from qwen7b.cli.options import SamplingOptions
 from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import PromptError
+from qwen7b.generate.sampling import Sampling
 from qwen7b.generate.sampling_keywords import lay_over
 from qwen7b.system.container import usable_cores
 from qwen7b.terminal.plain import PlainDisplay
@@ -208,7 +209,7 @@ def sampling(**given: object) -> SamplingOptions:
 def test_sampling_options_are_laid_over_the_default() -> None:
     default = qwen7b.Sample(temperature=0.7, top_p=0.8)
 
-    def over(default: qwen7b.Sampling, **given: object) -> qwen7b.Sampling:
+    def over(default: Sampling, **given: object) -> Sampling:
         return lay_over(default, **sampling(**given).keywords())
 
     assert over(default) == default

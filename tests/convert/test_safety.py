@@ -112,8 +112,8 @@ def test_gguf_of_a_type_that_cannot_be_read(source: Path, tmp_path: Path) -> Non
 
 
 def test_too_little_room(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")(10**6, 10**6, 1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**6, 10**6, 1000))
     message = refusal(ResourceError, source, tmp_path / "deep" / "target")
     assert "not enough disk space" in message and "and 1,000 are free" in message
     assert untouched(tmp_path) == ["source"]
@@ -124,7 +124,7 @@ class Trouble:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, *, at: int) -> None:
         self.blocks, self.error, self.at = 0, error, at
-        self.real = workplace.encode
+        self.real = workplace.encode  # type: ignore[attr-defined]
         monkeypatch.setattr(workplace, "encode", self)
         monkeypatch.setattr(workplace, "_MARK_BYTES", 1)
 

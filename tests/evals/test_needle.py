@@ -127,7 +127,7 @@ def test_replies_are_those_of_the_engine_and_are_kept(
     tiny_chat_checkpoint: Path, english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     testing = {"depths": [100, 0], "trials": 2, "resume": tmp_path / "kept.jsonl"}
-    about = {"lengths": [500, 400], "methods": ["none", "ntk+logn+window"]}
+    about: dict[str, Any] = {"lengths": [500, 400], "methods": ["none", "ntk+logn+window"]}
     results = measure(tiny_chat_checkpoint, english, testing=testing, **about)
     places = [(result.method, result.length, result.depth) for result in results]
     assert places == [(m, n, d) for m in about["methods"] for n in (400, 500) for d in (0, 100)]

@@ -141,7 +141,8 @@ class TestResuming:
     def test_it_goes_on_inside_a_reading(
         self, tiny_chat_checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        kept, read = tmp_path / "kept.jsonl", []
+        kept = tmp_path / "kept.jsonl"
+        read: list[Any] = []
 
         def read_few(model: Any, window: torch.Tensor, *args: Any) -> Any:
             if len(read) == 5:

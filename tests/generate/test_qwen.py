@@ -63,7 +63,7 @@ def test_single_stream_and_batch_give_the_same_reply(qwen: Qwen, sampling: qwen7
 
 def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
     ids = qwen7b.chat_prompt(qwen.tokenizer, [{"role": "user", "content": "hello"}])
-    expected = []
+    expected: list[int] = []
     with torch.inference_mode():
         while len(expected) < 24:
             logits = qwen.model(torch.tensor([ids + expected]))[0, -1, : qwen.tokenizer.vocab_size]
@@ -119,7 +119,7 @@ def test_presence_and_frequency_penalties_count_what_the_reply_has(qwen: Qwen) -
     likeliest = {**never_stop(qwen), prompt[0]: 40.0}
     penalties = {"presence_penalty": 2.0, "frequency_penalty": 2.0}
 
-    def reply_ids(num_tokens: int, **settings: float) -> list[int]:
+    def reply_ids(num_tokens: int, **settings: Any) -> list[int]:
         settings = {"temperature": 0, "max_new_tokens": num_tokens, "logit_bias": likeliest, **settings}
         return qwen.complete("hello", **settings).token_ids
 
@@ -477,7 +477,7 @@ ODD = [5, -1, 1.5, 2**64, 10**400, 10**5000, float("nan"), b"x", True, [1], {"a"
 
 @pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
 def test_no_value_of_a_setting_or_a_text_is_a_traceback(qwen: Qwen, value: Any) -> None:
-    names = ("temperature", "top_p", "top_k", "min_p", "seed", *PENALTIES, "logit_bias", "stop")
+    names: tuple[str, ...] = ("temperature", "top_p", "top_k", "min_p", "seed", *PENALTIES, "logit_bias", "stop")
     names += ("max_new_tokens", "history_token_limit", "logprobs", "ntk", "sampling")
     for name in names:
         with contextlib.suppress(Qwen7bError):

@@ -111,9 +111,9 @@ def test_settings_that_make_no_sense_are_refused(qwen: Qwen, settings: dict[str,
 def test_what_a_completion_cannot_use_is_refused(qwen: Qwen) -> None:
     for call, prompt in ((qwen.complete, "a"), (qwen.stream_completion, "a"), (qwen.complete_batch, ["a"])):
         with pytest.raises(SettingError, match="history_token_limit is of no use to complete, found 5: leave it out"):
-            call(prompt, history_token_limit=5)  # type: ignore[operator]
+            call(prompt, history_token_limit=5)  # type: ignore[call-arg]
         with pytest.raises(SettingError, match=r"complete has no setting temprature: did you mean temperature\?"):
-            call(prompt, temprature=0.7)  # type: ignore[operator]
+            call(prompt, temprature=0.7)  # type: ignore[call-arg]
 
 
 def test_a_type_checker_sees_wrong_keywords(tmp_path: Path) -> None:

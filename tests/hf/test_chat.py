@@ -168,7 +168,7 @@ def test_generate_ends_a_reply_where_the_tokenizer_says(chatty: Chatty, tmp_path
         assert longer.shape[1] == inputs["input_ids"].shape[1] + 5
     settings["sequence_bias"] = {(tokenizer.im_end_id,): 1e4}
     pipe = pipeline("text-generation", model=model, tokenizer=tokenizer)
-    said = pipe([{"role": "user", "content": "hello"}], return_full_text=False, max_new_tokens=5, **settings)
+    said: Any = pipe([{"role": "user", "content": "hello"}], return_full_text=False, max_new_tokens=5, **settings)
     assert said[0]["generated_text"] == ""
 
 
@@ -254,6 +254,7 @@ def test_wrong_arguments_are_named(chatty: Chatty) -> None:
     model, tokenizer = chatty
     with pytest.raises(SettingError, match="call chat_stream"):
         model.chat(tokenizer, "hello", history=None, stream=True)
+    history: Any
     for history in ([{"role": "user", "content": "hello"}], ["hello", "hi"], [["hello", "hi", "you"]], "ab"):
         with pytest.raises(PromptError, match="pairs"):
             model.chat(tokenizer, "hello", history=history)
@@ -269,6 +270,7 @@ def test_wrong_arguments_are_named(chatty: Chatty) -> None:
         model.chat(tokenizer, "hello", max_window_size="many")
     with pytest.raises(SettingError, match="generation_config"):
         model.chat(tokenizer, "hello", generation_config={"top_p": 0.5})
+    words: Any
     for words in (5, [5], ["Observation:"], "Observation:", [None], [[]], [["a"]]):
         with pytest.raises(SettingError, match="stop_words_ids"):
             model.chat(tokenizer, "hello", stop_words_ids=words)

@@ -50,12 +50,14 @@ def test_code_in_a_checkpoint_never_runs(
 
     config = AutoConfig.from_pretrained(folder, **trust)
     assert type(config) is qwen7b.hf.QWenConfig and not hasattr(config, "auto_map")
-    assert type(AutoTokenizer.from_pretrained(folder, **trust)) is qwen7b.hf.QWenTokenizer
-    model = AutoModelForCausalLM.from_pretrained(folder, **trust)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, **trust)
+    assert type(tokenizer) is qwen7b.hf.QWenTokenizer
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, **trust)
     assert type(model) is qwen7b.hf.QWenLMHeadModel and "generate" not in vars(model)
     assert type(AutoModelForCausalLM.from_config(config, **trust)) is qwen7b.hf.QWenLMHeadModel
     assert type(AutoModel.from_pretrained(folder, **trust)) is qwen7b.hf.QWenModel
-    assert GenerationConfig.from_pretrained(folder, **trust).chat_format == "chatml"
+    generation: Any = GenerationConfig.from_pretrained(folder, **trust)
+    assert generation.chat_format == "chatml"
     pipe = pipeline("text-generation", model=str(folder), **trust)
     assert type(pipe) is transformers.TextGenerationPipeline and type(pipe.model) is qwen7b.hf.QWenLMHeadModel
     assert not [name for name in sys.modules if "transformers_modules" in name and "qwen" in name]
@@ -69,7 +71,8 @@ def test_both_generations_load_and_are_saved_with_their_names(
     tensors = tiny.qwen_tensors()
     buffers = {"transformer.rotary_emb.inv_freq": torch.ones(8), "transformer.h.0.attn.masked_bias": torch.ones(1)}
     folder = tiny.write_folder(tmp_path / "old", config, tensors | buffers, **layout)
-    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    model, info = loaded
     assert not any(info.values())
     assert torch.allclose(logits(model), load_model(folder)(IDS), atol=1e-5)
     model.save_pretrained(tmp_path / "new")

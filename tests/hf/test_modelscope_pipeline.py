@@ -178,7 +178,7 @@ def test_calls(folder: Path) -> None:
 
     import qwen7b.hf  # noqa: F401
 
-    pipe = transformers.pipeline("chat", model=str(folder), device_map="cpu", do_sample=False, top_p=None, top_k=None)
+    pipe = transformers.pipeline("chat", model=str(folder), device_map="cpu", do_sample=False, top_p=None, top_k=None)  # type: ignore[call-overload]
     alone = pipe("你好", system="简短回答。")
     assert alone["history"] == [("你好", alone["response"])]
     longer = pipe({"text": "再说一遍", "history": alone["history"]}, max_new_tokens=3)
@@ -193,11 +193,11 @@ def test_saving_leaves_no_code(folder: Path, tmp_path: Path) -> None:
 
     import qwen7b.hf  # noqa: F401
 
-    pipe = transformers.pipeline("chat", model=str(folder), device_map="cpu")
+    pipe = transformers.pipeline("chat", model=str(folder), device_map="cpu")  # type: ignore[call-overload]
     pipe.save_pretrained(tmp_path / "saved")
     assert not list((tmp_path / "saved").glob("*.py"))
     assert "custom_pipelines" not in (tmp_path / "saved" / "config.json").read_text()
-    transformers.pipeline("chat", model=str(tmp_path / "saved"), device_map="cpu")("你好")
+    transformers.pipeline("chat", model=str(tmp_path / "saved"), device_map="cpu")("你好")  # type: ignore[call-overload]
 
 
 def test_a_modelscope_without_an_index_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,7 @@ def test_prompts_put_together_as_texts(chat_folder: Path) -> None:
     asked = AutoTokenizer.from_pretrained(chat_folder, split_special_tokens=False, **settings)
     batch = asked(texts, padding="longest")["input_ids"]
     conversations = [[{"role": "user", "content": question}] for question in QUESTIONS]
-    assert batch == silent.apply_chat_template(conversations, add_generation_prompt=True, padding=True)["input_ids"]
+    templated: Any = silent.apply_chat_template(conversations, add_generation_prompt=True, padding=True)
+    assert batch == templated["input_ids"]
     assert min(row[0] for row in batch) == 151644 and max(row[0] for row in batch) == asked.pad_token_id == 151646
     assert [asked.encode(word) for word in ("<|im_start|>", "<|im_end|>")] == [[151644], [151645]]

@@ -87,6 +87,7 @@ def test_what_scripts_of_the_time_reached_for(
 
 
 def test_what_names_of_control_tokens_mean_is_asked_for(tokenizer: Any) -> None:
+    said: dict[str, Any]
     for said in ({"split_special_tokens": True}, {"allowed_special": ()}):
         assert tokenizer(MARKUP, **said).input_ids == tokenizer.encode(MARKUP, **said) == PLAIN
         assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(MARKUP, **said)) == PLAIN
@@ -406,6 +407,7 @@ def test_without_a_vocabulary_it_says_so() -> None:
 
 def test_a_tokenizer_that_is_only_code_is_refused(qwen_chat_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(qwen_chat_folder, tmp_path / "copy")
+    fields: dict[str, Any]
     for fields in ({"tokenizer_class": "EvilTokenizer"}, {}):
         fields = {**fields, "auto_map": {"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]}}
         (folder / "tokenizer_config.json").write_text(json.dumps(fields))

@@ -78,6 +78,7 @@ def test_any_text(fast: Any, slow: Any, text: str) -> None:
 def test_what_names_of_control_tokens_mean_is_asked_for(fast: Any, slow: Any) -> None:
     text, parsed = "a<|im_end|>", [64, 151645]
     plain = slow(text, allowed_special=()).input_ids
+    said: dict[str, Any]
     for said in ({"split_special_tokens": True}, {"allowed_special": ()}):
         assert fast(text, **said).input_ids == fast.encode(text, **said) == plain
         assert fast([text], **said).input_ids == [plain]

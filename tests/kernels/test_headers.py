@@ -20,7 +20,7 @@ def compiler_of(header: str) -> list[str]:
     """The compiler for the processors that a header is for, with its flags; the test is skipped where there is none."""
     flags = FLAGS.get(header, ())
     is_arm = platform.machine() in ("aarch64", "arm64")
-    names = ("c++", "g++")
+    names: tuple[str, ...] = ("c++", "g++")
     if flags and (flags is ARM) != is_arm:
         names = ("aarch64-linux-gnu-g++",) if flags is ARM else ("x86_64-linux-gnu-g++",)
     compiler = next((path for name in names if (path := shutil.which(name))), None)

@@ -59,7 +59,7 @@ def test_a_library_of_another_version_is_not_called() -> None:
 
 
 @pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
-@pytest.mark.parametrize("name", [name for name, _ in Contract._fields_])
+@pytest.mark.parametrize("name", [field[0] for field in Contract._fields_])
 def test_a_library_that_differs_in_one_number_is_not_called(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     find_library = native.library.__wrapped__  # type: ignore[attr-defined]  # the one without a memory
     assert find_library() is not None

@@ -116,7 +116,7 @@ def test_mapped_weights_are_the_files_own(tmp_path: Path) -> None:
     folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors())
     model = load_model(folder, dtype=torch.float32, mapped=True)
     assert torch.equal(model(IDS), logits_of(folder))
-    stored = open_safetensors(next(folder.glob("*.safetensors")))["transformer.wte.weight"]
+    stored: Any = open_safetensors(next(folder.glob("*.safetensors")))["transformer.wte.weight"]
     with stored.path.open("r+b") as file:
         file.seek(stored.offset)
         file.write(torch.tensor([7.0]).numpy().tobytes())

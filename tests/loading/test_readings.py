@@ -21,7 +21,7 @@ from qwen7b.system import json_file
 def readings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each JSON file was read, by its name."""
     counts: Counter[str] = Counter()
-    read_whole = json_file.read_whole
+    read_whole = json_file.read_whole  # type: ignore[attr-defined]
 
     def counted(path: Path, **limits: Any) -> bytes:
         counts[path.name] += 1

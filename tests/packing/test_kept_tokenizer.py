@@ -63,7 +63,8 @@ def test_packed_starts_keep_it_and_others_do_not(source: Path, cache: Path, read
 @pytest.mark.parametrize("keeps_time", [False, True])
 def test_an_edited_tokenizer_is_read_again(source: Path, reads: list[Path], keeps_time: bool) -> None:
     path = source / "tokenizer.json"
-    swap_ids(path), swap_ids(path)  # as json.dumps writes it
+    swap_ids(path)
+    swap_ids(path)  # as json.dumps writes it
     before = kept_tokenizer(source)
     stat = path.stat()
     swap_ids(path)

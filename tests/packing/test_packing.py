@@ -210,7 +210,7 @@ def test_settings_that_make_no_sense(source: Path, settings: dict[str, Any], mes
 
 def packed_bytes(source: Path, format: str) -> int:
     config = open_checkpoint(source).config
-    return packed_file.layout_bytes(packed_weights.packed_layout(config, find_format(format)))
+    return packed_file.layout_bytes(packed_weights.packed_layout(config, find_format(format)))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("room", "expected"), [(1.3, 8), (1.1, 4)])
@@ -416,7 +416,7 @@ def test_a_quantization_that_ends_early_leaves_nothing(
 ) -> None:
     from qwen7b.convert import quantizing
 
-    real = quantizing.pack_checkpoint
+    real = quantizing.pack_checkpoint  # type: ignore[attr-defined]
 
     def fail(*arguments: Any) -> None:
         real(*arguments)

@@ -93,7 +93,13 @@ def test_every_reader_refuses_it(tmp_path: Path, name: str, kind: str, monkeypat
         READERS[name](tmp_path / name)
 
 
-FILES = ("config.json", "generation_config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json")
+FILES: tuple[str, ...] = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "tokenizer.json",
+)
 FILES += ("tokenizer_config.json", "model.safetensors.index.json", "quantize_config.json", "configuration_qwen.py")
 FILES += ("qwen.tiktoken", "chat_template.jinja", "adapter_config.json", "LICENSE", "special_tokens_map.json")
 FILES += ("added_tokens.json", "pytorch_model.bin.index.json", "adapter_model.safetensors", "chat_template.json")
@@ -143,6 +149,7 @@ def test_a_model_that_is_no_file(tmp_path: Path, kind: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("call", [diagnose, open_checkpoint, load_tokenizer])
 def test_names_of_nothing(call: Callable[[Any], object]) -> None:
+    name: Any
     for name in ("nowhere/at/all", "x" * 5000, "../" * 2000 + "x", "a\0b", "\udcff"):
         with pytest.raises(ModelNotFoundError, match="there is no file or folder"):
             call(name)

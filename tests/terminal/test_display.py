@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,8 @@ def shown(pieces: list[str], *, width: int = 60, height: int = 25) -> str:
     for piece in pieces:
         display.push(piece)
     display.close()
-    return console.file.getvalue()
+    screen: Any = console.file
+    return screen.getvalue()
 
 
 def test_the_whole_reply_is_shown_as_meant() -> None:

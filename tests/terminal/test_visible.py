@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table
@@ -55,7 +56,7 @@ def at_a_terminal(*arguments: str, **settings: object) -> tuple[int, str]:
     return started_at_a_terminal("-m", "qwen7b", *arguments, **settings)
 
 
-def started_at_a_terminal(*arguments: str, **settings: object) -> tuple[int, str]:
+def started_at_a_terminal(*arguments: str, **settings: Any) -> tuple[int, str]:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     reading, terminal = pty.openpty()
     process = subprocess.Popen(

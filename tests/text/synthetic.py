@@ -28,11 +28,12 @@ def train(style: str) -> Tokenizer:
     """A tokenizer of a few hundred tokens; SmolLM's has its control tokens first and lacks some bytes."""
     tokenizer = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=style != "qwen")
-    first = {
+    firsts: dict[str, list[Any]] = {
         "qwen": [pre_tokenizers.Split(Regex(QWEN2_PATTERN), "isolated")],
         "gpt2": [],
         "smollm": [pre_tokenizers.Digits(individual_digits=True)],
-    }[style]
+    }
+    first = firsts[style]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*first, byte_level]) if first else byte_level
     if style == "qwen":
         tokenizer.normalizer = normalizers.NFC()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from itertools import groupby
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 # Characters that count as none of the marks to be sorted but are composed of some.
 COMPOSED_MARKS = {"\u0f73": "\u0f71\u0f72", "\u0f75": "\u0f71\u0f74", "\u0f81": "\u0f71\u0f80"}

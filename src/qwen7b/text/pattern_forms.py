@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 from string import ascii_letters
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from qwen7b.text import patterns
 

@@ -22,7 +22,7 @@ _MAX_MISFITS = 0.02  # Qwen's own vocabulary has 1 % of tokens, of Thai for the 
 
 def fits(pattern: str, tokens: Iterable[bytes]) -> bool:
     """Tell whether a vocabulary may have been made with a pattern, which then cuts hardly any of its tokens in two."""
-    import regex  # type: ignore[import-untyped]
+    import regex
 
     first_piece = regex.compile(pattern)
     count = misfits = 0

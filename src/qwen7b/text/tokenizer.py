@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
-import regex  # type: ignore[import-untyped]
+import regex
 import tiktoken
 
 from qwen7b.config.checked import flag, items
