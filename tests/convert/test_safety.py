@@ -229,8 +229,8 @@ def test_a_target_that_comes_to_exist_meanwhile(source: Path, tmp_path: Path, mo
 def test_numbers_that_come_back_changed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Workplace.write
 
-    def faulty(self: Workplace, file: Any, **named: Any) -> str:
-        digest = write(self, file, **named)
+    def faulty(self: Workplace, file: Any, *others: Any, **named: Any) -> str:
+        digest = write(self, file, *others, **named)
         path = self.files / file.name
         content = bytearray(path.read_bytes())
         content[-7] ^= 1
