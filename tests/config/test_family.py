@@ -8,36 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from qwen7b import ModelConfig, SettingError
+import tiny
+from qwen7b import SettingError
 from qwen7b.checkpoint.own_config import config_fields, config_from
 from qwen7b.config import Family
 
 PACKAGE = Path(__file__).parents[2] / "src" / "qwen7b"
 
 
-def config(family: object) -> ModelConfig:
-    return ModelConfig(
-        family=family,  # type: ignore[arg-type]
-        vocab_rows=320,
-        hidden_size=64,
-        num_layers=2,
-        num_heads=4,
-        num_kv_heads=2,
-        head_size=16,
-        feed_forward_size=96,
-        norm_epsilon=1e-6,
-        rope_base=10000.0,
-        trained_length=24,
-        context_length=96,
-        qkv_bias=True,
-        tied_head=False,
-    )
-
-
 @pytest.mark.parametrize("family", Family)
 def test_a_name_will_do_and_is_what_json_holds(family: Family) -> None:
-    made = config(family.value)
-    assert made.family is family and made == config(family)
+    made = tiny.config(family=family.value)
+    assert made.family is family and made == tiny.config(family=family)
     fields = json.loads(json.dumps(config_fields(made)))
     assert fields["family"] == family.value and type(config_fields(made)["family"]) is str
     assert config_from(fields).family is family
@@ -46,7 +28,7 @@ def test_a_name_will_do_and_is_what_json_holds(family: Family) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "Qwen", "", None, 3, ["qwen"]])
 def test_others_are_refused(family: object) -> None:
     with pytest.raises(SettingError, match="family must be one of qwen, qwen2, llama, found"):
-        config(family)
+        tiny.config(family=family)
 
 
 def test_no_source_compares_a_config_s_family_with_a_string() -> None:

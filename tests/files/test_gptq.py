@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 import tiny
 from qwen7b.checkpoint import open_checkpoint
-from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.loading import load_model
+from qwen7b.errors import UnsupportedError
 from random_gptq import gptq_config, quantize
+from refusing import refused
 from tiny import logits_of
 
 
@@ -103,14 +103,6 @@ def test_a_stored_tensor_has_the_layers_shape(folder: Path) -> None:
 
 
 # --- what is wrong is said in one sentence -------------------------------------------------------------------------
-
-
-def refused(path: Path, kind: type[Exception] = CheckpointError) -> str:
-    with pytest.raises(kind) as error:
-        load_model(path)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("bits", [2, 3])

@@ -28,6 +28,7 @@ from qwen7b.errors import (
 )
 from qwen7b.files.safetensors_file import open_safetensors
 from qwen7b.loading import load_model
+from refusing import refused
 from tiny import IDS, logits_of
 
 
@@ -165,14 +166,6 @@ def test_loading_holds_little_beside_the_model(tmp_path: Path) -> None:
 
 
 # --- what is wrong is said in one sentence -------------------------------------------------------------------------
-
-
-def refused(path: Path, kind: type[Exception] = CheckpointError) -> str:
-    with pytest.raises(kind) as error:
-        load_model(path)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture

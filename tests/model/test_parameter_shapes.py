@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from qwen7b.config import ModelConfig
+import tiny
 from qwen7b.model.empty_model import empty_model
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
-
-CONFIG = ModelConfig(
-    family="qwen",
-    vocab_rows=320,
-    hidden_size=48,
-    num_layers=3,
-    num_heads=4,
-    num_kv_heads=2,
-    head_size=10,
-    feed_forward_size=72,
-    norm_epsilon=1e-6,
-    rope_base=10000.0,
-    trained_length=64,
-    context_length=64,
-    qkv_bias=True,
-    tied_head=False,
-)
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
@@ -35,7 +16,9 @@ CONFIG = ModelConfig(
 def test_they_are_the_modules_in_name_shape_and_order(
     qkv_bias: bool, tied_head: bool, num_kv_heads: int, num_layers: int
 ) -> None:
-    config = replace(CONFIG, qkv_bias=qkv_bias, tied_head=tied_head, num_kv_heads=num_kv_heads, num_layers=num_layers)
+    config = tiny.config(
+        head_size=10, qkv_bias=qkv_bias, tied_head=tied_head, num_kv_heads=num_kv_heads, num_layers=num_layers
+    )
     model = empty_model(config)
     expected = [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
     assert list(parameter_shapes(config).items()) == expected

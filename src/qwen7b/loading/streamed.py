@@ -11,7 +11,7 @@ from qwen7b.checkpoint.parameters import parameters_of
 from qwen7b.files.stored import StoredTensor, row_ranges
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
-from qwen7b.model.rebuilding import rebuild
+from qwen7b.model.rebuilding import home_of, rebuild
 from qwen7b.system.workers import Workers
 
 
@@ -20,9 +20,10 @@ def streamed_model(checkpoint: Checkpoint, threads: Workers) -> Transformer:
     config, parameters = checkpoint.config, parameters_of(checkpoint)
 
     def linear(name: str, module: nn.Linear) -> StreamedLinear:
-        home = "embedding" if name == "head" and config.tied_head else name
         bias = parameters.get(f"{name}.bias")
-        return StreamedLinear(parameters[f"{home}.weight"], None if bias is None else _whole(bias), threads)
+        return StreamedLinear(
+            parameters[f"{home_of(name, config)}.weight"], None if bias is None else _whole(bias), threads
+        )
 
     model = empty_model(config)
     rebuild(

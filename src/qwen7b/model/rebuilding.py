@@ -6,8 +6,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from qwen7b.config import ModelConfig
 from qwen7b.model.layers import RMSNorm
 from qwen7b.model.transformer import Transformer
+
+
+def home_of(name: str, config: ModelConfig) -> str:
+    """The module whose weight the named one has: a tied head has the embedding's."""
+    return "embedding" if name == "head" and config.tied_head else name
 
 
 def rebuild(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from qwen7b.config import ModelConfig
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
-from qwen7b.model.rebuilding import rebuild
+from qwen7b.model.rebuilding import home_of, rebuild
 from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import has_rows, packed_matrix, pair_sizes_name, row_embedding
 from qwen7b.packed.modules import PackedEmbedding, PackedLinear
@@ -27,9 +27,8 @@ def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor], *, format: 
         return PackedEmbedding(packed_matrix(name, tensors, **sizes))
 
     def linear(name: str, module: nn.Linear) -> nn.Module:
-        home = "embedding" if name == "head" and config.tied_head else name
         sizes = {"num_rows": module.out_features, "num_columns": module.in_features}
-        return PackedLinear(packed_matrix(home, tensors, **sizes), bias=tensors.get(f"{name}.bias"))
+        return PackedLinear(packed_matrix(home_of(name, config), tensors, **sizes), bias=tensors.get(f"{name}.bias"))
 
     model = empty_model(config)
     rebuild(model, embedding=embedding, linear=linear, norm=tensors.__getitem__)
