@@ -38,8 +38,9 @@ class NativeRunner:
         return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
 
     def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
-        library, model = native.library(), self._structure(layers)
-        if library is None or model is None or not isinstance(cache, PackedCache) or x_RC.device.type != "cpu":
+        if not isinstance(cache, PackedCache) or x_RC.device.type != "cpu" or (library := native.library()) is None:
+            return run_layers(layers, x_RC, rows, cache)
+        if (model := self._structure(layers)) is None:
             return run_layers(layers, x_RC, rows, cache)
         result = x_RC.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         half = self._config.head_size // 2
