@@ -150,29 +150,54 @@ def test_long_work_leaves_nothing_half_done(
     assert not [path.name for path in left if path.name != ".lock" and path.suffix != ".vocabulary"]
 
 
+IN_A_TASK = """
+import os, sys
+from qwen7b.system.signals import ending_by_signals
+from qwen7b.terminal.terminal import open_session, read_line
+async def end():
+    os.kill(os.getpid(), int(sys.argv[1]))
+with ending_by_signals():
+    session = open_session()
+    session.app.pre_run_callables.append(lambda: session.app.create_background_task(end()))
+    print("/help >")
+    read_line(session)
+"""
+"""The signal breaks into the editor's own work, as one at a random moment may."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminal_is_as_it_was(tiny_chat_checkpoint: Path, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("place", ["waiting", "in a task"])
+def test_a_terminal_is_as_it_was(
+    tiny_chat_checkpoint: Path, tmp_path: Path, place: str, number: signal.Signals
+) -> None:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix only")
     termios = pytest.importorskip("termios", reason="pseudo-terminals are Unix only")
     keyboard, terminal = pty.openpty()
     before = termios.tcgetattr(terminal)
     environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "QWEN7B_CACHE": str(tmp_path)}
     command = [sys.executable, "-m", "qwen7b", "chat", "--model", str(tiny_chat_checkpoint), "--quantize", "none"]
+    if place == "in a task":
+        command = [sys.executable, "-c", IN_A_TASK, str(int(number))]
     process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
     screen = b""
     try:
         while not re.search(rb"/help.*>", screen, re.DOTALL):
             assert select.select([keyboard], [], [], 60)[0], screen
             screen += os.read(keyboard, 4096)
-        assert termios.tcgetattr(terminal) != before
-        process.send_signal(number)
+        if place == "waiting":
+            assert termios.tcgetattr(terminal) != before
+            process.send_signal(number)
         while process.poll() is None:
             if select.select([keyboard], [], [], 0.1)[0]:
                 screen += os.read(keyboard, 4096)
         while select.select([keyboard], [], [], 0.1)[0]:
             screen += os.read(keyboard, 4096)
         assert process.returncode == SIGNALS[number] and b"Traceback" not in screen, screen
-        assert termios.tcgetattr(terminal) == before and f"ended by {number.name}".encode() in screen
+        assert (
+            termios.tcgetattr(terminal) == before
+            and b"continue" not in screen
+            and f"ended by {number.name}".encode() in screen
+        )
     finally:
         process.kill()
         process.wait()

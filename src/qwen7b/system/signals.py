@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -51,10 +51,25 @@ def ending_by_signals() -> Iterator[None]:
         handler.is_over = True
 
 
+@contextmanager
+def ended_by(end: Callable[[Ended], None]) -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP call `end` and raise nothing: an event loop would report what breaks into a task."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if not isinstance(handler, _Handler):
+        yield
+        return
+    handler.end = end
+    try:
+        yield
+    finally:
+        handler.end = None
+
+
 class _Handler:
     """Raises what a signal means, once for signals that come in quick succession."""
 
     def __init__(self) -> None:
+        self.end: Callable[[Ended], None] | None = None
         self.is_over = False
         """Whether nothing is left to clear away."""
         self._raised = -_SAME
@@ -66,7 +81,11 @@ class _Handler:
         self._raised = now
         if self.is_over:
             os._exit(128 + number)
-        raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.end is None:
+            raise Ended(number)
+        self.end(Ended(number))
 
     def raise_again(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Python drops what is raised while an object is cleared away: a signal that came just then comes again."""

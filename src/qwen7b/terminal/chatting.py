@@ -9,7 +9,7 @@ from qwen7b.terminal.commands import Commands
 from qwen7b.terminal.conversation import Conversation
 from qwen7b.terminal.keyboard import quiet_keyboard
 from qwen7b.terminal.language import translated as _
-from qwen7b.terminal.terminal import unquoted
+from qwen7b.terminal.terminal import read_line, unquoted
 from qwen7b.text.normalization import without_surrogates
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def converse(conversation: Conversation, commands: Commands, session: PromptSess
     while True:
         try:
             draft, conversation.draft = conversation.draft, ""
-            line = without_surrogates(session.prompt(default=draft))
+            line = without_surrogates(read_line(session, draft=draft))
             if line.startswith("/"):
                 conversation.is_editing = False
                 with quiet_keyboard():

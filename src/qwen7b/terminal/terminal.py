@@ -18,6 +18,7 @@ from prompt_toolkit.output import Output
 
 from qwen7b.system.environment import cache_folder
 from qwen7b.system.regular_file import open_to_append
+from qwen7b.system.signals import Ended, ended_by
 from qwen7b.terminal.kept_conversations import MAX_BYTES
 from qwen7b.terminal.visible import SHOWN
 
@@ -69,11 +70,33 @@ def open_session(
     )
 
 
+def read_line(session: PromptSession[str], prompt: str | None = None, *, draft: str = "") -> str:
+    """Let the user edit a line. What ends the command meanwhile is raised once the editor has left the terminal."""
+    signals: list[Ended] = []
+
+    def leave() -> None:
+        if session.app.future is not None and not session.app.future.done():
+            session.app.exit(exception=EOFError)
+
+    def end(ended: Ended) -> None:
+        if session.app.loop is None:
+            raise ended
+        signals.append(ended)
+        session.app.loop.call_soon_threadsafe(leave)
+
+    try:
+        with ended_by(end):
+            return session.prompt(prompt, default=draft)
+    finally:
+        if signals:
+            raise signals[0]
+
+
 def confirm(session: PromptSession[str], question: str) -> bool:
     """Ask the user, and tell whether the answer is yes."""
     asking: PromptSession[str] = PromptSession(input=session.input, output=session.output)
     with suppress(KeyboardInterrupt, EOFError):
-        return asking.prompt(f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
+        return read_line(asking, f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
     return False
 
 
