@@ -83,8 +83,9 @@ READING: dict[str, str] = {
     "model": "transformer rows layers rotary masks cache parameter_shapes empty_model rebuilding",
     "text": (
         "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
-        "chatml rendered token_spans content_marks chat_template finding chat_prompt completion_prompt reading "
-        "tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary settings endings pattern_forms export"
+        "chatml rendered token_spans content_marks chat_template format_detection chat_prompt completion_prompt "
+        "reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary tokenizer_settings endings "
+        "pattern_forms export"
     ),
     "packed": "formats rounding compensation layout modules model key_balance packed_cache runner version",
     "checkpoint": (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qwen7b.packing.kept_vocabulary import CHATML, OTHER_FIELDS, SETTINGS, as_kept, from_kept
 from qwen7b.text import Tokenizer, chat_prompt
 from qwen7b.text.chatml import CHAT_TEMPLATE, ChatML
-from qwen7b.text.settings import TokenizerSettings
+from qwen7b.text.tokenizer_settings import TokenizerSettings
 from qwen7b.text.vocabulary import Vocabulary
 
 

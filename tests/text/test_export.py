@@ -68,13 +68,13 @@ def test_gguf_fields(ours: Tokenizer) -> None:
 def test_a_token_that_no_merge_makes() -> None:
     ids = {bytes([byte]): byte for byte in range(256)} | {b"abc": 256}
     odd = Vocabulary(source="odd", ids=ids, ranks=ids, control_tokens={}, pattern="", nfc=True)
-    with pytest.raises(UnsupportedError, match="odd has the token b'abc' of 3 parts"):
+    with pytest.raises(UnsupportedError, match="odd has the token b'abc', which merging pairs leaves in 3 parts"):
         list(merges_of(odd))
 
 
 def test_cutting_that_gguf_has_no_name_for(ours: Tokenizer) -> None:
     odd = replace(ours.vocabulary, nfc=not ours.vocabulary.nfc)
-    with pytest.raises(UnsupportedError, match="which GGUF cannot say"):
+    with pytest.raises(UnsupportedError, match="which GGUF cannot express"):
         gguf_tokenizer(odd, vocab_rows=1000, merges=[])
 
 

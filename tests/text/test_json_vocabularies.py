@@ -125,7 +125,7 @@ def test_two_merges_with_one_result_are_refused(tmp_path: Path) -> None:
     document = json.loads(synthetic.train("qwen").to_str())
     document["model"]["vocab"] |= {"xy": 5001, "yz": 5002, "xyz": 5003}
     document["model"]["merges"] += [["x", "y"], ["y", "z"], ["xy", "z"], ["x", "yz"]]
-    with pytest.raises(UnsupportedError, match="makes 'xyz' by two merges"):
+    with pytest.raises(UnsupportedError, match="makes 'xyz' by two different merges"):
         load_tokenizer(write(tmp_path, document))
 
 
@@ -229,7 +229,7 @@ def test_a_class_is_not_guessed_against_the_tokens(tmp_path: Path) -> None:
     folder = write_old_vocab_json(tmp_path, synthetic.train("gpt2"))
     with (
         pytest.warns(UserWarning, match="cut as Qwen's"),
-        pytest.raises(UnsupportedError, match="not made as Qwen's are"),
+        pytest.raises(UnsupportedError, match="do not fit the way in which Qwen cuts text"),
     ):
         load_tokenizer(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
@@ -332,5 +332,5 @@ def test_llama_cpps_words_differ_at_one_letter_and_say_so(tmp_path: Path) -> Non
     document = json.loads(synthetic.train("qwen").to_str())
     pattern = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" + _REST
     document["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern
-    with pytest.warns(UserWarning, match="differs at 'ſ"):
+    with pytest.warns(UserWarning, match="differs only at 'ſ"):
         assert load_tokenizer(write(tmp_path, document)).vocabulary.pattern == synthetic.QWEN2_PATTERN

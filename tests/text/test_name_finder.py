@@ -26,8 +26,8 @@ def test_names_are_found_as_by_a_regular_expression(names: frozenset[str], text:
 def test_names_that_an_edge_of_a_text_is_part_of(names: frozenset[str], text: str) -> None:
     lengths = [(name, length) for name in names for length in range(1, len(name))]
     finder = NameFinder(names)
-    assert finder.is_begun_by(text) == any(text.endswith(name[:length]) for name, length in lengths)
-    assert finder.is_ended_by(text) == any(text.startswith(name[length:]) for name, length in lengths)
+    assert finder.ends_with_partial_name(text) == any(text.endswith(name[:length]) for name, length in lengths)
+    assert finder.starts_with_partial_name(text) == any(text.startswith(name[length:]) for name, length in lengths)
 
 
 def test_tens_of_thousands_of_names_are_one_short_expression() -> None:
@@ -36,4 +36,6 @@ def test_tens_of_thousands_of_names_are_one_short_expression() -> None:
     text = "<div>plain text</div>" * 50_000 + "<|audio_99999|>"
     assert [name for _, name in finder_of(names).find(text)] == ["<|audio_99999|>"]
     assert len(finder_of(names)._beginnings.pattern) < 20
-    assert finder_of(names).is_begun_by("x<|aud") and not finder_of(names).is_begun_by("x<|audio_1|>")
+    assert finder_of(names).ends_with_partial_name("x<|aud") and not finder_of(names).ends_with_partial_name(
+        "x<|audio_1|>"
+    )

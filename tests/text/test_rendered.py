@@ -120,11 +120,11 @@ def test_an_open_message_ends_where_its_content_does(write: Writer, name: str) -
     folder = write(TEMPLATES[name])
     ours, theirs = load_tokenizer(folder), transformers.PreTrainedTokenizerFast.from_pretrained(folder)
     for messages in (talk("Hello", "The answer is"), talk("a", "b", "c", "\nd", system="s")):
-        rendered = chat_format_of(ours).render(ours, messages, open=True)
+        rendered = chat_format_of(ours).render(ours, messages, continue_final_message=True)
         expected = theirs.apply_chat_template(messages, continue_final_message=True, return_dict=False)
         assert rendered.ids == expected
         assert rendered.spans[-1] is not None and rendered.spans[-1].stop == len(rendered.ids)
-        assert held(ours, messages, open=True)[:-1] == held(ours, messages)[:-1]
+        assert held(ours, messages, continue_final_message=True)[:-1] == held(ours, messages)[:-1]
 
 
 QWEN3 = (
@@ -163,7 +163,7 @@ def test_what_cannot_be_told_has_no_span(write: Writer, template: str, expected:
 @settings(deadline=None)
 def test_chatml_by_parts_is_its_contents(chatty: Tokenizer, contents: list[str], by_parts: bool) -> None:
     messages = talk(*contents)
-    rendered = ChatML(by_parts=by_parts).render(chatty, messages, ask=True)
+    rendered = ChatML(by_parts=by_parts).render(chatty, messages, add_generation_prompt=True)
     for content, span in zip(contents, rendered.spans, strict=True):
         assert span is not None
         if by_parts:

@@ -131,7 +131,7 @@ def test_names_that_are_none_are_refused(chatty: Tokenizer, value: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tokenizer": "folder"}, "tokenizer should be one that load_tokenizer gave"),
+        ({"tokenizer": "folder"}, "tokenizer should be one that load_tokenizer returned"),
         ({"history_token_limit": None}, "history_token_limit must be a whole number"),
         ({"history_token_limit": -1}, "history_token_limit must be a whole number"),
         ({"context_length": "2048"}, "context_length must be a whole number"),

@@ -145,7 +145,7 @@ class Haystack:
         # The frame is that of the question alone, without its newlines, which a format that is encoded as one text
         # would join with its own.
         alone: Message = {"role": "user", "content": question.strip()}
-        rendered = chat_format_of(self.tokenizer).render(self.tokenizer, [alone], ask=True)
+        rendered = chat_format_of(self.tokenizer).render(self.tokenizer, [alone], add_generation_prompt=True)
         span = rendered.spans[0]
         if span is None or self.tokenizer.decode(rendered.ids[span]) != alone["content"]:
             raise PromptError(

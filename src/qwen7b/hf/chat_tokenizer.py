@@ -18,7 +18,7 @@ from qwen7b.hf.control_names import ControlNamesMixin, check_roles
 from qwen7b.text import Tokenizer, Vocabulary
 from qwen7b.text.chat_prompt import chat_format_of
 from qwen7b.text.export import merges_of, tokenizer_json
-from qwen7b.text.finding import with_chat_template
+from qwen7b.text.format_detection import with_chat_template
 from qwen7b.text.messages import checked_messages
 from qwen7b.text.tokenizer import is_hidden
 
@@ -132,7 +132,12 @@ class ChatTokenizer(ControlNamesMixin):
             format = with_chat_template(plain.vocabulary, template or chat_template, source="chat_template")
         conversations, batched = _listed(conversation)
         rows = [
-            format.render(plain, messages, ask=bool(add_generation_prompt), open=bool(continue_final_message)).ids
+            format.render(
+                plain,
+                messages,
+                add_generation_prompt=bool(add_generation_prompt),
+                continue_final_message=bool(continue_final_message),
+            ).ids
             for messages in conversations
         ]
         if not tokenize:

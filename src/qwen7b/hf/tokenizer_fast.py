@@ -21,7 +21,7 @@ from qwen7b.system.json_file import MAX_BYTES, read_json
 from qwen7b.system.regular_file import checkpoint_text
 from qwen7b.system.whole_file import written_whole
 from qwen7b.text import Tokenizer, load_tokenizer
-from qwen7b.text.settings import TokenizerSettings, read_folder_settings
+from qwen7b.text.tokenizer_settings import TokenizerSettings, read_folder_settings
 
 
 class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore[misc]

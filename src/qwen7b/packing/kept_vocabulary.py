@@ -22,8 +22,8 @@ from qwen7b.errors import CheckpointError
 from qwen7b.system.regular_file import open_regular
 from qwen7b.text import patterns
 from qwen7b.text.chatml import ChatML
-from qwen7b.text.settings import TokenizerSettings
 from qwen7b.text.tokenizer import Tokenizer
+from qwen7b.text.tokenizer_settings import TokenizerSettings
 from qwen7b.text.vocabulary import Vocabulary
 
 _VERSION = 1

@@ -1,8 +1,8 @@
 """Text to token ids and back, conversations included, and the only home of ChatML.
 
 In come text, conversations and tokenizer files (`qwen.tiktoken`, GGUF, `tokenizer.json`, `vocab.json` with
-`merges.txt`); out go token ids, and which of them are which message's; and the other way round, at once or streamed.
-Knows nothing of models, of weights, or of how ids are chosen, and does without torch.
+`merges.txt`); out go token ids, and which of them belong to which message. Ids become text again, at once or streamed.
+The room knows no models and no weights, nor how ids are chosen, and does without torch.
 """
 
 from __future__ import annotations

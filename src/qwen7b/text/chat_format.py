@@ -10,17 +10,23 @@ from qwen7b.text.rendered import Encoder, Rendered
 
 
 class ChatFormat(Protocol):
-    """One way to lay conversations out. Content never becomes a control token."""
+    """One way to lay out conversations. A message's content never becomes a control token."""
 
     @property
     def ends(self) -> frozenset[str]:
         """Names of the control tokens that close an assistant's message."""
 
     def render(
-        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+        self,
+        encoder: Encoder,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
     ) -> Rendered:
-        """The ids of messages with a role and a string as content, with a span for each.
+        """Lay out messages, whose content is a string, as token ids, with a span for each message.
 
-        With `ask` they go on to where the assistant's next message begins; with `open`, which excludes it, they stop
-        where the last message's content does, so that this can be continued.
+        With `add_generation_prompt` the ids go on to where the assistant's next message begins. With
+        `continue_final_message`, which excludes it, they end with the last message's content, so that the model goes
+        on writing it.
         """

@@ -1,4 +1,4 @@
-"""A conversation as the prompt that asks for its next message, with as much of its past as may stay."""
+"""A conversation as the prompt for its next message, with as much of the earlier turns as fits."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def chat_prompt(
     """The prompt that asks for the assistant's next message, in the format of the model whose tokenizer this is.
 
     For the Qwen chat models that is ChatML, up to and including `<|im_start|>assistant\\n`. A turn is a user's message
-    and all that follows up to the user's next; the last one is to be answered. Of the others, the newest stay whose
-    tokens, with those of the system message, number fewer than `history_token_limit` (the original's
-    `max_window_size`), and with which the prompt leaves `reply_tokens` of `context_length` free.
+    and everything up to the user's next; the last turn is the one to answer. As many of the earlier turns are kept,
+    newest first, as fit: together with the system message they have fewer tokens than `history_token_limit` (the
+    original's `max_window_size`), and the prompt leaves `reply_tokens` of `context_length` free.
 
     Raises PromptError for messages that make no conversation, for a tokenizer without a chat format, and where the
     system message and the last turn alone leave no token of `context_length` free; UnsupportedError for a chat
@@ -37,7 +37,7 @@ def chat_prompt(
     [151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 16, 10, 16, 19884, ...]
     """
     if not isinstance(tokenizer, Tokenizer):
-        raise SettingError(f"tokenizer should be one that load_tokenizer gave, found {quoted(tokenizer)}")
+        raise SettingError(f"tokenizer should be one that load_tokenizer returned, found {quoted(tokenizer)}")
     whole_number("history_token_limit", history_token_limit, minimum=0)
     whole_number("reply_tokens", reply_tokens, minimum=0)
     if context_length is not None:
@@ -47,7 +47,7 @@ def chat_prompt(
 
     def prompt_with(num_turns: int) -> Rendered:
         kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
-        return format.render(tokenizer, kept if system is None else [system, *kept], ask=True)
+        return format.render(tokenizer, kept if system is None else [system, *kept], add_generation_prompt=True)
 
     without_past = prompt_with(0)
     shortest = without_past.ids
@@ -63,7 +63,7 @@ def chat_prompt(
             return False
         return context_length is None or len(prompt) + reply_tokens <= context_length
 
-    # All of the past, as a rule; else as many turns as fit, found by halving.
+    # Usually all earlier turns fit; otherwise bisection finds how many do.
     best, fitting, too_many = shortest, 0, len(turns)
     num_turns = len(turns) - 1
     while fitting < num_turns < too_many:

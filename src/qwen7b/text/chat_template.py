@@ -15,13 +15,13 @@ from qwen7b.errors import PromptError, Qwen7bError, UnsupportedError
 from qwen7b.text.content_marks import find_contents, free_characters, mark_contents, without_marks
 from qwen7b.text.messages import Message
 from qwen7b.text.name_finder import finder_of
-from qwen7b.text.rendered import Encoder, Places, Rendered
+from qwen7b.text.rendered import ContentSpans, Encoder, Rendered
 from qwen7b.text.token_spans import Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Template:
-    """A chat template, with the tokens that it may write."""
+    """A chat template and the control tokens that it may write."""
 
     text: str
     source: str
@@ -37,7 +37,7 @@ class Template:
         """Control tokens that follow an assistant's message, found by rendering one."""
         question, reply = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "\u4e00"}
         try:
-            text = self._render([question, reply, question], ask=True)
+            text = self._render([question, reply, question], add_generation_prompt=True)
         except Qwen7bError:
             return frozenset()
         after = text.rpartition(reply["content"])[2].lstrip()
@@ -45,105 +45,125 @@ class Template:
         return frozenset([name] if name else [])
 
     def render(
-        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+        self,
+        encoder: Encoder,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
     ) -> Rendered:
         """The ids of a conversation, and which of them are which message's content: see `ChatFormat.render`.
 
         Where the template trims contents, white space at their edges does not count as theirs.
         """
-        assert not (ask and open)
-        stop = ""
-        if open:
-            stop = next(free_characters(self.text, *(message["content"] for message in messages)), "")
-            messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + stop}]
-        plain = self._render(messages, ask=ask)
+        assert not (add_generation_prompt and continue_final_message)
+        end_mark = ""
+        if continue_final_message:
+            end_mark = next(free_characters(self.text, *(message["content"] for message in messages)), "")
+            messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + end_mark}]
+        plain = self._render(messages, add_generation_prompt=add_generation_prompt)
         free = free_characters(self.text, plain, *(message["content"] for message in messages))
         mark, marks = next(free, ""), "".join(islice(free, 2 * len(messages)))
         if len(marks) < 2 * len(messages):
-            raise PromptError("the conversation is full of characters for private use: take them out")
-        marked = self._mark_names(messages, plain, mark, ask=ask)
-        if open:
-            marked, found, _ = marked.rpartition(stop)
-            if not found:
+            raise PromptError(
+                "the conversation uses all private-use characters of Unicode, and rendering needs some: remove some"
+            )
+        marked = self._mark_names(messages, plain, mark, add_generation_prompt=add_generation_prompt)
+        if continue_final_message:
+            marked, separator, _ = marked.rpartition(end_mark)
+            if not separator:
                 raise PromptError(
-                    f"the chat template of {self.source} changes the last message: it cannot be continued"
+                    f"the chat template of {self.source} changes the last message, so it cannot be continued: end "
+                    "with a message from the user instead"
                 )
         pieces = [(name, stretch.replace(mark, "")) for name, stretch in split_names(marked, self.names)]
         length = sum(len(name or stretch) for name, stretch in pieces)
 
-        def find_places() -> Places:
-            spans = self._find_contents(messages, plain, marks, ask=ask)
+        def find_content_spans() -> ContentSpans:
+            spans = self._find_contents(messages, plain, marks, add_generation_prompt=add_generation_prompt)
             spans = [span and (min(span[0], length), min(span[1], length)) for span in spans]
             has_system = len(messages) > 0 and messages[0]["role"] == "system"
-            return Places(contents=spans, system=spans[0] if has_system else None)
+            return ContentSpans(contents=spans, system=spans[0] if has_system else None)
 
-        rendered = Rendered(encoder, pieces, find_places=find_places)
-        if ask and not rendered.ids:
+        rendered = Rendered(encoder, pieces, find_content_spans=find_content_spans)
+        if add_generation_prompt and not rendered.ids:
             raise UnsupportedError(
-                f"the chat template of {self.source} makes an empty prompt: take the one of the model's makers"
+                f"the chat template of {self.source} makes an empty prompt: use the template that the original model "
+                "came with"
             )
         return rendered
 
-    def write(self, messages: Sequence[Message], *, ask: bool) -> str:
+    def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""
-        return self._render(messages, ask=ask)
+        return self._render(messages, add_generation_prompt=add_generation_prompt)
 
-    def _find_contents(self, messages: Sequence[Message], plain: str, marks: str, *, ask: bool) -> list[Span | None]:
+    def _find_contents(
+        self, messages: Sequence[Message], plain: str, marks: str, *, add_generation_prompt: bool
+    ) -> list[Span | None]:
         """The characters of each message's content in the text that the template makes, as far as marks can tell."""
         for inside in (False, True):
             marked = mark_contents(messages, marks, template=self.text, inside=inside)
             try:
-                text = self._render(marked, ask=ask)
+                text = self._render(marked, add_generation_prompt=add_generation_prompt)
             except Qwen7bError:  # a template that looks at contents may refuse the marks
                 continue
             if without_marks(text, marks) == plain:
                 return find_contents(text, marks, messages=marked)
         return [None] * len(messages)
 
-    def _mark_names(self, messages: Sequence[Message], plain: str, mark: str, *, ask: bool) -> str:
+    def _mark_names(self, messages: Sequence[Message], plain: str, mark: str, *, add_generation_prompt: bool) -> str:
         """The text that the template makes, with a mark in each name of a control token that is not its own."""
-        # A template may look for a name, as for </think> in past replies: such names stay whole there, as the model
-        # wrote them as control tokens itself.
+        # A template may look for a name, as for </think> in earlier replies. In replies such names stay whole, since
+        # the model itself wrote them as control tokens.
         looked_for = frozenset(name for name in self.visible if name in self.text)
-        for whole in (frozenset[str](), looked_for):
-            broken = [
+        for kept_whole in (frozenset[str](), looked_for):
+            messages_with_marks = [
                 {
                     **message,
-                    "content": _broken(
-                        message["content"], self.names - whole if message["role"] == "assistant" else self.names, mark
+                    "content": _break_names(
+                        message["content"],
+                        self.names - kept_whole if message["role"] == "assistant" else self.names,
+                        mark,
                     ),
                 }
                 for message in messages
             ]
-            marked = plain if broken == [*messages] else self._render(broken, ask=ask)
+            marked = (
+                plain
+                if messages_with_marks == [*messages]
+                else self._render(messages_with_marks, add_generation_prompt=add_generation_prompt)
+            )
             if marked.replace(mark, "") == plain:
                 return marked
         raise PromptError(
-            f"a message spells the name of a control token, which the chat template of {self.source} treats in its own "
-            "way, so that it could not be told from a real one: leave it out"
+            f"a message contains the name of a control token, and the chat template of {self.source} changes its "
+            "output for "
+            "it, so that the name could not be told from a real control token: remove the name from the message"
         )
 
-    def _render(self, messages: Sequence[Message], *, ask: bool) -> str:
+    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         from qwen7b.system.jinja import RaisedByTemplate, render
 
         variables: dict[str, Any] = {
             "messages": [dict(message) for message in messages],
             "tools": None,
             "documents": None,
-            "add_generation_prompt": ask,
+            "add_generation_prompt": add_generation_prompt,
             **self.special_tokens,
         }
         try:
             return render(self.text, variables)
         except RaisedByTemplate as error:
-            raise PromptError(f"the chat template of {self.source} refuses the conversation: {_line(error)}") from error
-        except Exception as error:  # a stranger's program may fail in any way
-            raise self._unusable(error) from error
+            raise PromptError(
+                f"the chat template of {self.source} refuses the conversation: {_one_line(error)}"
+            ) from error
+        except Exception as error:  # a template is a foreign program, which may fail in any way
+            raise self._unusable_error(error) from error
 
-    def _unusable(self, error: BaseException) -> UnsupportedError:
+    def _unusable_error(self, error: BaseException) -> UnsupportedError:
         return UnsupportedError(
-            f"the chat template of {self.source} cannot be rendered ({type(error).__name__}: {_line(error)}): mend it, "
-            "or take the one of the model's makers"
+            f"the chat template of {self.source} cannot be rendered ({type(error).__name__}: {_one_line(error)}): fix "
+            "it, or use the template that the original model came with"
         )
 
 
@@ -159,15 +179,15 @@ def split_names(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
         yield "", text[start:]
 
 
-def _broken(content: str, names: frozenset[str], mark: str) -> str:
-    """Put a mark into each name, and at the content's ends where it could make a name with what stands beside it."""
+def _break_names(content: str, names: frozenset[str], mark: str) -> str:
+    """Put a mark into each name, and at each end of the content that could complete a name with the text beside it."""
     content = "".join(mark.join(name) or stretch for name, stretch in split_names(content, names))
-    if finder_of(names).is_begun_by(content):
+    if finder_of(names).ends_with_partial_name(content):
         content += mark
-    if finder_of(names).is_ended_by(content):
+    if finder_of(names).starts_with_partial_name(content):
         content = mark + content
     return content
 
 
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen7b.text.messages import Message
-from qwen7b.text.rendered import Encoder, Places, Rendered
+from qwen7b.text.rendered import ContentSpans, Encoder, Rendered
 from qwen7b.text.token_spans import Span
 
 START, END = "<|im_start|>", "<|im_end|>"
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant."
-"""First-generation Qwen is told this where a conversation has no system message."""
+"""The system message that first-generation Qwen gets where a conversation has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,44 +31,49 @@ class ChatML:
     default_system: str | None = DEFAULT_SYSTEM_PROMPT
     """The system message of a conversation that has none; None leaves it without."""
     bos: str | None = None
-    """The control token that a conversation begins with, where it does."""
+    """The control token that every conversation begins with, if there is one."""
     by_parts: bool = True
-    """Role, newline and content are encoded each by itself, as first-generation Qwen does; else as one text, as
-    templates are. They differ where a content begins with a newline."""
+    """True if role, newline and content are encoded separately, as first-generation Qwen does; else they are encoded as
+    one text, as with templates. The ids differ only where a content begins with a newline."""
 
     @property
     def ends(self) -> frozenset[str]:
         return frozenset([END])
 
     def render(
-        self, encoder: Encoder, messages: Sequence[Message], *, ask: bool = False, open: bool = False
+        self,
+        encoder: Encoder,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
     ) -> Rendered:
         """The ids of a conversation, and which of them are which message's content: see `ChatFormat.render`."""
-        assert not (ask and open)
+        assert not (add_generation_prompt and continue_final_message)
         pieces = [] if self.bos is None else [(self.bos, "")]
-        place = len(self.bos or "")
+        position = len(self.bos or "")
         contents: list[Span | None] = []
         system = None
         for role, content in self._spoken(messages):
             texts = [role, "\n", content] if self.by_parts else [f"{role}\n{content}"]
             pieces += [(START, ""), *(("", text) for text in texts), (END, ""), ("", "\n")]
-            first = place + len(f"{START}{role}\n")
+            first = position + len(f"{START}{role}\n")
             contents.append((first, first + len(content)))
             end = first + len(f"{content}{END}")
             if len(contents) == 1 and role == "system":
-                system = (place, end)
-            place = end + 1
-        if open:
+                system = (position, end)
+            position = end + 1
+        if continue_final_message:
             del pieces[-2:]
-        elif ask:
+        elif add_generation_prompt:
             pieces += [(START, ""), ("", "assistant"), ("", "\n")]
-        places = Places(contents=contents[len(contents) - len(messages) :], system=system)
-        return Rendered(encoder, pieces, find_places=lambda: places)
+        spans = ContentSpans(contents=contents[len(contents) - len(messages) :], system=system)
+        return Rendered(encoder, pieces, find_content_spans=lambda: spans)
 
-    def write(self, messages: Sequence[Message], *, ask: bool) -> str:
+    def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""
         spoken = "".join(f"{START}{role}\n{content}{END}\n" for role, content in self._spoken(messages))
-        return (self.bos or "") + spoken + (f"{START}assistant\n" if ask else "")
+        return (self.bos or "") + spoken + (f"{START}assistant\n" if add_generation_prompt else "")
 
     def _spoken(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         if self.default_system is not None and not (messages and messages[0]["role"] == "system"):
@@ -78,7 +83,7 @@ class ChatML:
 
 
 def jinja_template(default_system: str | None, *, bos: str | None = None) -> str:
-    """ChatML as the template that checkpoints carry for other programs."""
+    """Write ChatML as the Jinja template that checkpoints carry for other programs."""
     opening = (
         ""
         if default_system is None

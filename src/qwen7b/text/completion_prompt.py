@@ -13,14 +13,15 @@ _MESSAGE = re.compile(r"(<\|im_start\|>)(?:system|user|assistant|tool|function)\
 
 
 def completion_prompt(tokenizer: Tokenizer, text: str, *, control_tokens: bool | None = None) -> list[int]:
-    """The ids of a text to continue, after BOS where the model wants one; none for an empty text.
+    """The ids of a text to continue, after BOS if the model wants one; an empty text has no ids.
 
-    With `control_tokens`, names of control tokens in it become these; with False they are text, like any other. By
-    default they are text, too, but a text that is plainly written in them raises PromptError.
+    With `control_tokens=True`, names of control tokens in the text become control tokens; with False they stay
+    ordinary text. By default they stay text too, but a text that is evidently written with control tokens raises
+    PromptError.
     """
     if control_tokens is not None:
         flag("control_tokens", control_tokens)
-    elif name := _name_plainly_meant(tokenizer, text):
+    elif name := _evident_control_token(tokenizer, text):
         raise PromptError(
             f"the prompt is written with the control token {name}, which as text means nothing to the model: ask for "
             "control tokens with control_tokens=True (--control-tokens), chat with messages instead, or say that it is "
@@ -29,18 +30,19 @@ def completion_prompt(tokenizer: Tokenizer, text: str, *, control_tokens: bool |
     return tokenizer.after_bos(tokenizer.encode(text, allowed_special="all" if control_tokens else frozenset()))
 
 
-def _name_plainly_meant(tokenizer: Tokenizer, text: str) -> str | None:
-    """A control token that a prompt spells where only the token makes sense; a sentence about it may name it.
+def _evident_control_token(tokenizer: Tokenizer, text: str) -> str | None:
+    """Return a control token that the prompt spells and evidently means, rather than mentions in a sentence.
 
-    That is one that opens a message of ChatML, one that the prompt begins with, or two of those for filling in.
+    It is meant where it opens a ChatML message, where the prompt begins with it, or where at least two tokens for
+    filling in the middle occur. Otherwise the result is None.
     """
     names = tokenizer.control_tokens
     if (message := _MESSAGE.search(text)) and message[1] in names:
         return message[1]
-    found = list(dict.fromkeys(name for _, name in finder_of(frozenset(names)).find(text)))
-    first = found[0] if found else ""
-    about_it = text.lstrip().removeprefix(first)[:1] in (" ", "")
-    if first and text.lstrip().startswith(first) and tokenizer.is_hidden(names[first]) and not about_it:
+    spelled = list(dict.fromkeys(name for _, name in finder_of(frozenset(names)).find(text)))
+    first = spelled[0] if spelled else ""
+    is_mention = text.lstrip().removeprefix(first)[:1] in (" ", "")
+    if first and text.lstrip().startswith(first) and tokenizer.is_hidden(names[first]) and not is_mention:
         return first
-    filling = [name for name in found if "fim" in name.lower()]
-    return filling[0] if len(filling) > 1 else None
+    fim_names = [name for name in spelled if "fim" in name.lower()]
+    return fim_names[0] if len(fim_names) > 1 else None

@@ -1,4 +1,4 @@
-"""Token ids to text, one id at a time, as a stream needs it."""
+"""Token ids to text, one id at a time, for streaming."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qwen7b.text.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """Makes text of ids one by one: all of it joined is what `Tokenizer.decode` makes of all the ids.
+    """Decodes ids one by one: the pieces joined are what `Tokenizer.decode` returns for all the ids.
 
     A character whose bytes are spread over several tokens comes out with the last of them, never as replacement
     characters first.
@@ -26,7 +26,7 @@ class Detokenizer:
         return self._decoder.decode(self._tokenizer.token_bytes(id))
 
     def flush(self) -> str:
-        """Give out what is left of an unfinished character. The detokenizer is then ready for another text."""
+        """Return what is left of an unfinished character. The detokenizer is then ready for another text."""
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text

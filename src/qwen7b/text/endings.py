@@ -16,7 +16,7 @@ _USUAL_NAMES = (
 
 
 def vocabulary_endings(vocabulary: Vocabulary, chat_format: ChatFormat | None) -> dict[int, str]:
-    """The ids that end a reply, each with what says so: the files' fields, the chat template, or the usual names."""
+    """The ids that end a reply, each with its source: a field of a file, the chat template, or a usual name."""
     settings = vocabulary.settings
     endings: dict[int, str] = {}
     for name, source in settings.ends.items():
@@ -28,6 +28,6 @@ def vocabulary_endings(vocabulary: Vocabulary, chat_format: ChatFormat | None) -
 
 
 def usual_endings(vocabulary: Vocabulary) -> dict[int, str]:
-    """Control tokens that end a reply by what they are called."""
+    """The control tokens that end a reply, judged by their names."""
     names = [name for name in _USUAL_NAMES if name in vocabulary.control_tokens]
     return {vocabulary.control_tokens[name]: f"{vocabulary.source} ({name})" for name in names}

@@ -35,10 +35,10 @@ _PRE_TOKENIZER = {
 
 
 def qwen_tiktoken(vocabulary: Vocabulary) -> bytes | None:
-    """The content of the original `qwen.tiktoken`, or None where the vocabulary is any other.
+    """The content of the original `qwen.tiktoken`, or None if the vocabulary is a different one.
 
-    It is the original's if its tokens written in that format hash as the original file does, if they merge in the
-    order of their ids, and if text is cut and normalized as the original does it.
+    It is the original if its tokens, written in that format, hash like the original file, if they merge in the order
+    of their ids, and if it cuts and normalizes text in the same way.
     """
     ids, ranks = vocabulary.ids, vocabulary.ranks
     if len(ids) != FIRST_CONTROL_ID or vocabulary.pattern != patterns.QWEN or not vocabulary.nfc:
@@ -50,23 +50,23 @@ def qwen_tiktoken(vocabulary: Vocabulary) -> bytes | None:
 
 
 def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
-    """The merges behind the ranks, first merged first, in GPT-2's spelling.
+    """The merges that the ranks stand for, in order, in GPT-2's spelling.
 
-    A token's merge is of the two parts that are left when only lower ranks may merge its bytes. Raises
-    UnsupportedError for a token that no merge makes.
+    A token's merge joins the two parts that remain when its bytes are merged by lower ranks only. Raises
+    UnsupportedError for a token that no merge of two parts makes.
     """
     ranks = vocabulary.ranks
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
         if len(token) == 1:
             continue
-        splits = [(token[:at], token[at:]) for at in range(1, len(token))]
+        splits = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
         splits = [pair for pair in splits if all(ranks.get(part, rank) < rank for part in pair)]
         # Most tokens have but one split into lower tokens; only where there are more does the order of merges decide.
         parts = splits[0] if len(splits) == 1 else tuple(_merge_below(token, rank, ranks))
         if len(parts) != 2:
             raise UnsupportedError(
-                f"{vocabulary.source} has the token {quoted(token)} of {counted(len(parts), 'part')}, which merges of "
-                "pairs never make: take it out of the vocabulary"
+                f"{vocabulary.source} has the token {quoted(token)}, which merging pairs leaves in "
+                f"{counted(len(parts), 'part')}: remove it from the vocabulary"
             )
         yield spell(parts[0]), spell(parts[1])
 
@@ -98,7 +98,7 @@ def spelled_ids(vocabulary: Vocabulary) -> dict[str, int]:
 
 
 def added_tokens(vocabulary: Vocabulary, *, visible: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Control tokens as `tokenizer.json` lists them; `visible` ones, else the vocabulary's own, are not special."""
+    """Control tokens as `tokenizer.json` lists them; `visible` ones (by default the vocabulary's) are not special."""
     visible = vocabulary.visible if visible is None else visible
     return [
         {
@@ -125,7 +125,7 @@ def tokenizer_json(
         "added_tokens": added_tokens(vocabulary, visible=visible),
         "normalizer": {"type": "NFC"} if vocabulary.nfc else None,
         "pre_tokenizer": _PRE_TOKENIZER[vocabulary.pattern],
-        "post_processor": None if vocabulary.settings.bos is None else _before_every_text(vocabulary),
+        "post_processor": None if vocabulary.settings.bos is None else _bos_post_processor(vocabulary),
         "decoder": _BYTE_LEVEL,
         "model": {
             "type": "BPE",
@@ -142,7 +142,7 @@ def tokenizer_json(
     }
 
 
-def _before_every_text(vocabulary: Vocabulary) -> dict[str, Any]:
+def _bos_post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
     """The post-processor that puts BOS before a text, or before the first of two."""
     name = vocabulary.settings.bos
     bos = {"SpecialToken": {"id": name, "type_id": 0}}
@@ -172,7 +172,7 @@ def gguf_tokenizer(
     if pre_tokenizer is None:
         raise UnsupportedError(
             f"{vocabulary.source} {'normalizes' if vocabulary.nfc else 'does not normalize'} text to NFC, which GGUF "
-            "cannot say of its way of cutting text: convert to another format"
+            "cannot express for its way of cutting text: convert to another format"
         )
     tokens = [f"[PAD{id}]" for id in range(vocab_rows)]
     types = [UNUSED] * vocab_rows

@@ -10,7 +10,7 @@ from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
-from qwen7b.text.settings import gguf_settings
+from qwen7b.text.tokenizer_settings import gguf_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 T = TypeVar("T")
@@ -22,10 +22,10 @@ PRE_TOKENIZERS = {
     "smollm": (patterns.SMOLLM, False),
 }
 
-# llama.cpp's other names for the same cuts (llama-vocab.cpp). Of the first the normalization is the same too; of the
-# others it is not known.
-_SAME = {"deepseek-r1-qwen": "qwen2"}
-_SAME_CUTS = {
+# llama.cpp's other names for the same way of cutting (llama-vocab.cpp). For the first, normalization is known to be the
+# same too; for the others it is not known.
+_ALIASES = {"deepseek-r1-qwen": "qwen2"}
+_SAME_SPLITS = {
     "qwen2": ("f2llmv2", "grok-2", "hunyuan", "kormo", "megrez", "stablelm2"),
     "gpt-2": ("a.x-4.0", "exaone4", "gigachat", "jina-de", "jina-es", "jina-v2-de", "jina-v2-es", "mellum", "phi-2"),
     "smollm": ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "starcoder"),
@@ -58,7 +58,7 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
             f"{path} is damaged: {counted(len(tokens), 'token')}, {len(set(tokens))} of them different, have "
             f"{counted(len(types), 'type')}"
         )
-    name, is_certain = _pre_tokenizer(path, metadata, tokens)
+    name, is_named = _pre_tokenizer(path, metadata, tokens)
     pattern, nfc = PRE_TOKENIZERS[name]
     vocabulary = merged_vocabulary(
         str(path),
@@ -74,17 +74,17 @@ def read_gguf_vocabulary(path: Path) -> Vocabulary:
         visible=[token for token, type in zip(tokens, types, strict=True) if type == USER_DEFINED],
         settings=gguf_settings(path, metadata, tokens),
     )
-    if not is_certain and not fits(pattern, vocabulary.ids):
+    if not is_named and not fits(pattern, vocabulary.ids):
         raise UnsupportedError(
-            f"{path} does not say how text is cut, and its tokens are not made as {name}'s are: convert the model again"
+            f"{path} does not say how text is cut, and its tokens do not fit the way of {name}: convert the model again"
         )
     return vocabulary
 
 
 def _with_first_generation_names(tokens: list[str], types: list[int]) -> tuple[list[str], list[int]]:
-    """Tokens and types with the names of control tokens, which converters of 2023 called [PAD151643] and so on.
+    """Give control tokens their names, which converters of 2023 replaced by [PAD151643] and so on.
 
-    The control tokens follow on the ordinary ones; what follows on them fills rows of the embedding.
+    The control tokens come after the ordinary ones; what comes after them only fills rows of the embedding.
     """
     first = next((id for id, token in enumerate(tokens) if token == f"[PAD{id}]"), len(tokens))
     if "<|im_start|>" in tokens or len(tokens) - first < 3 or len(types) != len(tokens):
@@ -102,14 +102,14 @@ def _with_first_generation_names(tokens: list[str], types: list[int]) -> tuple[l
 def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> tuple[str, bool]:
     """The name of a pre-tokenizer that we know, and whether the file names it or only its architecture suggests it."""
     architecture, name = metadata.get("general.architecture"), metadata.get("tokenizer.ggml.pre")
-    known = _SAME.get(name, name) if isinstance(name, str) else None
+    known = _ALIASES.get(name, name) if isinstance(name, str) else None
     if known in PRE_TOKENIZERS:
         return known, True
-    for ours, others in _SAME_CUTS.items():
+    for ours, others in _SAME_SPLITS.items():
         if known in others:
             warnings.warn(
-                f"{path} has the pre-tokenizer {quoted(name)}, which cuts text as {ours} does; whether text is "
-                "normalized first it does not say, and that is taken to be the same too",
+                f"{path} has the pre-tokenizer {quoted(name)}, which cuts text as {ours} does; the file does not "
+                "say whether text is normalized first, so it is treated as with {ours}",
                 stacklevel=4,
             )
             return ours, True
@@ -117,8 +117,8 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> t
         family = "qwen2" if architecture in ("qwen", "qwen2") else "smollm" if tokens[:3] == _SMOLLM_FIRST else None
         if family and known:
             warnings.warn(
-                f"{path} has the pre-tokenizer {quoted(name)}, which says nothing: text is cut as {family} does, which "
-                "its tokens fit",
+                f"{path} has the pre-tokenizer {quoted(name)}, which does not say how text is cut: it is cut as "
+                f"with {family}, which fits the tokens",
                 stacklevel=4,
             )
         if family:  # files of first-generation Qwen are older than the key
@@ -128,7 +128,7 @@ def _pre_tokenizer(path: Path, metadata: dict[str, Any], tokens: list[str]) -> t
 
 def _list(path: Path, metadata: dict[str, Any], key: str, type: type[T]) -> list[T]:
     values = metadata.get(key)
-    # One item speaks for all: the arrays of the format hold one type each.
+    # Checking one item is enough: an array of this format holds a single type.
     if not isinstance(values, list) or not all(isinstance(value, type) for value in values[:1]):
         raise CheckpointError(
             f"{path} has no usable vocabulary: {key} is {quoted(values)}, not a list of {type.__name__}"

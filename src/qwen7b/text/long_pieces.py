@@ -1,4 +1,4 @@
-"""Byte pairs merged in a piece of any length, such as megabytes of one word, in time that grows no faster than it."""
+"""Byte-pair merging for a piece of any length, such as megabytes of one word, in linear time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ _OVERLAP = 2
 
 
 def encode_long(piece: bytes, encode: Callable[[bytes], list[int]], token_bytes: Callable[[int], bytes]) -> list[int]:
-    """The same as `encode(piece)`, for a piece that is no token, from calls with short stretches of it.
+    """Compute `encode(piece)`, for a piece that is not itself a token, by encoding short chunks of it.
 
-    Tokens are what merging makes of a text if any two neighbours are what it makes of those two alone: the first merge
-    across a border between tokens would also be made where there are only the two beside it. So each chunk is encoded
-    together with the last tokens before it, and with more of them until the border to those that stay holds.
+    A token sequence is the right encoding of a text if every two neighbours are the right encoding of their joined
+    bytes: the first merge across a border between tokens would also happen if only those two were there. So each
+    chunk is encoded together with the last tokens before it, and with more of them until the border to the earlier
+    tokens passes that test.
     """
     tokens: list[int] = []
     for start in range(0, len(piece), CHUNK):

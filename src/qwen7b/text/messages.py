@@ -1,4 +1,4 @@
-"""A conversation's messages: what makes a conversation, and its turns."""
+"""The messages of a conversation: which ones are valid, and how they divide into turns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _KEYS = {"role", "content"}
 
 
 def checked_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Read each message as a role and a string. Raises PromptError for anything that is no message."""
+    """Read each message as a role and a string. Raises PromptError for anything that is not a message."""
     if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
         raise PromptError(f"a conversation should be a list of messages, found {quoted(messages)}")
     return [_read_message(message, number) for number, message in enumerate(messages, start=1)]
 
 
 def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[Message]]]:
-    """The system message, if there is one, and the turns, the last of which is one message of the user's.
+    """The system message, if there is one, and the turns, of which the last is a single message from the user.
 
     A turn is a user's message and all that follows up to the user's next. Raises PromptError for messages that make no
     conversation, or one in which there is nothing to answer.
@@ -44,13 +44,13 @@ def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[
         if message["role"] == "user":
             turns.append([])
         elif not turns:
-            raise PromptError("the conversation begins with the assistant: put a message of the user's first")
+            raise PromptError("the conversation begins with the assistant: put a message from the user first")
         turns[-1].append(message)
     return system, turns
 
 
 def _read_message(message: Message, number: int) -> dict[str, str]:
-    # Other programs write out what they leave empty, as in "tool_calls": null; what is filled has a meaning.
+    # Other programs write empty fields, such as "tool_calls": null; a field with a value would change the meaning.
     if not isinstance(message, Mapping) or {key for key in message if message[key] or key in _KEYS} != _KEYS:
         raise PromptError(f"message {number} should have exactly a 'role' and a 'content', found {quoted(message)}")
     if message["role"] not in _ROLES:

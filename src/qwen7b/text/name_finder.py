@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 _BEGINNING = 3
-"""A text is first searched for so many characters of each name: speech models have tens of thousands alike."""
+"""Only this many characters of each name are searched for first: speech models have tens of thousands of names."""
 
 
 class NameFinder:
-    """Finds any of some names: at each place the longest, from left to right, without overlaps."""
+    """Finds any of a set of names: at each position the longest, from left to right, without overlaps."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
@@ -29,8 +29,8 @@ class NameFinder:
         [(1, '<a>'), (4, '<a>b')]
         """
         start = 0
-        while found := self._beginnings.search(text, start):
-            place = found.start()
+        while match := self._beginnings.search(text, start):
+            place = match.start()
             if name := self.at(text, place):
                 yield place, name
             start = place + max(len(name), 1)
@@ -39,20 +39,20 @@ class NameFinder:
         """The name that begins at this place; empty where none does."""
         return next((part for length in self._lengths if (part := text[place : place + length]) in self._names), "")
 
-    def is_begun_by(self, text: str) -> bool:
-        """Tell whether a text ends as a name begins, so that what follows could complete it."""
-        return _is_begun(self._forwards, [text[-length:] for length in self._shares(text)])
+    def ends_with_partial_name(self, text: str) -> bool:
+        """Tell whether a text ends with the beginning of a name, which the text after it could complete."""
+        return _is_any_a_beginning(self._forwards, [text[-length:] for length in self._partial_lengths(text)])
 
-    def is_ended_by(self, text: str) -> bool:
-        """Tell whether a text begins as a name ends."""
-        return _is_begun(self._backwards, [text[length - 1 :: -1] for length in self._shares(text)])
+    def starts_with_partial_name(self, text: str) -> bool:
+        """Tell whether a text begins with the end of a name, which the text before it could complete."""
+        return _is_any_a_beginning(self._backwards, [text[length - 1 :: -1] for length in self._partial_lengths(text)])
 
-    def _shares(self, text: str) -> range:
+    def _partial_lengths(self, text: str) -> range:
         return range(1, min(max(self._lengths, default=1), len(text) + 1))
 
 
-def _is_begun(ordered: Sequence[str], beginnings: Sequence[str]) -> bool:
-    """Tell whether any of the beginnings is that of a longer string among sorted ones."""
+def _is_any_a_beginning(ordered: Sequence[str], beginnings: Sequence[str]) -> bool:
+    """Tell whether a longer one of the sorted strings starts with any of these beginnings."""
     for beginning in beginnings:
         place = bisect_left(ordered, beginning)
         if place < len(ordered) and ordered[place] == beginning:

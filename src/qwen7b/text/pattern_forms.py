@@ -1,4 +1,4 @@
-"""Recognizes our patterns in other spellings, as tools and libraries write them."""
+"""Recognizes the patterns that we know in the other notations that tools and libraries use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from qwen7b.text import patterns
 _KNOWN = (patterns.QWEN, patterns.GPT2)
 _CLASS = re.compile(r"\[(\^?)((?:\\p\{\w+\}|\\.|[^\]\\-])+)\]")
 _MEMBER = re.compile(r"\\p\{\w+\}|\\.|.")
-# Notations of the same: what is on the left is written as what is on the right.
-_REWRITTEN = (
+# Equivalent notations: what is on the left is rewritten as what is on the right.
+_REWRITES = (
     ("\r", r"\\r"),
     ("\n", r"\\n"),
     (r"\\p(?:L|\{Letter\})(?!\w)", r"\\p{L}"),
     (r"\\p(?:N|\{Number\})(?!\w)", r"\\p{N}"),
     (r"\{1(?:,1)?\}", ""),
-    (_CLASS.pattern, lambda found: _sorted_class(found[1], found[2])),
+    (_CLASS.pattern, lambda match: _sorted_class(match[1], match[2])),
     # Possessive: what follows is nothing that these classes hold, so giving a character back never helps.
     (r"(\[\^[^\]]*\\p\{L\}\\p\{N\}[^\]]*\][?+]|\\p\{[LN]\}\+)\+", r"\1"),
 )
@@ -46,9 +46,9 @@ def known_form(pattern: str) -> str | None:
         return None
     for known in _KNOWN:
         if form == _form(known):
-            if _first_of(pattern, _LONG_S) != _first_of(known, _LONG_S):
+            if _first_match(pattern, _LONG_S) != _first_match(known, _LONG_S):
                 warnings.warn(
-                    f"the tokenizer's pattern is taken for the usual one, from which it differs at {_LONG_S}",
+                    f"the tokenizer's pattern is treated as the usual one, from which it differs only at {_LONG_S}",
                     stacklevel=2,
                 )
             return known
@@ -60,9 +60,9 @@ def _form(pattern: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The contractions that a pattern takes, and its other alternatives in one notation: equal for equal patterns."""
     contractions, others = _alternatives(pattern)
     first = regex.compile("|".join(contractions) or "(?!)")
-    taken = tuple(found[0] if (found := first.match(text)) else "" for text in _CONTRACTIONS)
+    taken = tuple(match[0] if (match := first.match(text)) else "" for text in _CONTRACTIONS)
     for index, other in enumerate(others):
-        for before, after in _REWRITTEN:
+        for before, after in _REWRITES:
             other = re.sub(before, after, other)
         others[index] = other
     if others[-1:] == [r"\s+(?!\S)"]:  # what no alternative takes is a piece by itself
@@ -75,11 +75,11 @@ def _alternatives(pattern: str) -> tuple[list[str], list[str]]:
     ignores_case = pattern.startswith("(?i)")
     parts, depth, start = [], 0, 0
     pattern = pattern.removeprefix("(?i)") + "|"
-    for found in re.finditer(r"\\.|\[(?:\\.|[^\]\\])*\]|[()|]", pattern, re.DOTALL):
-        depth += {"(": 1, ")": -1}.get(found[0], 0)
-        if found[0] == "|" and depth == 0:
-            parts.append(pattern[start : found.start()])
-            start = found.end()
+    for match in re.finditer(r"\\.|\[(?:\\.|[^\]\\])*\]|[()|]", pattern, re.DOTALL):
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if match[0] == "|" and depth == 0:
+            parts.append(pattern[start : match.start()])
+            start = match.end()
     count = next(
         (n for n, part in enumerate(parts) if not re.fullmatch(r"[()?:i]*'['()\[\]?:|A-Za-z]+", part)), len(parts)
     )
@@ -87,10 +87,10 @@ def _alternatives(pattern: str) -> tuple[list[str], list[str]]:
 
 
 def _sorted_class(negation: str, members: str) -> str:
-    found = sorted(set(_MEMBER.findall(members)))
-    return found[0] if len(found) == 1 and not negation else f"[{negation}{''.join(found)}]"
+    distinct = sorted(set(_MEMBER.findall(members)))
+    return distinct[0] if len(distinct) == 1 and not negation else f"[{negation}{''.join(distinct)}]"
 
 
-def _first_of(pattern: str, text: str) -> str:
-    found = regex.match(pattern, text + "x")
-    return found[0] if found else ""
+def _first_match(pattern: str, text: str) -> str:
+    match = regex.match(pattern, text + "x")
+    return match[0] if match else ""

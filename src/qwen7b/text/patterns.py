@@ -17,11 +17,11 @@ GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|
 # the end of the text, so white space in front of a digit stays whole.
 SMOLLM = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
 
-_MAX_MISFITS = 0.02  # Qwen's own vocabulary has 1 % of tokens, of Thai for the most part, that its pattern cuts
+_MAX_MISFITS = 0.02  # in Qwen's own vocabulary the pattern cuts 1 % of the tokens, mostly Thai ones
 
 
 def fits(pattern: str, tokens: Iterable[bytes]) -> bool:
-    """Tell whether a vocabulary may have been made with a pattern, which then cuts hardly any of its tokens in two."""
+    """Tell whether a vocabulary may have been trained with a pattern: then the pattern cuts hardly any token in two."""
     import regex
 
     first_piece = regex.compile(pattern)

@@ -10,7 +10,7 @@ from pathlib import Path
 from qwen7b.errors import CheckpointError, counted
 from qwen7b.system.regular_file import checkpoint_bytes
 from qwen7b.text import patterns
-from qwen7b.text.settings import read_folder_settings
+from qwen7b.text.tokenizer_settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary
 
 FIRST_CONTROL_ID = 151643

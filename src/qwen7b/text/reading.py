@@ -15,7 +15,7 @@ from qwen7b.text.tokenizer_files import (
     files_by_usual_name,
     guessed_file,
     named_extra_vocabulary,
-    no_tokenizer,
+    no_tokenizer_error,
     usual_file,
 )
 from qwen7b.text.tokenizer_json import read_tokenizer_json
@@ -27,9 +27,9 @@ def load_tokenizer(path: str | Path, *, extra_vocabulary: str | Path | None = No
     """The tokenizer in a `.tiktoken`, `.gguf`, `tokenizer.json` or `vocab.json` file, or in a checkpoint's folder.
 
     `extra_vocabulary` names a file of extra tokens for `qwen.tiktoken`; in a folder it defaults to what
-    `tokenizer_config.json` calls `extra_vocab_file`. A folder's file may have another name, which is then said in a
-    warning. Raises ModelNotFoundError where there is nothing,
-    CheckpointError for a damaged file and UnsupportedError for a tokenizer of another kind.
+    `tokenizer_config.json` calls `extra_vocab_file`. A file under an unusual name is accepted with a
+    warning. Raises ModelNotFoundError where there is nothing, CheckpointError for a damaged file and UnsupportedError
+    for a tokenizer of another kind.
 
     >>> load_tokenizer("qwen.tiktoken").encode("你好，世界！")  # doctest: +SKIP
     [108386, 3837, 99489, 6313]
@@ -47,7 +47,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
     if _is_tiktoken(path):
         return read_qwen_tiktoken(path, extra=extra)
     if extra is not None:
-        raise SettingError(f"an extra vocabulary goes with a .tiktoken file, not with {path}")
+        raise SettingError(f"extra_vocabulary needs a .tiktoken file, found {path}: leave extra_vocabulary out")
     if is_gguf(path.name):
         return read_gguf_vocabulary(path)
     if path.name.lower().endswith(("vocab.json", "encoder.json")):
@@ -55,7 +55,7 @@ def _read_vocabulary(path: Path, extra: Path | None) -> Vocabulary:
     if path.suffix.lower() == ".json":
         return read_tokenizer_json(path)
     raise UnsupportedError(
-        f"{path} is no tokenizer: give a .tiktoken, .gguf, tokenizer.json or vocab.json, or a folder"
+        f"{path} is not a tokenizer: give a .tiktoken, .gguf, tokenizer.json or vocab.json, or a folder"
     )
 
 
@@ -77,13 +77,13 @@ def tokenizer_file(path: Path) -> Path:
             return file
     if file := guessed_file(folder):
         return file
-    raise no_tokenizer(folder)
+    raise no_tokenizer_error(folder)
 
 
 def tokenizer_copies(path: Path) -> dict[str, Path]:
-    """The files that make a path's tokenizer that of another folder, by the names that they should have there.
+    """The files to copy so that another folder has this path's tokenizer, by the names that they should have there.
 
-    A GGUF file keeps its name. What is guessed was said when the tokenizer was loaded.
+    A GGUF file keeps its name. This does not warn of a guessed file, since loading the tokenizer has done so.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -1,4 +1,4 @@
-"""A conversation as token ids, which know where each message's content stands in them."""
+"""A conversation as token ids, together with where each message's content stands among them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
-    """The places of contents in the text of a conversation, in which control tokens are spelled."""
+class ContentSpans:
+    """Where contents stand in the text of a conversation, in which control tokens are spelled out."""
 
     contents: Sequence[Span | None]
-    """The characters of each message's content; None where nothing of it is there or nothing can be told."""
+    """The characters of each message's content; None where the content is missing or cannot be located."""
     system: Span | None
     """The characters of the system message."""
 
 
 class Rendered:
-    """A conversation's ids. Its spans are slices of them, which are found when they are first asked for."""
+    """A conversation's ids. Its spans are slices of these, computed on first use."""
 
     ids: list[int]
 
     def __init__(
-        self, encoder: Encoder, pieces: Sequence[tuple[str, str]], *, find_places: Callable[[], Places]
+        self, encoder: Encoder, pieces: Sequence[tuple[str, str]], *, find_content_spans: Callable[[], ContentSpans]
     ) -> None:
         """`pieces` are names of control tokens, as (name, ""), and what is encoded between them, as ("", text)."""
         self._encoder = encoder
@@ -47,45 +47,48 @@ class Rendered:
         self._are_control = [bool(name) for name, _ in pieces]
         encoded = {text: encoder.encode(text) for text in {text for _, text in pieces}}  # roles and newlines but once
         self._parts = [[encoder.control_tokens[name]] if name else encoded[text] for name, text in pieces]
-        self._find_places = find_places
+        self._find_content_spans = find_content_spans
         self.ids = [*chain.from_iterable(self._parts)]
 
     @property
     def spans(self) -> tuple[slice | None, ...]:
-        """One for each message that was given: `ids[span]` are the tokens that hold any of its content.
+        """A slice of the ids for each message that was passed in: `ids[span]` are the tokens with any of its content.
 
-        A token that holds characters of the frame, too, belongs to the span; what the format leaves out of a content
-        does not. None stands where nothing of it is there, or where a template treats it so that none can be told. A
-        default system message has no span here.
+        A token that also holds characters of the frame belongs to the span; what the format leaves out of a content
+        does not. A span is None where the content is missing, or where a template changes it so much that it cannot
+        be located. A default system message has no span here.
         """
         return self._spans[:-1]
 
     @property
     def system(self) -> slice | None:
-        """The tokens of the system message that a limit on the history counts, those of a default one, too."""
+        """The tokens of the system message, also of a default one, that a limit on the history counts."""
         return self._spans[-1]
 
     @cached_property
     def _spans(self) -> tuple[slice | None, ...]:
         """The slices of all contents and of the system message."""
-        places = self._find_places()
-        asked = dict(enumerate([*places.contents, places.system]))
-        known = {number: span for number, span in asked.items() if span is not None}
+        spans = self._find_content_spans()
+        character_spans = dict(enumerate([*spans.contents, spans.system]))
+        present = {number: span for number, span in character_spans.items() if span is not None}
         starts = [*accumulate(map(len, self._texts[:-1]), initial=0)]
         firsts = [*accumulate(map(len, self._parts), initial=0)]
         by_piece: dict[int, list[int]] = defaultdict(list)
-        for number, (start, end) in known.items():
-            for place in sorted({start, max(start, end - 1)}):  # of pieces with a part of it, the first and the last
-                by_piece[bisect_right(starts, place) - 1].append(number)
-        found: dict[int, slice] = {}
+        for number, (start, end) in present.items():
+            for position in sorted({start, max(start, end - 1)}):  # the first and last piece that it reaches into
+                by_piece[bisect_right(starts, position) - 1].append(number)
+        slices: dict[int, slice] = {}
         for piece in sorted(by_piece):
-            begin, size = starts[piece], len(self._texts[piece])
+            piece_start, size = starts[piece], len(self._texts[piece])
             numbers = sorted(set(by_piece[piece]))
-            local = [(max(start - begin, 0), min(end - begin, size)) for start, end in map(known.__getitem__, numbers)]
+            local = [
+                (max(start - piece_start, 0), min(end - piece_start, size))
+                for start, end in map(present.__getitem__, numbers)
+            ]
             for number, tokens in zip(numbers, self._token_spans(piece, local), strict=True):
-                first = found[number].start if number in found else firsts[piece] + tokens.start
-                found[number] = slice(first, firsts[piece] + tokens.stop)
-        return tuple(map(found.get, asked))
+                first = slices[number].start if number in slices else firsts[piece] + tokens.start
+                slices[number] = slice(first, firsts[piece] + tokens.stop)
+        return tuple(map(slices.get, character_spans))
 
     def _token_spans(self, piece: int, spans: Sequence[Span]) -> list[slice]:
         if self._are_control[piece]:

@@ -1,4 +1,4 @@
-"""Finds the tokens that hold some characters of a text, though it is normalized and merged across their borders."""
+"""Finds the tokens that hold given characters of a text, even where normalization and merges cross their borders."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def token_spans(
     sizes = [len(whole[start:end].encode().translate(None, without)) for start, end in pairwise(borders)]
     byte_of = dict(zip(borders, accumulate(sizes, initial=0), strict=True))
     ends = [*accumulate(map(len, tokens))]
-    found = []
+    slices = []
     for start, end in spans:
         first_byte, end_byte = byte_of[places[start][0]], byte_of[places[end][1]]
         first = bisect_right(ends, first_byte)
-        found.append(slice(first, bisect_left(ends, end_byte) + 1 if end_byte > first_byte else first))
-    return found
+        slices.append(slice(first, bisect_left(ends, end_byte) + 1 if end_byte > first_byte else first))
+    return slices
 
 
 def _places_around(text: str, cut: int, whole: str, normalize: Callable[[str], str]) -> Span:

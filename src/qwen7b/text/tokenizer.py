@@ -1,4 +1,4 @@
-"""Text to token ids and back; knows nothing of files, and carries how its model lays conversations out."""
+"""Text to token ids and back. A tokenizer knows no files, but knows the chat format of its model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chat_template import split_names
 from qwen7b.text.endings import CHATML_NAMES, vocabulary_endings
-from qwen7b.text.finding import find_chat_format
+from qwen7b.text.format_detection import find_chat_format
 from qwen7b.text.long_pieces import CHUNK, encode_long
 from qwen7b.text.name_finder import finder_of
 from qwen7b.text.normalization import to_nfc, without_surrogates
@@ -23,8 +23,8 @@ from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
 from qwen7b.text.token_spans import Span, token_spans
 from qwen7b.text.vocabulary import Vocabulary
 
-# tiktoken takes long for a long piece, and its regular expressions overflow their stack before a million characters of
-# white space. A piece has white space at its edges or is nothing else.
+# tiktoken is slow on a long piece, and its regular expressions overflow their stack before a million characters of
+# white space. A piece has white space at its edges only, or consists of white space.
 _LONG_PIECE = re.compile(r"(?:\A|\S)\s{20000}|(?:\A|\s)\S{20000}")
 
 
@@ -117,7 +117,7 @@ class Tokenizer:
         return id in self._control_ids
 
     def is_hidden(self, id: int) -> bool:
-        """Tell whether a reply is shown without this id, which then is a control token and no part of the text."""
+        """Tell whether a reply is shown without this id, because it is a control token that is not part of the text."""
         return id in self._hidden_ids
 
     def encode(
@@ -127,7 +127,7 @@ class Tokenizer:
         allowed_special: Collection[str] | Literal["all"] = frozenset(),
         disallowed_special: Collection[str] | Literal["all"] = frozenset(),
     ) -> list[int]:
-        """The ids of a text. Names of control tokens in it are ordinary text, unless asked otherwise.
+        """The ids of a text. Names of control tokens in it are ordinary text unless the caller asks otherwise.
 
         Names in `allowed_special` become control tokens. Names in `disallowed_special` raise PromptError; "all" there
         means all that are not allowed. A name that is no control token raises SettingError. Unpaired surrogates are
@@ -143,8 +143,8 @@ class Tokenizer:
             disallowed -= allowed
         for place, name in finder_of(disallowed).find(text):
             raise PromptError(
-                f"the text has the control token {quoted(name)} at character {place}: remove it, or name it in "
-                "allowed_special if it is meant"
+                f"the text has the control token {quoted(name)} at character {place}: remove it, or list it in "
+                "allowed_special if it is intended"
             )
         if not allowed:
             return self._encode_plain(text)
@@ -176,7 +176,7 @@ class Tokenizer:
         """
         flag("skip_control", skip_control)
         listed = _listed(ids)
-        pieces = zip(listed, map(self.token_bytes, listed), strict=True)  # whose ids are thus known to be tokens
+        pieces = zip(listed, map(self.token_bytes, listed), strict=True)  # token_bytes refuses ids that are no tokens
         shown = (piece for id, piece in pieces if not (skip_control and id in self._hidden_ids))
         return b"".join(shown).decode(errors="replace")
 
@@ -205,7 +205,7 @@ class Tokenizer:
         return [self._id_of_rank[rank] for rank in ranks]
 
     def _encode_by_piece(self, text: str) -> list[int]:
-        """Encode as tiktoken does, but piece by piece: slower, and without its limits.
+        """Encode as tiktoken does, but piece by piece, which is slower but has no limit on the length of a piece.
 
         Bytes without an id are left out before anything is merged, as the tokenizers library does.
         """
@@ -241,11 +241,11 @@ def _listed(ids: object) -> tuple[int, ...]:
 
 
 def is_hidden(name: str, visible: Collection[str]) -> bool:
-    """Tell whether a reply is shown without this control token: its mark says so, save where its use is known.
+    """Tell whether a reply is shown without this control token.
 
-    `visible` are the names of those that are marked as part of the text.
+    `visible` are the names that the tokenizer's files mark as part of the text; some names are decided here instead.
     """
     if name in CHATML_NAMES:
         return True
-    # Fine-tunes of the first generation write them, and many files mark as special whatever looks like it.
+    # Fine-tunes of the first generation write the <|extra_N|> tokens as text, whatever the files say about them.
     return name not in visible and name not in CONTROL_NAMES

@@ -10,7 +10,7 @@ from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 from qwen7b.system.json_file import read_json
 from qwen7b.text import patterns
 from qwen7b.text.pattern_forms import known_form
-from qwen7b.text.settings import read_folder_settings
+from qwen7b.text.tokenizer_settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # Settings of the model that change which tokens come out: each must be absent, null, false or empty.
@@ -22,7 +22,7 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     try:
         return _vocabulary(path, document)
     except RecursionError as error:
-        raise CheckpointError(f"{path} is damaged: its lists and objects are too deep within each other") from error
+        raise CheckpointError(f"{path} is damaged: its lists and objects are nested too deeply") from error
     except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is not a tokenizer.json as the tokenizers library writes it: {type(error).__name__} {error}"
@@ -105,7 +105,7 @@ def _nfc(path: Path, normalizer: Any) -> bool:
 
 
 def _steps(step: Any, *, within: str) -> list[Any]:
-    """The steps of a sequence, of sequences within it too, or the one step."""
+    """The steps of a sequence and of the sequences nested in it, or a single step as a list."""
     match step:
         case None:
             return []

@@ -11,8 +11,8 @@ from qwen7b.system.json_file import MAX_BYTES, read_json, read_json_if_any
 from qwen7b.system.regular_file import checkpoint_text
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
-from qwen7b.text.settings import read_folder_settings
 from qwen7b.text.tokenizer_files import beside, merges_file
+from qwen7b.text.tokenizer_settings import read_folder_settings
 from qwen7b.text.vocabulary import Vocabulary, merged_vocabulary
 
 # tokenizer_class: how text is cut, and whether it is NFC-normalized.
@@ -23,12 +23,19 @@ _CLASSES = {
     "GPT2Tokenizer": (patterns.GPT2, False),
     "GPT2TokenizerFast": (patterns.GPT2, False),
 }
-_OF_ANY_KIND = (None, "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "QWenTokenizer")
-_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "additional_special_tokens", "extra_special_tokens")
+_GENERIC_CLASSES = (None, "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "QWenTokenizer")
+_SPECIAL_TOKEN_FIELDS = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "additional_special_tokens",
+    "extra_special_tokens",
+)
 
 
 def read_vocab_json(path: Path) -> Vocabulary:
-    """Read `vocab.json` at this path and the files beside it; what stands before that in its name they may have too."""
+    """Read the `vocab.json` at this path and the files beside it, whose names may have the same prefix."""
     ids = read_json(path)
     config_path = beside(path, "tokenizer_config.json")
     config = read_json_if_any(config_path)
@@ -37,12 +44,14 @@ def read_vocab_json(path: Path) -> Vocabulary:
     pattern, nfc = _CLASSES[str(name)] if is_known else _guess(path, config_path, name)
     control_tokens = _control_tokens(path, config_path, config)
     merges = _read_merges(merges_file(path))
-    named = _named_tokens(path, config)
+    special_names = _named_tokens(path, config)
     decoder = config.get("added_tokens_decoder") or {
-        name: {"content": name, "special": name in named} for name in control_tokens
+        name: {"content": name, "special": name in special_names} for name in control_tokens
     }
-    made = {merge.replace(" ", "") for merge in merges}
-    control_tokens |= {name: ids[name] for name in named if name in ids and len(name) > 1 and name not in made}
+    merged = {merge.replace(" ", "") for merge in merges}
+    control_tokens |= {
+        name: ids[name] for name in special_names if name in ids and len(name) > 1 and name not in merged
+    }
     vocabulary = merged_vocabulary(
         str(path),
         tokens={token: id for token, id in ids.items() if token not in control_tokens},
@@ -55,24 +64,25 @@ def read_vocab_json(path: Path) -> Vocabulary:
     )
     if not is_known and not fits(pattern, vocabulary.ids):
         raise UnsupportedError(
-            f"{config_path} says no tokenizer_class that qwen7b knows ({', '.join(_CLASSES)}), and the tokens in "
-            f"{path.name} are not made as Qwen's are: take the tokenizer from the model's original repository"
+            f"{config_path} has no tokenizer_class that qwen7b knows ({', '.join(_CLASSES)}), and the tokens in "
+            f"{path.name} do not fit the way in which Qwen cuts text: take the tokenizer from the model's original "
+            "repository"
         )
     return vocabulary
 
 
 def _guess(path: Path, config_path: Path, name: object) -> tuple[str, bool]:
-    """The pattern and normalization of a Qwen, where config.json says that it is one and nothing says otherwise."""
+    """Qwen's pattern and normalization, if config.json says that the model is a Qwen and nothing contradicts it."""
     family = read_json_if_any(path.with_name("config.json")).get("model_type")
     if family is None:
-        read_json(config_path)  # or it is that which is missing
-    if name not in _OF_ANY_KIND or family not in ("qwen", "qwen2"):
+        read_json(config_path)  # raises if this file is the one that is missing
+    if name not in _GENERIC_CLASSES or family not in ("qwen", "qwen2"):
         raise UnsupportedError(
             f"{config_path} has the tokenizer_class {quoted(name)}: qwen7b knows {', '.join(_CLASSES)}"
         )
     warnings.warn(
-        f"{config_path} says no tokenizer_class of use ({quoted(name)}): text is cut as Qwen's tokenizers do, as "
-        f"config.json is of model_type {quoted(family)}",
+        f"{config_path} has no usable tokenizer_class ({quoted(name)}): text is cut as Qwen's tokenizers do, as "
+        f"config.json has the model_type {quoted(family)}",
         stacklevel=5,
     )
     return _QWEN
@@ -93,15 +103,15 @@ def _control_tokens(path: Path, config_path: Path, config: dict[str, Any]) -> di
 
 def _named_tokens(path: Path, config: dict[str, Any]) -> set[str]:
     """The tokens that the settings name for a use; those of `vocab.json` that no merge makes are control tokens too."""
-    named: set[str] = set()
+    special_names: set[str] = set()
     for fields in (config, read_json_if_any(beside(path, "special_tokens_map.json"))):
-        for use in _NAMED:
-            values = fields.get(use)
+        for field in _SPECIAL_TOKEN_FIELDS:
+            values = fields.get(field)
             for value in values if isinstance(values, list) else [values]:
                 content = value.get("content") if isinstance(value, dict) else value
                 if isinstance(content, str):
-                    named.add(content)
-    return named
+                    special_names.add(content)
+    return special_names
 
 
 def _read_merges(path: Path) -> list[str]:

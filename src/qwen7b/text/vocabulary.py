@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from qwen7b.errors import CheckpointError, UnsupportedError, quoted
-from qwen7b.text.settings import TokenizerSettings
+from qwen7b.text.tokenizer_settings import TokenizerSettings
 
 _MAX_ID = 1 << 20
 _MAX_CONTROL_TOKENS = 1 << 17  # speech models have tens of thousands
-_MAX_CONTROL_CHARACTERS = 1 << 20  # of all names, for which a text is searched by one regular expression
+_MAX_CONTROL_CHARACTERS = 1 << 20  # in all names together, since one regular expression searches for them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class Vocabulary:
     ids: dict[bytes, int]
     """The tokens of ordinary text, as bytes, and their ids."""
     ranks: dict[bytes, int]
-    """When each token is merged, lowest first. Holds every single byte, even one that has no id."""
+    """The rank of each token: lower ranks merge first. Every single byte has one, even a byte without an id."""
     control_tokens: dict[str, int]
     """Tokens that ordinary text never becomes by itself, such as <|im_start|>, and their ids."""
     pattern: str
@@ -88,7 +88,7 @@ class Vocabulary:
 
     @property
     def bytes_without_id(self) -> bytes:
-        """The bytes that the vocabulary cannot write, because they never occurred when it was made."""
+        """The bytes that the vocabulary has no token for, because they never occurred in its training text."""
         return bytes(byte for byte in range(256) if bytes([byte]) not in self.ids)
 
 
@@ -118,12 +118,12 @@ def merged_vocabulary(
             _, _, merged = bytes_of[left], bytes_of[right], bytes_of[left + right]
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(
-                f"{source} is damaged: the merge {quoted(merge)} is not of two tokens that make a third"
+                f"{source} is damaged: the merge {quoted(merge)} does not join two tokens into a third"
             ) from None
         # tiktoken knows a merge by its result alone.
         if ranks.setdefault(merged, rank) != rank:
             raise UnsupportedError(
-                f"{source} makes {quoted(left + right)} by two merges, which qwen7b cannot reproduce"
+                f"{source} makes {quoted(left + right)} by two different merges, which qwen7b cannot reproduce"
             )
     ids = {bytes_of[token]: id for token, id in tokens.items()}
     return Vocabulary(
@@ -147,7 +147,7 @@ def _is_text(name: object) -> bool:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's alphabet: printable bytes stand for themselves, the others are moved above Latin-1."""
+    """GPT-2's alphabet: printable bytes stand for themselves, the others move to characters above Latin-1."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     moved = (byte for byte in range(256) if byte not in printable)
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(moved)}

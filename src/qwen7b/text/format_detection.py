@@ -1,4 +1,4 @@
-"""Finds the chat format that a vocabulary's files describe."""
+"""Detects the chat format that a vocabulary's files describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qwen7b.text.chatml import CHAT_TEMPLATE, DEFAULT_SYSTEM_PROMPT, END, START,
 from qwen7b.text.messages import Message
 from qwen7b.text.vocabulary import Vocabulary
 
-# What families say by default; only where the files hold no template.
+# The default system prompts of families, for files without a template.
 _QWEN25_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 _SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
@@ -20,14 +20,14 @@ _ASK: Message = {"role": "user", "content": " What?\n"}
 _REPLY: Message = {"role": "assistant", "content": "\n<think>\nHm.\n</think>\n\nThat. "}
 _SYSTEM: Message = {"role": "system", "content": " Be brief.\n"}
 _NO_SYSTEM: Message = {"role": "system", "content": ""}
-# Conversations by which a template is told from ChatML; white space at the edges, as some templates trim it.
+# Conversations that tell a template from ChatML; with white space at the edges, since some templates trim it.
 _PROBES = ([_ASK], [_ASK, _REPLY, _ASK], [_SYSTEM, _ASK, _REPLY, _ASK, _REPLY, _ASK], [_NO_SYSTEM, _ASK])
 
 
 def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
     """The format that the template describes; without one ChatML, if the vocabulary has its control tokens.
 
-    A template that says the same as ChatML is taken for it, as ChatML is faster and refuses no content.
+    A template that writes exactly ChatML is replaced by ChatML, which is faster and refuses no content.
     """
     settings = vocabulary.settings
     if settings.chat_template is None:
@@ -47,33 +47,36 @@ def with_chat_template(vocabulary: Vocabulary, text: str, *, source: str) -> Cha
         visible=vocabulary.visible,
     )
     if text == CHAT_TEMPLATE and {START, END} <= template.names:
-        return ChatML()  # which a conversion gave to a first-generation model
+        return ChatML()  # the template that our conversion writes for first-generation models
     return _as_chatml(template) or template
 
 
 def _as_chatml(template: Template) -> ChatML | None:
-    """The ChatML that says the same as a template, if there is one."""
+    """The ChatML that writes the same as a template, if there is one."""
     if not {START, END} <= template.names or "strftime_now" in template.text:
         return None
     try:
-        first = template.write([_ASK], ask=True)
+        first = template.write([_ASK], add_generation_prompt=True)
         bos = template.special_tokens.get("bos_token")
         if bos not in template.names or not bos or not first.startswith(bos):
             bos = None
-        before, found, _ = first.partition(f"{START}user\n")
+        before, user_start, _ = first.partition(f"{START}user\n")
         opening, closing = f"{bos or ''}{START}system\n", f"{END}\n"
         system = None
-        if found and before.startswith(opening) and before.endswith(closing):
+        if user_start and before.startswith(opening) and before.endswith(closing):
             system = before.removeprefix(opening).removesuffix(closing)
         chatml = ChatML(default_system=system, bos=bos, by_parts=False)
         same = all(
-            template.write(probe, ask=ask) == chatml.write(probe, ask=ask) for probe in _PROBES for ask in (True, False)
+            template.write(probe, add_generation_prompt=add_generation_prompt)
+            == chatml.write(probe, add_generation_prompt=add_generation_prompt)
+            for probe in _PROBES
+            for add_generation_prompt in (True, False)
         )
     except Qwen7bError:
         return None
     if not same:
         return None
-    # A template of our own was written for a model without one: it goes on by parts, as before the conversion.
+    # We wrote this template ourselves for a model that had none, so parts are encoded as before the conversion.
     own = template.text == jinja_template(system, bos=bos)
     return replace(chatml, by_parts=own)
 

@@ -21,7 +21,7 @@ _TEMPLATE_VARIABLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerSettings:
-    """The way in which a tokenizer is meant to be used, as far as its files tell."""
+    """How a tokenizer is meant to be used, as far as its files say so."""
 
     chat_template: str | None = None
     """The Jinja template that lays a conversation out."""
@@ -30,7 +30,7 @@ class TokenizerSettings:
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     """The names of control tokens by the variables that templates have for them, such as "bos_token"."""
     bos: str | None = None
-    """The control token that goes before every text, where one does."""
+    """The control token that is put before every text, if there is one."""
     bos_source: str = ""
     """The file and field that say so, for messages."""
     ends: Mapping[str, str] = field(default_factory=dict)
@@ -44,16 +44,21 @@ def read_folder_settings(folder: Path, *, post_processor: object = None) -> Toke
     """
     config_path, map_path = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
     config, special_map = read_json_if_any(config_path), read_json_if_any(map_path)
-    names = {word: name for word in _TEMPLATE_VARIABLES if (name := _name(config, word) or _name(special_map, word))}
+    names = {
+        variable: name
+        for variable in _TEMPLATE_VARIABLES
+        if (name := _name(config, variable) or _name(special_map, variable))
+    }
     ends: dict[str, str] = {}
     for path, fields in ((config_path, config), (map_path, special_map)):
         if end := _name(fields, "eos_token"):
             ends.setdefault(end, f"{path} (eos_token)")
-    bos, after = _put_around(post_processor)
+    bos, after = _surrounding_tokens(post_processor)
     bos_source = f"{folder / 'tokenizer.json'} (post_processor)"
     if after is not None:
         warnings.warn(
-            f"{folder / 'tokenizer.json'} puts {quoted(after)} after every text: it is left out, or none could go on",
+            f"{folder / 'tokenizer.json'} puts {quoted(after)} after every text: it is left out, as no text could be "
+            "continued after it",
             stacklevel=6,
         )
     if bos is None and config.get("add_bos_token") is True:
@@ -78,7 +83,7 @@ def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]
         id = metadata.get(f"tokenizer.ggml.{key}_token_id")
         return tokens[id] if isinstance(id, int) and 0 <= id < len(tokens) else None
 
-    words = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    variables = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     template = metadata.get("tokenizer.chat_template")
     bos, bos_source = None, f"{path} (tokenizer.ggml.add_bos_token)"
     if metadata.get("tokenizer.ggml.add_bos_token") is True and (bos := named("bos")) is None:
@@ -87,7 +92,7 @@ def gguf_settings(path: Path, metadata: Mapping[str, Any], tokens: Sequence[str]
     return TokenizerSettings(
         chat_template=template if isinstance(template, str) and template else None,
         chat_template_source=f"{path} (tokenizer.chat_template)",
-        special_tokens={word: name for word, key in words.items() if (name := named(key))},
+        special_tokens={variable: name for variable, key in variables.items() if (name := named(key))},
         bos=bos,
         bos_source=bos_source if bos else "",
         ends=ends,
@@ -101,11 +106,11 @@ def _warn_of_no_bos(source: str, field: str) -> None:
 _GGUF_ENDS = ("eom", "eot", "eos")
 
 
-def _put_around(post_processor: object) -> tuple[str | None, str | None]:
+def _surrounding_tokens(post_processor: object) -> tuple[str | None, str | None]:
     """The control tokens that a post-processor of the tokenizers library puts before and after every text."""
     match post_processor:
         case {"type": "Sequence", "processors": [*parts]}:
-            return next((around for part in parts if any(around := _put_around(part))), (None, None))
+            return next((around for part in parts if any(around := _surrounding_tokens(part))), (None, None))
         case {"type": "TemplateProcessing", "single": [*parts]}:
             names = [_special_name(part) for part in parts]
             return (names[0], names[-1]) if len(names) > 1 else (None, None)
@@ -122,14 +127,14 @@ def _special_name(part: object) -> str | None:
 
 
 def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The default template and where it is; a file of its own goes before a field, as in Transformers."""
+    """The default template and where it stands; a separate file has priority over a field, as in Transformers."""
     path = folder / "chat_template.jinja"
     if os.path.lexists(path):
         return checkpoint_text(path, limit=SMALL), str(path)
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
         value = (read_json_if_any(path) if fields is None else fields).get("chat_template")
-        if isinstance(value, list) and all(isinstance(one, dict) for one in value):  # several, each with a name
-            value = next((one.get("template") for one in value if one.get("name") == "default"), "")
+        if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):  # several, each with a name
+            value = next((entry.get("template") for entry in value if entry.get("name") == "default"), "")
         elif isinstance(value, dict):
             value = value.get("default", "")
         if isinstance(value, str) and not _SURROGATE.search(value):
@@ -141,9 +146,9 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
     return None, ""
 
 
-def _name(fields: Mapping[str, Any], word: str) -> str | None:
+def _name(fields: Mapping[str, Any], variable: str) -> str | None:
     """A token's name, which is written as a string or as an object with more about it."""
-    value = fields.get(word)
+    value = fields.get(variable)
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) and value else None
