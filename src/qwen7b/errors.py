@@ -21,7 +21,8 @@ _MAX_CHARACTERS = 2000
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """
+    """A number with its noun, singular or plural.
+
     >>> counted(1, "shard"), counted(2, "shard"), counted(0, "entry", "entries")
     ('1 shard', '2 shards', '0 entries')
     """
@@ -29,10 +30,10 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 class Qwen7bError(Exception):
-    """Base of every error that is a user's to mend rather than a defect of qwen7b."""
+    """The base of every error that a user can fix, rather than a defect of qwen7b."""
 
     def __init__(self, message: str) -> None:
-        # What a file says may be of any length; the beginning says what is wrong, the end what to do.
+        # A message may quote a file at any length: its beginning says what is wrong, its end what to do.
         if len(message) > _MAX_CHARACTERS:
             message = f"{message[: _MAX_CHARACTERS // 2]} … {message[-_MAX_CHARACTERS // 2 :]}"
         super().__init__(message)
@@ -45,12 +46,12 @@ class _Quoting(reprlib.Repr):
         self.maxlevel = self.maxdict = self.maxlist = self.maxtuple = 3
 
     def repr_int(self, value: int, level: int) -> str:
-        # Python does not write numbers of more digits than this out.
+        # Python refuses to print an integer of many thousands of digits.
         return super().repr_int(value, level) if value.bit_length() < 10_000 else "a number of thousands of digits"
 
 
 def quoted(value: object) -> str:
-    """A value as a message quotes it: its repr, shortened to a line at most.
+    """A value's repr for a message, shortened to one line at most.
 
     >>> quoted("ab" * 100)
     "'abababababababababababababa...ababababababababababababababab'"
@@ -94,15 +95,17 @@ class MissingExtraError(Qwen7bError, ImportError):
 
 
 Report: TypeAlias = Callable[[Qwen7bError], None]
-"""Is told each problem: loading raises it, the doctor notes it. Readers that take one go on after it returns."""
+"""A function that is called with each problem: loading raises it, the doctor notes it and lets the reader go on."""
 
 
 def fail(error: Qwen7bError) -> None:
+    """The `Report` that stops at the first problem."""
     raise error
 
 
 def and_more(count: int) -> str:
-    """
+    """The end of a message that stands for `count` problems of its kind.
+
     >>> f"a tensor is missing{and_more(3)}"
     'a tensor is missing (and 2 more like it)'
     """

@@ -1,4 +1,4 @@
-"""How this qwen7b was installed, and with it the command that adds what an extra brings."""
+"""How this qwen7b was installed, and the command that installs it again with an extra."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def install_command(*extras: str, upgrade: bool = False) -> str:
     address is named by its URL. https://packaging.python.org/en/latest/specifications/direct-url/
     """
     option = "-U " if upgrade else ""
-    wanted = f"[{','.join(extras)}]" if extras else ""
-    return f"{_pip()} install {option}{_requirement(_origin(), wanted)}"
+    suffix = f"[{','.join(extras)}]" if extras else ""
+    return f"{_pip()} install {option}{_requirement(_origin(), suffix)}"
 
 
 def _requirement(origin: dict[str, Any] | None, extras: str) -> str:
@@ -40,12 +40,12 @@ def _requirement(origin: dict[str, Any] | None, extras: str) -> str:
 
 
 def _origin() -> dict[str, Any] | None:
-    """What pip noted about where it had qwen7b from; None for an index. What is not installed runs from a checkout."""
+    """Where pip installed qwen7b from, by its direct_url.json; None for an index. Without pip it is the checkout."""
     from importlib.metadata import PackageNotFoundError, distribution  # which takes time to import
 
     try:
-        noted = distribution("qwen7b").read_text("direct_url.json")
-        return json.loads(noted) if noted else None
+        direct_url = distribution("qwen7b").read_text("direct_url.json")
+        return json.loads(direct_url) if direct_url else None
     except (PackageNotFoundError, OSError, ValueError):
         if (_CHECKOUT / "pyproject.toml").is_file():
             return {"url": _CHECKOUT.as_uri(), "dir_info": {"editable": True}}
@@ -53,7 +53,7 @@ def _origin() -> dict[str, Any] | None:
 
 
 def _pip() -> str:
-    """pip, by the interpreter that runs now where the shell's own would be another environment's."""
+    """The command for pip: through this interpreter where the shell's own pip would be another environment's."""
     in_environment = sys.prefix != sys.base_prefix
     if in_environment and os.path.realpath(os.environ.get("VIRTUAL_ENV", "")) != os.path.realpath(sys.prefix):
         return f"{shlex.quote(sys.executable)} -m pip"

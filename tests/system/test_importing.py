@@ -46,7 +46,7 @@ import threading
 from qwen7b.system import importing
 library = {library}
 importing._torch_library = lambda: library
-with importing.torch_library_aside():
+with importing.loading_torch_library():
     pass
 import torch
 print((torch.ones(2, 3) @ torch.ones(3, 2)).sum().item(), threading.active_count())
@@ -59,8 +59,8 @@ def test_the_library_is_there_before_torch_is_imported() -> None:
     program = """
 import sys
 from pathlib import Path
-from qwen7b.system.importing import torch_library_aside
-with torch_library_aside():
+from qwen7b.system.importing import loading_torch_library
+with loading_torch_library():
     pass
 print("torch" in sys.modules, "libtorch_cpu.so" in Path("/proc/self/maps").read_text())
 """
@@ -71,9 +71,9 @@ print("torch" in sys.modules, "libtorch_cpu.so" in Path("/proc/self/maps").read_
 def test_python_goes_on_while_the_library_is_loaded() -> None:
     program = """
 import threading, time
-from qwen7b.system.importing import torch_library_aside
+from qwen7b.system.importing import loading_torch_library
 ours, all_threads = time.thread_time(), time.process_time()
-with torch_library_aside():
+with loading_torch_library():
     while threading.active_count() > 1:
         pass
 ours, all_threads = time.thread_time() - ours, time.process_time() - all_threads
@@ -87,7 +87,7 @@ def test_an_imported_torch_is_not_loaded_again() -> None:
 import torch
 from qwen7b.system import importing
 importing._load = print
-with importing.torch_library_aside():
+with importing.loading_torch_library():
     pass
 """
     assert run(program) == ""
@@ -156,7 +156,7 @@ except qwen7b.ResourceError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert "error: the working directory is no longer there (No such file or directory)" in done.stderr
+    assert "error: the working directory no longer exists (No such file or directory)" in done.stderr
 
 
 @pytest.mark.parametrize("face", ["checkpoint", "convert", "generate", "loading"])

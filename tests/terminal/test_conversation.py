@@ -10,7 +10,7 @@ import pytest
 from prompt_toolkit.history import InMemoryHistory
 
 import qwen7b
-from qwen7b.system.signals import Ended
+from qwen7b.system.signals import EndedBySignal
 from qwen7b.terminal.commands import USAGES
 from qwen7b.terminal.display import MarkdownDisplay
 from qwen7b.terminal.kept_conversations import KeptConversation, read_latest
@@ -83,8 +83,8 @@ def test_ctrl_c_while_a_piece_is_shown_keeps_what_was_said(talk: Talk, fake, mon
 
 
 def test_what_was_said_when_the_system_ends_the_command_is_kept(talk: Talk, fake, tmp_path: Path) -> None:
-    fake.pieces = ["Hel", Ended(15), "lo"]
-    with pytest.raises(Ended):
+    fake.pieces = ["Hel", EndedBySignal(15), "lo"]
+    with pytest.raises(EndedBySignal):
         talk("Hi", ENTER, kept=KeptConversation(tmp_path))
     assert read_latest(tmp_path) == ([user("Hi"), assistant("Hel")], "fake")
 

@@ -228,11 +228,11 @@ class Loading:
             return None
         from qwen7b.hub import locate
         from qwen7b.packing.kept_tokenizer import find_kept_tokenizer
-        from qwen7b.system.importing import quick_imports, torch_library_aside
+        from qwen7b.system.importing import loading_torch_library, quick_imports
 
         path = locate(self.model, offline=self.offline or None)
         with quick_imports():
-            with torch_library_aside():
+            with loading_torch_library():
                 tokenizer = find_kept_tokenizer(path)
             import torch  # noqa: F401
         return tokenizer

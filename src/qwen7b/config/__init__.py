@@ -1,7 +1,7 @@
 """A model's settings: in come plain values, out goes a ModelConfig whose every value has been checked.
 
-Knows nothing of the files that say them, and does without torch. `checked` and `fields` hold the checks that settings
-of every kind share.
+Knows nothing of the files that settings come from, and needs no torch. `checked` and `fields` hold the checks that
+settings of every kind share.
 """
 
 from qwen7b.config.family import Family

@@ -1,4 +1,4 @@
-"""Settings as a user gave them, checked: what has the wrong type or size becomes a SettingError that names it."""
+"""Checks of settings that a user gives: a value of the wrong type or size raises a SettingError that names it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any, TypeGuard
 
 from qwen7b.errors import SettingError, quoted
 
-_MAX_WHOLE = 2**63 - 1
-"""What torch and C hold."""
+_MAX_INT = 2**63 - 1
+"""The largest integer that torch and C hold."""
 
 
 def whole_number(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
-    """
+    """A whole number within its bounds.
+
     >>> whole_number("top_k", 5, minimum=0)
     5
     """
-    limit = _MAX_WHOLE if maximum is None else maximum
+    limit = _MAX_INT if maximum is None else maximum
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= limit:
         is_open = maximum is None and not _is_above(value, limit)
-        span = f"of at least {minimum}" if is_open else f"from {minimum} to {limit}"
-        raise SettingError(f"{name} must be a whole number {span}, found {quoted(value)}")
+        bounds = f"of at least {minimum}" if is_open else f"from {minimum} to {limit}"
+        raise SettingError(f"{name} must be a whole number {bounds}, found {quoted(value)}")
     return value
 
 
 def items(value: object) -> tuple[Any, ...] | None:
-    """The items of a value that has some, else None. A tensor without dimensions only looks as if it had."""
+    """The items of an iterable, else None; a zero-dimensional tensor claims to be iterable but is not."""
     try:
         return tuple(value) if isinstance(value, Iterable) else None
     except TypeError:
@@ -40,7 +41,7 @@ def fraction(name: str, value: object) -> float:
     return value
 
 
-def share(name: str, value: object) -> float:
+def positive_fraction(name: str, value: object) -> float:
     """A number above 0 and up to 1."""
     if fraction(name, value) == 0:
         raise SettingError(f"{name} must be above 0, found {value!r}: for no randomness use greedy decoding")
@@ -49,25 +50,25 @@ def share(name: str, value: object) -> float:
 
 def positive_number(name: str, value: object) -> float:
     if not is_finite(value) or value <= 0:
-        raise SettingError(f"{name} must be a number above 0{_limit_met(value)}, found {quoted(value)}")
+        raise SettingError(f"{name} must be a number above 0{_exceeded_limit(value)}, found {quoted(value)}")
     return value
 
 
 def temperature(name: str, value: object) -> float:
-    """A number above 0; that 0 means greedy is known where this is asked, or told here."""
+    """A number above 0. Callers that read 0 as greedy do so before; for the others the error says it."""
     if is_zero(value):
         raise SettingError(f"{name} must be above 0 for a choice at random, found {value!r}: 0 means Greedy()")
     if not is_finite(value) or value < 0:
         raise SettingError(
-            f"{name} must be a number above 0, or 0 to be greedy{_limit_met(value)}, found {quoted(value)}"
+            f"{name} must be a number above 0, or 0 to be greedy{_exceeded_limit(value)}, found {quoted(value)}"
         )
     return value
 
 
-def _limit_met(value: object) -> str:
-    """What to add to a bound from below where a number is too large."""
+def _exceeded_limit(value: object) -> str:
+    """The upper bound, for a message that names the lower one, where a number exceeds it."""
     if isinstance(value, int):
-        return f" and at most {_MAX_WHOLE}" if _is_above(value, _MAX_WHOLE) else ""
+        return f" and at most {_MAX_INT}" if _is_above(value, _MAX_INT) else ""
     return " and finite" if _is_above(value, sys.float_info.max) else ""
 
 
@@ -89,26 +90,26 @@ def flag(name: str, value: object) -> bool:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number that torch takes."""
-    largest = _MAX_WHOLE if isinstance(value, int) else sys.float_info.max
+    """Whether a value is a number that torch accepts."""
+    largest = _MAX_INT if isinstance(value, int) else sys.float_info.max
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= largest
 
 
 def is_zero(value: object) -> bool:
-    """Whether it is the number 0, which as a temperature means greedy."""
+    """Whether a value is the number 0, which as a temperature means greedy."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
 
 
 SAMPLING_CHECKS: Mapping[str, Callable[[str, object], float]] = {
     "temperature": temperature,
     "top_k": lambda name, value: whole_number(name, value, minimum=0),
-    "top_p": share,
+    "top_p": positive_fraction,
     "min_p": fraction,
     "repetition_penalty": positive_number,
     "presence_penalty": additive_penalty,
     "frequency_penalty": additive_penalty,
 }
-"""What the settings of sampling may be, wherever they come from."""
+"""The check of each sampling setting, wherever it comes from."""
 
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
-"""Those of them that a greedy choice heeds too."""
+"""The sampling settings that apply to a greedy choice too."""

@@ -1,4 +1,4 @@
-"""Reads the fields of settings files, whatever they are about."""
+"""Reads the fields of settings files with checks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from qwen7b.errors import CheckpointError, UnsupportedError, quoted
 Number = TypeVar("Number", int, float)
 
 MAX_WHOLE = 1 << 63
-"""What a whole number in a settings file may be at most, so that its product with a factor is a float."""
+"""The largest whole number that a settings file may hold: its product with a factor still fits a float."""
 
 
 class Fields:
-    """A config's fields, read with checks that name the file and the field."""
+    """The fields of one file; a failed check names the file and the field."""
 
     def __init__(self, fields: Mapping[str, Any], *, source: str) -> None:
         self.fields = fields
         self.source = source
 
     def number(self, kind: type[Number], *names: str, default: Number | None = None) -> Number:
-        """The first of `names` that is there. Raises CheckpointError where none is or it is not a number."""
+        """The first of `names` that is present, or the default. Raises CheckpointError where there is no number."""
         largest = MAX_WHOLE if kind is int else sys.float_info.max
         for name in names:
             if (value := self.fields.get(name)) is not None:
                 is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if is_number and abs(value) <= largest and kind(value) == value:  # not so nan
+                if is_number and abs(value) <= largest and kind(value) == value:  # nan equals nothing
                     return kind(value)
                 raise CheckpointError(
                     f"{self.source}: {name} must be a number ({kind.__name__}), found {quoted(value)}"
@@ -52,6 +52,6 @@ class Fields:
         return value
 
     def refuse(self, name: str, *, unless: object, reason: str) -> None:
-        """Raise UnsupportedError where a field says what qwen7b does not compute."""
+        """Raise UnsupportedError where a field asks for something that qwen7b does not compute."""
         if (value := self.fields.get(name)) not in (None, unless):
             raise UnsupportedError(f"{self.source} sets {name} to {quoted(value)}: {reason}")

@@ -1,6 +1,6 @@
-"""Ways to go beyond the trained length by name, as in "ntk+logn+window": a config and a name in, a config out.
+"""Methods to go beyond the trained length, by names such as "ntk+logn+window": a config and a name in, a config out.
 
-`model/` computes what the config then says.
+`model/` computes what the new config says.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from qwen7b.config.rotary_scaling import DynamicNtk, LinearInterpolation, Rotary
 from qwen7b.errors import SettingError, quoted
 
 DEFAULT_GROWTH = 4
-"""How many times its trained length a model reads where a method is asked for without a length."""
+"""The context in trained lengths where a method is chosen without a context length."""
 MAX_GROWTH = 1000
 """The largest factor that a method may name."""
-_KNOWN = "none, or parts joined by +: one of ntk, linear, linear:F, yarn and yarn:F, then logn, and window or window:W"
+_SYNTAX = "none, or parts joined by +: one of ntk, linear, linear:F, yarn and yarn:F, then logn, and window or window:W"
 _PART = re.compile(r"(ntk|logn)|(linear|yarn)(?::(\d{1,15}(?:\.\d+)?))?|(window)(?::(\d{1,15}))?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """A method's name taken apart."""
+    """A method, parsed from its name."""
 
     rotary: str | None = None
     """"ntk", "linear" or "yarn"."""
@@ -34,109 +34,109 @@ class Method:
 
     @property
     def uses_trained_length(self) -> bool:
-        """Whether it computes otherwise for another trained length."""
+        """Whether its results depend on the trained length."""
         if self.rotary == "linear" and self.factor is None:
             return True
         return self.rotary in ("ntk", "yarn") or self.logn or (self.window and self.window_size is None)
 
 
 def parse_method(name: str) -> Method:
-    """Take a name apart. Raises SettingError where a part is unknown or contradicts another.
+    """Parse a name. Raises SettingError where a part is unknown or contradicts another.
 
     >>> parse_method("yarn:4+logn").factor
     4.0
     """
     name = name if isinstance(name, str) else quoted(name)
-    found = Method()
+    method = Method()
     for part in [] if name == "none" else name.split("+"):
         match = _PART.fullmatch(part)
-        if match is None and (follows := part.partition(":")[0]) in ("ntk", "logn"):
+        if match is None and (scheme := part.partition(":")[0]) in ("ntk", "logn"):
             raise SettingError(
-                f"{follows} takes no factor, as it follows the length of each sequence, found {quoted(part)} in "
-                f"{quoted(name)}: say {follows}, and how long a sequence may be by a context length"
+                f"{scheme} takes no factor, as it adapts to the length of each sequence, found {quoted(part)} in "
+                f"{quoted(name)}: name it without a factor, and set a context length"
             )
         if match is None:
-            raise SettingError(f"a long-context method is {_KNOWN}; found {quoted(part)} in {quoted(name)}")
+            raise SettingError(f"a long-context method is {_SYNTAX}; found {quoted(part)} in {quoted(name)}")
         plain, stretch, factor, window, size = match.groups()
-        if (window and found.window) or (plain == "logn" and found.logn):
+        if (window and method.window) or (plain == "logn" and method.logn):
             raise SettingError(f"the long-context method {quoted(name)} names {window or plain} twice: drop one")
         if window:
             size = None if size is None else whole_number("an attention window", int(size), minimum=1)
-            found = replace(found, window=True, window_size=size)
+            method = replace(method, window=True, window_size=size)
         elif plain == "logn":
-            found = replace(found, logn=True)
-        elif found.rotary:
+            method = replace(method, logn=True)
+        elif method.rotary:
             raise SettingError(
                 f"the long-context method {quoted(name)} stretches positions twice: drop {part} or the other"
             )
         else:
-            found = replace(found, rotary=plain or stretch, factor=None if factor is None else float(factor))
-            if found.factor is not None and not 1 <= found.factor <= MAX_GROWTH:
+            method = replace(method, rotary=plain or stretch, factor=None if factor is None else float(factor))
+            if method.factor is not None and not 1 <= method.factor <= MAX_GROWTH:
                 raise SettingError(f"the factor of {stretch} must lie between 1 and {MAX_GROWTH}, found {quoted(part)}")
-    return found
+    return method
 
 
 def with_long_context(
     config: ModelConfig, method: str, *, trained_length: int | None = None, length: int | None = None
 ) -> ModelConfig:
-    """The same model with `method` and nothing else to go beyond its trained length.
+    """The config with `method` as the only way to go beyond its trained length.
 
-    `trained_length` replaces the config's own. Where linear interpolation or YaRN come without a factor, it is the one
-    that `length` needs, by default the config's context_length. Raises SettingError for a method that is unknown,
+    `trained_length` replaces the config's own. Where linear interpolation or YaRN have no factor, it is the one that
+    `length`, by default the config's context_length, needs. Raises SettingError for a method that is unknown,
     contradicts itself or has a window larger than the context.
 
     >>> with_long_context(config, "ntk+logn").logn  # doctest: +SKIP
     True
     """
-    asked = parse_method(method)
+    parsed = parse_method(method)
     if trained_length is not None:
-        config = replace(config, trained_length=trained_length, logn=False)  # LogN is refused below, if asked for
+        config = replace(config, trained_length=trained_length, logn=False)  # LogN is set, and checked, below
     length = config.context_length if length is None else length
     longest = max(length, config.context_length)
     windows = None
-    if asked.window_size is not None:
-        if asked.window_size > longest:
+    if parsed.window_size is not None:
+        if parsed.window_size > longest:
             raise SettingError(
-                f"an attention window of {asked.window_size} is larger than the context of {longest} tokens: name a "
+                f"an attention window of {parsed.window_size} is larger than the context of {longest} tokens: name a "
                 "smaller one, or a larger context"
             )
-        windows = (asked.window_size,) * config.num_layers
-    elif asked.window:
+        windows = (parsed.window_size,) * config.num_layers
+    elif parsed.window:
         windows = default_windows(config)
     return replace(
         config,
         rotary_scaling=_rotary_scaling(
-            asked,
-            factor=max(1.0, length / config.trained_length) if asked.factor is None else asked.factor,
+            parsed,
+            factor=max(1.0, length / config.trained_length) if parsed.factor is None else parsed.factor,
             trained_length=config.trained_length,
         ),
-        logn=asked.logn,
+        logn=parsed.logn,
         attention_windows=windows,
     )
 
 
 def extended(config: ModelConfig, *, method: str | None, context_length: int | None) -> ModelConfig:
-    """A checkpoint's config with the method and the context length that a caller asks for; None leaves its own.
+    """A checkpoint's config with the method and the context length that a caller sets; None keeps its own.
 
-    With a method and no length the context grows to DEFAULT_GROWTH times the trained length, or as many times as the
+    With a method and no length the context grows to DEFAULT_GROWTH times the trained length, or by the
     factor that the method names, if it is not as long already.
     """
     if context_length is not None:
         config = replace(config, context_length=whole_number("context_length", context_length, minimum=2))
     if method is None:
         return config
-    asked = parse_method(method)
-    if context_length is None and asked != Method():
-        grown = int((asked.factor or DEFAULT_GROWTH) * config.trained_length)
+    parsed = parse_method(method)
+    if context_length is None and parsed != Method():
+        grown = int((parsed.factor or DEFAULT_GROWTH) * config.trained_length)
         config = replace(config, context_length=max(config.context_length, grown))
     return with_long_context(config, method)
 
 
 def default_windows(config: ModelConfig) -> tuple[int, ...]:
-    """Attention windows that are shorter in low layers, which look nearby anyway; 0 sees all.
+    """Attention windows that are shorter in low layers, which attend to nearby tokens anyway; 0 means no window.
 
-    The lowest layer sees a quarter of the trained length, those above evenly more, up to the trained length in the
-    middle; the upper half sees all. From a trained length of 512 on, windows are multiples of 128.
+    They grow evenly from a quarter of the trained length in the lowest layer to all of it in the middle one; the upper
+    half has none. From a trained length of 512 on, windows are multiples of 128.
     """
     half = -(-config.num_layers // 2)
     step = 128 if config.trained_length >= 512 else 1
@@ -147,11 +147,11 @@ def default_windows(config: ModelConfig) -> tuple[int, ...]:
     return (*windows, *[0] * (config.num_layers - half))
 
 
-def _rotary_scaling(asked: Method, *, factor: float, trained_length: int) -> RotaryScaling | None:
-    match asked.rotary:
+def _rotary_scaling(method: Method, *, factor: float, trained_length: int) -> RotaryScaling | None:
+    match method.rotary:
         case "ntk":
             return DynamicNtk()
-        case "linear" if factor > 1:  # 1 stretches nothing
+        case "linear" if factor > 1:  # a factor of 1 changes nothing
             return LinearInterpolation(factor=factor)
         case "yarn" if factor > 1:
             return Yarn(factor=factor, original_length=trained_length)

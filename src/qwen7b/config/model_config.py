@@ -1,4 +1,4 @@
-"""The shape and position scheme of one model, in qwen7b's own words; knows no file format."""
+"""The sizes and the position scheme of one model, in qwen7b's own terms; knows no file format."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MAXIMA = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A dense decoder of the Qwen, Qwen2 or Llama build. Raises SettingError where the sizes contradict each other."""
+    """A dense decoder of Qwen's, Qwen2's or Llama's design. Raises SettingError where sizes contradict each other."""
 
     family: Family
-    """The family whose conventions the checkpoint follows; its name, as "qwen2", will do."""
+    """The family whose conventions the checkpoint follows; its name, such as "qwen2", is accepted too."""
     vocab_rows: int
     """Rows of the embedding and of the head; at least as many as the tokenizer has tokens."""
     hidden_size: int
@@ -44,9 +44,9 @@ class ModelConfig:
     norm_epsilon: float
     rope_base: float
     trained_length: int
-    """Tokens in a training sequence: beyond it dynamic NTK and LogN act."""
+    """Tokens in a training sequence: dynamic NTK and LogN take effect beyond it."""
     context_length: int
-    """Tokens a sequence may have in all."""
+    """The most tokens that a sequence may have."""
     qkv_bias: bool
     """Whether query, key and value carry a bias; nothing else ever does."""
     tied_head: bool
@@ -56,7 +56,7 @@ class ModelConfig:
     logn: bool = False
     """Whether queries beyond the trained length are scaled by LogN."""
     attention_windows: tuple[int, ...] | None = None
-    """How many last positions a query of each layer sees, itself included, the lowest first; 0 or None: all."""
+    """How many of the last positions a query attends to, itself included, by layer, lowest first; 0 or None: all."""
 
     def __post_init__(self) -> None:
         try:
@@ -68,7 +68,8 @@ class ModelConfig:
                 raise SettingError(f"{name} must be true or false, found {quoted(getattr(self, name))}")
         if not isinstance(self.rotary_scaling, RotaryScaling | None):
             raise SettingError(
-                f"rotary_scaling must be one of these types or None, found {quoted(self.rotary_scaling)}"
+                "rotary_scaling must be a DynamicNtk, LinearInterpolation or Yarn, or None, found "
+                f"{quoted(self.rotary_scaling)}"
             )
         for name, maximum in _MAXIMA.items():
             whole_number(name, getattr(self, name), minimum=1, maximum=maximum)
@@ -82,8 +83,8 @@ class ModelConfig:
         if self.attention_windows is not None:
             if not isinstance(self.attention_windows, tuple) or len(self.attention_windows) != self.num_layers:
                 raise SettingError(
-                    f"attention_windows must have one window for each of {counted(self.num_layers, 'layer')}, found "
-                    f"{len(self.attention_windows)}"
+                    f"attention_windows must be a tuple of {counted(self.num_layers, 'window')}, one a layer, found "
+                    f"{quoted(self.attention_windows)}"
                 )
             for window in self.attention_windows:
                 whole_number("a layer's attention window", window, minimum=0, maximum=_MAXIMA["context_length"])
@@ -101,5 +102,5 @@ class ModelConfig:
         return isinstance(self.rotary_scaling, DynamicNtk)
 
     def window(self, layer: int) -> int:
-        """How many last positions a layer's queries see; 0 for all."""
+        """How many of the last positions a layer's queries attend to; 0 for all."""
         return 0 if self.attention_windows is None else self.attention_windows[layer]

@@ -1,4 +1,4 @@
-"""Ways to stretch rotary positions for sequences beyond the trained length; `model/rotary.py` has the formulas."""
+"""Methods to stretch rotary positions for sequences beyond the trained length; `model/rotary.py` has the formulas."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Yarn:
 
     factor: float
     original_length: int
-    """Trained length before the stretch: a frequency is high or low by its turns within it."""
+    """The trained length before the stretch: the turns within it decide whether a frequency is high or low."""
     beta_fast: float = 32.0
-    """A frequency of so many turns or more is kept."""
+    """A frequency of at least this many turns is kept."""
     beta_slow: float = 1.0
-    """One of so many or fewer is divided."""
+    """A frequency of at most this many turns is divided."""
     attention_factor: float | None = None
-    """Factor on cosines and sines; None: `yarn_attention_factor`."""
+    """The factor on cosines and sines; None means `yarn_attention_factor(factor)`."""
 
     def __post_init__(self) -> None:
         _check_factor(self.factor)

@@ -22,7 +22,7 @@ from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import DTYPES, StoredTensor
 from qwen7b.files.views import dtype_of
-from qwen7b.system.regular_file import SMALL, checkpoint_bytes
+from qwen7b.system.regular_file import SMALL_FILE_LIMIT, checkpoint_bytes
 
 DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
 
@@ -96,7 +96,7 @@ def make_plan(
         weight_files = safetensors_files(tensors)
         files_of = metadata.qwen_files if to is TargetFormat.QWEN else metadata.qwen2_files
         other_files |= files_of(config, companions, dtype=TORCH_TYPES[types["embedding.weight"]])
-        other_files |= {file.name: checkpoint_bytes(file, limit=SMALL) for file in _licences(source.path)}
+        other_files |= {file.name: checkpoint_bytes(file, limit=SMALL_FILE_LIMIT) for file in _licences(source.path)}
         if len(weight_files) > 1:
             other_files["model.safetensors.index.json"] = metadata.as_json(safetensors_index(weight_files))
     return Plan(

@@ -25,7 +25,7 @@ from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weights
 from qwen7b.generate import Qwen
 from qwen7b.system.json_file import read_json
-from qwen7b.system.regular_file import SMALL, checkpoint_bytes
+from qwen7b.system.regular_file import SMALL_FILE_LIMIT, checkpoint_bytes
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _LEFTOVERS = (".part", ".partial", ".incomplete", ".aria2", ".crdownload", ".downloading")
@@ -189,7 +189,7 @@ def _note_generation(path: Path, fields: dict[str, Any], diagnosis: Diagnosis) -
     code = path / "configuration_qwen.py"
     if not code.exists():
         return
-    if text := diagnosis.attempt(lambda: checkpoint_bytes(code, limit=SMALL).decode(errors="replace")):
+    if text := diagnosis.attempt(lambda: checkpoint_bytes(code, limit=SMALL_FILE_LIMIT).decode(errors="replace")):
         of_code = _FIRST_RELEASE if re.search(rf"\b{_FIRST_SIZE}\b", text) else _SINCE_2023_09
         if of_code != release:
             diagnosis.warn(

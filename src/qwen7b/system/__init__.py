@@ -1,5 +1,5 @@
-"""What the machine and the user give: memory and cores, whole files, the environment's words, progress and its bar.
+"""What the machine and the user provide: memory, cores, files, environment variables, signals, a terminal for progress.
 
-It also bounds what comes from strangers: their files, and the templates in them. In come paths, sizes and variables;
-out go contents, numbers, or an error that says what to do. Knows no model and no format of a model's files.
+It also bounds what untrusted files, and the templates in them, can cost. In come paths, sizes and variables; out go
+contents, numbers, or an error that says what to do. Knows no model and no format of a model's files.
 """

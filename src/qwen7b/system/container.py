@@ -1,7 +1,7 @@
 """What this process may really use of the machine: a container is often given less of it than there is.
 
 Control groups say how much, in files: https://docs.kernel.org/admin-guide/cgroup-v2.html, and for the older version 1
-https://docs.kernel.org/admin-guide/cgroup-v1/. A group is bound by those that it lies in, too.
+https://docs.kernel.org/admin-guide/cgroup-v1/. The limits of the groups that contain it hold for a group too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SYSTEM = Path("/")
 
 
 def usable_cores(root: Path = _SYSTEM) -> int:
-    """Cores that this process is allowed on, and at most its share of processor time, rounded up.
+    """How many cores this process may use: those it is allowed to run on, or its share of their time, if that is less.
 
     `root` is where the system's files are.
     """
@@ -36,13 +36,12 @@ def memory_left(root: Path = _SYSTEM) -> int | None:
             if limit and used:
                 left.append(limit[0] - used[0] + _cached(folder / "memory.stat", prefix))
     smallest = min(left, default=math.inf)
-    return (
-        None if smallest > 1 << 60 else max(0, int(smallest))
-    )  # version 1 writes a huge number where there is no limit
+    # Version 1 writes a huge number where there is no limit.
+    return None if smallest > 1 << 60 else max(0, int(smallest))
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of this process's control groups that may limit it, from its own up to the outermost in sight."""
+    """The folders of this process's control groups that may limit it, from its own to the outermost."""
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:
@@ -52,13 +51,13 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
         if controllers and controller not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / (controller if controllers else "")
-        # Inside a container the path may be the one that the machine outside knows: then only the mount is there.
+        # Inside a container the path may be the host's: then only the mount itself exists.
         inner = mount / path.lstrip("/")
         yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(mount) and folder.is_dir())
 
 
 def _share_of_time(folder: Path) -> float:
-    """Seconds of processor time that a group may take in a second."""
+    """Seconds of processor time that a group may use per second."""
     limit = _numbers(folder / "cpu.max")
     limit = limit or _numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us")
     # Version 1 writes -1 where there is no limit.
@@ -66,7 +65,7 @@ def _share_of_time(folder: Path) -> float:
 
 
 def _numbers(path: Path) -> tuple[float, ...]:
-    """The numbers in a file, "max" being infinite; none where it cannot be read."""
+    """The numbers in a file, "max" as infinity; an empty tuple where it cannot be read."""
     try:
         return tuple(math.inf if word == "max" else float(word) for word in path.read_text("utf-8").split())
     except (OSError, ValueError):
@@ -74,7 +73,7 @@ def _numbers(path: Path) -> tuple[float, ...]:
 
 
 def _cached(path: Path, prefix: str) -> int:
-    """Bytes of file contents in memory, which the system gives up when asked for more."""
+    """Bytes of cached files, which the system frees when memory is needed."""
     try:
         fields = dict(line.split() for line in path.read_text("utf-8").splitlines())
     except (OSError, ValueError):

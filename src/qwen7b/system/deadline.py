@@ -1,4 +1,4 @@
-"""A bound on calls that have none of their own."""
+"""A time limit for calls that have none of their own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """The result of a call, or TimeoutError if it takes longer; it is then left to end by itself.
+    """The result of a call. Raises TimeoutError if it takes longer, and leaves its thread to end by itself.
 
-    Time-outs of network libraries hold for each address of a host in turn and not at all for looking up its name,
-    so that a blocked network can stall them for minutes.
+    The time-outs of network libraries apply to each address of a host in turn, and not to looking up its name: a
+    blocked network can stall them for minutes.
     """
     results: list[T] = []
     errors: list[BaseException] = []

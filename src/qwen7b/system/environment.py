@@ -1,4 +1,4 @@
-"""What the user's environment says about fetching: where the cache is, which hub to ask, whether to stay offline."""
+"""The environment variables about fetching: where the cache is, which hub to ask, whether to stay offline."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from qwen7b.errors import ResourceError
 
 
 def check_working_directory() -> None:
-    """Raise ResourceError where it is gone: a library within torch would then end the process, on a line of its own."""
+    """Raise ResourceError if it is gone: a library inside torch would abort the process with a message of its own."""
     try:
         os.getcwd()
     except OSError as error:
         raise ResourceError(
-            f"the working directory is no longer there ({error.strerror or error}), and neither paths nor PyTorch work "
-            "without one: change to another, as by 'cd ~'"
+            f"the working directory no longer exists ({error.strerror or error}), and PyTorch does not start without "
+            "one: change to another directory, for example with 'cd ~'"
         ) from error
 
 
@@ -41,9 +41,9 @@ def imported_when_used(package: str, homes: Mapping[str, str]) -> Callable[[str]
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Within this, no garbage is looked for while torch and what stands on it is imported.
+    """Switch garbage collection off while torch, or what depends on it, is imported.
 
-    All of that stays, and to look for garbage in it, again and again, takes a fifth of torch's import.
+    Nothing that an import makes is garbage, and looking for it again and again takes a fifth of torch's import time.
     """
     if "torch" in sys.modules:
         yield
@@ -56,17 +56,17 @@ def quick_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else a caller has frozen objects, which would thaw with ours
+        if not gc.get_freeze_count():  # else unfreeze would also release what a caller has frozen
             gc.freeze()
-            gc.unfreeze()  # all are old now, and the next collection of young ones is short
+            gc.unfreeze()  # this moves all to the oldest generation, so that the next collection is short
         gc.enable()
 
 
 @contextmanager
-def torch_library_aside() -> Iterator[None]:
-    """Within this, a thread of its own loads torch's library, which needs no Python; torch's import then finds it.
+def loading_torch_library() -> Iterator[None]:
+    """Load torch's library in a background thread, which needs no Python; the import of torch then finds it loaded.
 
-    What is done meanwhile should import nothing: libraries are loaded one at a time.
+    The block should import nothing that loads a library, as libraries are loaded one at a time.
     """
     library = None if "torch" in sys.modules else _torch_library()
     if library is None:
@@ -81,7 +81,7 @@ def torch_library_aside() -> Iterator[None]:
 
 
 def _torch_library() -> Path | None:
-    """The library of torch's CPU build for Linux; None for others, which load more of them, each its own way."""
+    """The library of torch's CPU build for Linux; None for other builds, which load several."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -92,8 +92,10 @@ def _torch_library() -> Path | None:
 
 
 def _load(library: Path) -> None:
-    """Without a word where that fails: torch's own import says what is wrong."""
-    with suppress(AttributeError):  # ctypes' own way to load lets no other thread run; a function that it calls does
+    """Load a library, and say nothing where that fails: torch's own import says what is wrong."""
+    with suppress(
+        AttributeError
+    ):  # ctypes.CDLL(library) would hold the GIL; a function called through ctypes releases it
         dlopen = ctypes.CDLL(None).dlopen
         dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
         dlopen(os.fsencode(library), os.RTLD_NOW)

@@ -1,4 +1,4 @@
-"""Renders chat templates, which are programs in strangers' files: sandboxed, and bounded in time and size.
+"""Renders chat templates, which are programs in untrusted files: sandboxed, and limited in time and size.
 
 The environment is set up as Transformers does it, so that a template says here what it says there.
 """
@@ -26,13 +26,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_SECONDS = 5.0
 MAX_TEMPLATE = 1 << 18
-"""The characters that a template may have; those of known models have fewer than 20,000."""
+"""The most characters that a template may have; those of known models have fewer than 20,000."""
 _MAX_WORK = 1 << 26
-"""The characters that one operation may make, judged by the sizes of what goes in."""
+"""The most characters that one operation may produce, estimated from the sizes of its inputs."""
 _MAX_WRITTEN, _MAX_GROWTH = 1 << 20, 4
-"""The characters that a template may make of an empty conversation, and of each character that it is given."""
-_SHORT = 4096
-"""A conversation of so many characters at most is short: no template takes long for it."""
+"""The most characters that a template may write: for an empty conversation, and for each character of a longer one."""
+_SHORT_CONVERSATION = 4096
+"""A conversation of at most this many characters is short: no sound template takes long for it."""
 _LIST_FILTERS = frozenset(
     [
         *("attr", "batch", "count", "d", "default", "dictsort", "first", "groupby", "items", "last", "length", "list"),
@@ -40,14 +40,14 @@ _LIST_FILTERS = frozenset(
         *("sum", "unique"),
     ]
 )
-"""The filters that do not write a list out."""
+"""The filters that do not turn a list into text."""
 _MAX_FORMAT = 200
-"""The characters that a date's format may have: the C library's buffer for it is enlarged again and again."""
+"""The most characters that a date's format may have: the C library enlarges its buffer for it again and again."""
 _SLOW_FILTERS = frozenset(["striptags", "urlize"])
-"""Filters whose time may grow with the square of a text, within one call that nothing interrupts."""
-_ITEM = 16
-"""An item of a list counts as so many characters of a text."""
-_WIDTH = re.compile(r"[%{][^%{}\sa-zA-Z]{0,9}?(\d{4,})")
+"""Filters whose time may grow with the square of a text's length, in one call that nothing interrupts."""
+_ITEM_CHARACTERS = 16
+"""An item of a list counts as this many characters."""
+_FORMAT_WIDTH = re.compile(r"[%{][^%{}\sa-zA-Z]{0,9}?(\d{4,})")
 
 
 class RaisedByTemplate(TemplateError):
@@ -55,18 +55,18 @@ class RaisedByTemplate(TemplateError):
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:
-    """Render a template. Raises RaisedByTemplate, and all sorts of exceptions for a template that is broken."""
+    """Render a template. Raises RaisedByTemplate, or any other exception for a template that is broken."""
     if len(source) > MAX_TEMPLATE:
         raise SecurityError(f"it has {len(source)} characters, more than the {MAX_TEMPLATE} that are rendered")
-    compiled = _compiled(source)  # which takes no longer than it is long
-    if compiled.stall is not None:
-        raise SecurityError(compiled.stall)
+    compiled = _compiled(source)  # takes time in proportion to its length
+    if compiled.timeout is not None:
+        raise SecurityError(compiled.timeout)
     try:
         with _Deadline(MAX_SECONDS):
             text: str = compiled.template.render(**variables)
     except _TooLong as error:
-        if _text_size(variables) <= _SHORT:
-            compiled.stall = str(error)
+        if _text_size(variables) <= _SHORT_CONVERSATION:
+            compiled.timeout = str(error)
         raise
     if len(text) > _MAX_WRITTEN + _MAX_GROWTH * _text_size(variables):
         raise SecurityError(f"it makes a prompt of {len(text):,} characters, far more than the conversation has")
@@ -81,14 +81,14 @@ def _text_size(value: Any) -> int:
 
 
 class _TooLong(SecurityError):
-    """A template had no end in time."""
+    """A template did not end within the time limit."""
 
 
 @dataclass(slots=True)
 class _Compiled:
     template: Any
-    stall: str | None = None
-    """What was wrong when it ran too long for a short conversation, as it will for every other."""
+    timeout: str | None = None
+    """The error of a template that took too long for a short conversation: it will for every other."""
 
 
 @lru_cache(maxsize=8)
@@ -99,7 +99,7 @@ def _compiled(source: str) -> _Compiled:
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = _BoundedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_writable
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=_check_written
     )
     environment.filters = {name: _bounded(filter, name) for name, filter in environment.filters.items()}
     environment.filters["tojson"] = _to_json
@@ -109,7 +109,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class _Generation(Extension):
-    """Marks what a trainer learns from; here it is only text."""
+    """The tag around the text that a trainer learns from; here it is rendered as text only."""
 
     tags = {"generation"}
 
@@ -133,7 +133,7 @@ class _BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
-        """Joins what a template, a macro or a block writes."""
+        """Join the parts that a template, a macro or a block writes."""
         written, size = [], 0
         for part in parts:
             size += len(part)
@@ -142,7 +142,7 @@ class _BoundedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(written)
 
     def join(self, *parts: Any) -> str:
-        return self.concat(str(_writable(part)) for part in parts)
+        return self.concat(str(_check_written(part)) for part in parts)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -164,32 +164,32 @@ class _BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _bounded(filter: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @wraps(filter)  # which keeps the marks by which Jinja knows what to pass
+    @wraps(filter)  # keeps the attributes that tell Jinja what to pass
     def bounded(*args: Any, **kwargs: Any) -> Any:
         _check_work(*args, *kwargs.values())
         if name in _SLOW_FILTERS:
             _check_work(*args, *args)
         if name not in _LIST_FILTERS:
             for value in args:
-                _writable(value)
+                _check_written(value)
         return filter(*args, **kwargs)
 
     return bounded
 
 
-def _writable(value: Any) -> Any:
-    """Refuse a value whose text is too long, as a few lists within each other can spell out an endless one."""
-    waiting, size = [value], 0
-    while waiting and isinstance(waiting[-1], (list, tuple, dict, str)):
-        part = waiting.pop()
+def _check_written(value: Any) -> Any:
+    """Return a value that is to be written, or refuse it if its text is too long, as that of nested lists can be."""
+    pending, size = [value], 0
+    while pending and isinstance(pending[-1], (list, tuple, dict, str)):
+        part = pending.pop()
         size += len(part)
         _check_size(16 * size)
         if isinstance(part, dict):
-            waiting += [*part.values()]
+            pending += [*part.values()]
         elif not isinstance(part, str):
-            waiting += part
-        while waiting and not isinstance(waiting[-1], (list, tuple, dict, str)):
-            waiting.pop()
+            pending += part
+        while pending and not isinstance(pending[-1], (list, tuple, dict, str)):
+            pending.pop()
     return value
 
 
@@ -206,15 +206,15 @@ def _check_size(size: int) -> None:
 
 
 def _size(value: Any) -> int:
-    """The size that a value has or, as a number, can ask for."""
+    """The size of a value or, for a number, the size that it can ask for."""
     if isinstance(value, (int, float)):
         return int(min(abs(value), _MAX_WORK + 1))
     if isinstance(value, str):  # a format string holds numbers, too
-        return max([len(value), *(int(digits[:12]) for digits in _WIDTH.findall(value))])
+        return max([len(value), *(int(digits[:12]) for digits in _FORMAT_WIDTH.findall(value))])
     if isinstance(value, tuple):
         return max([len(value), *map(_size, value)])
     if isinstance(value, (list, dict)):
-        return _ITEM * len(value)
+        return _ITEM_CHARACTERS * len(value)
     return len(value) if isinstance(value, bytes) else 1
 
 
@@ -236,14 +236,14 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     _check_work(indent)
-    _writable(value)
+    _check_written(value)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 class _Deadline:
-    """Ends a template that runs too long: at each line of Python that runs for it, the clock is looked at.
+    """Ends a template that runs too long: a trace function checks the clock at each line of Python.
 
-    A thread could not be ended and an alarm would need the main thread.
+    A thread cannot be stopped from outside, and an alarm works in the main thread only.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -251,11 +251,11 @@ class _Deadline:
 
     def __enter__(self) -> None:
         self._end = time.monotonic() + self._seconds
-        self._before = sys.gettrace()
+        self._previous_trace = sys.gettrace()
         sys.settrace(self._trace)
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
+        sys.settrace(self._previous_trace)
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if time.monotonic() > self._end:

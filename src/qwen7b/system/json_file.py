@@ -1,4 +1,4 @@
-"""Reads JSON: files that hold an object, and what else is JSON in files of strangers."""
+"""Reads JSON: files that hold an object, and JSON inside other untrusted files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from qwen7b.errors import CheckpointError, quoted
 from qwen7b.system.regular_file import read_whole
 
 MAX_BYTES = 1 << 26
-"""The size that a JSON file may have; the largest vocabularies take half of it."""
+"""The largest JSON file that is read; the largest vocabularies take half of it."""
 # As Python objects, small values take twenty times their bytes in the file.
 _MAX_COLLECTIONS = 1 << 20
 _MAX_VALUES = 1 << 22
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises CheckpointError for a file that is not there, cannot be read, is not JSON, or is not an object."""
+    """The JSON object in a file. Raises CheckpointError if it is missing, unreadable, not JSON or not an object."""
     try:
         value = parse_json(read_whole(path, limit=MAX_BYTES))
     except FileNotFoundError:
         if path.is_symlink():
             raise CheckpointError(f"{path} is a link to a file that is not there: download it again") from None
-        raise CheckpointError(f"{path.parent} has no {path.name}: it is not a whole checkpoint") from None
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}: the checkpoint is incomplete, so download it again"
+        ) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -35,21 +37,21 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_any(path: Path) -> dict[str, Any]:
-    """The object as `read_json` gives it, empty where nothing has that name; a link to nowhere has it."""
+    """The object as `read_json` reads it, or {} if there is no such file; a broken link is still an error."""
     return read_json(path) if os.path.lexists(path) else {}
 
 
 def parse_json(data: bytes, *, unique: bool = False) -> Any:
-    """What some bytes of JSON say. Raises ValueError where they are none, or too much to hold.
+    """Parse JSON. Raises ValueError if it is invalid or holds too many values.
 
-    Of a name that an object has twice the last value counts, as in other programs, unless names must be `unique`.
+    If an object has a name twice, the last value counts, as in other programs, unless names must be `unique`.
     """
     if data.count(b"[") + data.count(b"{") > _MAX_COLLECTIONS or data.count(b",") > _MAX_VALUES:
         raise ValueError(f"it holds more than {_MAX_VALUES:,} values or {_MAX_COLLECTIONS:,} lists and objects")
     try:
         return json.loads(data, object_pairs_hook=_unique if unique else None)
     except RecursionError as error:
-        raise ValueError("its lists and objects are too deep within each other") from error
+        raise ValueError("its lists and objects are nested too deeply") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How much memory is free, and a clear refusal where that is too little."""
+"""How much memory is free, and a clear error where that is too little."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from qwen7b.system.container import memory_left
 
 
 def available_bytes(device: torch.device) -> int:
-    """Bytes that can still be taken on a device, or by this process's container."""
+    """Bytes that are free on a device; on the CPU at most what this process's container leaves."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    available, granted = int(psutil.virtual_memory().available), memory_left()
-    return available if granted is None else min(available, granted)
+    available, container = int(psutil.virtual_memory().available), memory_left()
+    return available if container is None else min(available, container)
 
 
 def peak_bytes(device: torch.device | None = None) -> int:
-    """The most memory that this process has held at any time; of a CUDA device, where one is given."""
+    """The peak memory of this process so far; on a CUDA device, where one is given, the peak that PyTorch has taken."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
@@ -35,7 +35,7 @@ def peak_bytes(device: torch.device | None = None) -> int:
 
 
 def require_memory(num_bytes: int, *, device: torch.device, what: str, remedy: str) -> None:
-    """Raise ResourceError where `what` does not fit."""
+    """Raise ResourceError where `what`, which needs `num_bytes`, does not fit."""
     available = available_bytes(device)
     if num_bytes > available:
         raise ResourceError(f"{what} needs {gigabytes(num_bytes)}, but {gigabytes(available)} are free: {remedy}")

@@ -1,4 +1,4 @@
-"""What a user sees of a download or other long work, on standard error: a bar on a terminal, else a line a minute."""
+"""The progress of a download or other long work, on standard error: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def say(message: str) -> None:
 
 
 def shown_size(num_bytes: float) -> str:
-    """
+    """A number of bytes for reading.
+
     >>> shown_size(491400064), shown_size(144_600_000_000)
     ('491.4 MB', '144.6 GB')
     """
@@ -21,7 +22,8 @@ def shown_size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """A time for reading.
+
     >>> duration(40), duration(200), duration(8000)
     ('40 s', '3 min', '2 h 13 min')
     """
@@ -32,40 +34,40 @@ def duration(seconds: float) -> str:
 
 
 class MinuteLines:
-    """Says how far long work is and how long it will take, a line a minute: for logs, which a bar would fill."""
+    """Prints how far long work is and how long it will take, a line a minute: for logs, which a bar would fill."""
 
     def __init__(self, what: str, *, total: int, unit: str, done: int, clock: Callable[[], float]) -> None:
         self._what = what
         self._total = total
         self._unit = unit
-        self._first = self._done = done
+        self._initial = self._done = done
         self._clock = clock
-        self._start = self._said = clock()
+        self._start = self._last_line = clock()
 
     def add(self, count: int) -> None:
-        """Take in what was done since the last call."""
+        """Count what was done since the last call."""
         self.reach(self._done + count)
 
     def reach(self, done: int) -> None:
-        """Take in what is done by now."""
+        """Set how much is done by now."""
         self._done, now = done, self._clock()
-        if now - self._said < 60 or done <= self._first:
+        if now - self._last_line < 60 or done <= self._initial:
             return
-        self._said = now
-        left = (now - self._start) / (done - self._first) * max(self._total - done, 0)
+        self._last_line = now
+        left = (now - self._start) / (done - self._initial) * max(self._total - done, 0)
         share = done / self._total if self._total else 1
         if self._unit == "B":
-            far = f"{shown_size(done)} of {shown_size(self._total)}"
+            position = f"{shown_size(done)} of {shown_size(self._total)}"
         else:
-            far = f"{done:,} of {self._total:,}{self._unit}"
-        say(f"{self._what}: {far} ({share:.0%}), about {duration(left)} left.")
+            position = f"{done:,} of {self._total:,}{self._unit}"
+        say(f"{self._what}: {position} ({share:.0%}), about {duration(left)} left.")
 
 
 @contextmanager
 def progress_bar(
     what: str, *, total: int, done: int, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the bytes there are so far; `done` of `total` are there already."""
+    """Yield a function to call with the number of bytes fetched so far; `done` of `total` were fetched before."""
     if not sys.stderr.isatty():
         resumed = f", {shown_size(done)} of it already here" if done else ""
         say(f"Fetching {what} ({shown_size(total)}{resumed}).")
@@ -87,7 +89,7 @@ def progress_bar(
 def progress(
     what: str, total: int, unit: str, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with what is done since its last call; `unit` is "B" for bytes."""
+    """Yield a function to call with the amount done since its last call; `unit` is "B" for bytes."""
     say(f"{what} ({shown_size(total)})." if unit == "B" else f"{what}.")
     if not sys.stderr.isatty():
         yield MinuteLines(what, total=total, unit=unit, done=0, clock=clock).add

@@ -1,4 +1,4 @@
-"""Opens files that strangers made: regular ones only, and whole only up to a limit.
+"""Opens untrusted files: only regular ones, and reads them whole only up to a size limit.
 
 A pipe would block for ever, and a device such as /dev/zero has no end. Symbolic links to regular files are followed, as
 the hubs' caches are made of them.
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, quoted
 
-SMALL = 1 << 24
-"""Bytes beyond which no licence, template or code of a checkpoint goes."""
+SMALL_FILE_LIMIT = 1 << 24
+"""The size limit, in bytes, of a checkpoint's licence, template or code; real ones are far smaller."""
 TEXT_LIMIT = 1 << 30
-"""Bytes of a text that a user names; what is read of it is the user's own business."""
+"""The size limit, in bytes, of a text file that a user names."""
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_POINTER_LIMIT = 1024  # bytes, by https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_POINTER_LIMIT = 1024  # bytes, by https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -33,30 +33,30 @@ _KINDS = {
 
 
 def existing_path(path: str | os.PathLike[str]) -> Path:
-    """The path of a file or folder that is there.
+    """Check that a path names an existing file or folder.
 
-    Raises SettingError for what names neither, ModelNotFoundError where nothing is there, CheckpointError for a pipe,
+    Raises SettingError for what is no path, ModelNotFoundError where nothing is there, CheckpointError for a pipe,
     a device or a socket.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise SettingError(f"a file or folder should be named by a string or a path, found {quoted(path)}")
-    found = Path(path)
-    # Those of os.path, as a Path's own raise OSError for a name that is too long.
-    if not os.path.exists(found):
-        raise ModelNotFoundError(f"there is no file or folder {found}: check the path")
-    if not os.path.isfile(found) and not os.path.isdir(found):
-        raise CheckpointError(f"{found} is neither a file nor a folder, but a pipe or a device: copy it to a file")
-    return found
+    path = Path(path)
+    # os.path.exists, as Path.exists raises OSError for a name that is too long.
+    if not os.path.exists(path):
+        raise ModelNotFoundError(f"there is no file or folder {path}: check the path")
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise CheckpointError(f"{path} is neither a file nor a folder, but a pipe or a device: copy it to a file")
+    return path
 
 
 def open_regular(path: str | os.PathLike[str]) -> FileIO:
     """Open a file for reading bytes, without a buffer.
 
-    Raises OSError, with a reason to show, where it is not there or not regular, and CheckpointError where it only
-    points to what should be there.
+    Raises OSError, with a reason for the user, where it is missing or not regular, and CheckpointError where it is only
+    a Git LFS pointer.
     """
     try:
-        _check_regular(os.stat(path))  # before it is opened, as opening alone makes some devices act
+        _check_regular(os.stat(path))  # before it is opened, as merely opening some devices has effects
         file = FileIO(path, "rb", opener=_open_without_waiting)
     except ValueError as error:  # a name with a null byte
         raise OSError(errno.EINVAL, "no file can have that name", os.fspath(path)) from error
@@ -65,17 +65,17 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
 
 
 def open_to_append(path: str | os.PathLike[str]) -> BufferedRandom:
-    """Open a file to read and to append to, and make it where there is none. Raises OSError as `open_regular` does."""
+    """Open a file for reading and appending; create it where there is none. Raises OSError as `open_regular` does."""
     with suppress(FileNotFoundError):
         _check_regular(os.stat(path))
     return BufferedRandom(FileIO(path, "ab+", opener=_open_without_waiting))
 
 
 def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """All bytes of a file. Raises OSError where that cannot be read, or is more than `limit`."""
+    """All bytes of a file. Raises OSError where it cannot be read or has more than `limit` bytes."""
     with BufferedReader(open_regular(path)) as file:
         data = file.read(limit + 1)
-    if data is None:  # as some of /proc, which is opened without waiting
+    if data is None:  # some files in /proc, opened without waiting
         raise OSError(errno.EAGAIN, "it has nothing to read now", os.fspath(path))
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", os.fspath(path))
@@ -83,7 +83,7 @@ def read_whole(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int = TEXT_LIMIT) -> str:
-    """A text in UTF-8 with lines that end in \\n, less a byte order mark.
+    """The text of a UTF-8 file, with \\n as line ends and without a byte order mark.
 
     Raises OSError as `read_whole` does, or UnicodeDecodeError.
     """
@@ -118,9 +118,9 @@ def checkpoint_text(path: Path, *, limit: int) -> str:
 
 
 def _refuse_pointer(file: FileIO) -> None:
-    """Raise CheckpointError where a file is what a clone without Git LFS has in place of each large one."""
-    if os.fstat(file.fileno()).st_size < _POINTER_LIMIT:
-        is_pointer = file.read(len(_POINTER)) == _POINTER
+    """Raise CheckpointError where a file is a pointer, which a clone without Git LFS has for each large file."""
+    if os.fstat(file.fileno()).st_size < _LFS_POINTER_LIMIT:
+        is_pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
         file.seek(0)
         if is_pointer:
             file.close()
@@ -132,21 +132,21 @@ def _refuse_pointer(file: FileIO) -> None:
 
 
 def named_text(path: str | os.PathLike[str], *, option: str = "") -> str:
-    """A text file that a user names, perhaps by an option. Raises SettingError where it is no text in UTF-8."""
-    named = f"{option} {os.fspath(path)}".strip()
+    """The text of a file that a user names, perhaps by an option. Raises SettingError where it is not UTF-8."""
+    label = f"{option} {os.fspath(path)}".strip()
     try:
         return read_text(path)
     except OSError as error:
-        raise SettingError(f"{named} cannot be read as UTF-8 text: {error.strerror or error}") from error
+        raise SettingError(f"{label} cannot be read as UTF-8 text: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise SettingError(
-            f"{named} cannot be read as UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}; "
+            f"{label} cannot be read as UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}; "
             "convert it first, for example with iconv -f GB18030 -t UTF-8"
         ) from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens as `os.open` does, but should a pipe have come to stand there meanwhile, it is refused, not waited for."""
+    """Open as `os.open` does, but refuse a pipe that has replaced the file meanwhile, instead of waiting for it."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)  # less the user's umask
     try:
         _check_regular(os.fstat(descriptor))

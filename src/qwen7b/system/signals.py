@@ -1,4 +1,4 @@
-"""Signals that end the command: what was begun is cleared away or kept to go on from, and the exit code says why."""
+"""Turns signals into exceptions that end the command, so that it can clean up first; the exit code names the signal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not known on Windows
-_SAME = 1.0
-"""Seconds within which a further signal says the same again, and must not cut short what the first has begun."""
+_REPEAT_SECONDS = 1.0
+"""Seconds within which a further signal is a repetition, and must not interrupt the clean-up that the first began."""
 
 
-class Ended(SystemExit):
-    """The system ends the command: nothing takes this for a user's Ctrl-C, which may end a reply only."""
+class EndedBySignal(SystemExit):
+    """The command is ended by a signal other than Ctrl-C, which may end only a reply."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -27,23 +27,24 @@ class Ended(SystemExit):
 
 @contextmanager
 def ending_by_signals() -> Iterator[None]:
-    """Within it signals become exceptions that end the process in order; once in a process, in its main thread.
+    """Inside this context signals raise exceptions; it is entered once in a process, in its main thread.
 
-    Ctrl-C is KeyboardInterrupt, with exit code 130 if nothing takes it, SIGTERM is 143 and SIGHUP 129. What the process
-    was started to ignore, as by nohup, it ignores. After it signals end the process at once, with the same exit codes.
+    Ctrl-C raises KeyboardInterrupt, with exit code 130 if nothing catches it; SIGTERM gives 143 and SIGHUP 129. A
+    signal that the process was started to ignore, as by nohup, stays ignored. After the context signals end the process
+    at once, with the same exit codes.
     """
     handler = _Handler()
     for number in [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
-            # Python would give it back its own meaning as it ends, and with it another exit code.
+            # Python would restore the default handler as it exits, and with it another exit code.
             atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.unraisablehook = handler.raise_again
     try:
         yield
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except Ended as ended:
+    except EndedBySignal as ended:
         with suppress(OSError, ValueError):  # the terminal may have gone
             print(f"ended by {signal.Signals(ended.number).name}", file=sys.stderr, flush=True)
         raise
@@ -52,8 +53,8 @@ def ending_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def ended_by(end: Callable[[Ended], None]) -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP call `end` and raise nothing: an event loop would report what breaks into a task."""
+def ended_by(end: Callable[[EndedBySignal], None]) -> Iterator[None]:
+    """Here SIGTERM and SIGHUP call `end` instead of raising, as an event loop would log what is raised."""
     handler = signal.getsignal(signal.SIGTERM)
     if not isinstance(handler, _Handler):
         yield
@@ -66,33 +67,33 @@ def ended_by(end: Callable[[Ended], None]) -> Iterator[None]:
 
 
 class _Handler:
-    """Raises what a signal means, once for signals that come in quick succession."""
+    """Raises the exception for a signal, once for signals in quick succession."""
 
     def __init__(self) -> None:
-        self.end: Callable[[Ended], None] | None = None
+        self.end: Callable[[EndedBySignal], None] | None = None
         self.is_over = False
-        """Whether nothing is left to clear away."""
-        self._raised = -_SAME
+        """Whether the clean-up is done."""
+        self._last_raised = -_REPEAT_SECONDS
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self._raised < _SAME:
+        if now - self._last_raised < _REPEAT_SECONDS:
             return
-        self._raised = now
+        self._last_raised = now
         if self.is_over:
             os._exit(128 + number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.end is None:
-            raise Ended(number)
-        self.end(Ended(number))
+            raise EndedBySignal(number)
+        self.end(EndedBySignal(number))
 
     def raise_again(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Python drops what is raised while an object is cleared away: a signal that came just then comes again."""
+        """Python drops an exception raised while it deletes an object: send the signal that raised it again."""
         error = unraisable.exc_value
-        if not isinstance(error, (KeyboardInterrupt, Ended)):
+        if not isinstance(error, (KeyboardInterrupt, EndedBySignal)):
             sys.__unraisablehook__(unraisable)
             return
-        self._raised = -_SAME
-        number = error.number if isinstance(error, Ended) else signal.SIGINT
+        self._last_raised = -_REPEAT_SECONDS
+        number = error.number if isinstance(error, EndedBySignal) else signal.SIGINT
         threading.Timer(0.01, os.kill, (os.getpid(), number)).start()

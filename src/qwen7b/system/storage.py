@@ -1,4 +1,4 @@
-"""Files in the cache: one process at a time, room on the disk, known to be whole. Knows no model and no network."""
+"""Files in the cache: locks, disk space, and hashes that were verified. Knows no model and no network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qwen7b.errors import CheckpointError, ResourceError
 from qwen7b.system.progress import say
-from qwen7b.system.regular_file import SMALL, read_text
+from qwen7b.system.regular_file import SMALL_FILE_LIMIT, read_text
 from qwen7b.system.whole_file import write_text_whole
 
 
@@ -33,25 +33,25 @@ def size_of(path: Path) -> int:
 def is_whole(path: Path, *, size: int, sha256: str) -> bool:
     """Whether the file is there with that size and hash.
 
-    A marker beside it remembers the verdict with the file's size and time, so that an unchanged file is not read again.
+    A marker file beside it keeps the result with the file's size and time: an unchanged file is not read again.
     """
     if size_of(path) != size:
         return False
     marker, stamp = _marker(path), _stamp(path, sha256)
     with suppress(OSError, UnicodeDecodeError, CheckpointError):
-        if read_text(marker, limit=SMALL) == stamp:
+        if read_text(marker, limit=SMALL_FILE_LIMIT) == stamp:
             return True
     if sha256_of(path) != sha256:
         return False
-    with suppress(OSError):  # a cache that is only read needs no marker
+    with suppress(OSError):  # a read-only cache does without a marker
         write_text_whole(marker, stamp)
     return True
 
 
 def put_in_place(partial: Path, path: Path, *, sha256: str) -> None:
-    """Give a verified file its final name, all at once and for good."""
+    """Give a verified file its final name, atomically and durably."""
     with partial.open("rb+") as file:
-        os.fsync(file.fileno())  # or a power cut could leave the name with nothing behind it
+        os.fsync(file.fileno())  # or a power cut could leave an empty file of that name
     os.replace(partial, path)
     write_text_whole(_marker(path), _stamp(path, sha256))
 
@@ -60,12 +60,12 @@ def set_aside(path: Path) -> None:
     """Rename a damaged file, so that nothing takes it for a whole one."""
     aside = path.with_name(path.name + ".damaged")
     os.replace(path, aside)
-    say(f"{path} was damaged: it is now {aside.name}, which you may delete, and is fetched again.")
+    say(f"{path} was damaged and is fetched again: the damaged file is now {aside.name}, which you may delete.")
 
 
 @contextmanager
 def only_one_process(folder: Path, *, what: str, doing: str = "fetching") -> Iterator[None]:
-    """Wait until no other process holds the folder, saying so, and hold it."""
+    """Hold the folder's lock; while another process holds it, say so and wait."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock")
@@ -81,9 +81,9 @@ def only_one_process(folder: Path, *, what: str, doing: str = "fetching") -> Ite
 
 
 def check_disk_space(folder: Path, needed: int, *, variable: str | None = None) -> None:
-    """Raise ResourceError unless `needed` bytes fit, in a folder that may have to be made.
+    """Raise ResourceError unless `needed` bytes fit into a folder, which need not exist yet.
 
-    `variable` is the environment's name for the folder; without one the user has named it for this once.
+    `variable` is the environment variable that sets the folder; None where the user has named the folder itself.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -95,7 +95,7 @@ def check_disk_space(folder: Path, needed: int, *, variable: str | None = None) 
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it is for want of disk space, or of a user's share of it, that a file could not be written."""
+    """Whether a file could not be written because the disk or the user's quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -1,7 +1,7 @@
-"""Threads that each compute alone: tasks in, their results in order out.
+"""Threads that each compute a task on their own: tasks in, their results in order out.
 
-PyTorch's own threads meet after every operation. Where work comes in small blocks, and on a machine that is busy with
-something else, the meetings take many times as long as the work.
+PyTorch's own threads synchronize after every operation. Where work comes in small blocks, or the machine is busy with
+something else, that takes many times as long as the work.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """As many threads as PyTorch has for the caller; in each of them PyTorch has one."""
+    """As many threads as PyTorch uses for the caller; in each of them PyTorch uses one."""
 
     def __init__(self, pool: ThreadPoolExecutor, count: int) -> None:
         self._pool, self.count = pool, count
 
     def results(self, work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Generator[Result, None, None]:
-        """What `work(*task)` gives for each task, in order; never more than a few are begun and not yet taken.
+        """The results of `work(*task)` for each task, in order; only a few tasks are started ahead of the caller.
 
-        It computes without gradients, and in inference mode where the caller does. The first error ends it.
+        Tasks compute without gradients, and in inference mode where the caller does. The first error ends them.
         """
         is_inference = torch.is_inference_mode_enabled()
 
-        def alone(*task: Any) -> Result:
+        def run_task(*task: Any) -> Result:
             with torch.inference_mode(is_inference), torch.no_grad():
                 return work(*task)
 
-        waiting: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                waiting.append(self._pool.submit(alone, *task))
-                if len(waiting) > 2 * self.count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(self._pool.submit(run_task, *task))
+                if len(pending) > 2 * self.count:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
-            wait(waiting)  # so that nothing is written any more
+            wait(pending)  # so that no task still writes when this returns
 
     def run(self, work: Callable[..., object], tasks: Iterable[tuple[Any, ...]]) -> None:
         """Do `work(*task)` for each task."""
@@ -55,10 +55,10 @@ class Workers:
 
 @contextmanager
 def workers(*, caller_waits: bool = False) -> Iterator[Workers]:
-    """Threads for as long as the context lasts, after which the caller has PyTorch's threads as before.
+    """Threads for as long as the context lasts; afterwards PyTorch uses as many for the caller as before.
 
-    With `caller_waits`, for one that computes little itself, it has a single one meanwhile: PyTorch's threads spin for
-    a while after every operation, and would take the processor from the workers.
+    With `caller_waits`, for a caller that computes little itself, PyTorch uses a single one for it meanwhile: its other
+    threads spin for a while after every operation, and would take the processor from the workers.
     """
     count = torch.get_num_threads()
     try:
@@ -67,4 +67,4 @@ def workers(*, caller_waits: bool = False) -> Iterator[Workers]:
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield Workers(pool, count)
     finally:
-        torch.set_num_threads(count)  # for threads that begin later, which get the number that was set last
+        torch.set_num_threads(count)  # threads that start later get the number that was set last

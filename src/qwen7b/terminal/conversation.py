@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen7b.errors import SettingError
-from qwen7b.system.signals import Ended
+from qwen7b.system.signals import EndedBySignal
 from qwen7b.terminal.display import MarkdownDisplay, chat_console
 from qwen7b.terminal.kept_conversations import KeptConversation, Messages
 from qwen7b.terminal.language import translated as _
@@ -125,7 +125,7 @@ class Conversation:
         pieces = self.qwen.stream(messages, **asking)
         try:
             timed = follow(pieces, display)
-        except Ended:  # where the conversation goes on some other day, what was said goes along
+        except EndedBySignal:  # where the conversation goes on some other day, what was said goes along
             if display.text:
                 self.change([*messages, {"role": "assistant", "content": display.text}])
             raise

@@ -18,7 +18,7 @@ from prompt_toolkit.output import Output
 
 from qwen7b.system.environment import cache_folder
 from qwen7b.system.regular_file import open_to_append
-from qwen7b.system.signals import Ended, ended_by
+from qwen7b.system.signals import EndedBySignal, ended_by
 from qwen7b.terminal.kept_conversations import MAX_BYTES
 from qwen7b.terminal.visible import SHOWN
 
@@ -72,13 +72,13 @@ def open_session(
 
 def read_line(session: PromptSession[str], prompt: str | None = None, *, draft: str = "") -> str:
     """Let the user edit a line. What ends the command meanwhile is raised once the editor has left the terminal."""
-    signals: list[Ended] = []
+    signals: list[EndedBySignal] = []
 
     def leave() -> None:
         if session.app.future is not None and not session.app.future.done():
             session.app.exit(exception=EOFError)
 
-    def end(ended: Ended) -> None:
+    def end(ended: EndedBySignal) -> None:
         if session.app.loop is None:
             raise ended
         signals.append(ended)

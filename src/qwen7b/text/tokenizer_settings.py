@@ -12,7 +12,7 @@ from typing import Any
 
 from qwen7b.errors import CheckpointError, quoted
 from qwen7b.system.json_file import read_json_if_any
-from qwen7b.system.regular_file import SMALL, checkpoint_text
+from qwen7b.system.regular_file import SMALL_FILE_LIMIT, checkpoint_text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character, which JSON can hold but no text."""
@@ -130,7 +130,7 @@ def _find_template(folder: Path, config_path: Path, config: Mapping[str, Any]) -
     """The default template and where it stands; a separate file has priority over a field, as in Transformers."""
     path = folder / "chat_template.jinja"
     if os.path.lexists(path):
-        return checkpoint_text(path, limit=SMALL), str(path)
+        return checkpoint_text(path, limit=SMALL_FILE_LIMIT), str(path)
     for path, fields in ((config_path, config), (folder / "chat_template.json", None)):
         value = (read_json_if_any(path) if fields is None else fields).get("chat_template")
         if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):  # several, each with a name
