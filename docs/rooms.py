@@ -75,7 +75,7 @@ READING: dict[str, str] = {
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (
-        "stored views safetensors_file pickled_file zip_records tensor_pickle gguf_header gguf_file "
+        "stored views safetensors_file checksums pickled_file zip_records tensor_pickle gguf_header gguf_file "
         "gguf_parts gptq file_names weight_files"
     ),
     "kernels": "matrix linear native structures constants limits",
@@ -92,7 +92,9 @@ READING: dict[str, str] = {
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
         "generation_settings chat_verdict senses packed_folder packed_file own_config"
     ),
-    "packing": "automatic packing calibration kept_weights kept_tokenizer kept_vocabulary places cached removal",
+    "packing": (
+        "automatic packing calibration kept_weights verdicts kept_tokenizer kept_vocabulary places cached removal"
+    ),
     "loading": "loading placement packed_weights streamed tokenizer",
     "generate": "qwen request sampling sampling_keywords engine picking draft stopping reply",
     "convert": (

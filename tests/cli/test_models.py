@@ -118,21 +118,23 @@ def test_names_that_are_no_text_are_listed_and_removed(run: Run, packed: Path, e
 
 
 @pytest.mark.parametrize("name", ["Tiny-1.5-q8", "file"])
-def test_a_packed_copy_is_removed_with_its_vocabulary(run: Run, packed: Path, empty_cache: Path, name: str) -> None:
+def test_a_packed_copy_is_removed_with_its_vocabulary_and_verdict(
+    run: Run, packed: Path, empty_cache: Path, name: str
+) -> None:
     before = sorted(packed.iterdir())
     if name == "file":
         [path] = (empty_cache / "packed").glob("*.safetensors")
         name = path.name
     assert "would be free" in run("models", "rm", name, "--dry-run").stdout and kept(empty_cache)
     report = json.loads(run("models", "rm", name, "--json").stdout)
-    assert len(report["removed"]) == 2 and report["freed"] == sum(file["size"] for file in report["found"])
+    assert len(report["removed"]) == 3 and report["freed"] == sum(file["size"] for file in report["found"])
     assert kept(empty_cache) == set() and sorted(packed.iterdir()) == before
 
 
 def test_a_vocabulary_stays_while_another_copy_needs_it(run: Run, packed: Path, empty_cache: Path) -> None:
     qwen7b.load(packed, quantize="nf4")
     assert run("models", "rm", "Tiny-1.5-q8").exit_code == 0
-    assert kept(empty_cache) == {".safetensors", ".vocabulary"}
+    assert kept(empty_cache) == {".safetensors", ".vocabulary", ".whole"}
     assert [copy["name"] for copy in json.loads(run("models", "--json").stdout)["packed"]] == ["Tiny-1.5-nf4"]
 
 
@@ -149,7 +151,7 @@ def test_what_cannot_be_removed_is_one_line_and_removes_nothing(run: Run, packed
         result = run("models", "rm", "Tiny-1.5-q8", name)
         assert (result.exit_code, result.stdout) == (1, ""), name
         assert message in result.stderr and result.stderr.count("\n") == 1, result.stderr
-    assert kept(empty_cache) == {".safetensors", ".vocabulary"}
+    assert kept(empty_cache) == {".safetensors", ".vocabulary", ".whole"}
     result = run("models", "--json", "prune")
     assert result.exit_code == 1 and "--json" in result.stderr
 
@@ -161,7 +163,7 @@ def test_prune_takes_what_no_start_will_use(run: Run, packed: Path, empty_cache:
     unfinished.parent.mkdir(parents=True)
     unfinished.write_bytes(bytes(1000))
     shown = run("models", "prune").stdout
-    assert shown.count("source gone") == 2 and "unfinished download" in shown and "are free now" in shown
+    assert shown.count("source gone") == 3 and "unfinished download" in shown and "are free now" in shown
     assert kept(empty_cache) == set() and not unfinished.exists()
 
 
@@ -179,4 +181,4 @@ def test_at_a_terminal_it_asks(
         screen += os.read(keyboard, 4096)
     os.write(keyboard, answer.encode())
     process.wait(timeout=300)
-    assert (kept(empty_cache) == {".safetensors", ".vocabulary"}) == stays
+    assert (kept(empty_cache) == {".safetensors", ".vocabulary", ".whole"}) == stays

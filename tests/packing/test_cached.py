@@ -18,6 +18,7 @@ from qwen7b.packed.version import VERSION, VERSION_FIELD
 from qwen7b.packing import cached
 from qwen7b.packing.cached import CURRENT, folder_size, leftovers, list_packed
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
+from qwen7b.packing.places import verdict_path
 from qwen7b.packing.removal import named_files, remove
 from qwen7b.system.storage import only_one_process
 
@@ -54,14 +55,14 @@ def test_what_is_of_use_is_no_leftover(source: Path) -> None:
 def test_a_changed_source(source: Path) -> None:
     os.utime(source / "config.json", ns=(1, 1))
     assert states() == ["source changed"]
-    assert {file.reason for file in leftovers()} == {"source changed"} and len(leftovers()) == 2
+    assert {file.reason for file in leftovers()} == {"source changed"} and len(leftovers()) == 3
 
 
 def test_another_version(source: Path, cache: Path) -> None:
     [path] = (cache / "packed").glob("*.safetensors")
     field = f'"{VERSION_FIELD}":"%s"'
     path.write_bytes(path.read_bytes().replace((field % VERSION).encode(), (field % 0).encode()))
-    assert states() == ["of another version"] and names(leftovers()) == {path.name}
+    assert states() == ["of another version"] and names(leftovers()) == {path.name, verdict_path(path).name}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", bytes(8), b"\xff" * 100])
@@ -69,7 +70,7 @@ def test_damaged_files(source: Path, cache: Path, content: bytes) -> None:
     for path in (cache / "packed").iterdir():
         path.write_bytes(content)
     assert states() == ["damaged"]
-    assert [file.reason for file in leftovers()] == ["damaged", "damaged"]
+    assert [file.reason for file in leftovers()] == ["damaged"] * 3
 
 
 def test_copies_of_sources_with_one_name(source: Path, tmp_path: Path) -> None:

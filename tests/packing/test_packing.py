@@ -258,7 +258,7 @@ def test_packed_weights_are_kept_and_mapped(
     assert torch.equal(logits(qwen7b.load(source, quantize="q4").model), expected)
     assert capsys.readouterr().err == ""
     kept = {path.suffix for path in (cache / "packed").iterdir() if path.name != ".lock"}
-    assert kept == {".safetensors", ".vocabulary"}
+    assert kept == {".safetensors", ".vocabulary", ".whole"}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "version", "source"])

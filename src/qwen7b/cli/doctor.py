@@ -151,6 +151,9 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         if isinstance(modules, list):  # perhaps with their paths, once for each layer
             modules = ", ".join(sorted({str(module).rpartition(".")[2] for module in modules}))
         rows.append(("adapter", f"{facts['adapter']} of rank {facts.get('rank')} on {modules} of {facts.get('base')}"))
+    if "checksums" in facts:
+        verdict = "as they were written" if facts["checksums"] else "without checksums: quantize again to have them"
+        rows.append(("numbers", verdict))
     vocabulary = [f"{facts[name]:,} {name}" for name in ("tokens", "rows") if name in facts]
     if vocabulary:
         rows.append(("vocabulary", ", ".join(vocabulary)))

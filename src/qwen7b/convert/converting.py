@@ -12,6 +12,7 @@ from typing import Any
 from gguf import GGMLQuantizationType
 
 from qwen7b.checkpoint.checkpoint import open_checkpoint
+from qwen7b.checkpoint.packed_folder import WEIGHTS
 from qwen7b.config.checked import flag
 from qwen7b.convert.conversion import Conversion, WrittenFile
 from qwen7b.convert.metadata import as_json, original_vocabulary
@@ -24,6 +25,7 @@ from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.hub.locate import locate
+from qwen7b.packing.verdicts import check_once
 from qwen7b.system.progress import progress
 from qwen7b.system.workers import Workers, workers
 
@@ -65,7 +67,10 @@ def convert(
     if path.resolve() in target.resolve().parents:
         raise SettingError(f"{target} lies in the source {path}: choose a target outside of it")
     model_name = Path(source).resolve().name
-    plan = make_plan(open_checkpoint(path), model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
+    checkpoint = open_checkpoint(path)
+    if checkpoint.packed is not None:
+        check_once(path / WEIGHTS)
+    plan = make_plan(checkpoint, model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
     workplace.check_room(plan.weight_files)
     job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})

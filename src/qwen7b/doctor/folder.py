@@ -11,15 +11,16 @@ from typing import Any
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint, placed
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
-from qwen7b.checkpoint.packed_folder import is_packed
+from qwen7b.checkpoint.packed_folder import WEIGHTS, is_packed
 from qwen7b.checkpoint.tensor_names import folder_names
 from qwen7b.checkpoint.upstream_config import config_of
 from qwen7b.config import Family, ModelConfig
 from qwen7b.doctor import repairs
 from qwen7b.doctor.config_repair import rewritten_config
 from qwen7b.doctor.findings import Diagnosis, Repair
-from qwen7b.doctor.weights import look_at_tokenizer, note_model, prove
+from qwen7b.doctor.weights import look_at_kept_weights, look_at_tokenizer, note_model, prove
 from qwen7b.errors import Qwen7bError
+from qwen7b.files.checksums import check_tensors
 from qwen7b.files.gptq import GPTQ, dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weights
@@ -52,6 +53,7 @@ def diagnose_folder(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None)
         note_model(checkpoint, diagnosis)
         look_at_tokenizer(checkpoint, found, diagnosis)
         _look_for_dropped_biases(checkpoint, found, diagnosis)
+        look_at_kept_weights(path, diagnosis)
     if qwen := prove(path, diagnosis):
         _look_at_stop_ids(path, qwen, diagnosis)
     if fields:
@@ -66,6 +68,9 @@ def _diagnose_packed(path: Path, diagnosis: Diagnosis, *, tokenizer: Path | None
     if checkpoint:
         note_model(checkpoint, diagnosis)
         look_at_tokenizer(checkpoint, found, diagnosis)
+        has_checksums = diagnosis.attempt(lambda: check_tensors(path / WEIGHTS))
+        if has_checksums is not None:
+            diagnosis.facts["checksums"] = has_checksums
     prove(path, diagnosis)
 
 

@@ -11,6 +11,7 @@ from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
+from qwen7b.files.checksums import check_tensors
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_file import GGUFTensor
 from qwen7b.files.gptq import GPTQTensor
@@ -18,6 +19,7 @@ from qwen7b.files.pickled_file import StridedTensor
 from qwen7b.files.stored import RawTensor, StoredTensor
 from qwen7b.generate import Qwen
 from qwen7b.model.empty_model import empty_model
+from qwen7b.packing.cached import CURRENT, list_packed
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _MODELS = {
@@ -39,7 +41,16 @@ def diagnose_gguf(path: Path, diagnosis: Diagnosis) -> None:
     for stored in kinds.values():
         diagnosis.attempt(lambda stored=stored: stored.read_rows(0, 1))  # type: ignore[misc]
     look_at_tokenizer(checkpoint, diagnosis.attempt(lambda: load_tokenizer(checkpoint.path)), diagnosis)
+    look_at_kept_weights(checkpoint.path, diagnosis)
     prove(path, diagnosis)
+
+
+def look_at_kept_weights(source: Path, diagnosis: Diagnosis) -> None:
+    """A start reads the packed copy in the cache, if there is one, and not what that was made from."""
+    for copy in list_packed():
+        if copy.source == source.resolve() and copy.state == CURRENT:
+            remedy = f"'qwen7b models rm {shlex.quote(copy.name)}' deletes it, and the next start packs it again"
+            diagnosis.attempt(lambda copy=copy, remedy=remedy: check_tensors(copy.path, remedy=remedy))  # type: ignore[misc]
 
 
 def look_at_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagnosis: Diagnosis) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.packed_file import layout_bytes
+from qwen7b.checkpoint.packed_folder import WEIGHTS
 from qwen7b.config import ModelConfig
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.model import Transformer
@@ -14,6 +15,7 @@ from qwen7b.packed.layout import packed_layout
 from qwen7b.packed.model import packed_model
 from qwen7b.packing.automatic import packed_in_memory
 from qwen7b.packing.kept_weights import kept_tensors
+from qwen7b.packing.verdicts import check_once
 from qwen7b.system.memory import available_bytes, gigabytes
 from qwen7b.system.progress import say
 
@@ -50,6 +52,7 @@ def load_packed(
                 f"{checkpoint.path} is packed as {format.name} already: quantize the original checkpoint as {quantize}"
             )
         _require_memory(checkpoint.config, format)
+        check_once(checkpoint.path / WEIGHTS)
         return packed_model(config, checkpoint.packed.tensors, format=format)
     if quantize == AUTO:
         format = choose_format(checkpoint.config)

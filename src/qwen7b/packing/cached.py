@@ -18,14 +18,22 @@ from qwen7b.hub.known import KNOWN_MODELS
 from qwen7b.hub.wheels import SCRATCH
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 from qwen7b.packing.kept_vocabulary import source_of_kept
-from qwen7b.packing.places import VOCABULARY_SUFFIX, identity, packed_folder, source_of, tokenizer_identity
+from qwen7b.packing.places import (
+    VERDICT_SUFFIX,
+    VOCABULARY_SUFFIX,
+    exact_identity,
+    identity,
+    noted,
+    packed_folder,
+    source_of,
+)
 from qwen7b.system.environment import cache_folder
 from qwen7b.system.whole_file import PART_SUFFIX
 
 CURRENT = "current"
 """The state of what the next start will use."""
 _NAME = re.compile(r"(?P<stem>.+)-(?P<format>[a-z0-9]+)-(?P<digest>[0-9a-f]{12})\.safetensors", re.DOTALL)
-_VOCABULARY = re.compile(rf".+-[0-9a-f]{{12}}{re.escape(VOCABULARY_SUFFIX)}", re.DOTALL)
+_NOTE = re.compile(rf".+-[0-9a-f]{{12}}(?:{re.escape(VOCABULARY_SUFFIX)}|{re.escape(VERDICT_SUFFIX)})", re.DOTALL)
 _LONG_AGO = 3600.0
 """Seconds after which a small file that is still unfinished was given up."""
 
@@ -62,18 +70,19 @@ def list_packed() -> list[PackedCopy]:
     return sorted(named, key=lambda copy: copy.name)
 
 
-def vocabularies() -> list[tuple[Path, Path | None]]:
-    """Kept vocabularies, and what each was made from, as far as it says."""
-    return [(path, _vocabulary_source(path)[0]) for path in _files(packed_folder()) if _VOCABULARY.fullmatch(path.name)]
+def notes() -> list[tuple[Path, Path | None]]:
+    """Kept vocabularies and verdicts, and what each is of, as far as it says."""
+    return [(path, _note_source(path)[0]) for path in _files(packed_folder()) if _NOTE.fullmatch(path.name)]
 
 
 def leftovers() -> list[Leftover]:
-    """What no start will use: copies and vocabularies without their source, unfinished and damaged files."""
+    """What no start will use: copies and notes without their source, unfinished and damaged files."""
     found = [
         Leftover(path=copy.path, size=copy.size, reason=copy.state) for copy in list_packed() if copy.state != CURRENT
     ]
-    for path, _ in vocabularies():
-        if (reason := _vocabulary_state(path)) != CURRENT:
+    states: dict[Path | None, str] = {file.path.resolve(): file.reason for file in found}
+    for path, source in notes():
+        if (reason := states.get(source) or _note_state(path)) != CURRENT:
             found.append(Leftover(path=path, size=size_of_entry(path), reason=reason))
     for path in _files(packed_folder()):
         if path.name.endswith(PART_SUFFIX) and (_NAME.fullmatch(path.stem) or _was_given_up(path)):
@@ -144,17 +153,17 @@ def _source_and_state(path: Path) -> tuple[Path | None, str]:
     return source, _source_state(source, metadata["source"], now=identity)
 
 
-def _vocabulary_source(path: Path) -> tuple[Path | None, str]:
-    said = source_of_kept(path) or ""
+def _note_source(path: Path) -> tuple[Path | None, str]:
+    said = (noted(path) if path.name.endswith(VERDICT_SUFFIX) else source_of_kept(path)) or ""
     try:
         return source_of(said), said
     except (ValueError, RecursionError):
         return None, said
 
 
-def _vocabulary_state(path: Path) -> str:
-    source, said = _vocabulary_source(path)
-    return "damaged" if source is None else _source_state(source, said, now=tokenizer_identity)
+def _note_state(path: Path) -> str:
+    source, said = _note_source(path)
+    return "damaged" if source is None else _source_state(source, said, now=exact_identity)
 
 
 def _source_state(source: Path, said: str, *, now: Callable[[Path], str]) -> str:

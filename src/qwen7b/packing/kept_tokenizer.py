@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qwen7b.errors import Qwen7bError
 from qwen7b.packing.kept_vocabulary import as_kept, from_kept
-from qwen7b.packing.places import tokenizer_identity, vocabulary_path
+from qwen7b.packing.places import exact_identity, vocabulary_path
 from qwen7b.system.regular_file import read_whole
 from qwen7b.system.whole_file import written_whole
 from qwen7b.text import Tokenizer, load_tokenizer
@@ -20,7 +20,7 @@ _LIMIT = 1 << 26
 def find_kept_tokenizer(source: Path) -> Tokenizer | None:
     """The tokenizer of a checkpoint as an earlier start has kept it; None where it has not, or of other files."""
     with suppress(OSError, Qwen7bError):  # there is none, or something else is in its place
-        return from_kept(read_whole(vocabulary_path(source), limit=_LIMIT), source=tokenizer_identity(source))
+        return from_kept(read_whole(vocabulary_path(source), limit=_LIMIT), source=exact_identity(source))
     return None
 
 
@@ -31,7 +31,7 @@ def kept_tokenizer(source: Path) -> Tokenizer:
     """
     if (kept := find_kept_tokenizer(source)) is not None:
         return kept
-    state = tokenizer_identity(source)
+    state = exact_identity(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read = load_tokenizer(source)

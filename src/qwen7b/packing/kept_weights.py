@@ -15,6 +15,7 @@ from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import packed_layout
 from qwen7b.packing.automatic import pack_automatically, packed_in_memory
 from qwen7b.packing.places import identity, kept_path
+from qwen7b.packing.verdicts import check_once, note_whole
 from qwen7b.system.progress import say
 from qwen7b.system.storage import check_disk_space, only_one_process, storage_errors
 
@@ -48,6 +49,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                     if path.is_dir():
                         raise ResourceError(f"{path} is a folder, where a file should be")
                     partial.replace(path)
+                    note_whole(path)
                 finally:
                     partial.unlink(missing_ok=True)
                 # Before another process may remove them: what is mapped stays.
@@ -62,6 +64,8 @@ def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> d
     if not path.is_file():
         return None
     try:
-        return map_packed(path, config=checkpoint.config, format=format, source=source)
+        tensors = map_packed(path, config=checkpoint.config, format=format, source=source)
+        check_once(path)
     except CheckpointError:
         return None
+    return tensors

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from qwen7b.errors import CheckpointError
 from qwen7b.files.file_names import WEIGHTS
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.system.environment import cache_folder
+from qwen7b.system.regular_file import SMALL_FILE_LIMIT, read_text
 
 _WEIGHTS_AND_SETTINGS = {".json", *WEIGHTS}
 VOCABULARY_SUFFIX = ".vocabulary"
+VERDICT_SUFFIX = ".whole"
 
 
 def packed_folder() -> Path:
@@ -29,6 +33,18 @@ def vocabulary_path(source: Path) -> Path:
     return packed_folder() / f"{source.stem}-{_digest(source)}{VOCABULARY_SUFFIX}"
 
 
+def verdict_path(weights: Path) -> Path:
+    """Where it is noted that a file of packed weights was found whole."""
+    return packed_folder() / f"{weights.stem}-{_digest(weights)}{VERDICT_SUFFIX}"
+
+
+def noted(verdict: Path) -> str | None:
+    """Which state of the weights a verdict is on; None where it cannot be read."""
+    with suppress(OSError, UnicodeDecodeError, CheckpointError):
+        return read_text(verdict, limit=SMALL_FILE_LIMIT)
+    return None
+
+
 def identity(path: Path) -> str:
     """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
     if path.is_file():
@@ -41,8 +57,8 @@ def identity(path: Path) -> str:
     return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])
 
 
-def tokenizer_identity(path: Path) -> str:
-    """The same for all files that a tokenizer may be in.
+def exact_identity(path: Path) -> str:
+    """The same for a file or all files of a folder, and so that none can be changed back unseen.
 
     Whatever is written to a file changes the last time in its entry, which no program can set.
     """

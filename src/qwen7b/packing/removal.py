@@ -11,7 +11,7 @@ from qwen7b.errors import ModelNotFoundError, SettingError
 from qwen7b.hub.fetch import model_path
 from qwen7b.hub.known import KNOWN_MODELS, KnownModel
 from qwen7b.hub.listing import list_hub_models
-from qwen7b.packing.cached import Leftover, PackedCopy, entries, list_packed, size_of_entry, vocabularies
+from qwen7b.packing.cached import Leftover, PackedCopy, entries, list_packed, notes, size_of_entry
 from qwen7b.system.storage import only_one_process, storage_errors
 
 
@@ -33,7 +33,7 @@ def named_files(names: Iterable[str]) -> list[Leftover]:
             raise _not_there(name, copies)
         files += [Leftover(path=copy.path, size=copy.size, reason="packed weights") for copy in own]
         found |= {file.path: file for file in files}
-    return [*found.values(), *_orphaned_vocabularies(copies, gone=found.keys())]
+    return [*found.values(), *_orphaned_notes(copies, gone=found.keys())]
 
 
 def remove(files: list[Leftover], *, still: Callable[[], list[Leftover]]) -> list[Leftover]:
@@ -74,15 +74,14 @@ def _model_files(model: KnownModel) -> list[Leftover]:
     ]
 
 
-def _orphaned_vocabularies(copies: list[PackedCopy], *, gone: Iterable[Path]) -> list[Leftover]:
-    """Vocabularies of sources of which no packed copy stays."""
+def _orphaned_notes(copies: list[PackedCopy], *, gone: Iterable[Path]) -> list[Leftover]:
+    """Vocabularies of sources of which no packed copy stays, and verdicts on what goes."""
     gone = set(gone)
     sources = {copy.source for copy in copies if copy.path in gone}
     sources -= {copy.source for copy in copies if copy.path not in gone}
+    sources |= {path.resolve() for path in gone}
     return [
-        Leftover(path=path, size=size_of_entry(path), reason="vocabulary")
-        for path, source in vocabularies()
-        if source in sources
+        Leftover(path=path, size=size_of_entry(path), reason="note") for path, source in notes() if source in sources
     ]
 
 

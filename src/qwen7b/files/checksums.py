@@ -1,0 +1,79 @@
+"""Checksums of a safetensors file's tensors, one CRC-32 each in its metadata. They show damage, and no forgery.
+
+Where the numbers are read block by block a file that a disk cannot read is an error; where they are mapped the system
+would end the process.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from qwen7b.errors import CheckpointError, and_more, quoted
+from qwen7b.files.safetensors_file import read_safetensors
+from qwen7b.files.stored import RawTensor, opened
+from qwen7b.system.progress import progress
+from qwen7b.system.workers import workers
+
+_BLOCK_BYTES = 1 << 20
+_UNKNOWN = "0" * 8
+
+
+def checksum(data: bytes | memoryview) -> str:
+    """
+    >>> checksum(b"qwen")
+    '11f9b58d'
+    """
+    return f"{zlib.crc32(data):08x}"
+
+
+def checksum_fields(names: Iterable[str], sums: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of tensors of these names; it is equally long for those whose sum is not known yet."""
+    return {_field(name): sums.get(name, _UNKNOWN) for name in names}
+
+
+def check_tensors(path: Path, *, remedy: str = "copy it again from where it is whole, or make it again") -> bool:
+    """Read every tensor and compare it with its checksum; False where the file has none.
+
+    Raises CheckpointError, which ends in the remedy, where one is not what was written or alone has no checksum.
+    """
+    stored, metadata = read_safetensors(path)
+    if not any(_field(name) in metadata for name in stored):
+        return False
+    sizes = {name: math.prod(tensor.shape) * tensor.dtype.itemsize for name, tensor in stored.items()}
+    largest_first = sorted(stored, key=sizes.__getitem__, reverse=True)
+    damaged = []
+    with (
+        workers(caller_waits=True) as threads,
+        progress(f"Checking {path} by its checksums", sum(sizes.values()), "B") as report,
+    ):
+        found = threads.results(_checksum_in_file, ((stored[name], sizes[name]) for name in largest_first))
+        for name, actual in zip(largest_first, found, strict=True):
+            report(sizes[name])
+            if metadata.get(_field(name)) != actual:
+                damaged.append(name)
+    if damaged:
+        raise CheckpointError(
+            f"{path} is damaged: tensor {quoted(min(damaged))} is not what its checksum was made "
+            f"of{and_more(len(damaged))}: {remedy}"
+        )
+    return True
+
+
+def _checksum_in_file(tensor: RawTensor, num_bytes: int) -> str:
+    block = bytearray(min(num_bytes, _BLOCK_BYTES))
+    total = 0
+    with opened(tensor.path) as file:
+        file.seek(tensor.offset)
+        while num_bytes and (count := file.readinto(memoryview(block)[: min(num_bytes, len(block))])):
+            total = zlib.crc32(memoryview(block)[:count], total)
+            num_bytes -= count
+    if num_bytes:
+        raise CheckpointError(f"{tensor.path} ends before its data does: download it again")
+    return f"{total:08x}"
+
+
+def _field(name: str) -> str:
+    return f"{name}.crc32"
