@@ -87,7 +87,7 @@ READING: dict[str, str] = {
         "reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary tokenizer_settings endings "
         "pattern_forms export"
     ),
-    "packed": "formats rounding compensation layout modules model key_balance packed_cache runner version",
+    "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
         "generation_settings chat_verdict senses packed_folder packed_file own_config"

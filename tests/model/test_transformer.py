@@ -114,7 +114,7 @@ def test_selected_rows_go_on_by_themselves() -> None:
 
 @torch.inference_mode()
 def test_reading_again_is_said_once() -> None:
-    transformer._say_recomputed.cache_clear()
+    transformer.warn_of_recompute.cache_clear()
     cache = LONG.new_cache(max_length=4 * TRAINED)
     LONG(ids_of(TRAINED), cache=cache)
 

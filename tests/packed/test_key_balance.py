@@ -34,7 +34,7 @@ def test_sizes_are_those_of_outputs_for_inputs_of_size_one() -> None:
 
 def test_attention_does_not_notice_the_factors() -> None:
     torch.manual_seed(0)
-    balance = KeyBalance.of([torch.rand(2, HEADS, SIZE // 2) * 100])
+    balance = KeyBalance.from_pair_sizes([torch.rand(2, HEADS, SIZE // 2) * 100])
     factors = balance.factors[0]
     assert torch.equal(factors.log2(), factors.log2().round()) and len(factors.unique()) > 3
     cos, sin = rotary_tables(torch.arange(7)[None], rotary_frequencies([1.0], base=10000.0, head_size=SIZE))
@@ -45,7 +45,7 @@ def test_attention_does_not_notice_the_factors() -> None:
 
 
 def test_the_largest_pairs_stay_wide() -> None:
-    balance = KeyBalance.of([sizes_with_outliers(3, 5, 8, 11)])
+    balance = KeyBalance.from_pair_sizes([sizes_with_outliers(3, 5, 8, 11)])
     assert balance.wide_axes.shape == (1, HEADS, NUM_WIDE_AXES)
     assert all(set(axes.tolist()) == {3, 5, 8, 11, 19, 21, 24, 27} for axes in balance.wide_axes[0])
 
@@ -57,7 +57,9 @@ def test_small_numbers_beside_outliers_survive() -> None:
     keys[..., [3, 8, 19, 24]] *= 200
 
     def errors(sizes: torch.Tensor) -> torch.Tensor:
-        cache = PackedCache.empty(config, batch_size=1, max_length=16, dtype=torch.int8, balance=KeyBalance.of([sizes]))
+        cache = PackedCache.empty(
+            config, batch_size=1, max_length=16, dtype=torch.int8, balance=KeyBalance.from_pair_sizes([sizes])
+        )
         group = Group(sequences=slice(0, 1), rows=slice(0, 16), starts=(0,), num_new=16)
         read, _ = cache.write(0, group, keys.transpose(1, 2), keys.transpose(1, 2))
         return (read.transpose(1, 2) - keys).abs()

@@ -131,4 +131,4 @@ def test_formats() -> None:
     for format in FORMATS.values():
         assert format.codebooks_of("embedding") == format.codebooks_of("head") == ()
     with pytest.raises(SettingError, match="q8, q4, nf4, auto, found 'q5'"):
-        find_format("q5", also=["auto"])
+        find_format("q5", other_names=["auto"])

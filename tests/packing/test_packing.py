@@ -99,7 +99,7 @@ def test_every_matrix_is_packed_and_near_its_source(tmp_path: Path, kind: str, f
         queries, keys = pairs[: attention.num_heads].view(kv_heads, -1, size // 2).mean(1), pairs[-kv_heads:]
         sizes.append(torch.stack((queries, keys)).detach().sqrt())
     assert isinstance(model.cache_factory, PackedCacheFactory)
-    torch.testing.assert_close(model.cache_factory.balance.factors, KeyBalance.of(sizes).factors)
+    torch.testing.assert_close(model.cache_factory.balance.factors, KeyBalance.from_pair_sizes(sizes).factors)
     if kind == "qwen2":
         assert found["head"].codes.data_ptr() == found["embedding"].codes.data_ptr()
         assert torch.equal(model.layers[1].attention.qkv.bias, exact.layers[1].attention.qkv.bias)

@@ -19,7 +19,7 @@ from qwen7b.files.stored import StoredTensor
 from qwen7b.kernels import PackedMatrix
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
-from qwen7b.packed.layout import has_rows, packed_matrix, row_embedding
+from qwen7b.packed.layout import is_row_embedding, packed_matrix, row_embedding
 from qwen7b.packed.modules import RowEmbedding
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 
@@ -78,7 +78,7 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
         else:
             num_rows, num_columns = shape
             stem = name.removesuffix(".weight")
-            if has_rows(stem, config):
+            if is_row_embedding(stem, config):
                 tensors[name] = (Place(parameter=name), EmbeddingRows(row_embedding(config, packed.tensors)))
                 continue
             stored = MatrixRows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))

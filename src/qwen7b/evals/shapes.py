@@ -17,7 +17,7 @@ from qwen7b.model.empty_model import empty_model
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import Layout, packed_layout
-from qwen7b.packed.model import packed_model
+from qwen7b.packed.packed_model import packed_model
 from qwen7b.system.memory import require_memory
 
 

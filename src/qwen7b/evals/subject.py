@@ -57,7 +57,7 @@ class Subject:
             raise SettingError("there is nothing to measure: give at least one precision, one method and one length")
         for precision in self.precisions:
             if precision != "none":
-                find_format(precision, also=["none"])
+                find_format(precision, other_names=["none"])
         if dtype is not None and "none" not in self.precisions:
             raise SettingError(
                 f"packed weights ({', '.join(self.precisions)}) compute in float32, found the dtype "

@@ -12,7 +12,7 @@ from qwen7b.errors import ResourceError, SettingError
 from qwen7b.model import Transformer
 from qwen7b.packed.formats import FORMATS, Format, find_format
 from qwen7b.packed.layout import packed_layout
-from qwen7b.packed.model import packed_model
+from qwen7b.packed.packed_model import packed_model
 from qwen7b.packing.automatic import packed_in_memory
 from qwen7b.packing.kept_weights import kept_tensors
 from qwen7b.packing.verdicts import check_once
@@ -47,7 +47,7 @@ def load_packed(
     if checkpoint.packed is not None:
         format = checkpoint.packed.format
         if quantize not in (None, AUTO, format.name):
-            find_format(quantize, also=[AUTO])
+            find_format(quantize, other_names=[AUTO])
             raise SettingError(
                 f"{checkpoint.path} is packed as {format.name} already: quantize the original checkpoint as {quantize}"
             )
@@ -57,7 +57,7 @@ def load_packed(
     if quantize == AUTO:
         format = choose_format(checkpoint.config)
     else:
-        format = find_format(quantize, also=[AUTO])
+        format = find_format(quantize, other_names=[AUTO])
         _require_memory(checkpoint.config, format)
     tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
     return packed_model(config, tensors, format=format)

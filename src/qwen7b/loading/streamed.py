@@ -11,7 +11,7 @@ from qwen7b.checkpoint.parameters import parameters_of
 from qwen7b.files.stored import StoredTensor, row_ranges
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
-from qwen7b.model.rebuilding import home_of, rebuild
+from qwen7b.model.rebuilding import rebuild, weight_owner
 from qwen7b.system.workers import Workers
 
 
@@ -22,7 +22,7 @@ def streamed_model(checkpoint: Checkpoint, threads: Workers) -> Transformer:
     def linear(name: str, module: nn.Linear) -> StreamedLinear:
         bias = parameters.get(f"{name}.bias")
         return StreamedLinear(
-            parameters[f"{home_of(name, config)}.weight"], None if bias is None else _whole(bias), threads
+            parameters[f"{weight_owner(name, config)}.weight"], None if bias is None else _whole(bias), threads
         )
 
     model = empty_model(config)

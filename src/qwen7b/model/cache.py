@@ -1,4 +1,4 @@
-"""Keys, values and all else that belongs to a batch of sequences, so that nothing of it lives on a module."""
+"""Keys, values and everything else that belongs to a batch of sequences: nothing of it is stored on a module."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from qwen7b.model.rows import Group
 from qwen7b.system.memory import require_memory
 
 NtkMode = Literal["recompute", "original", "reserve"]
-"""When dynamic NTK chooses alpha anew. "recompute": whenever the length crosses into another alpha, at the cost of
-one pass over the sequence, so that step-by-step decoding equals one full pass. "original": at the first call only,
-as the original did. "reserve": once, for the length planned, or else the cache's full one, never to change."""
+"""When dynamic NTK chooses alpha. "recompute": whenever the length crosses into another alpha, at the cost of one
+pass over the sequence, so that step-by-step decoding equals one full pass. "original": at the first call only, as the
+original did. "reserve": once and for all, for the planned length or else for the cache's full length."""
 
 
 MAX_NEW_TOKENS = 512
-"""Tokens of a sequence that one pass adds to a cache: bounds the memory of a long prompt's activations."""
+"""The most tokens of a sequence that one pass adds to a cache, which bounds the memory of a prompt's activations."""
 
 
 class Cache:
     """Keys and values of B sequences of up to S tokens, which may differ in length.
 
     Position p lies in slot p % slots of a layer. A layer has a slot for each position, unless it has an attention
-    window: then only as many as its queries can see while a pass adds new ones, and old positions make room for new.
+    window: then it has only as many as its queries can see while a pass adds new ones, and new positions overwrite old.
     Slots past `lengths[b]` hold no token; no query sees them.
 
     layers  tensors of each layer by name, whose axes start with B; see `empty` for new ones
-    ids     (B, S) tokens held, which a recompute starts from
+    ids     (B, S) the tokens in the cache, from which sequences are recomputed
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Cache:
         device: torch.device | str = "cpu",
         **options: Any,
     ) -> Self:
-        """One for new sequences; `options` go to the constructor. Raises ResourceError where there is no room."""
+        """A cache for new sequences; `options` go to the constructor. Raises ResourceError if memory is short."""
         whole_number("batch_size", batch_size, minimum=1)
         whole_number("max_length", max_length, minimum=1)
         if ntk not in get_args(NtkMode):
@@ -74,7 +74,9 @@ class Cache:
             for num_slots in slots_of_layers(config, max_length)
         ]
         require_memory(
-            sum(math.prod(shape) * kind.itemsize for shapes in layers for shape, kind in shapes.values()),
+            sum(
+                math.prod(shape) * tensor_dtype.itemsize for shapes in layers for shape, tensor_dtype in shapes.values()
+            ),
             device=torch.device(device),
             what=f"a cache of {batch_size} x {max_length} tokens",
             remedy="lower max_new_tokens, context_length or the number of sequences",
@@ -82,7 +84,10 @@ class Cache:
         return cls(
             config,
             layers=[
-                {name: torch.zeros(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
+                {
+                    name: torch.zeros(shape, dtype=tensor_dtype, device=device)
+                    for name, (shape, tensor_dtype) in shapes.items()
+                }
                 for shapes in layers
             ],
             ids=torch.zeros((batch_size, max_length), dtype=torch.long),
@@ -107,9 +112,9 @@ class Cache:
         return self.ids.shape[1]
 
     def plan(self, lengths: Sequence[int]) -> None:
-        """Say how long each sequence will be once its prompt is in, so that alpha is chosen once for all its chunks.
+        """Set how long each sequence will be with its whole prompt, so that alpha is chosen once for all its chunks.
 
-        With ntk="reserve": how long it will be at the end.
+        With ntk="reserve" it is the length at the very end, with the reply.
         """
         if len(lengths) != len(self.lengths):
             raise SettingError(
@@ -117,102 +122,106 @@ class Cache:
             )
         self.planned_lengths = [whole_number("a planned length", length, minimum=0) for length in lengths]
 
-    def grown_lengths(self, counts: Sequence[int]) -> list[int]:
-        """Lengths after `counts` more tokens each. Raises PromptError where one does not fit."""
-        grown = [length + count for length, count in zip(self.lengths, counts, strict=True)]
-        if max(grown) > self.max_length:
+    def lengths_after(self, counts: Sequence[int]) -> list[int]:
+        """The sequences' lengths after `counts` more tokens each. Raises PromptError if one does not fit."""
+        new_lengths = [length + count for length, count in zip(self.lengths, counts, strict=True)]
+        if max(new_lengths) > self.max_length:
             raise PromptError(
-                f"{max(grown)} tokens do not fit a cache of {self.max_length}: make one with a larger max_length"
+                f"{max(new_lengths)} tokens do not fit a cache of {self.max_length}: make one with a larger max_length"
             )
-        return grown
+        return new_lengths
 
-    def choose_alphas(self, grown: Sequence[int]) -> list[float]:
-        """NTK alpha of each sequence for a pass that brings it to the length in `grown`."""
+    def choose_alphas(self, new_lengths: Sequence[int]) -> list[float]:
+        """The NTK alpha of each sequence for a pass after which it has the length in `new_lengths`."""
         if not self.config.dynamic_ntk:
-            return [1.0] * len(grown)
+            return [1.0] * len(new_lengths)
         trained_length = self.config.trained_length
         if self.ntk == "reserve":
             reserved = [planned or self.max_length for planned in self.planned_lengths]
             return [ntk_alpha(length, trained_length=trained_length) for length in reserved]
         return [
-            alpha if self.ntk == "original" and length else ntk_alpha(max(planned, new), trained_length=trained_length)
-            for alpha, length, planned, new in zip(self.alphas, self.lengths, self.planned_lengths, grown, strict=True)
+            alpha
+            if self.ntk == "original" and length
+            else ntk_alpha(max(planned, new_length), trained_length=trained_length)
+            for alpha, length, planned, new_length in zip(
+                self.alphas, self.lengths, self.planned_lengths, new_lengths, strict=True
+            )
         ]
 
     def write(self, layer: int, group: Group, key_GKTD: Tensor, value_GKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new keys and values of a group's sequences.
+        """Store the new keys and values of a group's sequences in a layer.
 
-        Returns those in all slots up to the last one used, (G, K, S, D).
+        Returns the keys and values in all slots up to the last one used, (G, K, S, D).
         """
         slots, end = self.num_slots[layer], min(group.longest, self.num_slots[layer])
         assert group.num_new <= self.max_new_tokens or slots >= self.max_length
         first = group.sequences.start
-        same = len(set(group.starts)) == 1
-        for name, fresh_GKTD in (("keys", key_GKTD), ("values", value_GKTD)):
-            for member, start in enumerate(group.starts[:1] if same else group.starts):
-                members = slice(None) if same else slice(member, member + 1)
-                sequences = group.sequences if same else slice(first + member, first + member + 1)
+        same_start = len(set(group.starts)) == 1
+        for name, new_GKTD in (("keys", key_GKTD), ("values", value_GKTD)):
+            for member, start in enumerate(group.starts[:1] if same_start else group.starts):
+                members = slice(None) if same_start else slice(member, member + 1)
+                sequences = group.sequences if same_start else slice(first + member, first + member + 1)
                 done = 0
                 while done < group.num_new:
                     slot = (start + done) % slots
                     count = min(group.num_new - done, slots - slot)
-                    self._store(name, layer, sequences, slot, fresh_GKTD[members, :, done : done + count])
+                    self._store(name, layer, sequences, slot, new_GKTD[members, :, done : done + count])
                     done += count
         return self._read("keys", layer, group.sequences, end), self._read("values", layer, group.sequences, end)
 
     def slot_positions(self, layer: int, written_B: Tensor) -> Tensor:
-        """The position (B, S) in each of a layer's slots once the sequences are written up to `written_B`, or below 0.
+        """The position (B, S) in each of a layer's slots once the sequences are written up to `written_B`.
 
-        Slots are those that `write` returns.
+        An empty slot has a position below 0. The slots are those that `write` returns.
         """
         slots = self.num_slots[layer]
         slots_S = torch.arange(min(int(written_B.max()), slots), device=written_B.device)
         last_B1 = written_B[:, None] - 1
         return last_B1 - (last_B1 - slots_S) % slots
 
-    def _store(self, name: str, layer: int, sequences: slice, start: int, fresh_GKTD: Tensor) -> None:
-        self.layers[layer][name][sequences, :, start : start + fresh_GKTD.shape[2]] = fresh_GKTD
+    def _store(self, name: str, layer: int, sequences: slice, start: int, new_GKTD: Tensor) -> None:
+        self.layers[layer][name][sequences, :, start : start + new_GKTD.shape[2]] = new_GKTD
 
     def _read(self, name: str, layer: int, sequences: slice, end: int) -> Tensor:
         return self.layers[layer][name][sequences, :, :end]
 
     def advance(self, new_ids: Sequence[Tensor], alphas: Sequence[float]) -> None:
-        """Count the tokens of a finished pass, (T,) of each sequence, as held."""
+        """Record the tokens of a finished pass, (T,) of each sequence, as part of the cache."""
         for row, (start, ids) in enumerate(zip(self.lengths, new_ids, strict=True)):
             self.ids[row, start : start + len(ids)] = ids
             self.lengths[row] = start + len(ids)
         self.alphas = list(alphas)
 
     def row(self, index: int) -> Self:
-        """A cache of one sequence that shares this one's memory, empty: to fill the sequence's slots again."""
+        """An empty cache of one sequence that shares this one's memory, in order to fill the sequence's slots again."""
         return self._with_rows(slice(index, index + 1))
 
     def select(self, rows: Sequence[int]) -> Self:
-        """A cache with copies of the sequences `rows`, in that order; a row may be named more than once."""
-        chosen = self._with_rows(list(rows))
+        """A cache with copies of the sequences `rows`, in that order; a row may occur more than once."""
+        copy = self._with_rows(list(rows))
         for name in ("lengths", "alphas", "planned_lengths"):
-            setattr(chosen, name, [getattr(self, name)[row] for row in rows])
-        return chosen
+            setattr(copy, name, [getattr(self, name)[row] for row in rows])
+        return copy
 
     def _with_rows(self, rows: slice | list[int], **options: Any) -> Self:
         layers = [{name: tensor[rows] for name, tensor in tensors.items()} for tensors in self.layers]
         return type(self)(self.config, layers=layers, ids=self.ids[rows], ntk=self.ntk, **options)
 
 
-def choose_cache_dtype(wanted: torch.dtype | None, choices: Sequence[torch.dtype]) -> torch.dtype:
-    """The wanted one, by default the first of the choices. Raises SettingError for any other."""
-    if wanted is not None and wanted not in choices:
-        raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {wanted}")
-    return wanted or choices[0]
+def choose_cache_dtype(requested: torch.dtype | None, choices: Sequence[torch.dtype]) -> torch.dtype:
+    """The requested dtype, by default the first of the choices. Raises SettingError for one that is no choice."""
+    if requested is not None and requested not in choices:
+        raise SettingError(f"this model's cache_dtype must be {' or '.join(map(str, choices))}, found {requested}")
+    return requested or choices[0]
 
 
 def slots_of_layers(config: ModelConfig, max_length: int) -> list[int]:
-    """Slots that each layer needs for sequences of up to `max_length` tokens."""
+    """How many slots each layer needs for sequences of up to `max_length` tokens."""
     return [_num_slots(config.window(layer), max_length) for layer in range(config.num_layers)]
 
 
 def _num_slots(window: int, max_length: int) -> int:
     if not window:
         return max_length
-    # A ring's slots are whole chunks, as the native attention takes so many positions at once.
+    # A ring buffer is a whole number of chunks, since the native attention takes that many positions at once.
     return min(max_length, -(-(window + MAX_NEW_TOKENS) // CHUNK) * CHUNK)

@@ -16,7 +16,7 @@ from qwen7b.model.rows import Rows
 
 
 class Linear(nn.Linear):
-    """torch's own, which takes long to draw weights on the meta device, where there are none."""
+    """nn.Linear without its random initialization on the meta device, which takes long although nothing is stored."""
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
@@ -87,7 +87,7 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """One decoder layer: both halves normalize first and add to the residual stream."""
+    """One decoder layer: attention and feed-forward each normalize first and add to the residual stream."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Layer(nn.Module):
 
 
 def run_layers(layers: Iterable[nn.Module], x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
-    """Take embedded rows through all layers, one after the other; their keys and values go into the cache."""
+    """Take embedded rows through all layers in order; their keys and values go into the cache."""
     for layer in layers:
         x_RC = layer(x_RC, rows, cache)
     return x_RC

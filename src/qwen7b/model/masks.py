@@ -1,4 +1,4 @@
-"""Which keys a query sees, where that is not all of them up to its own."""
+"""Attention masks, for the cases in which a query does not simply see all keys up to its own position."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def attention_masks(rows: Rows, *, layer: int, cache: Cache | None) -> list[Tens
     """The mask (G or 1, 1, T, S) of each group in a layer: true where a query may see a key.
 
     With a cache the keys are those in the layer's slots once the queries' own are written; without, keys and queries
-    stand at the same positions. None lets query t see the keys up to t, and a single query all of them.
+    stand at the same positions. None stands for a plain causal mask; a single query then sees all keys.
     """
     window = rows.windows[layer]
-    kind = window, None if cache is None else cache.num_slots[layer]
-    if kind not in rows.masks:
+    key = window, None if cache is None else cache.num_slots[layer]
+    if key not in rows.masks:
         device = rows.cos.device
-        rows.masks[kind] = [
+        rows.masks[key] = [
             _mask(group, window=window, layer=layer, cache=cache, device=device) for group in rows.groups
         ]
-    return rows.masks[kind]
+    return rows.masks[key]
 
 
 def _mask(group: Group, *, window: int, layer: int, cache: Cache | None, device: torch.device) -> Tensor | None:
@@ -33,8 +33,8 @@ def _mask(group: Group, *, window: int, layer: int, cache: Cache | None, device:
     queries_GT = torch.tensor(starts)[:, None] + torch.arange(group.num_new)
     keys_GS = queries_GT if cache is None else cache.slot_positions(layer, queries_GT[:, -1] + 1)
     queries_G1T1, keys_G11S = queries_GT[:, None, :, None].to(device), keys_GS[:, None, None, :].to(device)
-    seen = keys_G11S <= queries_G1T1
-    seen &= keys_G11S >= 0
+    visible = keys_G11S <= queries_G1T1
+    visible &= keys_G11S >= 0
     if window:
-        seen &= keys_G11S > queries_G1T1 - window
-    return seen
+        visible &= keys_G11S > queries_G1T1 - window
+    return visible

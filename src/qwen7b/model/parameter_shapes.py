@@ -1,4 +1,4 @@
-"""The parameters of a model as its config says them: names and shapes, without a module."""
+"""The names and shapes of a model's parameters, computed from its config without building a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's weights are put into other modules: packed, or left on the disk."""
+"""Replaces a model's modules by others, whose weights are packed or stay on the disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from qwen7b.model.layers import RMSNorm
 from qwen7b.model.transformer import Transformer
 
 
-def home_of(name: str, config: ModelConfig) -> str:
-    """The module whose weight the named one has: a tied head has the embedding's."""
+def weight_owner(name: str, config: ModelConfig) -> str:
+    """The name of the module that owns the named module's weight: for a tied head it is the embedding."""
     return "embedding" if name == "head" and config.tied_head else name
 
 
@@ -23,9 +23,9 @@ def rebuild(
     linear: Callable[[str, nn.Linear], nn.Module],
     norm: Callable[[str], Tensor],
 ) -> None:
-    """Replace the embedding and every linear layer by what is made of it, and give the norms their weights.
+    """Replace the embedding and every linear layer by what `embedding` and `linear` return, and set the norms' weights.
 
-    Each is asked for by the name of its module, the head too where it shares the embedding's weight.
+    The functions get the name of the module, also that of a head that shares the embedding's weight.
     """
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Embedding):

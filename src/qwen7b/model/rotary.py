@@ -1,4 +1,4 @@
-"""Positions: rotary embedding, its ways to stretch, and LogN, as pure functions of lengths and positions.
+"""Position encodings: the rotary embedding, its scalings, and LogN, as pure functions of lengths and positions.
 
 Rotary embedding: Su et al., https://arxiv.org/abs/2104.09864. Dynamic NTK and LogN: the Qwen report,
 https://arxiv.org/abs/2309.16609, section 2.3, after https://kexue.fm/archives/8823 (LogN). Linear interpolation: Chen
@@ -17,7 +17,8 @@ from qwen7b.config.rotary_scaling import LinearInterpolation, RotaryScaling, Yar
 
 
 def ntk_alpha(length: int, *, trained_length: int) -> float:
-    """Stretch of the rotary base for a sequence of `length` tokens: max(2^ceil(log2(n/L) + 1) - 1, 1).
+    """The NTK alpha, which stretches the rotary base, for a sequence of `length` tokens: max(2^ceil(log2(n/L) + 1) -
+    1, 1).
 
     >>> [ntk_alpha(n, trained_length=2048) for n in (1, 2048, 2049, 4096, 4097, 8192)]
     [1.0, 1.0, 3.0, 3.0, 7.0, 7.0]
@@ -35,14 +36,14 @@ def rotary_frequencies(
     scaling: RotaryScaling | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Radians a position by which each rotary pair turns, float32 (B, D/2), for one NTK alpha per sequence.
+    """The radians per position by which each rotary pair turns, float32 (B, D/2), for one NTK alpha per sequence.
 
     Frequency i of D/2 is (base · alpha^(D/(D-2)))^(-2i/D). Linear interpolation divides all of them by its factor,
     YaRN some of them, see `yarn_kept`.
     """
     exponents = torch.arange(0, head_size, 2, device=device, dtype=torch.float32) / head_size
     bases = [base * alpha ** (head_size / (head_size - 2)) if alpha != 1 else base for alpha in alphas]
-    frequencies = torch.stack([1.0 / (stretched**exponents) for stretched in bases])
+    frequencies = torch.stack([1.0 / (scaled_base**exponents) for scaled_base in bases])
     if isinstance(scaling, LinearInterpolation):
         return frequencies / scaling.factor
     if isinstance(scaling, Yarn):
@@ -61,14 +62,15 @@ def rotary_tables(
     angles = positions[..., None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)[..., None, :]
     if isinstance(scaling, Yarn):
-        given = scaling.attention_factor
-        factor = yarn_attention_factor(scaling.factor) if given is None else given
+        factor = scaling.attention_factor
+        if factor is None:
+            factor = yarn_attention_factor(scaling.factor)
         return angles.cos() * factor, angles.sin() * factor
     return angles.cos(), angles.sin()
 
 
 def yarn_kept(scaling: Yarn, *, base: float, head_size: int) -> Tensor:
-    """How much of each frequency (D/2,) YaRN keeps undivided: 1 for the fast ones, falling evenly to 0 by index.
+    """The share of each frequency (D/2,) that YaRN keeps undivided: 1 for fast ones, falling linearly to 0 by index.
 
     Frequency i makes r turns within the original length where i = D ln(length / (2 pi r)) / (2 ln base): it is kept
     whole up to the i of `beta_fast` turns, rounded down, and not at all from that of `beta_slow` on, rounded up.
@@ -85,11 +87,11 @@ def yarn_kept(scaling: Yarn, *, base: float, head_size: int) -> Tensor:
 def rotate(x: Tensor, *, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each pair (i, i + D/2) of the heads of x (..., heads, D) by its position's angle, in float32."""
     first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return (x.float() * cos + turned * sin).to(x.dtype)
+    rotated_half = torch.cat((-second, first), dim=-1)
+    return (x.float() * cos + rotated_half * sin).to(x.dtype)
 
 
 def logn_scale(positions: Tensor, *, trained_length: int) -> Tensor:
-    """Factor (..., 1, 1) on the query at position p (...), from 0: log(p+1)/log(L) if p+1 > L, else 1."""
+    """The factor (..., 1, 1) on the query at position p (...), from 0: log(p+1)/log(L) if p+1 > L, else 1."""
     counts = positions[..., None, None].float() + 1
     return (counts.log() / math.log(trained_length)).where(counts > trained_length, 1.0)

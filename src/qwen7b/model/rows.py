@@ -15,38 +15,38 @@ from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Neighbouring sequences with as many new tokens each, whose attention is computed together.
+    """Neighbouring sequences with the same number of new tokens, whose attention is computed together.
 
     G sequences of T tokens are G · T rows, sequence after sequence.
     """
 
     sequences: slice
-    """Those of the cache."""
+    """The sequences' indices in the cache."""
     rows: slice
-    """Those of the pass."""
+    """The rows of the pass."""
     starts: tuple[int, ...]
-    """Position of each sequence's first new token."""
+    """The position of each sequence's first new token."""
     num_new: int
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence once the new ones are in."""
+        """The length of the longest sequence, the new tokens included."""
         return max(self.starts) + self.num_new
 
     def cut(self, rows: Tensor) -> Tensor:
-        """This group's part (G, T, ...) of what the pass has for each row, (R, ...)."""
+        """This group's part (G, T, ...) of a tensor with a row for each row of the pass, (R, ...)."""
         return rows[self.rows].view(len(self.starts), self.num_new, *rows.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """R tokens, each with its sequence and its position there. On the CPU is what decisions are made from.
+    """R tokens, each with its sequence and its position there. Tensors that control flow depends on are on the CPU.
 
     ids, sequences, positions  (R) on the CPU; the latter two int32
     cos, sin                   (R, 1, D) float32, of the rotary angles
     query_scale                (R, 1, 1), LogN factors, or None where all are 1
     windows                    the attention window of each layer, 0 for none
-    masks                      those of each kind of layer, once one has asked: see `attention_masks`
+    masks                      the masks of each kind of layer, once computed: see `attention_masks`
     """
 
     ids: Tensor
@@ -68,7 +68,7 @@ class Rows:
         }
 
 
-def lay_rows(
+def make_rows(
     config: ModelConfig,
     new_ids: Sequence[Tensor],
     *,
@@ -77,20 +77,20 @@ def lay_rows(
     device: torch.device,
     training: bool = False,
 ) -> Rows:
-    """Rows for the new ids (T,) of each sequence, from position `starts` on; a sequence may have none."""
+    """Make the rows for new ids (T,) of each sequence, which begin at position `starts`; a sequence may have none."""
     counts = torch.tensor([len(ids) for ids in new_ids])
     sequences = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(counts)
     positions = torch.cat(
-        [torch.arange(s, s + len(i), dtype=torch.int32) for s, i in zip(starts, new_ids, strict=True)]
+        [torch.arange(start, start + len(ids), dtype=torch.int32) for start, ids in zip(starts, new_ids, strict=True)]
     )
     frequencies = rotary_frequencies(
         alphas, base=config.rope_base, head_size=config.head_size, scaling=config.rotary_scaling, device=device
     )
-    placed = positions.to(device)
-    cos, sin = rotary_tables(placed, frequencies[sequences.to(device)], scaling=config.rotary_scaling)
+    device_positions = positions.to(device)
+    cos, sin = rotary_tables(device_positions, frequencies[sequences.to(device)], scaling=config.rotary_scaling)
     query_scale = None
     if config.logn and not training and int(positions.max()) >= config.trained_length:
-        query_scale = logn_scale(placed, trained_length=config.trained_length)
+        query_scale = logn_scale(device_positions, trained_length=config.trained_length)
     return Rows(
         ids=torch.cat(list(new_ids)),
         sequences=sequences,

@@ -15,7 +15,7 @@ from qwen7b.errors import SettingError, counted
 from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
 from qwen7b.model.layers import Layer, Linear, RMSNorm, run_layers
 from qwen7b.model.rotary import ntk_alpha
-from qwen7b.model.rows import Rows, lay_rows
+from qwen7b.model.rows import Rows, make_rows
 
 _ID_DTYPES = (torch.int64, torch.int32)
 
@@ -23,7 +23,7 @@ _ID_DTYPES = (torch.int64, torch.int32)
 class Runner(Protocol):
     """Takes embedded rows (R, C) through the layers; with a cache, their keys and values go into it.
 
-    `run_layers` is the readable one. What is faster owns what it points to, and notices where a layer was changed.
+    `run_layers` is the readable one. A faster runner owns what it points to, and notices when a layer is replaced.
     """
 
     def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor: ...
@@ -36,8 +36,8 @@ class CacheFactory(Protocol):
 
 
 @functools.cache
-def _say_recomputed() -> None:
-    """Once."""
+def warn_of_recompute() -> None:
+    """Warn of a recomputation, once in a process."""
     warnings.warn(
         "a sequence outgrew the length that its rotary base was chosen for, so all of it is read again with the next "
         "one, as at every doubling: ntk='reserve' chooses the base for the full length beforehand, 'original' keeps "
@@ -47,7 +47,7 @@ def _say_recomputed() -> None:
 
 
 class Transformer(nn.Module):
-    """A dense Qwen, Qwen2 or Llama decoder. Holds weights and no sequence: what a sequence needs is in its Cache.
+    """A dense Qwen, Qwen2 or Llama decoder. It holds weights only: all that belongs to a sequence is in its Cache.
 
     Parameters are uninitialized; `qwen7b.load_model` fills them from a checkpoint.
     """
@@ -55,7 +55,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        rows = torch.empty(config.vocab_rows, config.hidden_size)  # given, or torch would take a second to fill it
+        rows = torch.empty(config.vocab_rows, config.hidden_size)  # else torch takes a second to fill it
         self.embedding = nn.Embedding(config.vocab_rows, config.hidden_size, _weight=rows)
         self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
@@ -67,7 +67,8 @@ class Transformer(nn.Module):
         self.weight_format: str | None = None
         """The format that weights are held in, as in "q8"; None for the model's dtype."""
         self.cache_dtype: torch.dtype | None = None
-        """What new caches hold; None for what suits the weights: the model's dtype, or int8 where they are packed."""
+        """The dtype of new caches; None for the one that suits the weights: the model's own, or int8 for packed
+        weights."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -94,9 +95,9 @@ class Transformer(nn.Module):
         return self.head(self.hidden(ids_BT, cache=cache, lengths=lengths))  # type: ignore[no-any-return]
 
     def hidden(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
-        """Like `forward`, but the normalized hidden states (B, T, C) that the head would read."""
+        """Compute as `forward` does, but return the normalized hidden states (B, T, C) that the head would read."""
         counts = _check_batch(ids_BT, cache=cache, lengths=lengths)
-        begun = [0] * len(counts) if cache is None else list(cache.lengths)
+        starts = [0] * len(counts) if cache is None else list(cache.lengths)
         new_ids = [ids[:count] for ids, count in zip(ids_BT.cpu(), counts, strict=True)]
         passes = list(self.passes(new_ids, cache=cache))
         if len(passes) == 1 and min(counts) == ids_BT.shape[1]:
@@ -104,7 +105,7 @@ class Transformer(nn.Module):
         hidden_BTC = passes[0][1].new_zeros(*ids_BT.shape, self.config.hidden_size)
         for rows, hidden_RC in passes:
             sequences = rows.sequences.long()
-            hidden_BTC[sequences, rows.positions - torch.tensor(begun)[sequences]] = hidden_RC
+            hidden_BTC[sequences, rows.positions - torch.tensor(starts)[sequences]] = hidden_RC
         return hidden_BTC
 
     def passes(self, new_ids: Sequence[Tensor], *, cache: Cache | None = None) -> Iterator[tuple[Rows, Tensor]]:
@@ -115,8 +116,8 @@ class Transformer(nn.Module):
         """
         low, high = torch.cat(list(new_ids)).aminmax()
         if low < 0 or high >= self.config.vocab_rows:
-            wrong = int(low if low < 0 else high)
-            raise SettingError(f"token id {wrong} is outside the model's {self.config.vocab_rows} rows")
+            bad_id = int(low if low < 0 else high)
+            raise SettingError(f"token id {bad_id} is outside the model's {self.config.vocab_rows} rows")
         counts = [len(ids) for ids in new_ids]
         if cache is None:
             alphas = [1.0] * len(counts)
@@ -128,9 +129,9 @@ class Transformer(nn.Module):
             raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
         if len(cache.lengths) != len(counts):
             raise SettingError(f"a cache of {counted(len(cache.lengths), 'sequence')} cannot continue {len(counts)}")
-        grown = cache.grown_lengths(counts)
-        alphas = [1.0] * len(grown) if self.training else cache.choose_alphas(grown)
-        self._refill(cache, alphas)
+        new_lengths = cache.lengths_after(counts)
+        alphas = [1.0] * len(new_lengths) if self.training else cache.choose_alphas(new_lengths)
+        self._recompute(cache, alphas)
         yield from self._read(new_ids, cache=cache, alphas=alphas)
 
     def _read(
@@ -145,17 +146,17 @@ class Transformer(nn.Module):
     def _pass(
         self, new_ids: Sequence[Tensor], *, starts: Sequence[int], alphas: Sequence[float], cache: Cache | None
     ) -> tuple[Rows, Tensor]:
-        rows = lay_rows(self.config, new_ids, starts=starts, alphas=alphas, device=self.device, training=self.training)
+        rows = make_rows(self.config, new_ids, starts=starts, alphas=alphas, device=self.device, training=self.training)
         x_RC = self.runner(self.layers, self.embedding(rows.ids.to(self.device)), rows, cache)
         rows.masks.clear()  # they are large, and the caller may keep the rows
         return rows, self.norm(x_RC)
 
-    def _refill(self, cache: Cache, alphas: Sequence[float]) -> None:
-        """Recompute the sequences whose alpha changed: their keys were turned by the old one."""
-        for row, (held, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
-            if held and old != new:
-                _say_recomputed()
-                for _ in self._read([cache.ids[row, :held]], cache=cache.row(row), alphas=[new]):
+    def _recompute(self, cache: Cache, alphas: Sequence[float]) -> None:
+        """Recompute the sequences whose alpha changed: their keys were rotated with the old one."""
+        for row, (length, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
+            if length and old != new:
+                warn_of_recompute()
+                for _ in self._read([cache.ids[row, :length]], cache=cache.row(row), alphas=[new]):
                     pass
 
 
@@ -168,20 +169,20 @@ def plain_cache(model: Transformer, *, batch_size: int, max_length: int, ntk: Nt
 
 
 def _check_batch(ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:
-    """How many ids of each row are real."""
+    """Check a batch, and return how many ids of each row are real."""
     if not isinstance(ids_BT, Tensor) or ids_BT.dtype not in _ID_DTYPES:
-        found = ids_BT.dtype if isinstance(ids_BT, Tensor) else type(ids_BT).__name__
-        raise SettingError(f"ids must be a tensor of int64 or int32, found {found}")
+        actual = ids_BT.dtype if isinstance(ids_BT, Tensor) else type(ids_BT).__name__
+        raise SettingError(f"ids must be a tensor of int64 or int32, found {actual}")
     if ids_BT.dim() != 2 or ids_BT.numel() == 0:
         raise SettingError(f"ids must be of shape (batch, tokens) and not empty, found {tuple(ids_BT.shape)}")
     batch_size, new = ids_BT.shape
     if lengths is None:
         return [new] * batch_size
-    least = 1 if cache is None else 0
+    minimum = 1 if cache is None else 0
     if len(lengths) != batch_size or any(
-        not isinstance(length, int) or not least <= length <= new for length in lengths
+        not isinstance(length, int) or not minimum <= length <= new for length in lengths
     ):
-        raise SettingError(f"lengths must be {batch_size} numbers from {least} to {new}, found {list(lengths)}")
+        raise SettingError(f"lengths must be {batch_size} numbers from {minimum} to {new}, found {list(lengths)}")
     if not any(lengths):
-        raise SettingError("lengths are all 0: leave the call out")
+        raise SettingError("lengths are all 0, so there is nothing to compute: leave the call out")
     return list(lengths)

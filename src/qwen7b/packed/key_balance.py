@@ -1,10 +1,10 @@
-"""How keys are readied for int8.
+"""How keys are prepared for int8.
 
-Qwen's keys have large biases at a few rotary pairs. Rounded by one scale with those, the others would lose what they
-say: 3 % of perplexity in a model of half a billion weights. So queries are multiplied and keys divided by a factor for
-each pair, which attention does not notice and rotation neither, as both numbers of a pair have the same; and the few
-pairs that are the largest even then stay in float16. After https://arxiv.org/abs/2211.10438, which balances inputs and
-weights so, and https://arxiv.org/abs/2208.07339, which keeps outliers apart.
+Qwen's keys have large biases at a few rotary pairs. If these shared a scale with the other pairs, the others would lose
+precision: 3 % of perplexity in a model of half a billion weights. So queries are multiplied and keys divided by a
+factor for each pair, which changes neither attention nor rotation, as both numbers of a pair have the same factor; and
+the few pairs that are largest even then stay in float16. After https://arxiv.org/abs/2211.10438, which balances inputs
+and weights in this way, and https://arxiv.org/abs/2208.07339, which keeps outliers apart.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from qwen7b.kernels.constants import NUM_WIDE_AXES
 
 
 def pair_sizes(weight: Tensor, bias: Tensor | None, *, norm: Tensor, head_size: int) -> Tensor:
-    """Size (heads, D/2) of a head's rotary pairs for inputs whose elements, normalized, are of size 1.
+    """The size (heads, D/2) of each rotary pair of each head, for normalized inputs whose elements have size 1.
 
-    `weight` (heads · D, C) and `bias` are the projection's, `norm` (C) that of the norm before it.
+    `weight` (heads · D, C) and `bias` belong to the projection, `norm` (C) is the weight of the norm before it.
     """
     squares = (weight * norm).square().sum(dim=1)
     if bias is not None:
@@ -41,8 +41,8 @@ class KeyBalance:
     wide_axes: Tensor
 
     @classmethod
-    def of(cls, sizes: Sequence[Tensor]) -> KeyBalance:
-        """What suits the sizes (2, K, D/2) of each layer's pairs: queries, then keys."""
+    def from_pair_sizes(cls, sizes: Sequence[Tensor]) -> KeyBalance:
+        """Choose the balance for the sizes (2, K, D/2) of each layer's pairs: queries, then keys."""
         query, key = torch.stack(list(sizes)).float().clamp(min=1e-6).unbind(dim=1)  # (layer, K, D/2)
         factors = torch.exp2((key / query).log2().div(2).round())
         half = factors.shape[-1]

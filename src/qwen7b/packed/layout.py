@@ -1,4 +1,4 @@
-"""Which tensors make up a packed model: their names, types and shapes, and what they are together."""
+"""The tensors that make up a packed model: their names, types and shapes, and how modules are made from them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from qwen7b.packed.formats import Format
 from qwen7b.packed.modules import RowEmbedding
 
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
-"""Type and shape of each tensor by name."""
+"""The type and shape of each tensor, by name."""
 Write = Callable[[str, Tensor], None]
-"""Takes a tensor of a packed model, with its name."""
+"""A function that takes the name of a packed model's tensor and the tensor."""
 
 
-@lru_cache(maxsize=4)  # a start asks for it several times
+@lru_cache(maxsize=4)  # loading asks for it several times
 def packed_layout(config: ModelConfig, format: Format) -> Layout:
-    """The tensors of a packed model: `X.codes`, `X.scales` and with 4 bits `X.codebook` of each matrix X.weight, and
-    `layers.N.attention.pair_sizes` of each layer."""
+    """The tensors of a packed model.
+
+    For each matrix X.weight they are `X.codes`, `X.scales` and with 4 bits `X.codebook`; for each layer N there is
+    `layers.N.attention.pair_sizes`.
+    """
     layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for name, shape in parameter_shapes(config).items():
         if len(shape) == 1:
             layout[name] = (torch.float32, shape)
             continue
         stem = name.removesuffix(".weight")
-        if has_rows(stem, config):
+        if is_row_embedding(stem, config):
             groups = num_groups(shape[1])
             layout[f"{stem}.codes"] = (torch.int8, (shape[0], groups * GROUP))
             layout[f"{stem}.scales"] = (torch.float16, (shape[0], groups))
@@ -47,8 +50,8 @@ def packed_layout(config: ModelConfig, format: Format) -> Layout:
     return layout
 
 
-def has_rows(name: str, config: ModelConfig) -> bool:
-    """Whether a matrix is a RowEmbedding: one that is the head too is multiplied by, and has to be a PackedMatrix."""
+def is_row_embedding(name: str, config: ModelConfig) -> bool:
+    """Whether a matrix is a RowEmbedding: an embedding that is also the head must be a PackedMatrix."""
     return name == "embedding" and not config.tied_head
 
 

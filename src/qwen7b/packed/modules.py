@@ -1,4 +1,4 @@
-"""Modules whose weight is packed."""
+"""The modules whose weights are packed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from qwen7b.errors import SettingError
 from qwen7b.kernels import GROUP, PackedMatrix, linear
 
 
-class _Packed(nn.Module):
-    """Tensors that keep their types: their numbers mean nothing in any other."""
+class _PackedModule(nn.Module):
+    """A module whose tensors keep their types, as their numbers mean nothing in another type."""
 
     codes: Tensor
     scales: Tensor
 
     def _apply(self, change: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        if (found := change(torch.empty(0)).dtype) != torch.float32:
-            raise SettingError(f"packed weights compute in float32, found {found}: leave out dtype")
+        if (actual := change(torch.empty(0)).dtype) != torch.float32:
+            raise SettingError(f"packed weights compute in float32, found {actual}: leave out dtype")
         return super()._apply(lambda tensor: change(tensor).to(tensor.dtype), recurse)  # type: ignore[no-untyped-call]
 
 
-class _PackedRows(_Packed):
-    """A packed matrix (num_rows, num_columns)."""
+class _PackedMatrixModule(_PackedModule):
+    """A module that holds a packed matrix (num_rows, num_columns)."""
 
     codebook: Tensor | None
 
@@ -48,8 +48,8 @@ class _PackedRows(_Packed):
         )
 
 
-class PackedLinear(_PackedRows):
-    """x times a packed matrix, plus a float32 bias; activations are rounded to int8 on the way, one scale a group."""
+class PackedLinear(_PackedMatrixModule):
+    """x times a packed matrix, plus a float32 bias; the activations are rounded to int8, with one scale per group."""
 
     bias: Tensor | None
 
@@ -62,8 +62,8 @@ class PackedLinear(_PackedRows):
         return linear(x, self.matrix, self.bias)
 
 
-class PackedEmbedding(_PackedRows):
-    """Rows of a packed matrix that is the head too, as float32."""
+class PackedEmbedding(_PackedMatrixModule):
+    """An embedding that is also the head: looks up rows of a packed matrix, as float32."""
 
     def __init__(self, matrix: PackedMatrix) -> None:
         super().__init__(matrix)
@@ -73,11 +73,11 @@ class PackedEmbedding(_PackedRows):
         return self.matrix.rows(ids)
 
 
-class RowEmbedding(_Packed):
-    """Rows of int8 codes with a scale a group, looked up as float32.
+class RowEmbedding(_PackedModule):
+    """An embedding of int8 codes with a scale per group, looked up as float32.
 
-    Rows lie one after the other, unlike a packed matrix' sixteen: of a mapped file only rows that were looked up are
-    ever in memory.
+    Rows are stored one after the other, while a packed matrix interleaves sixteen: so only the rows of a mapped file
+    that were looked up are ever in memory.
 
     codes   int8 (V, C up to whole groups)
     scales  float16 (V, C/GROUP)

@@ -1,7 +1,7 @@
-"""A cache of 8- or 16-bit keys and values in the order that the native attention reads, and its plain reading.
+"""A cache of 8- or 16-bit keys and values in the order that the native attention reads, and how to unpack it.
 
-Sixteen positions make a block, in which keys lie (D, 16), so that one load brings sixteen positions' numbers of one
-axis, and values (16, D). int8 codes have a float16 scale for each span of D, of each position.
+Sixteen positions make a block, in which keys lie (D, 16), so that one load brings one axis of
+sixteen positions, and values lie (16, D). int8 codes have a float16 scale for each span of D, of each position.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from qwen7b.packed.key_balance import KeyBalance
 
 
 def scale_span(head_size: int) -> int:
-    """Numbers of a key or value that share a scale."""
+    """How many numbers of a key or value share a scale."""
     return LANES if head_size % SPAN else SPAN
 
 
 def can_pack(config: ModelConfig) -> bool:
-    """Whether such a model's keys and values fit the blocks."""
+    """Whether the keys and values of a model with this config fit the blocks."""
     return config.head_size % LANES == 0 and config.head_size <= MAX_HEAD_SIZE
 
 
 class PackedCache(Cache):
-    """A Cache whose dtype is float16, or int8 with scales; of each layer, with S slots:
+    """A Cache whose dtype is float16, or int8 with scales. Each layer has, for S slots:
 
     keys    (B, K, S/16, D, 16)    key_scales    float16 (B, K, S/16, D/span, 16)
     values  (B, K, S/16, 16, D)    value_scales  alike
 
-    int8 keys are rounded as `balance` says, and their wide axes are in wide_keys, float16
+    int8 keys are rounded as `balance` says, and their wide axes are in `wide_keys`, float16
     (B, K, S/16, NUM_WIDE_AXES, 16).
     """
 
@@ -48,7 +48,7 @@ class PackedCache(Cache):
         self._addresses: list[int] = []
 
     def structure(self) -> structures.Cache:
-        """A view as the library reads it, made anew where the tensors were moved, as by sharing with a process."""
+        """The cache as the library reads it; made again if the tensors have moved, for example into shared memory."""
         addresses = [tensor.data_ptr() for tensors in self.layers for tensor in tensors.values()]
         if self._view is None or addresses != self._addresses:
             self._view, self._addresses = self._make_view(), addresses
@@ -69,7 +69,7 @@ class PackedCache(Cache):
         return structures.Cache(bits, (structures.CacheLayer * len(layers))(*layers))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_view": None}  # a copy lies elsewhere
+        return {**vars(self), "_view": None}  # a copy has other addresses
 
     @staticmethod
     def _shapes(
@@ -89,33 +89,33 @@ class PackedCache(Cache):
     def _with_rows(self, rows: slice | list[int], **options: Any) -> Self:
         return super()._with_rows(rows, balance=self.balance, **options)
 
-    def _store(self, name: str, layer: int, sequences: slice, start: int, fresh_GKTD: Tensor) -> None:
-        slots = torch.arange(start, start + fresh_GKTD.shape[2])
+    def _store(self, name: str, layer: int, sequences: slice, start: int, new_GKTD: Tensor) -> None:
+        slots = torch.arange(start, start + new_GKTD.shape[2])
         block, lane = slots // LANES, slots % LANES
         tensors = {name: tensor[sequences] for name, tensor in self.layers[layer].items()}
         if self.balance is not None:
-            fresh_GKTD = fresh_GKTD.float()
+            new_GKTD = new_GKTD.float()
             if name == "keys":
-                fresh_GKTD = fresh_GKTD / self.balance.factors[layer][:, None]
-                axes = self._wide_axes(layer, like=fresh_GKTD)
-                wide = fresh_GKTD.gather(-1, axes)
+                new_GKTD = new_GKTD / self.balance.factors[layer][:, None]
+                axes = self._wide_axes(layer, like=new_GKTD)
+                wide = new_GKTD.gather(-1, axes)
                 tensors["wide_keys"][:, :, block, :, lane] = wide.permute(2, 0, 1, 3).half()  # indexed axes come first
-                fresh_GKTD = fresh_GKTD.scatter(-1, axes, 0.0)
-            spans = fresh_GKTD.reshape(*fresh_GKTD.shape[:-1], -1, scale_span(self.config.head_size))
+                new_GKTD = new_GKTD.scatter(-1, axes, 0.0)
+            spans = new_GKTD.reshape(*new_GKTD.shape[:-1], -1, scale_span(self.config.head_size))
             scales = (spans.abs().amax(dim=-1) / 127).half()  # (G, K, T, spans)
             inverse = torch.where(scales > 0, 1 / scales.float(), 0.0)
-            fresh_GKTD = (spans * inverse[..., None]).clamp(-127, 127).round().flatten(-2)
+            new_GKTD = (spans * inverse[..., None]).clamp(-127, 127).round().flatten(-2)
             tensors[name.removesuffix("s") + "_scales"][:, :, block, :, lane] = scales.permute(2, 0, 1, 3)
-        held = tensors[name]
-        fresh = fresh_GKTD.permute(2, 0, 1, 3).to(held.dtype)
+        stored = tensors[name]
+        codes = new_GKTD.permute(2, 0, 1, 3).to(stored.dtype)
         if name == "keys":
-            held[:, :, block, :, lane] = fresh
+            stored[:, :, block, :, lane] = codes
         else:
-            held[:, :, block, lane] = fresh.permute(1, 2, 0, 3)
+            stored[:, :, block, lane] = codes.permute(1, 2, 0, 3)
 
     def _read(self, name: str, layer: int, sequences: slice, end: int) -> Tensor:
         tensors = {name: tensor[sequences] for name, tensor in self.layers[layer].items()}
-        numbers = tensors[name].float()  # of a long sequence large, so that all else is done in place
+        numbers = tensors[name].float()  # large for a long sequence, so everything below works in place
         numbers = numbers.transpose(-1, -2) if name == "keys" else numbers  # (G, K, S/16, 16, D)
         if self.balance is not None:
             scales = tensors[name.removesuffix("s") + "_scales"].float().transpose(-1, -2)
@@ -128,17 +128,17 @@ class PackedCache(Cache):
         return numbers_GKSD[:, :, :end]
 
     def _wide_axes(self, layer: int, *, like: Tensor) -> Tensor:
-        """(G, K, T, NUM_WIDE_AXES)"""
+        """The indices (G, K, T, NUM_WIDE_AXES) of the wide axes, expanded to the other axes of `like`."""
         assert self.balance is not None
         axes_KW = self.balance.wide_axes[layer].long()
         return axes_KW[None, :, None].expand(*like.shape[:3], -1)
 
 
 class PackedCacheFactory:
-    """Makes the caches of a packed model, int8 by default; `sizes` are what its KeyBalance is made from."""
+    """Makes the caches of a packed model, int8 by default; `sizes` are the pair sizes for its KeyBalance."""
 
     def __init__(self, sizes: Sequence[Tensor]) -> None:
-        self.balance = KeyBalance.of(sizes)
+        self.balance = KeyBalance.from_pair_sizes(sizes)
 
     def __call__(self, model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> PackedCache:
         dtype = choose_cache_dtype(model.cache_dtype, [torch.int8, torch.float16])

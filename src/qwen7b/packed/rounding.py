@@ -1,4 +1,4 @@
-"""Float rows in, codes and scales out: every weight becomes the nearest of the values that its group can name."""
+"""Float rows in, codes and scales out: every weight becomes the nearest value that its group can represent."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from qwen7b.kernels import GROUP
 from qwen7b.packed.formats import Codebook
 
-_STEPS = 16
-"""Places between two int8 values that the table of nearest codes tells apart."""
-_REACH = 128 * _STEPS
-# Factors of the scale that makes the largest weight the largest code.
-_CANDIDATES = (1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.72)
+_STEPS_PER_UNIT = 16
+"""How finely the table of nearest codes divides the distance between two int8 values."""
+_TABLE_HALF = 128 * _STEPS_PER_UNIT
+# Candidates for a group's scale, as factors of the scale that makes the largest weight the largest code.
+_SCALE_FACTORS = (1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.72)
 
 
 class CodebookRounder:
@@ -21,54 +21,54 @@ class CodebookRounder:
     def __init__(self, codebook: Codebook) -> None:
         self.codebook = torch.tensor(codebook, dtype=torch.int8)
         values = self.codebook.float()
-        places = torch.arange(-_REACH, _REACH) / _STEPS
-        nearest = torch.bucketize(places, (values[1:] + values[:-1]) / 2)
-        self._indices = nearest.to(torch.uint8)
-        self._values = values[nearest]
+        indices = torch.arange(-_TABLE_HALF, _TABLE_HALF) / _STEPS_PER_UNIT
+        nearest = torch.bucketize(indices, (values[1:] + values[:-1]) / 2)
+        self._code_table = nearest.to(torch.uint8)
+        self._value_table = values[nearest]
         self._is_symmetric = codebook[0] == -codebook[-1]
 
     def round(self, rows: Tensor, scales: Tensor) -> Tensor:
         """Indices uint8 (N, K) into the codebook of float32 rows (N, K), whose groups have `scales` (N, K/GROUP)."""
-        places = self._places(_groups(rows), _inverse(scales.float()))
-        return self._indices.index_select(0, places.flatten()).view(rows.shape)
+        indices = self._table_indices(_groups(rows), _inverse(scales.float()))
+        return self._code_table.index_select(0, indices.flatten()).view(rows.shape)
 
     def round_column(self, weights: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
         """Indices uint8 (N) and the values (N) they stand for, of one input's weights (N) with `scales` (N)."""
         scales = scales.float()
-        places = self._places(weights[:, None], _inverse(scales))[:, 0]
-        return self._indices.index_select(0, places), self._values.index_select(0, places) * scales
+        indices = self._table_indices(weights[:, None], _inverse(scales))[:, 0]
+        return self._code_table.index_select(0, indices), self._value_table.index_select(0, indices) * scales
 
     def search_scales(self, rows: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Scales float16 (N, K/GROUP) of least squared error, and that error summed over each group.
 
-        `importance` (K) or (N, K) is what a unit of squared error costs.
+        `importance` (K) or (N, K) is the cost of a unit of squared error.
         """
         groups, importance = _groups(rows), _groups(importance.view(-1, rows.shape[1]))
         weighted = groups * importance
         largest = largest_scales(rows)
         best_scales, best_gains = largest.clone(), torch.full_like(largest, -1.0)
         for sign in (1.0,) if self._is_symmetric else (1.0, -1.0):
-            for factor in _CANDIDATES:
-                places = self._places(groups, _inverse(largest * (sign * factor)))
-                values = self._values.index_select(0, places.flatten()).view(groups.shape)
-                fit = torch.einsum("ngk,ngk->ng", weighted, values)
-                norm = values.square_().mul_(importance).sum(-1).clamp_(min=1e-30)
-                gains = fit.square() / norm
+            for factor in _SCALE_FACTORS:
+                indices = self._table_indices(groups, _inverse(largest * (sign * factor)))
+                values = self._value_table.index_select(0, indices.flatten()).view(groups.shape)
+                dot = torch.einsum("ngk,ngk->ng", weighted, values)
+                squared_norm = values.square_().mul_(importance).sum(-1).clamp_(min=1e-30)
+                gains = dot.square() / squared_norm
                 better = gains > best_gains
-                best_scales = torch.where(better, fit / norm, best_scales)
+                best_scales = torch.where(better, dot / squared_norm, best_scales)
                 best_gains = torch.where(better, gains, best_gains)
         errors = torch.einsum("ngk,ngk->ng", weighted, groups) - best_gains
         return best_scales.half(), errors
 
     @staticmethod
-    def _places(groups: Tensor, inverse: Tensor) -> Tensor:
-        """Where the weights lie in the tables."""
-        places = groups * (inverse * _STEPS)[..., None]
-        return places.add_(_REACH + 0.5).clamp_(0, 2 * _REACH - 1).int()
+    def _table_indices(groups: Tensor, inverse: Tensor) -> Tensor:
+        """The indices of the weights in the tables."""
+        indices = groups * (inverse * _STEPS_PER_UNIT)[..., None]
+        return indices.add_(_TABLE_HALF + 0.5).clamp_(0, 2 * _TABLE_HALF - 1).int()
 
 
 def own_importance(rows: Tensor) -> Tensor:
-    """What errors cost (N, K) as far as the weights themselves tell: more where a weight or its row is large."""
+    """The cost of errors (N, K) by the weights alone, without data: higher where a weight or its row is large."""
     squares = rows.square()
     return squares + squares.mean(1, keepdim=True)
 

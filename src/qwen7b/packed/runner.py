@@ -1,4 +1,4 @@
-"""All layers of a packed model by one native call; `run_layers`, over the same weights, is its readable twin."""
+"""Runs all layers of a packed model in one native call; `run_layers`, on the same weights, is its readable twin."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from qwen7b.packed.modules import PackedLinear
 from qwen7b.packed.packed_cache import PackedCache
 
 _MANY_ROWS = 32
-"""With so many rows or more, a call runs one layer, so that a keyboard interrupt need not wait for all."""
+"""With this many rows or more, a call runs a single layer, so that a keyboard interrupt need not wait for all."""
 
 
 class NativeRunner:
-    """Runs packed layers in the library, on the CPU and with a packed cache; all else is left to `run_layers`.
+    """Runs packed layers in the native library, on the CPU and with a packed cache; else `run_layers` does the work.
 
-    It keeps the layers' addresses in the structures that the library reads, and looks at every run whether tensors
-    still lie there: one that was replaced is seen.
+    It keeps the layers' addresses in the structures that the library reads, and checks at every run that the tensors
+    still lie there, so that a replaced one is noticed.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._addresses: list[int] = []
         self._model: structures.Model | None = None
-        self._repacked: list[Tensor] = []  # matrices in a layout of the instruction set's own
+        self._repacked: list[Tensor] = []  # matrices in the instruction set's own layout
 
     def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
         return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
@@ -40,13 +40,13 @@ class NativeRunner:
     def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
         if not isinstance(cache, PackedCache) or x_RC.device.type != "cpu" or (library := native.library()) is None:
             return run_layers(layers, x_RC, rows, cache)
-        if (model := self._structure(layers)) is None:
+        if (model := self._native_model(layers)) is None:
             return run_layers(layers, x_RC, rows, cache)
         result = x_RC.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         half = self._config.head_size // 2
         cosines, sines = (table[:, 0, :half].contiguous() for table in (rows.cos, rows.sin))
         scales = None if rows.query_scale is None else rows.query_scale.contiguous()
-        step = structures.Rows(
+        native_rows = structures.Rows(
             num_rows=len(result),
             sequences=rows.sequences.data_ptr(),
             positions=rows.positions.data_ptr(),
@@ -56,23 +56,23 @@ class NativeRunner:
         )
         num_layers = self._config.num_layers
         stride = 1 if len(result) >= _MANY_ROWS else num_layers
-        pointers = ctypes.byref(model), ctypes.byref(cache.structure()), ctypes.byref(step)
+        pointers = ctypes.byref(model), ctypes.byref(cache.structure()), ctypes.byref(native_rows)
         for first in range(0, num_layers, stride):
             library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
         return result
 
-    def _structure(self, layers: nn.ModuleList) -> structures.Model | None:
+    def _native_model(self, layers: nn.ModuleList) -> structures.Model | None:
         """The layers as the library reads them; None where one holds something other than packed weights."""
-        addresses = _addresses(layers)
+        addresses = _tensor_addresses(layers)
         if addresses != self._addresses:
             self._addresses = addresses
             self._repacked.clear()
-            self._model = _structure(self._config, layers, self._repacked)
+            self._model = _make_native_model(self._config, layers, self._repacked)
         return self._model
 
 
-def _addresses(layers: nn.ModuleList) -> list[int]:
-    """Where all that the library reads lies. By way of dictionaries, as a step should not wait for attributes."""
+def _tensor_addresses(layers: nn.ModuleList) -> list[int]:
+    """The addresses of all tensors that the library reads; taken from dictionaries, as attribute access is slow."""
     addresses = []
     for layer in cast("Iterable[nn.Module]", layers._modules.values()):
         parts: dict[str, Any] = layer._modules
@@ -83,12 +83,12 @@ def _addresses(layers: nn.ModuleList) -> list[int]:
     return addresses
 
 
-def _structure(config: ModelConfig, layers: nn.ModuleList, repacked: list[Tensor]) -> structures.Model | None:
-    """What `repacked` gains has to live as long as the structure."""
+def _make_native_model(config: ModelConfig, layers: nn.ModuleList, repacked: list[Tensor]) -> structures.Model | None:
+    """The layers as the library reads them; what is added to `repacked` has to live as long as the result."""
     linears = [_linears(cast(Layer, layer)) for layer in layers]
     if not all(isinstance(linear, PackedLinear) for group in linears for linear in group):
         return None
-    packed_layers = [_layer(cast(Layer, layer), repacked) for layer in layers]
+    packed_layers = [_native_layer(cast(Layer, layer), repacked) for layer in layers]
     return structures.Model(
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
@@ -106,8 +106,8 @@ def _linears(layer: Layer) -> list[PackedLinear]:
     return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
 
 
-def _layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
-    qkv, output, gate, up, down = (_matrix(linear, repacked) for linear in _linears(layer))
+def _native_layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
+    qkv, output, gate, up, down = (_native_matrix(linear, repacked) for linear in _linears(layer))
     return structures.Layer(
         attention_norm=layer.attention_norm.weight.data_ptr(),
         feed_forward_norm=layer.feed_forward_norm.weight.data_ptr(),
@@ -119,7 +119,7 @@ def _layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
     )
 
 
-def _matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.Matrix:
+def _native_matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.Matrix:
     own_layout = native.repack(linear.matrix)
     if own_layout is not None:
         repacked.append(own_layout)

@@ -1,5 +1,5 @@
-"""The version of what packed codes mean, and the name under which files say it."""
+"""The version of the packed format, and the name of the field that states it in files."""
 
 VERSION = 3
-"""A file of another version is never read."""
+"""The version that this code writes and reads; a file of another version is never read."""
 VERSION_FIELD = "qwen7b_packed"

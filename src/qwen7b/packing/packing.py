@@ -20,7 +20,7 @@ from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.compensation import Compensation
 from qwen7b.packed.formats import Format
 from qwen7b.packed.key_balance import pair_sizes
-from qwen7b.packed.layout import Write, has_rows, packed_layout, pair_sizes_name, row_embedding, write_matrix
+from qwen7b.packed.layout import Write, is_row_embedding, packed_layout, pair_sizes_name, row_embedding, write_matrix
 from qwen7b.packed.modules import PackedEmbedding, RowEmbedding
 from qwen7b.packed.rounding import CodebookRounder, largest_scales, own_importance, round_to_int8
 from qwen7b.system.workers import Workers, workers
@@ -55,7 +55,7 @@ def pack_embedding(
     stored: StoredTensor, *, config: ModelConfig, format: Format, threads: Workers, write: Write
 ) -> PackedEmbedding | RowEmbedding:
     """Hand over the embedding, and return it."""
-    if not has_rows("embedding", config):
+    if not is_row_embedding("embedding", config):
         matrix = pack_matrix(stored, name="embedding", format=format, threads=threads)
         write_matrix("embedding", matrix, write)
         return PackedEmbedding(matrix)
