@@ -57,7 +57,7 @@ def test_renamed_parts(parts: list[Path], expected: torch.Tensor) -> None:
 
 def test_a_part_that_is_missing(parts: list[Path]) -> None:
     parts[1].unlink()
-    with pytest.raises(CheckpointError, match=r"part 3 of 3, and beside it is no part 2: put all parts into one"):
+    with pytest.raises(CheckpointError, match=r"part 3 of 3, but part 2 is not beside it: put all parts into one"):
         load_model(parts[2])
 
 

@@ -138,7 +138,7 @@ def test_nothing_says_how_it_is_packed(folder: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"bits": 8}, {"group_size": 16}])
 def test_settings_of_another_checkpoint(folder: Path, changes: dict[str, Any]) -> None:
-    assert "are of another checkpoint" in refused(rewrite(folder, **changes))
+    assert "belong to another checkpoint" in refused(rewrite(folder, **changes))
 
 
 def changed(folder: Path, part: str, tensor: torch.Tensor | None) -> Path:

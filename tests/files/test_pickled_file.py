@@ -258,7 +258,7 @@ def test_records_that_share_bytes(saved: Path) -> None:
     at = data.rindex(other.filename.encode())
     moved = data[: at - 4] + struct.pack("<I", one.header_offset) + data[at:]
     saved.write_bytes(moved)
-    with pytest.raises(CheckpointError, match=r"not where its table says|lies where something else does"):
+    with pytest.raises(CheckpointError, match=r"not where its table says|overlaps something else"):
         open_pickle(saved)
 
 
@@ -387,7 +387,7 @@ for settings in ({{}}, {{"_use_new_zipfile_serialization": False}}):
 def test_names_that_are_no_text_are_refused(tmp_path: Path, name: object) -> None:
     for new in (True, False):
         torch.save({"a": torch.ones(2), name: torch.ones(2)}, tmp_path / "a.bin", _use_new_zipfile_serialization=new)
-        with pytest.raises(CheckpointError, match=f"a tensor whose name is {re.escape(repr(name))}, which is no text"):
+        with pytest.raises(CheckpointError, match=f"a tensor whose name is {re.escape(repr(name))}, not a string"):
             open_pickle(tmp_path / "a.bin")
 
 

@@ -239,7 +239,7 @@ def test_pickle_of_tensors_that_are_not_plain(tmp_path: Path) -> None:
     folder = tiny.write_folder(tmp_path / "model", tiny.V10_CONFIG, {}, pickled=True)
     for tensor in (torch.eye(3).to_sparse(), torch.ones(2, dtype=torch.complex64)):
         torch.save({"transformer.wte.weight": tensor}, folder / "pytorch_model.bin")
-        assert "plain numbers" in refused(folder, UnsupportedError)
+        assert "dense tensors" in refused(folder, UnsupportedError)
 
 
 @pytest.mark.parametrize("position", [300, 700, 1100, 1500])
@@ -276,7 +276,7 @@ def test_damaged_pickle(tmp_path: Path, data: bytes) -> None:
 def test_pickle_of_something_else(tmp_path: Path) -> None:
     folder = tiny.write_folder(tmp_path / "model", tiny.V10_CONFIG, {}, pickled=True)
     torch.save([1, 2], folder / "pytorch_model.bin")
-    assert "not a table of tensors" in refused(folder)
+    assert "not a dict of tensors" in refused(folder)
 
 
 def test_config_of_neither_generation(folder: Path) -> None:

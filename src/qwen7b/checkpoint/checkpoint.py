@@ -23,7 +23,7 @@ from qwen7b.checkpoint.tensor_names import (
 from qwen7b.checkpoint.upstream_config import config_of, gguf_config
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
-from qwen7b.files.file_names import WEIGHTS
+from qwen7b.files.file_names import WEIGHT_SUFFIXES
 from qwen7b.files.gguf_file import open_gguf
 from qwen7b.files.gptq import dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
@@ -58,7 +58,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         path = gguf_instead(path) or path
     if path.is_dir():
         return _open_folder(path)
-    if path.suffix.lower() in (".json", ".tiktoken", *WEIGHTS):
+    if path.suffix.lower() in (".json", ".tiktoken", *WEIGHT_SUFFIXES):
         raise CheckpointError(f"{path} is a part of a checkpoint: give the folder that holds it, {path.parent}")
     return _open_gguf(path)
 

@@ -10,7 +10,7 @@ import torch
 
 from qwen7b.checkpoint.tensor_names import Place
 from qwen7b.files.stored import StoredTensor
-from qwen7b.files.views import ChosenRows, Joined
+from qwen7b.files.views import Concatenated, SelectedRows
 
 if TYPE_CHECKING:
     from qwen7b.checkpoint.checkpoint import Checkpoint
@@ -24,10 +24,10 @@ def parameters_of(checkpoint: Checkpoint) -> Parameters:
     for place, stored in checkpoint.tensors.values():
         if heads := place.interleaved_heads:
             pairs = torch.arange(stored.shape[0]).view(heads, -1, 2)  # rotary pairs lie side by side in GGUF's Llama
-            stored = ChosenRows(stored, pairs.transpose(1, 2).flatten())
+            stored = SelectedRows(stored, pairs.transpose(1, 2).flatten())
         pieces[place.parameter].append((place, stored))
     parameters: dict[str, StoredTensor] = {}
     for name, found in pieces.items():
         parts = [stored for _, stored in sorted(found, key=lambda piece: piece[0].first_row)]
-        parameters[name] = parts[0] if len(parts) == 1 else Joined(parts)
+        parameters[name] = parts[0] if len(parts) == 1 else Concatenated(parts)
     return parameters

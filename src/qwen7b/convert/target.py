@@ -20,7 +20,7 @@ from qwen7b.config import Family, ModelConfig
 from qwen7b.config.rotary_scaling import Yarn
 from qwen7b.convert.target_format import TargetFormat
 from qwen7b.files.stored import StoredTensor, row_blocks
-from qwen7b.files.views import ChosenRows, Zeros, dtype_of
+from qwen7b.files.views import SelectedRows, Zeros, dtype_of
 
 
 def target_config(source: ModelConfig, parameters: Parameters, *, to: TargetFormat) -> ModelConfig:
@@ -68,7 +68,7 @@ def adapt(parameters: Parameters, source: ModelConfig, target: ModelConfig) -> P
             heads = torch.arange(target.num_kv_heads) * source.num_kv_heads // target.num_kv_heads
             rows = _qkv_rows(source, heads)
             for kind in ("weight", "bias") if target.qkv_bias else ("weight",):
-                adapted[f"{name}.{kind}"] = ChosenRows(adapted[f"{name}.{kind}"], rows)
+                adapted[f"{name}.{kind}"] = SelectedRows(adapted[f"{name}.{kind}"], rows)
     return adapted
 
 
@@ -82,7 +82,7 @@ def tensors_from(
             rows = place.first_row + torch.arange(place.num_rows)
             if heads := place.interleaved_heads:
                 rows = rows.view(heads, 2, -1).transpose(1, 2).flatten()
-            stored = ChosenRows(stored, rows)
+            stored = SelectedRows(stored, rows)
         yield name, place.parameter, stored
 
 
@@ -100,7 +100,7 @@ def _fewest_kv_heads(config: ModelConfig, parameters: Parameters) -> int:
             group = config.num_kv_heads // count
             rows = _qkv_rows(config, torch.arange(config.num_kv_heads) // group * group)
             if all(
-                _equal(stored, ChosenRows(stored, rows))
+                _equal(stored, SelectedRows(stored, rows))
                 for name, stored in parameters.items()
                 if ".attention.qkv." in name
             ):

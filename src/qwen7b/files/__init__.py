@@ -1,5 +1,5 @@
-"""Tensors in files: a path in; out go names, shapes and rows, which are read when they are asked for.
+"""Tensors in files: a path in; out go names, shapes and rows, which are read on demand.
 
-Knows safetensors, pickles, GGUF and GPTQ, one file or many, and trusts none of them; knows nothing of what the tensors
-are to a model.
+Knows safetensors, pickles, GGUF and GPTQ, in one file or many, and trusts none of them; does not know what the tensors
+mean to a model.
 """

@@ -1,4 +1,4 @@
-"""Names of files of weights: which hold them, which are parts of one model, and which are no model. Opens none."""
+"""Names of weight files: which hold weights, which are parts of one model, and which hold no model. Opens no file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-"""How the names end, GGUF's aside; in capitals too, as on disks that know no other."""
-PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-# What goes along with a model: the eyes of another model, or what a quantization was weighed by.
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+"""The suffixes of weight files other than GGUF, in lower case; names are compared without regard to case."""
+GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+# Files beside a model: a vision projector, or the importance matrix of a quantization.
 _NO_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
 
 def is_weights(name: str) -> bool:
-    return name.lower().endswith(WEIGHTS)
+    return name.lower().endswith(WEIGHT_SUFFIXES)
 
 
 def is_safetensors(name: str) -> bool:
@@ -26,7 +26,7 @@ def is_gguf(name: str) -> bool:
 
 
 def gguf_models(names: Iterable[str]) -> dict[str, list[str]]:
-    """The files of each model among names, with or without folders, by the first of them.
+    """The GGUF files of each model among these names, by the first file; names may contain folders.
 
     >>> gguf_models(["a-00002-of-00002.gguf", "a-00001-of-00002.gguf", "mmproj-a.gguf", "README.md"])
     {'a-00001-of-00002.gguf': ['a-00001-of-00002.gguf', 'a-00002-of-00002.gguf']}
@@ -34,6 +34,6 @@ def gguf_models(names: Iterable[str]) -> dict[str, list[str]]:
     models: dict[str, list[str]] = {}
     for name in sorted(names):
         if is_gguf(name) and not _NO_MODEL.search(PurePosixPath(name).name):
-            part = PART.fullmatch(name)
+            part = GGUF_PART.fullmatch(name)
             models.setdefault(f"{part['stem']}-of-{part['count']}" if part else name, []).append(name)
     return {files[0]: files for files in models.values()}

@@ -20,6 +20,8 @@ from qwen7b.files.stored import StoredTensor, read_bytes
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensor:
+    """A tensor in a GGUF file, decoded when it is read."""
+
     path: Path
     info: GGUFTensorInfo
 
@@ -28,7 +30,7 @@ class GGUFTensor:
         return self.info.shape
 
     def read_rows(self, start: int, stop: int) -> Tensor:
-        if len(self.shape) == 1 and GGML_QUANT_SIZES[self.info.type][0] > 1:  # its blocks do not end with its rows
+        if len(self.shape) == 1 and GGML_QUANT_SIZES[self.info.type][0] > 1:  # blocks span rows
             return replace(self, info=replace(self.info, shape=(1, *self.shape))).read_rows(0, 1)[0, start:stop]
         row_bytes = self.info.num_bytes // self.shape[0]
         data = read_bytes(self.path, offset=self.info.offset + start * row_bytes, num_bytes=(stop - start) * row_bytes)
@@ -49,13 +51,13 @@ class GGUFTensor:
 
 
 def open_gguf(path: Path) -> tuple[Path, dict[str, Any], dict[str, StoredTensor]]:
-    """First part, metadata and tensors by name of the model that a GGUF file is, or is a part of."""
+    """The first part, the metadata and the tensors by name of the model that a GGUF file holds or is a part of."""
     parts = read_gguf_parts(path, vocabulary=False)
     tensors: dict[str, StoredTensor] = {}
     for part, header in parts:
-        if twice := tensors.keys() & header.tensors.keys():
+        if duplicates := tensors.keys() & header.tensors.keys():
             raise CheckpointError(
-                f"{part} and an earlier part both have a tensor {min(twice)!r:.100}: take all parts from one source"
+                f"{part} and an earlier part both have a tensor {min(duplicates)!r:.100}: take all from one source"
             )
         tensors |= {name: GGUFTensor(part, info) for name, info in header.tensors.items()}
     first, header = parts[0]

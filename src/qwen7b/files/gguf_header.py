@@ -1,4 +1,4 @@
-"""What a GGUF file says about itself: its metadata and where each tensor lies. Reads no tensor, knows no model.
+"""The header of a GGUF file: its metadata and where each tensor lies. Reads no tensor, knows no model.
 
 The `gguf` package's own reader takes seconds over a vocabulary of 150,000 tokens; this one takes a fraction of one.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -18,29 +18,29 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.system.regular_file import open_regular
 
-# Value types of the format, by number, as struct formats; 8 is a string and 9 an array.
-_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
+# The format's numeric value types by their ids, as struct formats.
+_NUMERIC_TYPES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING_TYPE, _ARRAY_TYPE = 8, 9
 _LENGTH = struct.Struct("<Q")
 
 _MAX_DIMENSIONS = 4
 _MAX_ARRAY_DEPTH = 4
 _VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")
-# Real headers stay below 20 MB, 1,000 tensors and 1,000,000 items of lists. The bounds keep a hostile one from filling
-# the memory with Python objects, which take up to fifty times their bytes in the file.
+# Real headers stay below 20 MB, 1,000 tensors and 1,000,000 list items. Limits keep a hostile one from filling the
+# memory with Python objects, which take up to fifty times as many bytes as the file.
 _MAX_HEADER_BYTES = 1 << 26
 _MAX_ITEMS = 1 << 21
 _MAX_ENTRIES = 1 << 16
-_MIN_ENTRY_BYTES = 13  # bytes: the length of a name, a type, and a number
+_MIN_ENTRY_BYTES = 13  # the length of a name, a type id, and a number of one byte
 
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensorInfo:
-    """Where a tensor lies in the file; the reader has checked that it lies inside."""
+    """Where a tensor lies in the file; the reader has checked that the file contains it."""
 
     name: str
     shape: tuple[int, ...]
-    """The axes in torch's order: rows come first, the axis that is contiguous in the file last."""
+    """The sizes of the axes in torch's order: rows first, the axis that is contiguous in the file last."""
     type: GGMLQuantizationType
     offset: int
     """Bytes from the start of the file."""
@@ -57,7 +57,7 @@ class GGUFHeader:
 def read_gguf_header(path: str | Path, *, vocabulary: bool = True) -> GGUFHeader:
     """Read the header of a little-endian GGUF file of version 2 or 3.
 
-    Without `vocabulary`, its tokens and merges, which make up nearly all of a header, are passed over.
+    Without `vocabulary` the tokens and merges, which make up nearly all of a header, are skipped.
 
     Raises CheckpointError for a damaged or truncated file, UnsupportedError for another byte order, version or
     tensor type.
@@ -69,17 +69,17 @@ def read_gguf_header(path: str | Path, *, vocabulary: bool = True) -> GGUFHeader
             if magic != b"GGUF":
                 raise CheckpointError(f"{path} is not a GGUF file: it begins with {quoted(magic)}, not b'GGUF'")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _HeaderReader(path, data, passed_over=() if vocabulary else _VOCABULARY).read()
+                return _HeaderReader(path, data, skipped_keys=() if vocabulary else _VOCABULARY).read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class _HeaderReader:
-    """A position in the mapped file; every read moves it on and checks that the bytes are there."""
+    """A position in the mapped file; every read advances it and checks that the file has the bytes."""
 
-    def __init__(self, path: Path, data: mmap.mmap, *, passed_over: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, data: mmap.mmap, *, skipped_keys: tuple[str, ...] = ()) -> None:
         self.path = path
-        self.passed_over = passed_over
+        self.skipped_keys = skipped_keys
         self.data = data
         self.position = len(b"GGUF")
         self.end = min(len(data), _MAX_HEADER_BYTES)
@@ -92,10 +92,10 @@ class _HeaderReader:
         if version not in (2, 3):
             raise UnsupportedError(f"{self.path} is GGUF version {version}: qwen7b reads versions 2 and 3")
         num_tensors, num_values = self.read_number("Q"), self.read_number("Q")
-        for count, what in ((num_values, "fields"), (num_tensors, "tensors")):
-            self.check_room(count * _MIN_ENTRY_BYTES)
+        for count, noun in ((num_values, "fields"), (num_tensors, "tensors")):
+            self.require_bytes(count * _MIN_ENTRY_BYTES)
             if count > _MAX_ENTRIES:
-                self.fail(f"it claims {count} {what}, more than {_MAX_ENTRIES}")
+                self.fail(f"it claims {count} {noun}, more than {_MAX_ENTRIES}")
         metadata = self.read_metadata(num_values)
         return GGUFHeader(metadata, self.read_tensors(num_tensors, self.alignment(metadata)))
 
@@ -106,8 +106,8 @@ class _HeaderReader:
             if key in metadata:
                 self.fail(f"it says {quoted(key)} twice")
             type_id = self.read_number("I")
-            if key in self.passed_over and type_id == _ARRAY:
-                self.pass_over_array()
+            if key in self.skipped_keys and type_id == _ARRAY_TYPE:
+                self.skip_array()
             else:
                 metadata[key] = self.read_values(type_id, 1)[0]
         return metadata
@@ -143,7 +143,7 @@ class _HeaderReader:
                 f"tensor {quoted(name)} has rows of {dimensions[0]}, not a multiple of {type.name}'s {block_size}"
             )
         if not dimensions or 0 in dimensions:
-            self.fail(f"tensor {quoted(name)} of dimensions {dimensions} holds no numbers")
+            self.fail(f"tensor {quoted(name)} of dimensions {dimensions} has no elements")
         num_bytes = prod(dimensions) // block_size * block_bytes
         if offset + num_bytes > len(self.data):
             self.fail(f"tensor {quoted(name)} ends at byte {offset + num_bytes} of a file of {len(self.data)}")
@@ -156,24 +156,24 @@ class _HeaderReader:
         return alignment
 
     def read_values(self, type_id: int, count: int, depth: int = 0) -> list[Any]:
-        """`count` values of one type; an array within arrays is a list."""
-        self.check_room(count * struct.calcsize(_NUMBERS.get(type_id, "Q")))
+        """`count` values of one type; nested arrays become nested lists."""
+        self.require_bytes(count * struct.calcsize(_NUMERIC_TYPES.get(type_id, "Q")))
         self.items_left -= count
         if self.items_left < 0:
             self.fail(f"its lists have more than {_MAX_ITEMS} items by byte {self.position}")
-        if type_id in _NUMBERS:
-            return self.read_numbers(_NUMBERS[type_id], count)
-        if type_id == _STRING:
+        if type_id in _NUMERIC_TYPES:
+            return self.read_numbers(_NUMERIC_TYPES[type_id], count)
+        if type_id == _STRING_TYPE:
             return self.read_strings(count)
-        if type_id != _ARRAY:
+        if type_id != _ARRAY_TYPE:
             self.fail(f"byte {self.position} names a value type {type_id}, which GGUF does not have")
         if depth == _MAX_ARRAY_DEPTH:
-            self.fail(f"byte {self.position} opens arrays within arrays more than {depth} deep")
+            self.fail(f"byte {self.position} nests arrays more than {depth} deep")
         return [self.read_values(self.read_number("I"), self.read_number("Q"), depth + 1) for _ in range(count)]
 
-    def pass_over_array(self) -> None:
+    def skip_array(self) -> None:
         type_id, count = self.read_number("I"), self.read_number("Q")
-        if type_id != _STRING:
+        if type_id != _STRING_TYPE:
             self.read_values(type_id, count, 1)
             return
         data, position, last = self.data, self.position, self.end - _LENGTH.size
@@ -185,7 +185,7 @@ class _HeaderReader:
             self.fail_truncated(position - self.position)
         self.position = position
 
-    def check_room(self, num_bytes: int) -> None:
+    def require_bytes(self, num_bytes: int) -> None:
         if num_bytes > self.end - self.position:
             self.fail_truncated(num_bytes)
 
@@ -197,7 +197,7 @@ class _HeaderReader:
     def read_numbers(self, format: str, count: int) -> list[Any]:
         start = self.position
         num_bytes = count * struct.calcsize(f"<{format}")
-        self.check_room(num_bytes)
+        self.require_bytes(num_bytes)
         self.position = start + num_bytes
         return list(struct.unpack_from(f"<{count}{format}", self.data, start))
 
@@ -224,7 +224,7 @@ class _HeaderReader:
 
     def fail_truncated(self, num_bytes: int) -> NoReturn:
         self.fail(
-            f"{counted(num_bytes, 'byte')} should follow byte {self.position}, but the header can only reach {self.end}"
+            f"{counted(num_bytes, 'byte')} should follow byte {self.position}, but the header ends by byte {self.end}"
         )
 
     def fail(self, reason: str) -> NoReturn:

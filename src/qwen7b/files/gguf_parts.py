@@ -1,6 +1,6 @@
-"""A model in several GGUF files, as `llama-gguf-split` and the converters cut it: any part in, all parts out.
+"""A model in several GGUF files, as `llama-gguf-split` and the converters split it: any part in, all parts out.
 
-Only the first part holds the model's metadata; each says its number and how many there are.
+Only the first part holds the model's metadata; each part states its number and how many parts there are.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import CheckpointError, quoted
-from qwen7b.files.file_names import PART, gguf_models, is_gguf
+from qwen7b.files.file_names import GGUF_PART, gguf_models, is_gguf
 from qwen7b.files.gguf_header import GGUFHeader, read_gguf_header
 from qwen7b.system.regular_file import folder_names
 
-# A file cut into pieces of bytes, as some publish what a hub finds too large.
+# A piece of a file that was cut at some byte, as some publishers do with files too large for a hub.
 _PIECE = re.compile(r"(?P<whole>.+\.gguf)[-._](split-?[a-z0-9]+|part-?[a-z0-9]+|\d{1,3})", re.IGNORECASE)
 
 
 def read_gguf_parts(path: Path, *, vocabulary: bool = True) -> list[tuple[Path, GGUFHeader]]:
-    """The files of the model that this one is of, in their order, with their headers. Most models are one file.
+    """All files of the model that this file belongs to, in order, with their headers. Most models are one file.
 
-    Without `vocabulary`, its tokens and merges are passed over.
+    Without `vocabulary` the tokens and merges are skipped.
 
     Raises CheckpointError where parts are missing or contradict each other, and what `read_gguf_header` raises.
     """
     if piece := _PIECE.fullmatch(path.name):
         raise CheckpointError(
-            f"{path} is a piece of {piece['whole']}, which was cut by bytes: join its pieces in their order, as in "
+            f"{path} is a piece of {piece['whole']}, which was cut into bytes: join its pieces in their order, as in "
             f"'cat {piece['whole']}{path.name[len(piece['whole'])]}* > {piece['whole']}', and give that file"
         )
     header = read_gguf_header(path, vocabulary=vocabulary)
@@ -37,28 +37,28 @@ def read_gguf_parts(path: Path, *, vocabulary: bool = True) -> list[tuple[Path, 
     own = _number(path, header.metadata, "split.no", default=0)
     parts = {own: (path, header)}
     for other in _companions(path):
-        found = read_gguf_header(other, vocabulary=vocabulary)
-        if _number(other, found.metadata, "split.count", default=1) == count:
-            number = _number(other, found.metadata, "split.no", default=0)
+        other_header = read_gguf_header(other, vocabulary=vocabulary)
+        if _number(other, other_header.metadata, "split.count", default=1) == count:
+            number = _number(other, other_header.metadata, "split.no", default=0)
             if number in parts:
                 raise CheckpointError(
                     f"{other} and {parts[number][0].name} both say that they are part {number + 1} of {count}: keep "
                     "the parts of one model in a folder of their own"
                 )
-            parts[number] = (other, found)
-    lacking = [number for number in range(count) if number not in parts]
-    if lacking:
-        which = ", ".join(str(number + 1) for number in lacking[:8]) + (" …" if len(lacking) > 8 else "")
+            parts[number] = (other, other_header)
+    missing = [number for number in range(count) if number not in parts]
+    if missing:
+        numbers = ", ".join(str(number + 1) for number in missing[:8]) + (" …" if len(missing) > 8 else "")
         raise CheckpointError(
-            f"{path} is part {own + 1} of {count}, and beside it is no part {which}: put all parts into one folder"
+            f"{path} is part {own + 1} of {count}, but part {numbers} is not beside it: put all parts into one folder"
         )
     return [parts[number] for number in range(count)]
 
 
 def gguf_in(folder: Path) -> Path | None:
-    """The one GGUF model in a folder, by the first of its parts; None where there is none.
+    """The first file of the GGUF model in a folder; None where there is none.
 
-    Raises CheckpointError where there are several.
+    Raises CheckpointError where there are several models.
     """
     models = gguf_models(folder_names(folder))
     if len(models) > 1:
@@ -70,17 +70,17 @@ def gguf_in(folder: Path) -> Path | None:
 
 
 def part_files(path: Path) -> list[Path]:
-    """The files that by their names are the parts of one model, this one among them; opens none."""
-    return sorted([path, *_companions(path)]) if PART.fullmatch(path.name) else [path]
+    """All files of the model that this file belongs to, judging by their names; opens none."""
+    return sorted([path, *_companions(path)]) if GGUF_PART.fullmatch(path.name) else [path]
 
 
 def _companions(path: Path) -> list[Path]:
-    """The other files that may be parts of the same model: by their names, or all where the name was changed."""
+    """The other files that may be parts of the model: by their names, or all where this one was renamed."""
     others = [path.with_name(name) for name in folder_names(path.parent) if is_gguf(name) and name != path.name]
-    own = PART.fullmatch(path.name)
+    own = GGUF_PART.fullmatch(path.name)
     if own is None:
         return others
-    named = [(PART.fullmatch(file.name), file) for file in others]
+    named = [(GGUF_PART.fullmatch(file.name), file) for file in others]
     return [file for part, file in named if part and (part["stem"], part["count"]) == (own["stem"], own["count"])]
 
 

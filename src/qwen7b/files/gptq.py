@@ -1,4 +1,4 @@
-"""GPTQ checkpoints (Qwen-7B-Chat-Int4 and -Int8): packed integers in, rows of ordinary weights out.
+"""GPTQ checkpoints (Qwen-7B-Chat-Int4 and -Int8): packed integers in, rows of float weights out.
 
 A linear layer of (out, in) is stored as `qweight` int32 (in*bits/32, out), the first input lowest in a word; `qzeros`
 int32 (groups, out*bits/32), packed alike; `scales` float16 (groups, out); and `g_idx` int32 (in), the group of each
@@ -23,37 +23,35 @@ from qwen7b.files.stored import RawTensor, StoredTensor
 from qwen7b.system.json_file import read_json
 
 _WORD_BITS = 32
-_PARTS = ("qweight", "qzeros", "scales", "g_idx")
+_TENSORS = ("qweight", "qzeros", "scales", "g_idx")
 _ADVICE = "take the checkpoint in its original precision, as GPTQ (Int4, Int8) or as GGUF"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GPTQ:
-    """How a folder's linear layers are packed."""
+    """How the linear layers of a folder are quantized."""
 
     bits: int
     group_size: int | None
     """Inputs that share a scale; None for all of them."""
     zero_offset: int
-    """What was taken off the zeros when they were stored: 1, but 0 in "gptq_v2" files."""
+    """The number that was subtracted from the zeros before they were stored: 1, but 0 in "gptq_v2" files."""
     source: str
 
 
 def folder_quantization(folder: Path, config: Mapping[str, Any]) -> GPTQ | None:
-    """What a folder says of its quantization, in config.json, whose fields are given, or in a file of its own.
+    """The quantization that a folder declares, in config.json (whose fields are `config`) or in a file of its own.
 
-    None where it says nothing.
-
-    Raises UnsupportedError for another kind than GPTQ with 4 or 8 bits.
+    None where it declares none. Raises UnsupportedError for anything but GPTQ with 4 or 8 bits.
     """
     path = folder / "config.json"
     fields: Any = config.get("quantization_config")
     if fields is None:
-        files = (folder / "quantize_config.json", folder / "quant_config.json")  # of AutoGPTQ, and of AutoAWQ
-        found = [file for file in files if os.path.lexists(file)]
-        if not found:
+        names = ("quantize_config.json", "quant_config.json")  # of AutoGPTQ, and of AutoAWQ
+        files = [file for name in names if os.path.lexists(file := folder / name)]
+        if not files:
             return None
-        path = found[0]
+        path = files[0]
         fields = read_json(path)
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: quantization_config must be an object, found {quoted(fields)}")
@@ -83,14 +81,14 @@ def _gptq(settings: Fields) -> GPTQ:
 
 
 def _method_of(fields: Mapping[str, Any]) -> str:
-    """The method of files so old that they do not name it."""
+    """The quantization method of a file that is too old to name it."""
     if "load_in_4bit" in fields or "load_in_8bit" in fields:
         return "bitsandbytes"
     return "awq" if "w_bit" in fields else "gptq"
 
 
 def dequantized(tensors: Mapping[str, StoredTensor], quantization: GPTQ | None) -> dict[str, StoredTensor]:
-    """The tensors with each `X.qweight` and what belongs to it replaced by an `X.weight`."""
+    """The tensors, with each `X.qweight` and its companions replaced by an `X.weight`."""
     result = dict(tensors)
     for stem in [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]:
         if quantization is None:
@@ -98,7 +96,7 @@ def dequantized(tensors: Mapping[str, StoredTensor], quantization: GPTQ | None) 
                 f"{stem}.qweight is quantized, but neither config.json nor quantize_config.json says how: "
                 "take these files from the model's original repository"
             )
-        parts = {part: result.pop(f"{stem}.{part}", None) for part in _PARTS}
+        parts = {part: result.pop(f"{stem}.{part}", None) for part in _TENSORS}
         result[f"{stem}.weight"] = _open_linear(stem, parts, quantization)
     return result
 
@@ -107,7 +105,7 @@ def _open_linear(stem: str, parts: Mapping[str, StoredTensor | None], quantizati
     for part, stored in parts.items():
         if stored is None and part != "g_idx":  # the oldest files have no g_idx
             raise CheckpointError(f"{stem}.{part} is missing beside {stem}.qweight: download the checkpoint again")
-    qweight, qzeros, scales, g_idx = (parts[part] for part in _PARTS)
+    qweight, qzeros, scales, g_idx = (parts[part] for part in _TENSORS)
     if not (isinstance(qweight, RawTensor) and isinstance(qzeros, RawTensor) and isinstance(scales, RawTensor)):
         raise UnsupportedError(f"{stem}.qweight and its companions lie transposed in their file: {_ADVICE}")
     if {qweight.dtype, qzeros.dtype} != {torch.int32} or len(qweight.shape) != 2 or 0 in qweight.shape:
@@ -125,12 +123,12 @@ def _open_linear(stem: str, parts: Mapping[str, StoredTensor | None], quantizati
     if g_idx is not None:
         expected["g_idx"] = (num_inputs,)
     for part, shape in expected.items():
-        found = parts[part]
-        assert found is not None
-        if found.shape != shape:
+        stored = parts[part]
+        assert stored is not None
+        if stored.shape != shape:
             raise CheckpointError(
-                f"{stem}.{part} is of shape {list(found.shape)}, but {quantization.source} asks for {list(shape)}: "
-                "its bits or group_size are of another checkpoint"
+                f"{stem}.{part} is of shape {list(stored.shape)}, but {quantization.source} asks for {list(shape)}: "
+                "its bits or group_size belong to another checkpoint, so take both from the same repository"
             )
     return GPTQTensor(stem=stem, quantization=quantization, qweight=qweight, qzeros=qzeros, scales=scales, g_idx=g_idx)
 
@@ -166,7 +164,7 @@ class GPTQTensor:
         return (values * scales.index_select(0, groups)).t()
 
     def _groups(self) -> Tensor:
-        """The group of each input. A g_idx of zeros alone is how some programs say that nothing was reordered."""
+        """The group of each input. A g_idx of zeros only means, in some programs' files, that nothing was reordered."""
         num_inputs, num_groups = self.shape[1], self.scales.shape[0]
         if self.g_idx is not None:
             groups = self.g_idx.read_rows(0, num_inputs).long()

@@ -1,7 +1,7 @@
 """Tensors in a file that torch.save wrote: a zip file since 2020, before that one pickle and the numbers behind it.
 
-Nothing that a pickle wants to run is run, and torch's own reader is not asked: a damaged file can make it fail in any
-way, and where numbers lie is what the file's own tables say.
+No code in a pickle is ever run. Torch's own reader is not used, as a damaged file can make it fail in any way, and the
+file's own tables say where the numbers lie.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
-from qwen7b.files.stored import RawTensor, StoredTensor, file_size, map_stretch, read_bytes
+from qwen7b.files.stored import RawTensor, StoredTensor, file_size, map_range, read_bytes
 from qwen7b.files.tensor_pickle import NotPlain, PickledTensor, Storage, WantsToRun, read_tensor_pickle
 from qwen7b.files.zip_records import read_zip_records
 
-_MAX_PICKLE = 1 << 24  # a hundred times that of any real file
+_MAX_PICKLE = 1 << 24  # a hundred times the size of any real one
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def open_pickle(path: Path) -> dict[str, StoredTensor]:
-    """Tensors of one pickled shard by name.
+    """The tensors of one pickled shard by name.
 
-    Raises CheckpointError where it is damaged, holds something else or wants to run code, and UnsupportedError where
-    its numbers are not just there.
+    Raises CheckpointError where it is damaged, holds something else or would run code, and UnsupportedError for
+    tensors that are not plain arrays of numbers.
     """
     try:
         is_zip = bytes(read_bytes(path, offset=0, num_bytes=min(4, file_size(path)))) == b"PK\3\4"
-        return _open_zip(path) if is_zip else _open_old(path)
+        return _open_zip(path) if is_zip else _open_legacy(path)
     except WantsToRun as error:
         raise CheckpointError(
             f"{path} holds more than tensors: it wants to run code ({quoted(str(error))}), which qwen7b never does; "
@@ -41,12 +41,12 @@ def open_pickle(path: Path) -> dict[str, StoredTensor]:
         ) from error
     except NotPlain as error:
         raise UnsupportedError(
-            f"{path} holds a sparse or complex tensor, or another that is not just numbers in memory "
-            f"({quoted(str(error))}): save its state dict as plain numbers"
+            f"{path} holds a tensor that is not a plain array of real numbers, such as a sparse or complex one "
+            f"({quoted(str(error))}): save its state dict as dense tensors"
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is damaged or incomplete: its pickle makes no sense ({error}); download it again"
+            f"{path} is damaged or incomplete: its pickle is invalid ({error}); download it again"
         ) from error
 
 
@@ -54,10 +54,10 @@ def _open_zip(path: Path) -> dict[str, StoredTensor]:
     records = read_zip_records(path)
     roots = [name.removesuffix("data.pkl") for name in records if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(roots) != 1:
-        raise CheckpointError(f"{path} is a zip file, but none that torch.save wrote: name a file of model weights")
+        raise CheckpointError(f"{path} is a zip file that torch.save did not write: give a file of model weights")
     [root] = roots
 
-    def content(name: str, limit: int) -> bytes:
+    def read_record(name: str, limit: int) -> bytes:
         record = records[root + name]
         if record.size > limit:
             raise ValueError(f"record {name} has {counted(record.size, 'byte')}")
@@ -65,45 +65,47 @@ def _open_zip(path: Path) -> dict[str, StoredTensor]:
 
     if f"{root}constants.pkl" in records:
         raise UnsupportedError(f"{path} is a TorchScript program, not weights alone: save its state dict")
-    if f"{root}byteorder" in records and (order := content("byteorder", 16)) != b"little":
+    if f"{root}byteorder" in records and (order := read_record("byteorder", 16)) != b"little":
         raise UnsupportedError(
             f"{path} was saved on a machine of another byte order ({quoted(order)}): load it there, and save it as "
             "safetensors"
         )
-    state = _table(path, read_tensor_pickle(BytesIO(content("data.pkl", _MAX_PICKLE))))
+    state = _state_dict(path, read_tensor_pickle(BytesIO(read_record("data.pkl", _MAX_PICKLE))))
     offsets = {}
     for storage in {tensor.storage for tensor in state.values()}:
         record = records.get(f"{root}data/{storage.key}")
         if record is None or record.size != storage.num_bytes:
-            found = "none" if record is None else f"{record.size} bytes"
+            actual = "none" if record is None else f"{record.size} bytes"
             raise CheckpointError(
                 f"{path} is damaged or incomplete: record {quoted(storage.key)} should have {storage.num_bytes} bytes, "
-                f"found {found}; download it again"
+                f"found {actual}; download it again"
             )
         offsets[storage] = record.offset
     return _stored(path, state, offsets)
 
 
-def _open_old(path: Path) -> dict[str, StoredTensor]:
-    """The format of before 2020: a few pickles, then each storage as a count and its numbers."""
+def _open_legacy(path: Path) -> dict[str, StoredTensor]:
+    """The format before 2020: a few pickles, then each storage as a count and its numbers."""
     size = file_size(path)
     stream = BytesIO(read_bytes(path, offset=0, num_bytes=min(size, _MAX_PICKLE)))
     if stream.getvalue()[257:262] == b"ustar":
-        raise UnsupportedError(f"{path} is in torch's format of before 2017: save its state dict again with torch.save")
+        raise UnsupportedError(
+            f"{path} is in torch's format from before 2017: save its state dict again with torch.save"
+        )
     if read_tensor_pickle(stream) != _MAGIC or read_tensor_pickle(stream) != _PROTOCOL:
         raise ValueError("it does not begin as torch's files do")
     system = read_tensor_pickle(stream)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise UnsupportedError(f"{path} was saved on a machine of another byte order: load it there, and save it again")
-    storages: dict[str, Storage] = {}  # of all tensors: a file may hold more than the model
-    state = _table(path, read_tensor_pickle(stream, storages=storages))
+    storages: dict[str, Storage] = {}  # of every tensor in the file, which may hold more than the model
+    state = _state_dict(path, read_tensor_pickle(stream, storages=storages))
     keys = read_tensor_pickle(stream)
     if not isinstance(keys, list) or len(keys) != len(set(keys)) or not storages.keys() <= set(keys):
         raise ValueError(f"its storages are {quoted(keys)}")
     offsets, position = {}, stream.tell()
     for key in keys:
         if key not in storages:
-            raise ValueError(f"storage {quoted(key)} is named nowhere")
+            raise ValueError(f"storage {quoted(key)} is not used by any tensor")
         storage = storages[key]
         count = int.from_bytes(read_bytes(path, offset=position, num_bytes=8), "little")
         if count != storage.count or position + 8 + storage.num_bytes > size:
@@ -113,19 +115,19 @@ def _open_old(path: Path) -> dict[str, StoredTensor]:
     return _stored(path, state, offsets)
 
 
-# What trainers call the model in a file that has more in it.
-_MODEL = ("state_dict", "model_state_dict", "model", "module")
+# The keys under which trainers save the model beside other state.
+_MODEL_KEYS = ("state_dict", "model_state_dict", "model", "module")
 
 
-def _table(path: Path, state: Any) -> dict[str, PickledTensor]:
-    """The model's tensors by name, in what a file holds."""
+def _state_dict(path: Path, state: Any) -> dict[str, PickledTensor]:
+    """The model's tensors by name, out of everything that a file holds."""
     if isinstance(state, dict):
-        state = next((state[name] for name in _MODEL if isinstance(state.get(name), dict)), state)
+        state = next((state[name] for name in _MODEL_KEYS if isinstance(state.get(name), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, PickledTensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} is not a table of tensors by name: name a checkpoint of model weights")
-    if wrong := [name for name in state if not isinstance(name, str)]:
+        raise CheckpointError(f"{path} is not a dict of tensors by name: give a checkpoint of model weights")
+    if other_keys := [name for name in state if not isinstance(name, str)]:
         raise CheckpointError(
-            f"{path} has a tensor whose name is {quoted(wrong[0])}, which is no text: save a state dict as it is"
+            f"{path} has a tensor whose name is {quoted(other_keys[0])}, not a string: save the state dict unchanged"
         )
     return dict(state)
 
@@ -152,7 +154,7 @@ def _is_contiguous(tensor: PickledTensor) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StridedTensor:
-    """A tensor whose numbers lie in a file in another order, such as a transposed one."""
+    """A tensor whose numbers are not in row order in the file, such as a transposed one."""
 
     path: Path
     dtype: torch.dtype
@@ -161,13 +163,13 @@ class StridedTensor:
     offset: int
 
     def read_rows(self, start: int, stop: int) -> Tensor:
-        # From the first to the last number that these rows have; a transposed matrix's are spread over the whole.
+        # From the first to the last number of these rows; those of a transposed matrix are spread over all of it.
         first = start * self.strides[0]
         lengths = (stop - start, *self.shape[1:])
         if math.prod(lengths) == 0:
             return torch.empty(lengths, dtype=self.dtype)
         span = 1 + sum((length - 1) * stride for length, stride in zip(lengths, self.strides, strict=True))
         offset, num_bytes = self.offset + first * self.dtype.itemsize, span * self.dtype.itemsize
-        pages, before = map_stretch(self.path, offset=offset, num_bytes=num_bytes)
+        pages, before = map_range(self.path, offset=offset, num_bytes=num_bytes)
         numbers = torch.frombuffer(pages, dtype=self.dtype, count=span, offset=before)
         return numbers.as_strided(lengths, self.strides).clone(memory_format=torch.contiguous_format)

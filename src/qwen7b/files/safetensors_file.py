@@ -30,16 +30,16 @@ _DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_DIMENSIONS = 8
-_MAX_HEADER = 1 << 25  # thirty times that of any real file; the format's own bound is 100 MB
+_MAX_HEADER_BYTES = 1 << 25  # thirty times the size of any real one; the format's own limit is 100 MB
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """Tensors of one safetensors file by name. Raises CheckpointError where it is damaged or truncated."""
+    """The tensors of one safetensors file by name. Raises CheckpointError where it is damaged or truncated."""
     return dict(read_safetensors(path)[0])
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
-    """The tensors as `open_safetensors` has them, and what the header says of the file as a whole."""
+    """The tensors as `open_safetensors` gives them, and the header's `__metadata__`."""
 
     def damaged(reason: str) -> CheckpointError:
         return CheckpointError(f"{path} is damaged or incomplete: {reason}; download it again")
@@ -48,7 +48,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
     if size < 8:
         raise damaged(f"it has {counted(size, 'byte')}")
     header_size = int.from_bytes(read_bytes(path, offset=0, num_bytes=8), "little")
-    if header_size > min(size - 8, _MAX_HEADER):
+    if header_size > min(size - 8, _MAX_HEADER_BYTES):
         raise damaged(f"its header claims {header_size} bytes of a file of {size}")
     try:
         header = parse_json(bytes(read_bytes(path, offset=8, num_bytes=header_size)), unique=True)
@@ -57,21 +57,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
     except (ValueError, TypeError, AttributeError) as error:
         raise damaged(f"its header is not a table of tensors ({error})") from error
     tensors: dict[str, RawTensor] = {}
-    last_end, last_name = 0, ""
+    previous_end, previous_name = 0, ""
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         begin, end = entry.data_offsets
-        where = f"tensor {quoted(name)} of shape {quoted(entry.shape)} and {entry.dtype} lies in bytes {begin} to {end}"
+        description = (
+            f"tensor {quoted(name)} of shape {quoted(entry.shape)} and {entry.dtype} lies in bytes {begin} to {end}"
+        )
         if entry.dtype not in _DTYPES:
-            raise UnsupportedError(f"{path}: {where}, which is a type that qwen7b does not read")
+            raise UnsupportedError(f"{path}: {description}, which is a type that qwen7b does not read")
         dtype = _DTYPES[entry.dtype]
         if end - begin != math.prod(entry.shape) * dtype.itemsize:
-            raise damaged(where)
+            raise damaged(description)
         if 8 + header_size + end > size:
-            raise damaged(f"{where} after the header, but the file ends at {size}")
-        if begin < end:  # one without numbers lies nowhere
-            if begin < last_end:
-                raise damaged(f"{where}, where tensor {quoted(last_name)} lies too")
-            last_end, last_name = end, name
+            raise damaged(f"{description} after the header, but the file ends at {size}")
+        if begin < end:  # an empty one overlaps nothing
+            if begin < previous_end:
+                raise damaged(f"{description}, where tensor {quoted(previous_name)} lies too")
+            previous_end, previous_name = end, name
         tensors[name] = RawTensor(path, dtype, tuple(entry.shape) or (1,), 8 + header_size + begin)
     return {name: tensors[name] for name in entries}, metadata
 
@@ -79,9 +81,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
 def safetensors_header(
     tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], *, metadata: Mapping[str, str], alignment: int = 8
 ) -> tuple[bytes, dict[str, int]]:
-    """The header of a file of these tensors, which follow it in order, and where behind it the bytes of each begin.
+    """The header of a file of these tensors, which follow it in order, and the offset of each tensor after the header.
 
-    It is padded, so that they follow from a multiple of `alignment` bytes on.
+    The header is padded to a multiple of `alignment` bytes.
     """
     entries: dict[str, object] = {"__metadata__": dict(metadata)}
     offsets, end = {}, 0
@@ -96,7 +98,7 @@ def safetensors_header(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
-    """What the header says of a tensor. Raises ValueError or TypeError where that makes no sense."""
+    """The header's entry for one tensor. Raises ValueError or TypeError where it is invalid."""
 
     dtype: str
     shape: list[int]
@@ -105,9 +107,9 @@ class _Entry:
     def __post_init__(self) -> None:
         if not isinstance(self.dtype, str) or len(self.dtype) > 20:
             raise ValueError(f"a dtype is {quoted(self.dtype)}")
-        for numbers, most in ((self.shape, _MAX_DIMENSIONS), (self.data_offsets, 2)):
-            if not isinstance(numbers, list) or len(numbers) > most:
-                raise ValueError(f"{quoted(numbers)} should be a list of at most {most} numbers")
+        for numbers, max_length in ((self.shape, _MAX_DIMENSIONS), (self.data_offsets, 2)):
+            if not isinstance(numbers, list) or len(numbers) > max_length:
+                raise ValueError(f"{quoted(numbers)} should be a list of at most {max_length} numbers")
             if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
                 raise ValueError(f"{quoted(numbers)} should hold whole numbers below 2^63")
         if len(self.data_offsets) != 2:

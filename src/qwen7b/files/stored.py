@@ -1,7 +1,7 @@
-"""What a tensor in a file looks like to the loader, whatever the format: a shape, and rows that can be read.
+"""A tensor in a file as the loader sees it, whatever the format: a shape, and rows that can be read.
 
-Files are read, not mapped, except where their numbers are the model's own: mapped pages would count as memory of the
-process while a checkpoint streams through.
+Files are read, not mapped, except where the model uses their bytes as they are: mapped pages would count as memory of
+the process while a checkpoint streams through.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from qwen7b.errors import CheckpointError
 from qwen7b.system.regular_file import open_regular
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What a model can compute in."""
+"""The types that a model can compute in, by name."""
 BLOCK_BYTES = 4 << 20
-"""Aimed size of a block in float32; what a load needs beside the model is a few of these."""
+"""The size of a block of rows in float32, roughly; loading needs memory for the model and a few blocks."""
 
 
 class StoredTensor(Protocol):
@@ -47,23 +47,23 @@ def row_ranges(stored: StoredTensor) -> Iterator[tuple[int, int]]:
 
 
 def row_blocks(stored: StoredTensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, rows) of these blocks."""
+    """(first row, rows) of the blocks of `row_ranges`."""
     for start, stop in row_ranges(stored):
         yield start, stored.read_rows(start, stop)
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """A file's pages, which come in when they are used. Writing to them changes the process' own copy only."""
+    """A file's pages, which are read when they are used. Writing to them changes only this process's copy."""
     with opened(path) as file:
-        # torch wants pages that can be written; as long as nobody does they are the file's own.
+        # torch wants writable pages; until someone writes to them they stay shared with the file.
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     if hasattr(mmap, "MADV_WILLNEED"):
         pages.madvise(mmap.MADV_WILLNEED)
     return pages
 
 
-def map_stretch(path: Path, *, offset: int, num_bytes: int) -> tuple[mmap.mmap, int]:
-    """The pages that hold a stretch of a file, and where it begins in them. Raises CheckpointError past its end."""
+def map_range(path: Path, *, offset: int, num_bytes: int) -> tuple[mmap.mmap, int]:
+    """The pages that hold a range of a file, and its offset in them. Raises CheckpointError past the file's end."""
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
     with opened(path) as file:
         if offset + num_bytes > os.fstat(file.fileno()).st_size:
@@ -73,14 +73,14 @@ def map_stretch(path: Path, *, offset: int, num_bytes: int) -> tuple[mmap.mmap, 
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a regular file. Raises CheckpointError where it cannot be opened."""
+    """The size of a regular file in bytes. Raises CheckpointError where it cannot be opened."""
     with opened(path) as file:
         return os.fstat(file.fileno()).st_size
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileIO]:
-    """A regular file to read from. Raises CheckpointError where that fails."""
+    """Open a regular file for reading. Raises CheckpointError where that fails."""
     try:
         with open_regular(path) as file:
             yield file
@@ -89,10 +89,10 @@ def opened(path: Path) -> Iterator[FileIO]:
 
 
 def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:
-    """A stretch of a file. Raises CheckpointError where the file ends before it."""
+    """A range of a file's bytes. Raises CheckpointError where the file is too short."""
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if offset + num_bytes > size:  # said before there is memory for it
+        if offset + num_bytes > size:  # checked before memory is allocated
             raise CheckpointError(f"{path} ends at byte {size}, before its data does: download it again")
         data = bytearray(num_bytes)
         file.seek(offset)
@@ -106,7 +106,7 @@ def read_bytes(path: Path, *, offset: int, num_bytes: int) -> bytearray:
 
 @dataclass(frozen=True, slots=True)
 class RawTensor:
-    """A tensor whose numbers lie in a file as they do in memory."""
+    """A tensor whose bytes in the file are those in memory."""
 
     path: Path
     dtype: torch.dtype
@@ -121,7 +121,7 @@ class RawTensor:
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape[1:])
 
     def view(self, pages: mmap.mmap) -> Tensor:
-        """The tensor where it lies in the file, of which `pages` is the map."""
+        """The tensor as a view of `pages`, the mapped file."""
         count = math.prod(self.shape)
         return torch.frombuffer(pages, dtype=self.dtype, count=count, offset=self.offset).view(self.shape)
 
@@ -131,10 +131,10 @@ class RawTensor:
         size, row_bytes = (stop - start) * self.dtype.itemsize, num_columns * self.dtype.itemsize
         data = bytearray(num_rows * size)
         with opened(self.path) as file:
-            if start == 0 and hasattr(os, "posix_fadvise"):  # or a disk would seek for each row of each stripe
+            if start == 0 and hasattr(os, "posix_fadvise"):  # else a disk would seek for each row
                 os.posix_fadvise(file.fileno(), self.offset, num_rows * row_bytes, os.POSIX_FADV_WILLNEED)
-            for row, target in enumerate(range(0, len(data), size)):
+            for row, offset in enumerate(range(0, len(data), size)):
                 file.seek(self.offset + row * row_bytes + start * self.dtype.itemsize)
-                if file.readinto(memoryview(data)[target : target + size]) != size:
+                if file.readinto(memoryview(data)[offset : offset + size]) != size:
                     raise CheckpointError(f"{self.path} ends before its data does: download it again")
         return torch.frombuffer(data, dtype=self.dtype).view(num_rows, stop - start)

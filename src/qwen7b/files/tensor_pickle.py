@@ -1,7 +1,7 @@
-"""The table of tensors in a pickle that torch.save wrote, read without running anything that it names.
+"""The tensors in a pickle that torch.save wrote, read without running anything that it names.
 
-A pickle is a program for a small machine with a stack. Torch's calls a handful of torch's own functions, which make a
-tensor of a storage; here they note what they were asked for. Whatever else it wants to call is refused.
+A pickle is a program for a small stack machine. Those of torch.save call a few of torch's own functions, which make a
+tensor from a storage; here such a call only records its arguments. A call of anything else is refused.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _LITERALS = {
     *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
 _VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_PLAIN = (str, int, float, bytes, type(None))
+_KEY_TYPES = (str, int, float, bytes, type(None))
 
 
 class WantsToRun(Exception):
-    """The pickle names something that torch's never do, which loading it would call."""
+    """The pickle names something that torch.save never writes; loading it would run that."""
 
 
 class NotPlain(Exception):
-    """A tensor that is not just numbers in memory, such as a sparse or complex one."""
+    """A tensor is not a plain array of real numbers, but for example sparse or complex."""
 
 
 class Global(NamedTuple):
-    """Something that a pickle names."""
+    """A function or class that a pickle names."""
 
     module: str
     name: str
@@ -57,7 +57,7 @@ class Global(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A stretch of numbers somewhere in the file."""
+    """An array of numbers somewhere in the file."""
 
     key: str
     dtype: torch.dtype
@@ -70,21 +70,21 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class PickledTensor:
-    """Which numbers of a storage a tensor is made of; all of them lie in it."""
+    """A tensor as a view of a storage; all its numbers lie inside the storage."""
 
     storage: Storage
     dtype: torch.dtype
     offset: int
-    """The place of the first number in its storage, counted in numbers."""
+    """The index of the first number in the storage."""
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
 def read_tensor_pickle(stream: BytesIO, *, storages: dict[str, Storage] | None = None) -> Any:
-    """What the pickle that begins here holds; the stream then stands behind it.
+    """The object in the pickle at the stream's position, which moves to the pickle's end.
 
-    All storages that it names go into `storages`, by their keys. Raises WantsToRun, NotPlain, and ValueError,
-    TypeError, LookupError or AttributeError where it makes no sense.
+    All storages that it names are added to `storages`, by their keys. Raises WantsToRun, NotPlain, or, where it is
+    invalid, ValueError, TypeError, LookupError or AttributeError.
     """
     machine = _Machine()
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
@@ -99,10 +99,12 @@ def read_tensor_pickle(stream: BytesIO, *, storages: dict[str, Storage] | None =
 
 
 class _Machine:
+    """The stack machine that runs a pickle's steps."""
+
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []
-        """What lies under each mark."""
+        self.outer_stacks: list[list[Any]] = []
+        """The stacks below each mark."""
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
 
@@ -116,7 +118,7 @@ class _Machine:
             case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
                 stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[name]())
             case "MARK":
-                self.below.append(stack)
+                self.outer_stacks.append(stack)
                 self.stack = []
             case "TUPLE" | "LIST":
                 items = self.pop_to_mark()
@@ -148,10 +150,10 @@ class _Machine:
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "GLOBAL":
-                stack.append(_known(*argument.split(" ", 1)))
+                stack.append(_checked_global(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                found, module = stack.pop(), stack.pop()
-                stack.append(_known(_checked(module, str), _checked(found, str)))
+                attribute, module = stack.pop(), stack.pop()
+                stack.append(_checked_global(_checked(module, str), _checked(attribute, str)))
             case "BINPERSID":
                 storage = _storage(stack.pop())
                 if self.storages.setdefault(storage.key, storage) != storage:
@@ -160,37 +162,37 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_call(_checked(function, Global), _checked(arguments, tuple)))
-            case "BUILD":  # attributes of a dict or a tensor, which hold no numbers
+            case "BUILD":  # sets attributes of a dict or a tensor, which are not weights
                 stack.pop()
                 if not isinstance(stack[-1], (dict, PickledTensor)):
-                    raise TypeError("it gives attributes to what has none")
+                    raise TypeError("it sets attributes of an object that has none")
             case _:
-                raise ValueError(f"it has the step {name}, which torch's never have")
+                raise ValueError(f"it has the step {name}, which torch.save never writes")
 
     def pop_to_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.below.pop()
+        items, self.stack = self.stack, self.outer_stacks.pop()
         return items
 
 
 def _checked(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{quoted(value)} is no {kind.__name__}")
+        raise TypeError(f"{quoted(value)} is not a {kind.__name__}")
     return value
 
 
 def _with_items(table: Any, items: Sequence[Any]) -> Any:
-    """The dict with keys and values in turn. Keys are plain: the hash of others may take any time."""
+    """Add keys and values, which alternate in `items`, to a dict. Keys are plain: others may be slow to hash."""
     if len(items) % 2 or not isinstance(table, dict):
-        raise TypeError("it puts items into what is no dict")
+        raise TypeError("it adds items to something that is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, _PLAIN):
+        if not isinstance(key, _KEY_TYPES):
             raise TypeError(f"a key is {quoted(key)}")
         table[key] = value
     return table
 
 
-_MAKERS = {"_rebuild_tensor": 4, "_rebuild_tensor_v2": 4, "_rebuild_tensor_v3": 7}
-"""Torch's functions that make a tensor of a storage, and how many of their arguments count here."""
+_REBUILDERS = {"_rebuild_tensor": 4, "_rebuild_tensor_v2": 4, "_rebuild_tensor_v3": 7}
+"""Torch's functions that make a tensor from a storage, and how many of their arguments are used here."""
 _WRAPPERS = {"_rebuild_parameter", "_rebuild_parameter_with_state"}
 _NOT_PLAIN = {
     *("_rebuild_sparse_tensor", "_rebuild_sparse_csr_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor"),
@@ -198,7 +200,7 @@ _NOT_PLAIN = {
     *("_rebuild_device_tensor_from_cpu_tensor", "ComplexFloatStorage", "ComplexDoubleStorage", "QInt8Storage"),
     *("QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage"),
 }
-_SIMPLE = {
+_HARMLESS = {
     Global("collections", "OrderedDict"),
     Global("torch", "Size"),
     Global("torch", "device"),
@@ -210,21 +212,21 @@ _SIMPLE = {
 }
 
 
-def _known(module: str, name: str) -> Global:
-    """A name that torch's pickles hold."""
-    found = Global(module, name)
+def _checked_global(module: str, name: str) -> Global:
+    """Check that torch.save writes this name. Raises NotPlain or WantsToRun."""
+    known = Global(module, name)
     in_torch = module in ("torch", "torch.cuda", "torch.storage", "torch._utils")
     if in_torch and name in _NOT_PLAIN:
         raise NotPlain(name)
     is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-    if found in _SIMPLE or is_dtype or (in_torch and (name in _DTYPES or name in _MAKERS or name in _WRAPPERS)):
-        return found
+    if known in _HARMLESS or is_dtype or (in_torch and (name in _DTYPES or name in _REBUILDERS or name in _WRAPPERS)):
+        return known
     raise WantsToRun(f"{module}.{name}")
 
 
 def _call(function: Global, arguments: tuple[Any, ...]) -> Any:
-    if function.name in _MAKERS:
-        return _tensor(*arguments[: _MAKERS[function.name]])
+    if function.name in _REBUILDERS:
+        return _tensor(*arguments[: _REBUILDERS[function.name]])
     if function.name in _WRAPPERS:
         return _checked(arguments[0], PickledTensor)
     match function.name:
@@ -239,26 +241,26 @@ def _call(function: Global, arguments: tuple[Any, ...]) -> Any:
             return _checked(arguments[0], str).encode("latin-1")
         case "device" | "_get_layout":
             return str(arguments[0]) if isinstance(arguments[0], str) else ""
-    raise TypeError(f"{function.name} is nothing that can be called")
+    raise TypeError(f"{function.name} cannot be called")
 
 
 def _storage(identity: Any) -> Storage:
-    """A storage by what torch calls it: ("storage", type, key, device, count), and what older ones append."""
+    """The storage with torch's identity for it: ("storage", type, key, device, count), and more in older files."""
     kind, type, key, _, count, *view = _checked(identity, tuple)
     if kind != "storage" or not isinstance(key, str) or _checked(type, Global).name not in _DTYPES:
-        raise TypeError(f"{quoted(identity)} is no storage")
+        raise TypeError(f"{quoted(identity)} is not a storage")
     if view and view[0] is not None:
         raise NotPlain("a view of a storage")
     return Storage(key, _DTYPES[type.name], _size(count))
 
 
 def _tensor(
-    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any = None, _hooks: Any = None, named: Any = None
+    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any = None, _hooks: Any = None, dtype_global: Any = None
 ) -> PickledTensor:
     storage = _checked(storage, Storage)
-    dtype = storage.dtype if named is None else getattr(torch, _checked(named, Global).name)
+    dtype = storage.dtype if dtype_global is None else getattr(torch, _checked(dtype_global, Global).name)
     if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"{quoted(named)} is no type of numbers")
+        raise TypeError(f"{quoted(dtype_global)} is not a dtype")
     if dtype.is_complex:
         raise NotPlain("complex numbers")
     shape, strides = _sizes(shape), _sizes(strides)
@@ -270,7 +272,7 @@ def _tensor(
         numbers *= length
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     if numbers and last >= count:
-        raise ValueError(f"a tensor reaches to number {last} of a storage of {count}")
+        raise ValueError(f"a tensor needs number {last} of a storage of {count}")
     if numbers > count:
         raise NotPlain("a tensor that repeats the numbers of a smaller one")
     return PickledTensor(storage, dtype, offset, shape, strides)
@@ -278,7 +280,7 @@ def _tensor(
 
 def _sizes(values: Any) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or len(values) > _MAX_DIMENSIONS:
-        raise ValueError(f"{quoted(values)} should be at most {_MAX_DIMENSIONS} sizes")
+        raise ValueError(f"{quoted(values)} should be a tuple of at most {_MAX_DIMENSIONS} sizes")
     return tuple(_size(value) for value in values)
 
 

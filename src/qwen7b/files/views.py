@@ -1,4 +1,4 @@
-"""Tensors made of other tensors' rows. They hold nothing: each block of rows is put together when it is read."""
+"""Tensors made of other tensors' rows. They hold no data: each block of rows is assembled when it is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from qwen7b.files.stored import DTYPES, StoredTensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChosenRows:
-    """Rows of another tensor in any order, some perhaps left out or repeated."""
+class SelectedRows:
+    """Rows of another tensor, selected by index in any order."""
 
     base: StoredTensor
     rows: Tensor
@@ -30,8 +30,8 @@ class ChosenRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """Several tensors' rows, one tensor after the other."""
+class Concatenated:
+    """Several tensors concatenated along the rows."""
 
     parts: Sequence[StoredTensor]
 
@@ -51,6 +51,8 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
+    """A tensor of zeros."""
+
     shape: tuple[int, ...]
     dtype: torch.dtype
 

@@ -1,7 +1,7 @@
-"""Which files of a folder hold its weights: by an index, by the usual names, by numbers, or because nothing else does.
+"""Which files of a folder hold its weights: by an index, by the usual names, by numbers, or because no others do.
 
-Folders come from many tools: the first way to read one that gives whole files is taken, with a warning where that was
-not the usual way.
+Folders come from many tools. The first set that is complete and readable is taken, with a warning where it is not
+the usual one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, Qwen7bError, Report, counted, fail
-from qwen7b.files.file_names import WEIGHTS, is_safetensors, is_weights
+from qwen7b.files.file_names import WEIGHT_SUFFIXES, is_safetensors, is_weights
 from qwen7b.files.pickled_file import open_pickle
 from qwen7b.files.safetensors_file import open_safetensors
 from qwen7b.files.stored import StoredTensor
@@ -30,17 +30,17 @@ _NO_MODEL = re.compile(
     "|v_head|mm_projector|zero_pp|mp_rank|imatrix|arguments)",
     re.IGNORECASE,
 )
-"""How names of files begin that training leaves beside the weights."""
+"""The beginnings of the names of files that training leaves beside the weights."""
 
-# Of DistributedDataParallel, torch.compile, Lightning, FSDP and PEFT, whose wrappers were saved along.
+# Prefixes of DistributedDataParallel, torch.compile, Lightning, FSDP and PEFT, whose wrappers were saved too.
 _WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "base_model.model.", "model.")
 _WRAPPED = (*_WRAPPERS, "transformer.", "lm_head.")
-"""How names go on behind a wrapper's; a Qwen2's own begin with "model." too."""
+"""What follows a wrapper's prefix in a name; the names of a Qwen2 itself begin with "model." too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """One way to read a folder's weights."""
+class FileSet:
+    """One set of files that may be a folder's weights."""
 
     files: tuple[Path, ...]
     missing: tuple[str, ...] = ()
@@ -48,9 +48,9 @@ class Way:
     weight_map: Mapping[str, str] = field(default_factory=dict)
     """The file of each tensor, as the index says."""
     problem: Qwen7bError | None = None
-    """Why this way cannot be gone, where that is known before any weights are opened."""
+    """Why these files cannot be read, where that is known before they are opened."""
     remark: str = ""
-    """What a user should know where this way is taken."""
+    """A warning for the user if these files are read."""
 
     @property
     def name(self) -> str:
@@ -58,170 +58,171 @@ class Way:
 
 
 def open_weights(folder: Path, *, report: Report = fail) -> dict[str, StoredTensor]:
-    """Tensors by name of a checkpoint folder.
+    """The tensors of a checkpoint folder by name.
 
-    Where no way to read it gives whole files, `report` is told of the missing and damaged ones of the first, and the
-    tensors of the others are returned.
+    Where no set of files is complete, the missing and damaged ones of the first set are reported, and the tensors in
+    its other files are returned.
     """
-    ways = list(_ways(folder))
-    if not ways:
-        found = ", ".join(folder_names(folder)[:8]) or "nothing"
+    file_sets = list(_file_sets(folder))
+    if not file_sets:
+        names = ", ".join(folder_names(folder)[:8]) or "nothing"
         raise CheckpointError(
             f"{folder} holds no weights: model.safetensors or pytorch_model.bin (or their .index.json) should be "
-            f"there, found {found:.300}"
+            f"there, found {names:.300}"
         )
     problem: Qwen7bError | None = None
-    for way in ways:
+    for file_set in file_sets:
         try:
-            tensors = _open(folder, way, fail)
+            tensors = _open(folder, file_set, fail)
         except Qwen7bError as error:
             problem = problem or error
             continue
         if problem:
-            _warn(f"{folder} is read by {way.name}, as {ways[0].name} cannot be read: {problem}")
-        elif way.remark:
-            _warn(way.remark)
+            _warn(f"{folder} is read from {file_set.name}, as {file_sets[0].name} cannot be read: {problem}")
+        elif file_set.remark:
+            _warn(file_set.remark)
         return _unwrapped(folder, tensors)
-    return _open(folder, ways[0], report)
+    return _open(folder, file_sets[0], report)
 
 
 def has_weights(folder: Path) -> bool:
     """Whether a folder has files that might hold a model's weights, GGUF files aside."""
-    return any(_is_weights(name) or _INDEX.fullmatch(name) for name in folder_names(folder))
+    return any(_may_be_weights(name) or _INDEX.fullmatch(name) for name in folder_names(folder))
 
 
 def numbered_shards(folder: Path) -> tuple[Path, ...]:
-    """The shards whose names say "1 of 2" and so on, in order; empty where one is missing."""
-    return next((way.files for way in _numbered(folder) if not way.missing), ())
+    """The shards whose names say "1 of 2" and so on, in order; an empty tuple where one is missing."""
+    return next((file_set.files for file_set in _numbered_sets(folder) if not file_set.missing), ())
 
 
-def _ways(folder: Path) -> Iterator[Way]:
-    """The ways to read a folder, the likeliest first."""
+def _file_sets(folder: Path) -> Iterator[FileSet]:
+    """The sets of files that may be the weights, the likeliest first."""
     names = sorted(folder_names(folder), key=lambda name: (not is_safetensors(name), name))
     indices = {match["whole"]: folder / name for name in reversed(names) if (match := _INDEX.fullmatch(name))}
-    wholes = [name for name in names if _is_weights(name) and not _NUMBERED.fullmatch(name)]
-    usual = [name for name in wholes if _USUAL.fullmatch(name) or name in indices]
+    single_files = [name for name in names if _may_be_weights(name) and not _NUMBERED.fullmatch(name)]
+    usual = [name for name in single_files if _USUAL.fullmatch(name) or name in indices]
     for name in dict.fromkeys([*usual, *indices]):
-        yield from _by_name(folder, name, indices.get(name), is_there=name in usual)
-    numbered = _numbered(folder)
-    yield from (way for way in numbered if not way.missing)
-    for suffix in WEIGHTS:
-        if files := [folder / name for name in wholes if name.lower().endswith(suffix) and name not in usual]:
+        yield from _sets_by_name(folder, name, indices.get(name), exists=name in usual)
+    numbered = _numbered_sets(folder)
+    yield from (file_set for file_set in numbered if not file_set.missing)
+    for suffix in WEIGHT_SUFFIXES:
+        if files := [folder / name for name in single_files if name.lower().endswith(suffix) and name not in usual]:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            yield Way(
+            yield FileSet(
                 files=tuple(files),
-                remark=f"{files[0]}{more} are no usual names of weights: they are taken for that, as nothing else is",
+                remark=f"{files[0]}{more}: read as weights despite the unusual name, as the folder has no others",
             )
-    yield from (way for way in numbered if way.missing)
+    yield from (file_set for file_set in numbered if file_set.missing)
 
 
-def _by_name(folder: Path, name: str, index: Path | None, *, is_there: bool) -> Iterator[Way]:
-    """The ways that a whole file of this name and the index of its shards offer, the one that says more first."""
+def _sets_by_name(folder: Path, name: str, index: Path | None, *, exists: bool) -> Iterator[FileSet]:
+    """The sets that a single file of this name and the index of its shards make, the more complete one first."""
     if index is None:
-        yield Way(files=(folder / name,))
+        yield FileSet(files=(folder / name,))
         return
     try:
         weight_map = _weight_map(index)
     except Qwen7bError as error:
-        yield from [Way(files=(folder / name,))] * is_there
-        yield Way(files=(), index=index, problem=error)
+        yield from [FileSet(files=(folder / name,))] * exists
+        yield FileSet(files=(), index=index, problem=error)
         return
     shards = sorted(set(weight_map.values()))
     missing = [shard for shard in shards if Path(shard).name != shard or not os.path.isfile(folder / shard)]
-    by_index = Way(
+    sharded = FileSet(
         files=tuple(folder / shard for shard in shards if shard not in missing),
         missing=tuple(missing),
         index=index,
         weight_map=weight_map,
     )
-    if not is_there or shards == [name]:
-        yield by_index
+    if not exists or shards == [name]:
+        yield sharded
         return
-    remark = f"{folder / name} is read, and not the shards that {index.name} beside it names: remove what is outdated"
-    whole = Way(files=(folder / name,), remark=remark)
+    remark = f"{folder / name} is read, and not the shards that {index.name} beside it lists: remove what is outdated"
+    whole = FileSet(files=(folder / name,), remark=remark)
     try:
         names = open_weight_file(folder / name).keys()
     except Qwen7bError:
-        yield from (by_index, whole)
+        yield from (sharded, whole)
         return
     if weight_map.keys() <= names or len(missing) == len(shards):
-        yield from (whole, by_index)
-    elif names < weight_map.keys():  # what trainers that share a model among GPUs leave beside it
-        yield by_index
+        yield from (whole, sharded)
+    elif names < weight_map.keys():  # a remainder that trainers leave which split a model among GPUs
+        yield sharded
     else:
-        yield from (by_index, whole)
+        yield from (sharded, whole)
 
 
-def _numbered(folder: Path) -> list[Way]:
-    """Sets of files whose names say "1 of 2" and so on, by what else their names say."""
+def _numbered_sets(folder: Path) -> list[FileSet]:
+    """The sets of files whose names say "1 of 2" and so on, grouped by the rest of their names."""
     sets: dict[tuple[str, str], dict[int, str]] = {}
     for name in folder_names(folder):
-        if _is_weights(name) and (match := _NUMBERED.fullmatch(name)):
+        if _may_be_weights(name) and (match := _NUMBERED.fullmatch(name)):
             sets.setdefault((match["before"], match["of"]), {})[int(match["number"])] = name
-    ways = []
-    for (before, of), found in sorted(sets.items(), key=lambda each: (not is_safetensors(each[0][1]), each)):
-        match = _NUMBERED.fullmatch(next(iter(found.values())))
+    file_sets = []
+    for (before, of), shards in sorted(sets.items(), key=lambda each: (not is_safetensors(each[0][1]), each)):
+        match = _NUMBERED.fullmatch(next(iter(shards.values())))
         assert match
-        first = 0 if 0 in found else 1
+        first = 0 if 0 in shards else 1
         numbers = range(first, int(match["total"]) + first)
-        missing = [f"{before}{number:0{len(match['number'])}}{of}" for number in numbers if number not in found]
+        missing = [f"{before}{number:0{len(match['number'])}}{of}" for number in numbers if number not in shards]
         remark = (
             f"{folder} has no index that says what its shards hold, without which other programs fail: "
             f"'qwen7b doctor {shlex.quote(str(folder))} --fix NEW_FOLDER' writes it"
         )
-        files = tuple(folder / found[number] for number in sorted(found))
-        ways.append(Way(files=files, missing=tuple(missing), remark=remark))
-    return ways
+        files = tuple(folder / shards[number] for number in sorted(shards))
+        file_sets.append(FileSet(files=files, missing=tuple(missing), remark=remark))
+    return file_sets
 
 
-def _open(folder: Path, way: Way, report: Report) -> dict[str, StoredTensor]:
-    if way.problem:
-        raise way.problem
-    if way.missing:
+def _open(folder: Path, file_set: FileSet, report: Report) -> dict[str, StoredTensor]:
+    if file_set.problem:
+        raise file_set.problem
+    if file_set.missing:
         report(
             CheckpointError(
-                f"{folder} lacks {len(way.missing)} of {counted(len(way.files) + len(way.missing), 'shard')} "
-                f"({', '.join(way.missing):.200}): download them again"
+                f"{folder} lacks {len(file_set.missing)} of "
+                f"{counted(len(file_set.files) + len(file_set.missing), 'shard')} "
+                f"({', '.join(file_set.missing):.200}): download them again"
             )
         )
     opened: dict[str, dict[str, StoredTensor]] = {}
-    for file in way.files:
+    for file in file_set.files:
         try:
             opened[file.name] = open_weight_file(file)
         except Qwen7bError as error:
             report(error)
-    if way.index is None:
-        return _joined(folder, opened)
-    absent = [name for name, shard in way.weight_map.items() if shard in opened and name not in opened[shard]]
+    if file_set.index is None:
+        return _merged(folder, opened)
+    absent = [name for name, shard in file_set.weight_map.items() if shard in opened and name not in opened[shard]]
     if absent:
         report(
             CheckpointError(
-                f"{way.weight_map[absent[0]]} lacks tensor {absent[0]!r:.200}, which {way.index.name} places there: "
-                "download it again"
+                f"{file_set.weight_map[absent[0]]} lacks tensor {absent[0]!r:.200}, which {file_set.index.name} places "
+                "there: download it again"
             )
         )
-    places = way.weight_map.items()
+    places = file_set.weight_map.items()
     return {name: opened[shard][name] for name, shard in places if shard in opened and name in opened[shard]}
 
 
-def _joined(folder: Path, opened: Mapping[str, Mapping[str, StoredTensor]]) -> dict[str, StoredTensor]:
+def _merged(folder: Path, opened: Mapping[str, Mapping[str, StoredTensor]]) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
-    for found in opened.values():
-        if twice := tensors.keys() & found.keys():
+    for shard in opened.values():
+        if duplicates := tensors.keys() & shard.keys():
             raise CheckpointError(
-                f"{folder} holds several files with a tensor {min(twice)!r:.100} ({', '.join(opened):.200}): they are "
-                "several models, or one that was cut across GPUs, so leave only the files of one model there"
+                f"{folder} has the tensor {min(duplicates)!r:.100} in several files ({', '.join(opened):.200}): they "
+                "are several models, or one that was split across GPUs: leave only the files of one model there"
             )
-        tensors |= found
+        tensors |= shard
     return tensors
 
 
 def _unwrapped(folder: Path, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Without the names of what held the model when it was saved, where all tensors have them."""
+    """Remove the prefix of a wrapper that held the model when it was saved, where all names have it."""
     for wrapper in _WRAPPERS:
         names = tuple(wrapper + name for name in _WRAPPED)
         if tensors and all(name.startswith(names) for name in tensors):
-            _warn(f"all tensors of {folder} have names that begin with {wrapper!r}: they are read without that")
+            _warn(f"the names of all tensors in {folder} begin with {wrapper!r}: the prefix is ignored")
             return _unwrapped(folder, {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
     return tensors
 
@@ -233,7 +234,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise CheckpointError(f"{index} is damaged: it has no weight_map of shard files; download it again") from error
 
 
-def _is_weights(name: str) -> bool:
+def _may_be_weights(name: str) -> bool:
     return is_weights(name) and not _NO_MODEL.match(name)
 
 
@@ -242,5 +243,5 @@ def _warn(remark: str) -> None:
 
 
 def open_weight_file(path: Path) -> dict[str, StoredTensor]:
-    """Tensors by name of one safetensors or pickled file."""
+    """The tensors of one safetensors or pickled file by name."""
     return open_safetensors(path) if is_safetensors(path.name) else open_pickle(path)

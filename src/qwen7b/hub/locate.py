@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError, quoted
-from qwen7b.files.file_names import WEIGHTS
+from qwen7b.files.file_names import WEIGHT_SUFFIXES
 from qwen7b.hub.address import parse_address
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import KNOWN_MODELS, find_known, near_names
@@ -15,7 +15,7 @@ from qwen7b.hub.protocol import Reference
 from qwen7b.hub.repository import fetch_repository, parse_reference
 from qwen7b.system.environment import hub_name
 
-_FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHTS}
+_FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHT_SUFFIXES}
 
 
 def locate(model: str | Path, *, offline: bool | None = None) -> Path:

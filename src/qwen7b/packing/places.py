@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError
-from qwen7b.files.file_names import WEIGHTS
+from qwen7b.files.file_names import WEIGHT_SUFFIXES
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.system.environment import cache_folder
 from qwen7b.system.regular_file import SMALL_FILE_LIMIT, read_text
 
-_WEIGHTS_AND_SETTINGS = {".json", *WEIGHTS}
+_WEIGHTS_AND_SETTINGS = {".json", *WEIGHT_SUFFIXES}
 VOCABULARY_SUFFIX = ".vocabulary"
 VERDICT_SUFFIX = ".whole"
 
