@@ -98,7 +98,7 @@ READING: dict[str, str] = {
     "loading": "loading placement packed_weights streamed tokenizer",
     "generate": "qwen request sampling sampling_keywords engine picking draft stopping reply",
     "convert": (
-        "converting planning target_format target metadata companions remarks encoding layout workplace "
+        "converting planning target_format target metadata companions remarks encoding target_files workplace "
         "verification conversion quantizing"
     ),
     "doctor": (

@@ -176,7 +176,7 @@ def test_first_generation_has_settings_of_ours() -> None:
         found = config(plain, max_position_embeddings=positions, rope_scaling=rope)
         assert (found.trained_length, found.context_length) == lengths
     for fields, message in (
-        ({"attention_windows": [8]}, "one window for each of 2 layers"),
+        ({"attention_windows": [8]}, "a tuple of 2 windows, one a layer"),
         ({"attention_windows": 8}, "must be a list"),
         ({"attention_windows": [8, -1]}, "a layer's attention window must be a whole number"),
         ({"attention_windows": [8, "9"]}, "a layer's attention window must be a whole number"),
@@ -296,7 +296,7 @@ def test_scaling_survives_every_conversion(tmp_path: Path, kind: str, rope: dict
     if isinstance(after.rotary_scaling, Yarn) and after.family != "qwen":
         assert after.trained_length == after.rotary_scaling.original_length
     assert torch.allclose(logits_of(target), logits_of(source), atol=1e-5)
-    own = "Only qwen7b reads rope_scaling in this format: other programs compute as if it were not there."
+    own = "Only qwen7b reads rope_scaling in this format: other programs ignore it."
     assert (own in report.lost) == (to == "qwen")
     betas = "llama.cpp does not read YaRN's beta_fast and beta_slow for such models: it takes 32 and 1."
     assert (betas in report.lost) == (to == "gguf" and rope is EVERY_ROPE)
@@ -306,9 +306,7 @@ def test_scaling_survives_every_conversion(tmp_path: Path, kind: str, rope: dict
 def test_windows_survive_where_they_can_be_said(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", "qwen2", config={**tiny.QWEN2_CONFIG, **SLIDING})
     lost = convert(source, tmp_path / "qwen", to="qwen").lost
-    assert lost == [
-        "Only qwen7b reads attention_windows in this format: other programs compute as if it were not there."
-    ]
+    assert lost == ["Only qwen7b reads attention_windows in this format: other programs ignore it."]
     assert read(tmp_path / "qwen", "config.json")["attention_windows"] == [0, 9]
     convert(tmp_path / "qwen", tmp_path / "qwen2", to="qwen2")
     written = read(tmp_path / "qwen2", "config.json")
@@ -325,8 +323,8 @@ def test_windows_that_cannot_be_said_are_named(tmp_path: Path, windows: Sequence
     target = tmp_path / ("target.gguf" if to == "gguf" else "target")
     report = convert(source, target, to=to)
     assert (
-        "These attention windows cannot be said in this format, so beyond the shortest of them, 9 tokens, the model is "
-        "another one."
+        "These attention windows cannot be expressed in this format, so beyond the shortest of them, 9 tokens, the "
+        "model behaves differently."
     ) in report.lost
     assert (report.logits.tokens, report.logits.largest_difference < 1e-5) == (9, True)
     assert open_checkpoint(target).config.attention_windows is None
@@ -350,7 +348,8 @@ def test_logn_without_ntk_beside_yarn_is_lost_in_words_that_are_true(tmp_path: P
     fields = {**tiny.V11_CONFIG, "use_dynamic_ntk": False, "rope_scaling": {"type": "yarn", "factor": 2.0}}
     report = convert(write_source(tmp_path / "source", "qwen", config=fields), tmp_path / "target", to="qwen2")
     assert (
-        "LogN cannot be said in this format, so beyond the trained length of 64 tokens the model is another one."
+        "LogN cannot be expressed in this format, so beyond the trained length of 64 tokens the model behaves "
+        "differently."
     ) in report.lost
     assert open_checkpoint(tmp_path / "target").config.context_length == 512
 

@@ -101,7 +101,7 @@ def test_long_context_settings_go_where_they_can(tmp_path: Path) -> None:
     assert kept["max_position_embeddings"] == 512
     report = convert(source, tmp_path / "qwen2", to="qwen2")
     assert report.lost == [
-        "dynamic NTK and LogN cannot be said in this format, so the context ends at the trained length: 64 tokens "
+        "dynamic NTK and LogN cannot be expressed in this format, so the context ends at the trained length: 64 tokens "
         "instead of 512.",
         "The history limit of 6144 tokens (max_window_size).",
     ]
@@ -162,7 +162,7 @@ def test_quantizing_is_what_the_gguf_package_does(tmp_path: Path) -> None:
 
 
 def test_large_checkpoints_are_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.convert.layout.MAX_SHARD_BYTES", 150_000)
+    monkeypatch.setattr("qwen7b.convert.target_files.MAX_SHARD_BYTES", 150_000)
     source = write_source(tmp_path / "source", "qwen")
     convert(source, tmp_path / "target", to="qwen")
     shards = sorted(path.name for path in (tmp_path / "target").glob("*.safetensors"))

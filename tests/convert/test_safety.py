@@ -126,7 +126,7 @@ class Trouble:
         self.blocks, self.error, self.at = 0, error, at
         self.real = workplace.encode  # type: ignore[attr-defined]
         monkeypatch.setattr(workplace, "encode", self)
-        monkeypatch.setattr(workplace, "_MARK_BYTES", 1)
+        monkeypatch.setattr(workplace, "BYTES_BETWEEN_SAVES", 1)
 
     def __call__(self, *args: Any, **named: Any) -> bytes:
         self.blocks += 1
@@ -181,7 +181,7 @@ def test_what_was_damaged_meanwhile_is_written_again(
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     files = convert(source, tmp_path / "target", to="qwen2").files
-    assert "model.safetensors is not what was written: writing it again" in capsys.readouterr().err
+    assert "model.safetensors has changed since it was written: writing it again" in capsys.readouterr().err
     assert convert_afresh(source, tmp_path, "qwen2") == files
 
 
@@ -196,7 +196,7 @@ def test_another_source_or_setting_begins_anew(
         os.utime(source / "config.json", (0, 0))
     convert(source, tmp_path / "target", **settings)
     said = capsys.readouterr().err
-    assert "of another source or other settings: beginning anew" in said and "Continuing" not in said
+    assert "made from another source or with other settings: starting over" in said and "Continuing" not in said
 
 
 def test_a_folder_of_the_users_is_in_the_way(source: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_target_that_comes_to_exist_meanwhile(source: Path, tmp_path: Path, mo
         finish(self, *names)
 
     monkeypatch.setattr(Workplace, "finish", late)
-    with pytest.raises(SettingError, match="has come to exist meanwhile"):
+    with pytest.raises(SettingError, match="was created by something else meanwhile"):
         convert(source, tmp_path / "target", to="qwen2")
     assert (tmp_path / "target").read_text() == "another's"
 
@@ -238,7 +238,7 @@ def test_numbers_that_come_back_changed(source: Path, tmp_path: Path, monkeypatc
         return digest
 
     monkeypatch.setattr(Workplace, "write", faulty)
-    assert "holds other numbers for" in refusal(ResourceError, source, tmp_path / "target")
+    assert "holds other numbers in" in refusal(ResourceError, source, tmp_path / "target")
     monkeypatch.undo()
     convert(source, tmp_path / "target", to="qwen2")
 

@@ -167,7 +167,7 @@ def test_caches_of_other_windows_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("windows", "message"),
-    [((5, 6), "one window for each of 3 layers, found 2"), ((5, -1, 0), "a layer's attention window must be")],
+    [((5, 6), "a tuple of 3 windows, one a layer, found"), ((5, -1, 0), "a layer's attention window must be")],
 )
 def test_wrong_windows_are_refused(windows: tuple[int, ...], message: str) -> None:
     with pytest.raises(SettingError, match=message):

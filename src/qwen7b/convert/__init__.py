@@ -1,6 +1,7 @@
 """A checkpoint in, another one on the disk out: in another format with the proof that it is the same, or packed.
 
-Knows the formats' words for sizes, tensors and tokens, and streams: it never holds more than a few blocks of rows.
+The room knows how each format names sizes, tensors and tokens. It streams: it never holds more than a few blocks of
+rows.
 """
 
 from __future__ import annotations

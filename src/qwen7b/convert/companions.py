@@ -1,4 +1,4 @@
-"""What goes along with the weights: the tokenizer, the chat template and how to generate."""
+"""What a checkpoint has beside its weights: the tokenizer, the chat template and the generation settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from qwen7b.text.chatml import ChatML, jinja_template
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Companions:
+    """Everything that a target needs beside the weights, as the source's files say it."""
+
     name: str
     tokenizer: Tokenizer
     generation: GenerationSettings
     is_chat: bool
     chat_template: str | None
-    """The source's own, or where it has none but chats, its ChatML."""
+    """The source's own template; ChatML as a template if it has none but chats; else None."""
     stop_ids: list[int]
-    """The ids that end a reply or a text, the usual one first."""
+    """The ids that end a reply or a text, the most common one first."""
 
     @property
     def special_tokens(self) -> dict[str, str]:
-        """Names of control tokens by the words that settings and templates have for them."""
+        """The names of control tokens by the variables that settings and templates use for them."""
         names = {id: name for name, id in self.tokenizer.control_tokens.items()}
         usual = {
             "eos_token": names.get(next(iter(self.stop_ids), -1)),
@@ -35,14 +37,14 @@ class Companions:
         }
         own = dict(self.tokenizer.vocabulary.settings.special_tokens)
         if "eos_token" not in (self.chat_template or ""):
-            own.pop("eos_token", None)  # so that other programs end at the usual one
-        return {word: name for word, name in (usual | own).items() if name is not None}
+            own.pop("eos_token", None)  # so that other programs stop at the usual one
+        return {variable: name for variable, name in (usual | own).items() if name is not None}
 
 
 def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = None) -> Companions:
-    """What goes along with a checkpoint, which is called `name` unless it says another itself.
+    """Read the companions of a checkpoint; its name is `name` unless the file itself has one.
 
-    `chat` says whether the model was trained to chat, where its files do not or say it wrongly.
+    `chat` says whether the model was trained to chat, if its files do not say so or are wrong.
     """
     tokenizer, generation = load_tokenizer(checkpoint.path), checkpoint.generation
     is_chat = decide_chat(generation, tokenizer, checkpoint.config, told=chat).is_chat
@@ -60,22 +62,24 @@ def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = No
         own = read_gguf_header(checkpoint.path).metadata.get("general.name")
         name = own if isinstance(own, str) else name
     return Companions(
-        name=os.fsencode(name).decode(errors="replace"),  # a folder's may be any bytes
+        name=os.fsencode(name).decode(errors="replace"),  # a folder's name may be any bytes
         tokenizer=tokenizer,
         generation=generation,
         is_chat=is_chat,
         chat_template=template,
-        stop_ids=_stop_ids(tokenizer, generation, is_chat=is_chat, told=chat),
+        stop_ids=_stop_ids(tokenizer, generation, is_chat=is_chat, chat_override=chat),
     )
 
 
-def _stop_ids(tokenizer: Tokenizer, generation: GenerationSettings, *, is_chat: bool, told: bool | None) -> list[int]:
+def _stop_ids(
+    tokenizer: Tokenizer, generation: GenerationSettings, *, is_chat: bool, chat_override: bool | None
+) -> list[int]:
     ends = tokenizer.chat_format.ends if tokenizer.chat_format else frozenset[str]()
-    of_replies = [tokenizer.control_tokens[name] for name in sorted(ends)]
-    usual = of_replies if is_chat else []
+    reply_ends = [tokenizer.control_tokens[name] for name in sorted(ends)]
+    usual = reply_ends if is_chat else []
     if tokenizer.end_of_text_id is not None:
         usual = [*usual, tokenizer.end_of_text_id]
     declared = set(declared_endings(generation, tokenizer))
-    if told is False:
-        declared -= {*of_replies}
+    if chat_override is False:
+        declared -= {*reply_ends}
     return list(dict.fromkeys([*usual, *sorted(declared)]))

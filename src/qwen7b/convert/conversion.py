@@ -1,4 +1,4 @@
-"""What a conversion did and found: the contents of conversion.json."""
+"""The result of a conversion, which is also the content of conversion.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TypeComparison:
     tensors: int
     largest_difference: float
     is_float: bool
-    """Whether the type is one of floats: then every number equals the source's in that type."""
+    """True for a floating-point type: then every number equals the source's number cast to it."""
 
     def as_document(self) -> dict[str, Any]:
         document = {"tensors": self.tensors, "largest_difference_from_source": self.largest_difference}
@@ -33,12 +33,14 @@ class LogitsComparison:
     tokens: int
     largest_difference: float
     same_likeliest_token: float
-    """The share of tokens after which both models find the same one likeliest."""
+    """The share of positions at which both models have the same likeliest next token."""
     mean_kl_divergence: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenFile:
+    """The size and hash of a file of the target."""
+
     bytes: int
     sha256: str
 
@@ -55,21 +57,21 @@ class Conversion:
     num_tensors: int
     """How many of the target's tensors were compared with the source's: all of them."""
     types: Mapping[str, TypeComparison]
-    """The comparison's result by number type, under GGUF's name."""
+    """How the tensors compare, by number type under its GGUF name."""
     logits: LogitsComparison
     changed: list[str]
-    """A sentence for each thing that is said otherwise, without changing the model."""
+    """A sentence for each thing that the target expresses differently, without changing the model."""
     lost: list[str]
-    """A sentence for each thing that the target does not have."""
+    """A sentence for each thing that the target has lost."""
     writing_seconds: float
     checking_seconds: float
     versions: Mapping[str, str]
-    """The versions of the packages that made it."""
+    """The versions of the packages that did the conversion."""
     files: Mapping[str, WrittenFile]
-    """What was written, by file name."""
+    """The files that were written, by name."""
 
     def as_document(self) -> dict[str, Any]:
-        """The same as conversion.json has it."""
+        """The conversion as conversion.json has it."""
         return {
             "source": {"path": str(self.source), "config": config_fields(self.source_config)},
             "target": {

@@ -1,4 +1,4 @@
-"""Converts one checkpoint to another, from the first check to the report."""
+"""Converts a checkpoint to another format, from the first check to the report."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def convert(
     chat: bool | None = None,
     offline: bool | None = None,
 ) -> Conversion:
-    """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file); returns what was found.
+    """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file), and check the result.
 
     `source` is anything that `qwen7b.load` takes, `to` is qwen, qwen2 or gguf. `dtype` is float32, bfloat16 or
     float16; `quantize`, for GGUF, q8_0, q5_1, q5_0, q4_1 or q4_0 (embedding and head stay at q8_0), bf16 or f16.
-    Without either every number stays as it is, and quantized ones become float32. The target appears when it is whole
-    and checked; until then DST.partial holds it, from where the same call goes on after an interruption. The whole
-    takes less than 2 GB of memory, whatever the model's size: every number is compared with the source's, and the
-    logits of `check_text`. `chat` says whether the model was trained to chat, where its files do not or say it wrongly:
-    the target then says so.
+    Without either, every number stays as it is, and quantized ones become float32. The target appears when it is
+    complete and checked; until then it is in TARGET.partial, where the same call continues after an interruption.
+    Every number is compared with the source's, and so are the logits for `check_text`; all of it takes less than 2 GB
+    of memory, whatever the model's size. `chat` says whether the model was trained to chat, if its files do not say so
+    or are wrong; the target then says it.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
@@ -72,7 +72,7 @@ def convert(
         check_once(path / WEIGHTS)
     plan = make_plan(checkpoint, model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
-    workplace.check_room(plan.weight_files)
+    workplace.check_space(plan.weight_files)
     job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})
     with workplace.held(job), workers(caller_waits=True) as threads:
         started = time.monotonic()
@@ -112,7 +112,7 @@ def _check_target(target: Path, *, to: object) -> TargetFormat:
 
 
 def _job(plan: Plan, *, to: TargetFormat, type: GGMLQuantizationType | None) -> dict[str, Any]:
-    """What an interrupted conversion must have in common with one that continues it."""
+    """Everything that must be the same when an interrupted conversion is continued."""
     path = plan.source.path
     files = sorted(path.iterdir()) if path.is_dir() else part_files(path)
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
@@ -140,14 +140,16 @@ def _write(plan: Plan, workplace: Workplace, threads: Workers) -> dict[str, Writ
 
 
 def _check(plan: Plan, workplace: Workplace, threads: Workers, *, to: TargetFormat, text: str) -> dict[str, Any]:
-    """Read the target again and compare it; returns the part of a Conversion that says how it differs."""
+    """Read the target back and compare it; returns the fields of a Conversion that say how it differs."""
     path = workplace.files / workplace.target.name if to is TargetFormat.GGUF else workplace.files
     written = open_checkpoint(path)
     tokenizer = plan.companions.tokenizer
     if not same_tokens(tokenizer, path, text=text):
-        raise ResourceError(f"{path} reads back with another vocabulary: the disk or memory is faulty, convert again")
-    numbers = sum(tensor.num_weights for tensor in plan.tensors)
-    with progress("Checking every number against the source", numbers, " numbers") as report:
+        raise ResourceError(
+            f"{path} reads back with another vocabulary than was written: the disk or memory is faulty, convert again"
+        )
+    num_weights = sum(tensor.num_weights for tensor in plan.tensors)
+    with progress("Checking every number against the source", num_weights, " numbers") as report:
         types = compare_tensors(plan.tensors, plan.parameters, written, threads, report=report)
     is_original = to is TargetFormat.QWEN and original_vocabulary(plan.config, plan.companions) is not None
     source = plan.source.config
@@ -165,7 +167,7 @@ def _versions() -> dict[str, str]:
     def installed(package: str) -> str:
         try:
             return version(package)
-        except PackageNotFoundError:  # run from its sources
+        except PackageNotFoundError:  # qwen7b run from its sources
             return "not installed"
 
     return {package: installed(package) for package in ("qwen7b", "torch", "gguf")} | {

@@ -1,4 +1,4 @@
-"""A model's config, tokenizer and settings as the files and fields of each format."""
+"""A model's config, tokenizer and generation settings as each format's files and fields."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, qwen_tik
 from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
 
 QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + 208
-"""First-generation Qwen's tokens, the control tokens included."""
+"""The number of first-generation Qwen's tokens, the control tokens included."""
 
 
 def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtype) -> dict[str, bytes]:
     """The files beside the weights of a first-generation Qwen, with the keys in use since 2023-09."""
-    dtype_name = _name(dtype)
+    dtype_name = _dtype_name(dtype)
     fields = {
         "architectures": ["QWenLMHeadModel"],
         "model_type": "qwen",
@@ -69,12 +69,12 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
             "model_max_length": config.context_length,
             "tokenizer_class": "QWenTokenizer",
         }
-        files = {"qwen.tiktoken": tiktoken, "tokenizer_config.json": as_json(_known(tokenizer_config))}
+        files = {"qwen.tiktoken": tiktoken, "tokenizer_config.json": as_json(_without_none(tokenizer_config))}
     generation = {
         "chat_format": "chatml" if companions.is_chat else "raw",
-        # Transformers ends after 20 tokens where nothing is said.
+        # Without it Transformers stops after 20 tokens.
         "max_new_tokens": DEFAULT_MAX_NEW_TOKENS,
-        **_generation(companions),
+        **_generation_fields(companions),
     }
     if companions.generation.stop_sequences:
         generation["stop_words_ids"] = [list(ids) for ids in companions.generation.stop_sequences]
@@ -84,10 +84,10 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
 
 
 def original_vocabulary(config: ModelConfig, companions: Companions) -> bytes | None:
-    """The original qwen.tiktoken, where that is the vocabulary and the model has rows for all its control tokens."""
+    """The original qwen.tiktoken, if that is the vocabulary and the model has rows for all of its control tokens."""
     if config.vocab_rows < QWEN_VOCAB_SIZE or companions.tokenizer.vocab_size > QWEN_VOCAB_SIZE:
         return None
-    # There, all control tokens but the first three are called <|extra_0|> and so on.
+    # In qwen.tiktoken all control tokens but the first three are called <|extra_0|> and so on.
     names = [name for name, id in companions.tokenizer.control_tokens.items() if id >= FIRST_CONTROL_ID + 3]
     settings, format = companions.tokenizer.vocabulary.settings, companions.tokenizer.chat_format
     if settings.bos in names or any(name in settings.special_tokens.values() for name in names):
@@ -117,7 +117,7 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
         "rms_norm_eps": config.norm_epsilon,
         "rope_theta": config.rope_base,
         "tie_word_embeddings": config.tied_head,
-        "torch_dtype": _name(dtype),
+        "torch_dtype": _dtype_name(dtype),
         "use_cache": True,
         "vocab_size": config.vocab_rows,
         **position_fields.rope_fields(config.rotary_scaling),
@@ -128,8 +128,8 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
     vocabulary = companions.tokenizer.vocabulary
     is_qwen = vocabulary.pattern == patterns.QWEN and vocabulary.nfc
     return {
-        "config.json": as_json(_known(fields)),
-        "generation_config.json": as_json(_generation(companions)),
+        "config.json": as_json(_without_none(fields)),
+        "generation_config.json": as_json(_generation_fields(companions)),
         **_tokenizer_files(
             config, companions, tokenizer_class="Qwen2Tokenizer" if is_qwen else "PreTrainedTokenizerFast"
         ),
@@ -137,7 +137,7 @@ def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dty
 
 
 def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuantizationType) -> dict[str, Any]:
-    """The metadata of a GGUF file of architecture "qwen2" or "llama", most of whose weights are of `type`."""
+    """The metadata of a GGUF file with architecture "qwen2" or "llama", most of whose weights have this `type`."""
     tokenizer = companions.tokenizer
     file_type = LlamaFileType.ALL_F32 if type == GGMLQuantizationType.F32 else LlamaFileType[f"MOSTLY_{type.name}"]
     fields: dict[str, Any] = {
@@ -178,11 +178,11 @@ def gguf_metadata(config: ModelConfig, companions: Companions, *, type: GGMLQuan
         "tokenizer.ggml.add_bos_token": tokenizer.bos_id is not None,
         "tokenizer.chat_template": companions.chat_template,
     }
-    return _known(fields)
+    return _without_none(fields)
 
 
 def _tokenizer_files(config: ModelConfig, companions: Companions, *, tokenizer_class: str) -> dict[str, bytes]:
-    """What the tokenizers library and transformers read; vocab.json and merges.txt where the class wants them."""
+    """The files that tokenizers and Transformers read; vocab.json and merges.txt only if the class needs them."""
     vocabulary = companions.tokenizer.vocabulary
     merges = list(merges_of(vocabulary))
     added = added_tokens(vocabulary)
@@ -199,7 +199,7 @@ def _tokenizer_files(config: ModelConfig, companions: Companions, *, tokenizer_c
         **companions.special_tokens,
     }
     files = {
-        "tokenizer_config.json": as_json(_known(fields)),
+        "tokenizer_config.json": as_json(_without_none(fields)),
         "tokenizer.json": as_json(tokenizer_json(vocabulary, merges=merges)),
     }
     if tokenizer_class == "Qwen2Tokenizer":
@@ -209,22 +209,22 @@ def _tokenizer_files(config: ModelConfig, companions: Companions, *, tokenizer_c
 
 
 def _bos_fields(companions: Companions) -> dict[str, Any]:
-    """What a template may ask for, and BOS, in the settings of a tokenizer that has no field for it elsewhere."""
+    """BOS and the template's variables as tokenizer_config.json fields, as qwen.tiktoken has no place for them."""
     own = companions.tokenizer.vocabulary.settings
     return {**own.special_tokens, **({"add_bos_token": True, "bos_token": own.bos} if own.bos else {})}
 
 
-def _id_of(companions: Companions, word: str) -> int | None:
-    """The id of a special token; as ever in Qwen, <|endoftext|> where the source names no BOS."""
+def _id_of(companions: Companions, variable: str) -> int | None:
+    """The id of a special token; if the source names no BOS, it is <|endoftext|>, as always in Qwen."""
     vocabulary = companions.tokenizer.vocabulary
-    name = vocabulary.settings.bos if word == "bos_token" else None
-    name = name or companions.special_tokens.get(word)
+    name = vocabulary.settings.bos if variable == "bos_token" else None
+    name = name or companions.special_tokens.get(variable)
     if name is None:
-        return companions.tokenizer.end_of_text_id if word == "bos_token" else None
+        return companions.tokenizer.end_of_text_id if variable == "bos_token" else None
     return vocabulary.id_of(name)
 
 
-def _generation(companions: Companions) -> dict[str, Any]:
+def _generation_fields(companions: Companions) -> dict[str, Any]:
     settings, stop_ids = companions.generation, companions.stop_ids
     pad = companions.tokenizer.end_of_text_id
     sampling = dict(settings.sampling)
@@ -238,15 +238,15 @@ def _generation(companions: Companions) -> dict[str, Any]:
         "pad_token_id": pad,
         **sampling,
     }
-    return _known(fields)
+    return _without_none(fields)
 
 
-def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the fields that are None, which formats say by leaving them out."""
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without those that are None, which formats express by leaving them out."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _name(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

@@ -1,4 +1,4 @@
-"""What a conversion will write, settled before the first byte."""
+"""The plan of a conversion: everything that it will write, decided before the first byte is written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from qwen7b.config import ModelConfig
 from qwen7b.convert import metadata
 from qwen7b.convert.companions import Companions, read_companions
 from qwen7b.convert.encoding import FEWER_BITS, FLOATS, TORCH_TYPES
-from qwen7b.convert.layout import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
 from qwen7b.convert.target import adapt, target_config, tensors_from
+from qwen7b.convert.target_files import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
 from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import DTYPES, StoredTensor
@@ -29,12 +29,14 @@ DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
+    """A conversion's source, and the content of its target."""
+
     source: Checkpoint
     config: ModelConfig
-    """The target's."""
+    """The target's config."""
     companions: Companions
     parameters: Parameters
-    """The target's, as views of the source's tensors."""
+    """The target's parameters, as views of the source's tensors."""
     weight_files: list[TargetFile]
     other_files: Mapping[str, bytes]
 
@@ -48,7 +50,7 @@ class Plan:
 
 
 def number_type(*, to: TargetFormat, dtype: str | None, quantize: str | None) -> GGMLQuantizationType | None:
-    """The type to write; None for the source's own. Raises SettingError for settings that make no sense."""
+    """The number type to write; None for the source's own. Raises SettingError for settings that make no sense."""
     if dtype is not None and quantize is not None:
         raise SettingError(f"dtype {dtype} and quantize {quantize} contradict each other: give one of them")
     if dtype is not None and dtype not in DTYPE_NAMES:
@@ -69,10 +71,10 @@ def make_plan(
     type: GGMLQuantizationType | None,
     chat: bool | None = None,
 ) -> Plan:
-    """The plan of a target file or folder; `type` None keeps the source's own, and `chat` None what its files say.
+    """Plan a target file or folder. With `type` None number types stay, with `chat` None the source's files decide.
 
-    Raises CheckpointError where the source is incomplete or not of its config, UnsupportedError where it has tensors
-    that cannot be read, or that the target cannot hold.
+    Raises CheckpointError if the source is incomplete or contradicts its config, UnsupportedError if it has tensors
+    that cannot be read or that the target cannot hold.
     """
     check_shapes(source)
     check_complete(source)
@@ -89,8 +91,8 @@ def make_plan(
     ]
     other_files: dict[str, bytes] = {}
     if to is TargetFormat.GGUF:
-        usual = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
-        fields = metadata.gguf_metadata(config, companions, type=usual)
+        matrix_type = next(types[parameter] for parameter in types if parameter.endswith("feed_forward.up.weight"))
+        fields = metadata.gguf_metadata(config, companions, type=matrix_type)
         weight_files = [gguf_file(target_name, tensors, architecture=config.family.value, metadata=fields)]
     else:
         weight_files = safetensors_files(tensors)
@@ -110,7 +112,7 @@ def make_plan(
 
 
 def _licences(source: Path) -> list[Path]:
-    """Copies of the weights must carry their licence."""
+    """The files with the licence of the weights, which copies of them must carry."""
     return [file for pattern in ("LICENSE*", "NOTICE*") for file in source.glob(pattern) if file.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint in, a folder with its packed weights out."""
+"""Quantizes a checkpoint: writes a folder with its packed weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from qwen7b.text.reading import tokenizer_copies
 
 GENERATION = "generation_config.json"
 _COPIED = (GENERATION, "LICENSE*", "NOTICE*")
-"""What is copied beside the tokenizer."""
+"""The files that are copied beside the tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +42,10 @@ class PackedFolder:
     target: str
     format: str
     calibrated: bool
-    """Whether a text ran through the model to choose the codes."""
+    """Whether the codes were chosen by running a text through the model."""
     gptq: bool
     bytes: int
-    """Size of all its files."""
+    """The size of all its files."""
     seconds: float
 
 
@@ -59,13 +59,13 @@ def quantize(
     chat: bool | None = None,
     offline: bool | None = None,
 ) -> PackedFolder:
-    """Pack a checkpoint into a folder that loads by mapping; returns what was done.
+    """Pack a checkpoint's weights into a folder that loads by memory mapping, and describe the result.
 
-    `source` is anything that `qwen7b.load` takes, `format` q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
-    activations of `calibration_text` (None for one that comes along; "" for none at all), with `gptq` so that
-    rounding errors make up for each other. `chat` says whether the model was trained to chat, where its files do
-    not or say it wrongly: the target then says so. The target appears when it is whole. Memory beside the cache of
-    the disk is that of the largest layer in float32, and a few times its square with `gptq`.
+    `source` is anything that `qwen7b.load` takes, `format` is q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
+    activations of `calibration_text` (None for the text that qwen7b brings; "" for no text); with `gptq` rounding
+    errors compensate for each other. `chat` says whether the model was trained to chat, if its files do not say so or
+    are wrong; the target then says it. The target appears when it is complete. Besides the page cache this takes
+    memory for the largest layer in float32, and with `gptq` a few times the square of its width.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
@@ -75,28 +75,30 @@ def quantize(
     if chat is not None:
         flag("chat", chat)
     target = Path(target).expanduser()
-    chosen = find_format(format)
+    weight_format = find_format(format)
     if target.exists() or target.is_symlink():
         raise SettingError(f"{target} exists already: choose another target, or remove it first")
-    if not chosen.searches_scales and (gptq or calibration_text):
+    if not weight_format.searches_scales and (gptq or calibration_text):
         raise SettingError(f"{format} rounds each weight by itself: only q4 takes a calibration text or gptq")
     if gptq and calibration_text == "":
-        raise SettingError("gptq needs a calibration text: give one, or leave it out to use the one that comes along")
+        raise SettingError(
+            "gptq needs a calibration text: give one, or leave it out to use the text that qwen7b brings"
+        )
     checkpoint = _open(source, target, offline=offline)
     tokenizer = load_tokenizer(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     text = default_text() if calibration_text is None else calibration_text
-    if not chosen.searches_scales:
+    if not weight_format.searches_scales:
         text = ""
     started = time.monotonic()
-    num_bytes = layout_bytes(packed_layout(checkpoint.config, chosen))
+    num_bytes = layout_bytes(packed_layout(checkpoint.config, weight_format))
     workplace = Workplace(target, resumes=False)
     with workplace.held({"quantize": str(checkpoint.path), "format": format}):
         check_disk_space(target.absolute(), num_bytes)
-        _write_weights(workplace.files / WEIGHTS, checkpoint, chosen, tokenizer, text=text, gptq=gptq)
+        _write_weights(workplace.files / WEIGHTS, checkpoint, weight_format, tokenizer, text=text, gptq=gptq)
         for name, content in _companions(checkpoint, name=Path(source).resolve().name, chat=chat).items():
             (workplace.files / name).write_bytes(content)
-        fields = packed_config(checkpoint.config, chosen)
+        fields = packed_config(checkpoint.config, weight_format)
         if endings := checkpoint.generation.other_endings:
             fields["eos_token_id"] = list(endings)
         (workplace.files / "config.json").write_bytes(as_json(fields))
@@ -141,11 +143,11 @@ def _write_weights(
 
 
 def _companions(checkpoint: Checkpoint, *, name: str, chat: bool | None) -> dict[str, bytes]:
-    """The files of the tokenizer and of how to generate: a folder's own, or written from what a GGUF file says."""
-    found = tokenizer_copies(checkpoint.path)
-    if not any(map(is_gguf, found)):
-        found |= {file.name: file for pattern in _COPIED for file in checkpoint.path.glob(pattern) if file.is_file()}
-        files = {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in found.items()}
+    """The files of the tokenizer and the generation settings: a folder's own, or written from a GGUF's metadata."""
+    paths = tokenizer_copies(checkpoint.path)
+    if not any(map(is_gguf, paths)):
+        paths |= {file.name: file for pattern in _COPIED for file in checkpoint.path.glob(pattern) if file.is_file()}
+        files = {name: checkpoint_bytes(file, limit=MAX_BYTES) for name, file in paths.items()}
         if chat is not None:
             own = read_json_if_any(checkpoint.path / GENERATION)
             files[GENERATION] = as_json({**own, "chat_format": "chatml" if chat else "raw"})

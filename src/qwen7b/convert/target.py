@@ -24,7 +24,7 @@ from qwen7b.files.views import SelectedRows, Zeros, dtype_of
 
 
 def target_config(source: ModelConfig, parameters: Parameters, *, to: TargetFormat) -> ModelConfig:
-    """The config of the same model in another format. Reads tensors where it must know whether they are equal."""
+    """The config of the same model in another format. This compares tensors to find heads that are equal."""
     if to is TargetFormat.QWEN:
         return replace(source, family=Family.QWEN, num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
     windows = (
@@ -33,11 +33,11 @@ def target_config(source: ModelConfig, parameters: Parameters, *, to: TargetForm
     if source.family is not Family.QWEN:
         source = replace(source, attention_windows=windows)
         return source if to is TargetFormat.GGUF else replace(source, family=Family.QWEN2, qkv_bias=True)
-    # Without dynamic NTK and LogN the model is the same one only up to its trained length.
+    # Without dynamic NTK and LogN the model is the same only up to its trained length.
     scaled = source.dynamic_ntk or source.logn
     context_length = min(source.context_length, source.trained_length) if scaled else source.context_length
     trained_length = context_length
-    if isinstance(source.rotary_scaling, Yarn):  # which says both of them
+    if isinstance(source.rotary_scaling, Yarn):  # YaRN states both lengths
         trained_length, context_length = source.rotary_scaling.original_length, source.context_length
     return replace(
         source,
@@ -75,7 +75,7 @@ def adapt(parameters: Parameters, source: ModelConfig, target: ModelConfig) -> P
 def tensors_from(
     parameters: Parameters, config: ModelConfig, *, names: Names
 ) -> Iterator[tuple[str, str, StoredTensor]]:
-    """(tensor's name, parameter's name, values) of every tensor of a format."""
+    """Yield (name of the tensor, name of the parameter, values) for every tensor of a format."""
     for name, place in tensors_of(config, names=names).items():
         stored = parameters[place.parameter]
         if place.num_rows is not None:
@@ -87,14 +87,14 @@ def tensors_from(
 
 
 def _qkv_rows(config: ModelConfig, heads: Tensor) -> Tensor:
-    """Rows of a `qkv` of which keys and values are those of `heads`, any of the config's key-value heads."""
+    """The rows of a `qkv` matrix that keep all queries, and the keys and values of these key-value `heads`."""
     size = config.head_size
     key_rows = (heads[:, None] * size + torch.arange(size)).flatten() + config.num_heads * size
     return torch.cat((torch.arange(config.num_heads * size), key_rows, key_rows + config.num_kv_heads * size))
 
 
 def _fewest_kv_heads(config: ModelConfig, parameters: Parameters) -> int:
-    """How few key-value heads hold all that there are, which may be copies of each other in even groups."""
+    """The smallest number of key-value heads that suffices, as heads may be equal copies in groups of one size."""
     for count in range(1, config.num_kv_heads):
         if config.num_kv_heads % count == 0:
             group = config.num_kv_heads // count
@@ -108,7 +108,7 @@ def _fewest_kv_heads(config: ModelConfig, parameters: Parameters) -> int:
     return config.num_kv_heads
 
 
-def _equal(one: StoredTensor, other: StoredTensor) -> bool:
+def _equal(first: StoredTensor, second: StoredTensor) -> bool:
     """Whether two tensors of one shape hold the same numbers."""
-    blocks = zip(row_blocks(one), row_blocks(other), strict=True)
+    blocks = zip(row_blocks(first), row_blocks(second), strict=True)
     return all(torch.equal(rows, other_rows) for (_, rows), (_, other_rows) in blocks)

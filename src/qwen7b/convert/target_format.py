@@ -1,4 +1,4 @@
-"""What a conversion can make, by name: known without torch, so that the command line lists them."""
+"""The names of what a conversion can write; without torch, so that the command line can list them quickly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TargetFormat(StrEnum):
-    """A layout of files that the same model can have."""
+    """A format that a model can be written in."""
 
     QWEN = "qwen"
     """A folder as first-generation Qwen has it."""

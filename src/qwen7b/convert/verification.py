@@ -1,4 +1,4 @@
-"""Whether a written target is the source: its numbers one by one, its tokens, and what it computes for a text."""
+"""Checks a written target against its source: each number, the tokens, and the logits for a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen7b.checkpoint.parameters import Parameters, parameters_of
 from qwen7b.checkpoint.position_fields import shortest_window
 from qwen7b.convert.conversion import LogitsComparison, TypeComparison
 from qwen7b.convert.encoding import TORCH_TYPES
-from qwen7b.convert.layout import TargetTensor
+from qwen7b.convert.target_files import TargetTensor
 from qwen7b.errors import ResourceError
 from qwen7b.files.stored import StoredTensor, row_ranges
 from qwen7b.loading.streamed import streamed_model
@@ -36,10 +36,10 @@ def compare_tensors(
     *,
     report: Callable[[int], None],
 ) -> dict[str, TypeComparison]:
-    """Read the target again as any program would and compare each number with the source's; results by number type.
+    """Read the target back as any program would, and compare each number with the source's; results by number type.
 
-    A float must be the source's number in the target's type; of quantized ones the largest error is told. Raises
-    ResourceError where a float differs.
+    A float must equal the source's number in the target's type; for quantized numbers the result has the largest
+    error. Raises ResourceError where a float differs.
     """
     actual = parameters_of(written)
     types = {tensor.parameter: tensor.type for tensor in tensors}
@@ -70,7 +70,7 @@ def _compare(
         source_rows, rows = expected.read_rows(start, stop), actual.read_rows(start, stop)
         if type in TORCH_TYPES and not torch.equal(source_rows.to(TORCH_TYPES[type]), rows):
             raise ResourceError(
-                f"{path} holds other numbers for {name} than were written: the disk or memory is faulty, convert again"
+                f"{path} holds other numbers in {name} than were written: the disk or memory is faulty, convert again"
             )
         if source_rows.dtype == rows.dtype and type in TORCH_TYPES:
             return rows.numel(), 0.0
@@ -87,18 +87,22 @@ def _compare(
 def compare_logits(
     source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, threads: Workers, *, text: str
 ) -> LogitsComparison:
-    """How the logits differ over a text, both models computing in float32, as far as both are to be one model."""
+    """How the logits differ over a text, in float32, up to the length at which the models may differ by design."""
     limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
     if source.config.attention_windows != written.config.attention_windows:
         limit = min(limit, shortest_window(source.config.attention_windows) or limit)
     ids = tokenizer.encode(text)[:limit]
-    before, after = (streamed_model(checkpoint, threads)(torch.tensor([ids]))[0] for checkpoint in (source, written))
+    all_source_logits, all_target_logits = (
+        streamed_model(checkpoint, threads)(torch.tensor([ids]))[0] for checkpoint in (source, written)
+    )
     largest, same, divergence = 0.0, 0, 0.0
-    for one, other in zip(before, after, strict=True):  # one token at a time, as a vocabulary is wide
-        largest = max(largest, float((one - other).abs().max()))
-        same += int(one.argmax() == other.argmax())
-        one, other = one.log_softmax(-1), other.log_softmax(-1)
-        divergence += float((one.exp() * (one - other)).sum())
+    for source_logits, target_logits in zip(
+        all_source_logits, all_target_logits, strict=True
+    ):  # one position at a time, as a vocabulary is large
+        largest = max(largest, float((source_logits - target_logits).abs().max()))
+        same += int(source_logits.argmax() == target_logits.argmax())
+        source_logits, target_logits = source_logits.log_softmax(-1), target_logits.log_softmax(-1)
+        divergence += float((source_logits.exp() * (source_logits - target_logits)).sum())
     return LogitsComparison(
         tokens=len(ids),
         largest_difference=largest,
@@ -108,6 +112,6 @@ def compare_logits(
 
 
 def same_tokens(source: Tokenizer, path: Path, *, text: str) -> bool:
-    """Whether the written tokenizer has the same tokens of text and cuts the text into the same ones."""
+    """Whether the written tokenizer has the same ordinary tokens and encodes the text in the same way."""
     written = load_tokenizer(path)
     return written.vocabulary.ids == source.vocabulary.ids and written.encode(text) == source.encode(text)

@@ -1,7 +1,7 @@
-"""The folder DST.partial, where a target grows: it is resumed after a crash and appears under its name all at once.
+"""The folder TARGET.partial, in which a target is written: resumable, and renamed to its final name only when complete.
 
-Beside the target's files it holds `progress.json`: what is being converted how, and for each file how many bytes are
-known to be good, with their hash. What lies behind them is written again.
+Beside the target's files it holds `progress.json`: what is being converted and how, and for each file how many bytes
+are known to be good, with their hash. Everything after these bytes is written again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from qwen7b.convert.encoding import encode
-from qwen7b.convert.layout import TargetFile, TargetTensor
+from qwen7b.convert.target_files import TargetFile, TargetTensor
 from qwen7b.errors import CheckpointError, ResourceError, SettingError
 from qwen7b.files.stored import row_ranges
 from qwen7b.system.json_file import read_json
@@ -30,13 +30,13 @@ from qwen7b.system.workers import Workers
 
 _OWN_NAMES = {".lock", "files", "progress.json"}
 _TOO_LARGE = 1 << 60  # for a file
-_MARK_BYTES = 256_000_000  # written between two entries in progress.json
+BYTES_BETWEEN_SAVES = 256_000_000  # written between two entries in progress.json
 
 
 class Workplace:
-    """The partial target of one conversion; a context manager that holds it against other processes.
+    """The partial target of one conversion, which is locked against other processes while `held`.
 
-    One that does not resume is gone after a failure.
+    If `resumes` is False, a failure removes it.
     """
 
     def __init__(self, target: Path, *, resumes: bool = True) -> None:
@@ -49,9 +49,11 @@ class Workplace:
 
     @contextmanager
     def held(self, job: Mapping[str, Any]) -> Iterator[None]:
-        """Continue what is there, if it is the same job (anything that JSON can hold), or begin anew."""
+        """Lock the folder, and continue what is in it if it is the same job (any JSON value); else start over."""
         if self.folder.exists() and not (self.folder.is_dir() and all(map(_is_own, os.listdir(self.folder)))):
-            raise SettingError(f"{self.folder} is in the way and none of qwen7b's: rename it or choose another target")
+            raise SettingError(
+                f"{self.folder} is in the way and was not made by qwen7b: rename it or choose another target"
+            )
         with self.disk_errors():
             self.files.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
@@ -63,24 +65,24 @@ class Workplace:
                 self._open(job)
                 yield
             except BaseException:
-                if not self.resumes and not self.target.exists():  # or what is whole waits for its name
+                if not self.resumes and not self.target.exists():  # else only the last rename is missing
                     shutil.rmtree(self.folder, ignore_errors=True)
                 raise
             finally:
                 lock.release()
 
     def _open(self, job: Mapping[str, Any]) -> None:
-        _drop_unless_plain(self._progress_path)
+        _remove_unless_regular(self._progress_path)
         try:
             self._progress = read_json(self._progress_path)
         except CheckpointError:
             self._progress = {}
-        if self._progress.get("job") == job and _are_parts(self._progress.get("files")) and self.resumes:
+        if self._progress.get("job") == job and _is_file_progress(self._progress.get("files")) and self.resumes:
             done = sum(entry["bytes"] for entry in self._progress["files"].values())
             say(f"Continuing in {self.folder}, where {shown_size(done)} are done.")
             return
         if self._progress and self.resumes:
-            say(f"{self.folder} is of another source or other settings: beginning anew.")
+            say(f"{self.folder} was made from another source or with other settings: starting over.")
         self.restart(job)
 
     def restart(self, job: Mapping[str, Any]) -> None:
@@ -92,29 +94,30 @@ class Workplace:
     def _save(self) -> None:
         write_text_whole(self._progress_path, json.dumps(self._progress))
 
-    def check_room(self, files: list[TargetFile]) -> None:
-        """Raise ResourceError unless what is left to write fits the disk."""
+    def check_space(self, files: list[TargetFile]) -> None:
+        """Raise ResourceError unless the disk has space for what is still to be written."""
         needed = sum(file.num_bytes - size_of(self.files / file.name) for file in files)
         check_disk_space(self.target.absolute(), needed)
 
     def write(self, file: TargetFile, threads: Workers, *, report: Callable[[int], None]) -> str:
-        """Write a file, or the rest of it; returns its sha256. `report` is told the bytes as they are done."""
+        """Write a file, or the rest of it, and return its sha256. `report` gets the number of bytes as they are
+        done."""
         path = self.files / file.name
-        _drop_unless_plain(path)
+        _remove_unless_regular(path)
         path.touch()
         with path.open("r+b") as output:
             digest, done = self._good_part(file, output)
             report(done)
             output.seek(done)
             output.truncate()
-            for end, blocks in _stretches(file, threads):
+            for end, blocks in _parts(file, threads):
                 if end <= done:
                     continue
                 for block in blocks:
                     output.write(block)
                     digest.update(block)
                     report(len(block))
-                if end - done >= _MARK_BYTES or end == file.num_bytes:
+                if end - done >= BYTES_BETWEEN_SAVES or end == file.num_bytes:
                     output.flush()
                     os.fsync(output.fileno())
                     done = end
@@ -123,24 +126,27 @@ class Workplace:
         return str(digest.hexdigest())
 
     def _good_part(self, file: TargetFile, output: BinaryIO) -> tuple[Any, int]:
-        """The hash and length of what an earlier run wrote, as far as it is what that run wrote."""
+        """The hash and length of an earlier run's bytes, if the file still has them unchanged; else of no bytes."""
         digest, name = hashlib.sha256(), file.name
         entry = self._progress["files"].get(name)
         if entry and any(end == entry["bytes"] for end in _ends(file)):
-            left = entry["bytes"]
-            while left and (block := output.read(min(left, 1 << 20))):
+            unread = entry["bytes"]
+            while unread and (block := output.read(min(unread, 1 << 20))):
                 digest.update(block)
-                left -= len(block)
+                unread -= len(block)
             if digest.hexdigest() == entry["sha256"]:
                 return digest, entry["bytes"]
         if entry:
-            say(f"{name} is not what was written: writing it again.")
+            say(f"{name} has changed since it was written: writing it again.")
         return hashlib.sha256(), 0
 
     def finish(self, *names: str) -> None:
-        """Give the target its name: all of the folder's files, or for a file `names`, the target itself last."""
+        """Move the target to its final name: the whole folder, or for a file `names`, with the target itself last."""
         if self.target.exists():
-            raise SettingError(f"{self.target} has come to exist meanwhile; the new one is whole in {self.files}")
+            raise SettingError(
+                f"{self.target} was created by something else meanwhile: the new one is complete in {self.files}, so "
+                "move it yourself"
+            )
         if names:
             for name in names:
                 os.replace(self.files / name, self.target.with_name(name))
@@ -150,7 +156,7 @@ class Workplace:
 
     @contextmanager
     def disk_errors(self) -> Iterator[None]:
-        """Turn the system's errors about files into ResourceError."""
+        """Turn the operating system's errors about files into ResourceError."""
         try:
             yield
         except OSError as error:
@@ -162,8 +168,8 @@ class Workplace:
             raise ResourceError(f"{error.filename or self.folder}: {error.strerror or error}") from error
 
 
-def _are_parts(files: object) -> bool:
-    """Whether something is what `progress.json` says of files."""
+def _is_file_progress(files: object) -> bool:
+    """Whether a value has the form of the "files" in `progress.json`."""
     return isinstance(files, dict) and all(
         isinstance(entry, dict)
         and type(entry.get("bytes")) is int
@@ -173,8 +179,8 @@ def _are_parts(files: object) -> bool:
     )
 
 
-def _drop_unless_plain(path: Path) -> None:
-    """Remove what stands in a file's place; what is behind a link is somebody else's."""
+def _remove_unless_regular(path: Path) -> None:
+    """Remove anything but a regular file from a path; the target of a link belongs to someone else and stays."""
     if path.is_symlink() or not path.is_file():
         path.unlink(missing_ok=True)
 
@@ -184,12 +190,12 @@ def _is_own(name: str) -> bool:
 
 
 def _ends(file: TargetFile) -> Iterator[int]:
-    """The byte after the header, then after each tensor with its padding."""
+    """The offsets at which the header and each tensor with its padding end."""
     return accumulate((file.padded(tensor.num_bytes) for tensor in file.tensors), initial=len(file.header))
 
 
-def _stretches(file: TargetFile, threads: Workers) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """(byte after the last, blocks of bytes) of the header and of each tensor with its padding."""
+def _parts(file: TargetFile, threads: Workers) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Yield (end, blocks of bytes) for the header and for each tensor with its padding."""
     ends = _ends(file)
     yield next(ends), iter([file.header])
     for tensor, end in zip(file.tensors, ends, strict=True):

@@ -1,4 +1,4 @@
-"""The files of a target before they are written: a header, and where each tensor's bytes follow it."""
+"""The files of a target before they are written: their headers, and the place of each tensor's bytes after them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from qwen7b.files.stored import StoredTensor
 MAX_SHARD_BYTES = 4_000_000_000
 _GGUF_ALIGNMENT = 32
 _MIN_FLOAT, _MAX_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127
-"""The smallest and the largest positive float of 32 bits with all its digits."""
+"""The smallest and the largest positive float32 with full precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetTensor:
+    """A tensor of the target: its name and type there, and the values to write."""
+
     name: str
     parameter: str
-    """The parameter of our model whose rows it holds."""
+    """The parameter of our model whose rows the tensor holds."""
     values: StoredTensor
     type: GGMLQuantizationType
 
@@ -43,7 +45,7 @@ class TargetTensor:
 
 @dataclass(frozen=True, slots=True)
 class TargetFile:
-    """A header, then the tensors in order, each padded to the alignment."""
+    """A file of the target: a header, then the tensors in order, each padded to the alignment."""
 
     name: str
     header: bytes
@@ -59,15 +61,15 @@ class TargetFile:
 
 
 def safetensors_files(tensors: Iterable[TargetTensor]) -> list[TargetFile]:
-    """One model.safetensors, or shards of at most MAX_SHARD_BYTES of tensors."""
+    """A single model.safetensors, or shards with at most MAX_SHARD_BYTES of tensors each."""
     shards: list[list[TargetTensor]] = []
-    room = 0
+    bytes_left = 0
     for tensor in tensors:
-        if not shards or tensor.num_bytes > room:
+        if not shards or tensor.num_bytes > bytes_left:
             shards.append([])
-            room = MAX_SHARD_BYTES
+            bytes_left = MAX_SHARD_BYTES
         shards[-1].append(tensor)
-        room -= tensor.num_bytes
+        bytes_left -= tensor.num_bytes
     if len(shards) == 1:
         return [TargetFile("model.safetensors", _safetensors_header(shards[0]), shards[0])]
     return [
@@ -90,7 +92,7 @@ def _safetensors_header(tensors: Sequence[TargetTensor]) -> bytes:
 
 
 def _check_fits(key: str, value: object) -> None:
-    """Numbers that GGUF's readers take in 32 bits must be the same there."""
+    """Raise UnsupportedError for a number that GGUF's readers cannot take in 32 bits without a change."""
     if isinstance(value, int):
         fits = 0 <= value < 1 << 32
     elif isinstance(value, float):
@@ -107,7 +109,7 @@ def _check_fits(key: str, value: object) -> None:
 def gguf_file(
     name: str, tensors: Sequence[TargetTensor], *, architecture: str, metadata: Mapping[str, Any]
 ) -> TargetFile:
-    """A GGUF file; whole numbers in the metadata are of 32 bits, as llama.cpp wants them."""
+    """A GGUF file; whole numbers in the metadata have 32 bits, as llama.cpp expects."""
     writer = GGUFWriter(None, architecture)
     for key, value in metadata.items():
         _check_fits(key, value)
