@@ -95,7 +95,7 @@ def test_the_other_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_addresses_of_something_else(address: str) -> None:
-    with pytest.raises(ModelNotFoundError, match="is no address of a model on Hugging Face or ModelScope"):
+    with pytest.raises(ModelNotFoundError, match="is not the address of a model on Hugging Face or ModelScope"):
         locate(address)
 
 

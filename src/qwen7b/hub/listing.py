@@ -1,4 +1,4 @@
-"""The models that can be run: the known ones, and those that the Hugging Face cache holds already."""
+"""The models that can be run: the known ones, and those already in the Hugging Face cache."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ _MODEL_TYPES = {"qwen", "qwen2", "llama"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedModel:
+    """A model as `qwen7b models` lists it."""
+
     name: str
     """The name by which it is loaded."""
     title: str
     licence: str | None
     size: int
-    """Its bytes, on the disk or to be fetched."""
+    """Its size in bytes, on the disk or to be downloaded."""
     path: Path | None
-    """Its place; None if it is not cached."""
+    """Where it is cached; None if it is not."""
 
     @property
     def is_cached(self) -> bool:
@@ -35,7 +37,7 @@ class ListedModel:
 
 
 def list_models() -> list[ListedModel]:
-    """The known models, then those in the Hugging Face cache; asks no network and reads no weights."""
+    """The known models, then those in the Hugging Face cache; uses no network and reads no weights."""
     known = []
     for model in KNOWN_MODELS.values():
         path = model_path(model)
@@ -53,7 +55,7 @@ def list_models() -> list[ListedModel]:
 
 
 def list_official_models() -> list[ListedModel]:
-    """The first-generation models that can be had by their official names, cached or not."""
+    """The first-generation models that can be downloaded by their official names, cached or not."""
     cached = {model.name.lower(): model.path for model in list_hub_models()}
     return [
         ListedModel(
@@ -74,11 +76,11 @@ def list_hub_models() -> Iterator[ListedModel]:
 
     try:
         repositories = scan_cache_dir(huggingface.cache_folder()).repos
-    except (CacheNotFound, ValueError, OSError):  # none there, or not to be read: nothing to list
+    except (CacheNotFound, ValueError, OSError):  # there is no readable cache, so nothing to list
         return
     for repository in repositories:
         for revision in repository.revisions:
-            if repository.repo_type == "model" and can_run(revision.snapshot_path):
+            if repository.repo_type == "model" and is_runnable(revision.snapshot_path):
                 name = repository.repo_id if "main" in revision.refs else f"{repository.repo_id}@{revision.commit_hash}"
                 yield ListedModel(
                     name=name,
@@ -89,7 +91,8 @@ def list_hub_models() -> Iterator[ListedModel]:
                 )
 
 
-def can_run(snapshot: Path) -> bool:
+def is_runnable(snapshot: Path) -> bool:
+    """Whether a snapshot's config.json names a family that qwen7b runs."""
     with suppress(CheckpointError):
         config = read_json(snapshot / "config.json")
         return config.get("model_type") in _MODEL_TYPES

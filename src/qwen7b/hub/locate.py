@@ -1,4 +1,4 @@
-"""Finds the folder or file of whatever a user calls a model: a path, a known or official name, or a hub id."""
+"""Finds the folder or file of a model that a user names: by a path, a known or official name, or a hub id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError, quote
 from qwen7b.files.file_names import WEIGHT_SUFFIXES
 from qwen7b.hub.address import parse_address
 from qwen7b.hub.fetch import fetch
-from qwen7b.hub.known import KNOWN_MODELS, find_known, near_names
+from qwen7b.hub.known import KNOWN_MODELS, find_known, similar_names
 from qwen7b.hub.official import ORGANIZATION, find_official
 from qwen7b.hub.protocol import Reference
 from qwen7b.hub.repository import fetch_repository, parse_reference
@@ -21,9 +21,9 @@ _FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHT_SUFFIXES}
 def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     """The folder or file of a model, fetched if it has to be; a path never touches the network.
 
-    A known name means the known model even beside a folder of that name: write "./demo" for the folder. The official
-    names of first-generation Qwen, such as "Qwen-7B-Chat", are its hub ids where no file or folder has them. Raises
-    ModelNotFoundError where nothing has that name, DownloadError and ResourceError where it cannot be fetched.
+    A known name means the known model even where a folder has that name: write "./demo" for the folder. The official
+    names of first-generation Qwen, such as "Qwen-7B-Chat", mean its hub ids where no file or folder has that name.
+    Raises ModelNotFoundError where nothing has that name, DownloadError and ResourceError where it cannot be fetched.
 
     >>> locate("./Qwen-7B-Chat")  # doctest: +SKIP
     PosixPath('Qwen-7B-Chat')
@@ -44,33 +44,33 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
         raise ModelNotFoundError(f"there is no file or folder {path}{where}: check the path, or give {choice}")
     if reference := _official_reference(name) or parse_reference(name):
         return _fetch_repository(reference, offline=offline)
-    return fetch(find_known(name).name, offline=offline)  # find_known names what comes near
+    return fetch(find_known(name).name, offline=offline)  # raises with similar names
 
 
 def _fetch_repository(reference: Reference, *, offline: bool | None) -> Path:
     try:
         return fetch_repository(reference, offline=offline)
     except (DownloadError, ModelNotFoundError) as error:
-        raise type(error)(f"{error}{_ways_on(reference.repository)}") from error
+        raise type(error)(f"{error}{_remedies(reference.repository)}") from error
 
 
 def _official_reference(name: str) -> Reference | None:
-    bare, at, revision = name.partition("@")
-    official = find_official(bare)
+    base_name, at, revision = name.partition("@")
+    official = find_official(base_name)
     return parse_reference(f"{official.repository}{at}{revision}") if official else None
 
 
-def _ways_on(repository: str) -> str:
-    """Remedies for someone who did not get a repository."""
+def _remedies(repository: str) -> str:
+    """The end of a message about a repository that could not be fetched: what to do instead."""
     if official := find_official(repository):
         hub = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}[hub_name()]
         return (
             f"; it would be {official.size / 1e9:.1f} GB from {hub}: where there is a network, 'qwen7b pull "
-            f"{official.name}' fetches it and prints a folder, whose copy (cp -rL) is a model here"
+            f"{official.name}' fetches it and prints its folder; copy that here (cp -rL) and give the copy"
         )
     organization, _, name = repository.partition("/")
-    near = near_names(name) if organization.lower() == ORGANIZATION.lower() else []
-    return f"; did you mean {near[0]}?" if near else ""
+    similar = similar_names(name) if organization.lower() == ORGANIZATION.lower() else []
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def _looks_like_path(name: str) -> bool:

@@ -17,7 +17,7 @@ from qwen7b.system.storage import size_of
 
 CACHE_VARIABLE = "MODELSCOPE_CACHE"
 CONNECT_SECONDS = 10.0
-"""The hub must list a repository within so many seconds."""
+"""Seconds within which the hub must list a repository."""
 
 
 def cache_folder() -> Path:
@@ -37,15 +37,15 @@ def list_files(reference: Reference) -> Mapping[str, HubEntry]:
     from modelscope.hub.api import HubApi
 
     try:
-        listed = within(
+        files_on_hub = within(
             CONNECT_SECONDS,
             lambda: HubApi().get_model_files(reference.repository, revision=reference.revision, recursive=True),
         )
     except Exception as error:
-        raise _explained(error, reference) from error
+        raise _translate_error(error, reference) from error
     cached = cached_snapshot(reference)
     entries = {}
-    for entry in listed:
+    for entry in files_on_hub:
         name, size = entry["Path"], entry["Size"]
         local = cached / name if cached and size_of(cached / name) == size else None
         entries[name] = HubEntry(size=size, local=local)
@@ -53,28 +53,28 @@ def list_files(reference: Reference) -> Mapping[str, HubEntry]:
 
 
 def download(reference: Reference, files: Sequence[str]) -> Path:
-    """Download files; where that is interrupted, the library continues it."""
+    """Download files; after an interruption the library continues."""
     try:
         return Path(_snapshot_download(reference, allow_patterns=list(files)))
     except Exception as error:
-        raise _explained(error, reference) from error
+        raise _translate_error(error, reference) from error
 
 
 def continue_file(
     source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
 ) -> None:
-    """Continue one file: the library shows a bar of its own, and continues what it began itself."""
+    """Continue one file; the library shows its own bar, and continues only what it began itself."""
     if size_of(partial) == size:
         return
     reference = Reference(repository=source.repository, file=source.file)
-    there = list_files(reference).get(source.file)
-    if there is None or there.size != size:
+    entry_on_hub = list_files(reference).get(source.file)
+    if entry_on_hub is None or entry_on_hub.size != size:
         raise DownloadError(f"it has no {source.file} of {size:,} bytes")
     folder = partial.parent / "modelscope"
     try:
         _snapshot_download(reference, allow_patterns=[source.file], local_dir=str(folder))
     except Exception as error:
-        raise _explained(error, reference) from error
+        raise _translate_error(error, reference) from error
     os.replace(folder / source.file, partial)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -85,7 +85,7 @@ def _snapshot_download(reference: Reference, **options: Any) -> str:
     return str(snapshot_download(reference.repository, revision=reference.revision, **options))
 
 
-def _explained(error: Exception, reference: Reference) -> Exception:
+def _translate_error(error: Exception, reference: Reference) -> Exception:
     """Turn the library's error into one of ours; an error about a local file stays as it is."""
     from modelscope.hub.errors import AuthenticationError, NotExistError, PermissionDeniedError
 
@@ -95,7 +95,7 @@ def _explained(error: Exception, reference: Reference) -> Exception:
     if isinstance(error, NotExistError):
         return ModelNotFoundError(f"ModelScope has no repository {reference}, or it is private: check the name")
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
-        return DownloadError(f"ModelScope does not give {reference} to everyone: set MODELSCOPE_API_TOKEN")
+        return DownloadError(f"ModelScope gives {reference} only to some accounts: set MODELSCOPE_API_TOKEN")
     reason = next(iter(str(error).splitlines()), "") or "no reason given"
     return DownloadError(
         f"ModelScope could not be reached ({type(error).__name__}: {reason}): check the network, set "

@@ -1,4 +1,4 @@
-"""The interface of every hub's module, and the types they share: what a hub id names, what a repository holds."""
+"""The interface of each hub's module, and the types that they share."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class HubEntry:
 
     size: int
     local: Path | None
-    """Its place in the cache."""
+    """Its path in the cache; None where it is not cached."""
 
 
 class Hub(Protocol):
-    """The functions of a hub's module. Their errors are Qwen7bErrors, and OSErrors about local files."""
+    """The functions of a hub's module. They raise Qwen7bError, and OSError about local files."""
 
     CACHE_VARIABLE: str
 

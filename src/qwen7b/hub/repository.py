@@ -1,6 +1,6 @@
-"""Hub repositories: "org/name", with "@revision" or ":file.gguf" where wanted, in; a local folder or file out.
+"""Hub repositories: "org/name", optionally with "@revision" or ":file.gguf", in; a local folder or file out.
 
-Which hub it is, Hugging Face or ModelScope, is the environment's choice; each is one module with the functions of Hub.
+The environment chooses the hub, Hugging Face or ModelScope; each is a module with the functions of `Hub`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from qwen7b.system.progress import say, shown_size
 from qwen7b.system.storage import check_disk_space, storage_errors
 
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
-_SETTINGS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt")
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
+_SETTINGS_PATTERNS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt")
+_WEIGHTS_PATTERNS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
 
 
 def parse_reference(text: str) -> Reference | None:
-    """
+    """The parts of a hub id; None where the text is none.
+
     >>> parse_reference("Qwen/Qwen-7B-Chat@v1.1.9")
     Reference(repository='Qwen/Qwen-7B-Chat', revision='v1.1.9', file=None)
     """
@@ -36,12 +37,12 @@ def parse_reference(text: str) -> Reference | None:
 
 
 def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Path:
-    """The folder (or the one GGUF file) of a repository with what is needed to run it.
+    """The local folder of a repository, or its one GGUF file, with the files that are needed to run the model.
 
-    Asks the hub for the revision's files and downloads those that the cache lacks; where the hub does not answer, or
-    offline, the cache alone serves.
+    Asks the hub for the revision's files and downloads those that are not cached; where the hub does not answer, or
+    offline, only the cache is used.
     """
-    hub = _hub()
+    hub = _chosen_hub()
     if is_offline(offline):
         cached = _from_cache(hub, reference)
         if cached is None:
@@ -58,13 +59,13 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
             raise
         say(f"Using the copy of {reference} in the cache: {error}.")
         return cached
-    files = _choose(reference, entries)
+    files = _choose_files(reference, entries)
     missing = {name: entries[name].size for name in files if entries[name].local is None}
     folder = _folder_of(files[0], entries)
     if missing or folder is None:
         official = find_official(reference.repository)
-        about = f" It is {official}." if official else ""
-        say(f"Fetching {reference}: {counted(len(missing), 'file')}, {shown_size(sum(missing.values()))}.{about}")
+        note = f" It is {official}." if official else ""
+        say(f"Fetching {reference}: {counted(len(missing), 'file')}, {shown_size(sum(missing.values()))}.{note}")
         with storage_errors(hub.cache_folder(), variable=hub.CACHE_VARIABLE):
             check_disk_space(hub.cache_folder(), sum(missing.values()), variable=hub.CACHE_VARIABLE)
             folder = hub.download(reference, files)
@@ -74,11 +75,11 @@ def fetch_repository(reference: Reference, *, offline: bool | None = None) -> Pa
 def continue_from_hub(
     source: HubFile, partial: Path, *, size: int, bar: AbstractContextManager[Callable[[int], None]]
 ) -> None:
-    """Make `partial` the whole of one file, from where it stands. The bar is opened once the hub has answered."""
-    _hub().continue_file(source, partial, size=size, bar=bar)
+    """Complete the file `partial`, continuing what is there. The bar opens once the hub has answered."""
+    _chosen_hub().continue_file(source, partial, size=size, bar=bar)
 
 
-def _hub() -> Hub:
+def _chosen_hub() -> Hub:
     if hub_name() == "modelscope":
         if not find_spec("modelscope"):
             raise MissingExtraError("modelscope", extra="modelscope")
@@ -90,29 +91,29 @@ def _hub() -> Hub:
     return huggingface
 
 
-def _choose(reference: Reference, names: Mapping[str, HubEntry]) -> list[str]:
-    """The files that are needed to run the model; for a GGUF, its file or all its parts."""
+def _choose_files(reference: Reference, names: Mapping[str, HubEntry]) -> list[str]:
+    """The names of the files that are needed to run the model; of a GGUF model, its file or all its parts."""
     ggufs = gguf_models(names)
     if reference.file:
         if reference.file in names:
             return next((files for files in ggufs.values() if reference.file in files), [reference.file])
-        raise ModelNotFoundError(f"{reference} has no file {reference.file}{_offer(reference, ggufs)}")
-    for pattern in _WEIGHTS:
+        raise ModelNotFoundError(f"{reference} has no file {reference.file}{_suggest_ggufs(reference, ggufs)}")
+    for pattern in _WEIGHTS_PATTERNS:
         weights = [name for name in names if fnmatchcase(name, pattern) and "/" not in name]
         if weights:
-            settings = [name for name in names if any(fnmatchcase(name, kind) for kind in _SETTINGS)]
+            settings = [name for name in names if any(fnmatchcase(name, kind) for kind in _SETTINGS_PATTERNS)]
             return weights + [name for name in settings if "/" not in name]
     if len(ggufs) == 1:
         return next(iter(ggufs.values()))
     if ggufs:
-        raise ModelNotFoundError(f"{reference} holds several models{_offer(reference, ggufs)}")
+        raise ModelNotFoundError(f"{reference} holds several models{_suggest_ggufs(reference, ggufs)}")
     raise UnsupportedError(
         f"{reference} has no weights that qwen7b reads (safetensors, pytorch_model*.bin or GGUF): it has "
         f"{', '.join(sorted(names)) or 'no files'}; give another repository"
     )
 
 
-def _offer(reference: Reference, ggufs: Iterable[str]) -> str:
+def _suggest_ggufs(reference: Reference, ggufs: Iterable[str]) -> str:
     names = list(ggufs)
     return f": choose one, as in {reference}:{names[0]}, from {', '.join(names)}" if names else ": check the name"
 
@@ -123,14 +124,14 @@ def _folder_of(name: str, entries: Mapping[str, HubEntry]) -> Path | None:
 
 
 def _from_cache(hub: Hub, reference: Reference) -> Path | None:
-    """A repository as the cache has it; whether all its shards are there shows when they are opened."""
+    """A repository's folder or file in the cache; missing shards are noticed when the checkpoint is opened."""
     folder = hub.cached_snapshot(reference)
     if folder is None:
         return None
     if reference.file:
         file = folder / reference.file
         return file if file.exists() else None
-    if any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+    if any(path for pattern in _WEIGHTS_PATTERNS for path in folder.glob(pattern)):
         return folder
     ggufs = gguf_models(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
     return folder / next(iter(ggufs)) if len(ggufs) == 1 else None

