@@ -80,7 +80,7 @@ READING: dict[str, str] = {
     ),
     "kernels": "matrix linear native structures constants limits",
     "hub": "locate known official address repository protocol huggingface modelscope wheels fetch listing",
-    "model": "transformer rows layers rotary masks cache parameter_shapes empty_model rebuilding",
+    "model": "transformer rows layers rotary masks cache sequence_cache parameter_shapes empty_model rebuilding",
     "text": (
         "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
         "chatml rendered token_spans content_marks chat_template format_detection chat_prompt completion_prompt "

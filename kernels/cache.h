@@ -18,10 +18,9 @@ struct Head {
     const int32_t *wide_axes;
 };
 
-Head head_of(const qwen7b_cache &cache, int64_t layer, int64_t sequence, int64_t kv_head, int64_t num_kv_heads,
-             int64_t head_size) {
+Head head_of(const qwen7b_cache &cache, int64_t layer, int64_t kv_head, int64_t head_size) {
     const qwen7b_cache_layer &l = cache.layers[layer];
-    const int64_t slots = round_up(l.num_slots, LANES), before = (sequence * num_kv_heads + kv_head) * slots;
+    const int64_t before = kv_head * round_up(l.num_slots, LANES);
     const int64_t at = before * head_size, scale = before * (head_size / scale_span(head_size));
     if (cache.bits == 16) return {head_size, 0, 0, (uint16_t *)l.keys + at, (uint16_t *)l.values + at, 0, 0, 0, 0, 0};
     return {head_size, (int8_t *)l.keys + at, (int8_t *)l.values + at, 0, 0, l.key_scales + scale, l.value_scales + scale,

@@ -14,8 +14,8 @@
 namespace {
 
 template <class Product>
-void run_layers(const qwen7b_model &model, const qwen7b_cache &cache, const qwen7b_rows &rows, int64_t first, int64_t last,
-                float *x) {
+void run_layers(const qwen7b_model &model, const qwen7b_cache *const *caches, const qwen7b_rows &rows, int64_t first,
+                int64_t last, float *x) {
     Session session;
     const int num_threads = session.num_threads();
     // With fewer heads than keep the threads busy, chunks of positions are dealt out as well.
@@ -23,7 +23,7 @@ void run_layers(const qwen7b_model &model, const qwen7b_cache &cache, const qwen
     for (int64_t row = 0; row < rows.num_rows; row++)
         longest = rows.positions[row] >= longest ? rows.positions[row] + 1 : longest;
     if (num_threads > 1 && rows.num_rows * model.num_kv_heads < 4 * num_threads) max_chunks = (longest + CHUNK - 1) / CHUNK;
-    Pass<Product> pass{model, cache, rows, x, max_chunks, {}, {}, {}, {}, {}, {}, {}, {}};
+    Pass<Product> pass{model, caches, rows, x, max_chunks, {}, {}, {}, {}, {}, {}, {}, {}};
     Arena counting{nullptr, 0};
     pass.take(counting, num_threads);
     Arena arena{session.memory(counting.used), 0};

@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr int64_t INTERFACE_VERSION = 3;
+constexpr int64_t INTERFACE_VERSION = 4;
 #if UINTPTR_MAX == UINT64_MAX  // a structure of another size has another meaning: count the version up
 static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
 static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);
@@ -83,9 +83,9 @@ int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows,
     return -1;
 }
 
-int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows, int64_t first,
+int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows, int64_t first,
                       int64_t last, float *x) try {
-    used->run_layers(*model, *cache, *rows, first, last, x);
+    used->run_layers(*model, caches, *rows, first, last, x);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;

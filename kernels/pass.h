@@ -24,7 +24,7 @@ struct Tile {
 
 template <class Product> struct Pass {
     const qwen7b_model &model;
-    const qwen7b_cache &cache;
+    const qwen7b_cache *const *caches;
     const qwen7b_rows &rows;
     float *x;
     int64_t max_chunks;  // chunks of positions that are dealt out; 0: each head goes through its own by itself
@@ -37,6 +37,8 @@ template <class Product> struct Pass {
     int64_t qkv_size() const { return (model.num_heads + 2 * model.num_kv_heads) * model.head_size; }
     int64_t inner_size() const { return model.num_heads * model.head_size; }
     int64_t num_sharing() const { return model.num_heads / model.num_kv_heads; }  // heads, a key-value head
+
+    const qwen7b_cache &cache_of(int64_t row) const { return *caches[rows.sequences[row]]; }
 
     void take(Arena &arena, int num_threads) {
         const int64_t n = rows.num_rows, hidden_size = model.hidden_size, inner = inner_size();

@@ -36,12 +36,12 @@ typedef struct {
     const qwen7b_layer *layers;
 } qwen7b_model;
 
-/* Keys and values of sequences in a layer: blocks of 16 slots, keys (sequence, head, block, D, 16), values (sequence,
- * head, block, 16, D). int8 codes with a float16 scale per 32 of D (16 where 32 does not divide it), (.., block, D/32,
- * 16) of both. With 16 bits the elements are float16 and the pointers behind `values` are null.
+/* Keys and values of a sequence in a layer: blocks of 16 slots, keys (head, block, D, 16), values (head, block, 16, D).
+ * int8 codes with a float16 scale per 32 of D (16 where 32 does not divide it), (head, block, D/32, 16) of both. With 16
+ * bits the elements are float16 and the pointers behind `values` are null.
  *
  * int8 keys are divided by `balance`, and queries multiplied, before they are rounded. The eight axes `wide_axes` of a
- * head are float16, (.., block, 8, 16), and 0 among the codes. */
+ * head are float16, (head, block, 8, 16), and 0 among the codes. */
 typedef struct {
     void *keys, *values;
     uint16_t *key_scales, *value_scales, *wide_keys;
@@ -51,6 +51,7 @@ typedef struct {
     int64_t window;           /* a query sees only so many last positions, itself included; 0 for all */
 } qwen7b_cache_layer;
 
+/* A sequence's cache. */
 typedef struct {
     int64_t bits; /* 8 or 16 */
     const qwen7b_cache_layer *layers;
@@ -59,7 +60,8 @@ typedef struct {
 /* The tokens of one pass. Rows of a sequence are consecutive and so are their positions. */
 typedef struct {
     int64_t num_rows;
-    const int32_t *sequences, *positions; /* of each row */
+    const int32_t *sequences; /* of each row: the number of its cache */
+    const int32_t *positions; /* of each row in its sequence */
     const float *cosines, *sines;         /* (num_rows, head_size / 2) */
     const float *query_scales;            /* LogN factor of each row, or null */
 } qwen7b_rows;
@@ -97,8 +99,8 @@ QWEN7B_API void qwen7b_set_num_threads(int count);
 /* Both return 0, or -1 where there is not enough memory for what they need on the way.
  * y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
 QWEN7B_API int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
-/* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to the cache. */
-QWEN7B_API int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *cache, const qwen7b_rows *rows,
+/* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to their sequences' caches. */
+QWEN7B_API int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows,
                                  int64_t first, int64_t last, float *x);
 
 /* The machine's limits, with the threads and the instruction set in use: bytes/s read from memory, int8 op/s. */

@@ -24,7 +24,8 @@ template <class Product> void place_heads(Pass<Product> &pass, Team &team, int64
             float *qkv = pass.qkv + row * pass.qkv_size();
             const float *cosines = rows.cosines + row * size / 2, *sines = rows.sines + row * size / 2;
             const float scale = (rows.query_scales ? rows.query_scales[row] : 1) / sqrtf((float)size);
-            const Head head = head_of(pass.cache, index, rows.sequences[row], kv_head, kv_heads, size);
+            const qwen7b_cache &cache = pass.cache_of(row);
+            const Head head = head_of(cache, index, kv_head, size);
             for (int64_t h = 0; h < sharing; h++) {
                 float *query = qkv + (kv_head * sharing + h) * size;
                 rotate(query, size, cosines, sines, scale);
@@ -33,7 +34,7 @@ template <class Product> void place_heads(Pass<Product> &pass, Team &team, int64
             }
             float *key = qkv + (model.num_heads + kv_head) * size;
             rotate(key, size, cosines, sines, 1);
-            write_key_value(head, rows.positions[row] % pass.cache.layers[index].num_slots, key, key + kv_heads * size);
+            write_key_value(head, rows.positions[row] % cache.layers[index].num_slots, key, key + kv_heads * size);
         }
     });
 }
@@ -63,7 +64,8 @@ template <class Product> void finish(const Pass<Product> &pass, const Partial &p
 template <class Product>
 void attend_queries(Pass<Product> &pass, const Tile &tile, const Head &head, int64_t kv_head, int64_t number, int64_t index,
                     int64_t mine) {
-    const int64_t window = pass.cache.layers[index].window, num_slots = pass.cache.layers[index].num_slots;
+    const qwen7b_cache_layer &held = pass.cache_of(tile.row).layers[index];
+    const int64_t window = held.window, num_slots = held.num_slots;
     const int64_t left = tile.num_rows * pass.num_sharing() - number;
     const int count = (int)(left < QUERY_TILE ? left : QUERY_TILE);
     Query queries[QUERY_TILE];
@@ -100,14 +102,14 @@ template <class Product> void attend_heads(Pass<Product> &pass, Team &team, int6
     team.share(pass.num_tiles * kv_heads * chunks, 1, [&](int64_t item, int64_t) {
         const Tile &tile = pass.tiles[item / chunks / kv_heads];
         const int64_t kv_head = item / chunks % kv_heads;
-        const Head head = head_of(pass.cache, index, pass.rows.sequences[tile.row], kv_head, kv_heads, model.head_size);
+        const Head head = head_of(pass.cache_of(tile.row), index, kv_head, model.head_size);
         for (int64_t number = 0; number < tile.num_rows * pass.num_sharing(); number += QUERY_TILE)
             attend_queries(pass, tile, head, kv_head, number, index, item % chunks);
     });
     if (!pass.max_chunks) return;
-    const int64_t window = pass.cache.layers[index].window;
     team.share(pass.rows.num_rows * model.num_heads, 1, [&](int64_t item, int64_t) {
-        const int64_t end = pass.rows.positions[item / model.num_heads] + 1;
+        const int64_t row = item / model.num_heads, end = pass.rows.positions[row] + 1;
+        const int64_t window = pass.cache_of(row).layers[index].window;
         const int64_t from = (window && end > window ? end - window : 0) / CHUNK, to = (end + CHUNK - 1) / CHUNK;
         Partial &whole = pass.parts[item * chunks + from];
         for (int64_t c = from + 1; c < to; c++) merge(whole, pass.parts[item * chunks + c], model.head_size);

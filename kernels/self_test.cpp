@@ -69,10 +69,29 @@ static std::vector<float> product(const Packed &packed, int64_t rows) {
     return y;
 }
 
-// Two sequences through two layers, 40 positions at once and then one.
+// A sequence's keys and values in two layers, the second with a window.
+struct Cached {
+    std::vector<uint16_t> keys, values, scales, wide_keys;
+    std::vector<qwen7b_cache_layer> layers;
+    qwen7b_cache cache;
+
+    Cached(int64_t kv_heads, int64_t head, int64_t num_slots, const std::vector<float> &balance, const std::vector<int32_t> &axes,
+           int64_t bits) {
+        const int64_t slots = kv_heads * num_slots;  // of a layer
+        keys.resize(2 * slots * head), values.resize(2 * slots * head), scales.resize(4 * slots), wide_keys.resize(2 * slots * NUM_WIDE_AXES);
+        for (int64_t i = 0; i < 2; i++)
+            layers.push_back({keys.data() + i * slots * head, values.data() + i * slots * head, scales.data() + 2 * i * slots,
+                              scales.data() + (2 * i + 1) * slots, wide_keys.data() + i * slots * NUM_WIDE_AXES, balance.data(),
+                              axes.data(), num_slots, i ? 20 : 0});
+        cache = {bits, layers.data()};
+    }
+    Cached(const Cached &) = delete;  // its pointers stay with it
+};
+
+// Two sequences of unlike capacity through two layers, 40 positions at once and then one.
 static std::vector<float> layers(int64_t cache_bits) {
     generator.seed(13);
-    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, positions = 48, sequences = 2;
+    constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, sequences = 2;
     std::vector<Packed> kept;
     kept.reserve(10);
     std::vector<float> norm(size, 1);
@@ -85,18 +104,12 @@ static std::vector<float> layers(int64_t cache_bits) {
     }
     for (Packed &packed : kept) packed.forget_codes();
     const qwen7b_model model{2, size, forward, heads, kv_heads, head, 1e-6f, both};
-    const int64_t slots = sequences * kv_heads * positions;  // of a layer
-    std::vector<uint16_t> keys(2 * slots * head), values(2 * slots * head), scales(4 * slots), wide_keys(2 * slots * NUM_WIDE_AXES);
     std::vector<float> balance(kv_heads * head);
     for (size_t i = 0; i < balance.size(); i++) balance[i] = i % 3 ? 1 : 4;
     std::vector<int32_t> axes;
     for (int i = 0; i < kv_heads * NUM_WIDE_AXES; i++) axes.push_back(i * 3 % head);
-    qwen7b_cache_layer cached[2];
-    for (int64_t i = 0; i < 2; i++)
-        cached[i] = {keys.data() + i * slots * head, values.data() + i * slots * head, scales.data() + 2 * i * slots,
-                     scales.data() + (2 * i + 1) * slots, wide_keys.data() + i * slots * NUM_WIDE_AXES, balance.data(), axes.data(),
-                     positions, i ? 20 : 0};
-    const qwen7b_cache cache{cache_bits, cached};
+    const Cached small(kv_heads, head, 48, balance, axes, cache_bits), large(kv_heads, head, 80, balance, axes, cache_bits);
+    const qwen7b_cache *const caches[sequences] = {&small.cache, &large.cache};
     std::vector<float> result;
     for (auto [first, count] : {std::pair(0, 40), {40, 1}}) {
         std::vector<int32_t> sequence, position;
@@ -111,7 +124,7 @@ static std::vector<float> layers(int64_t cache_bits) {
             }
         const qwen7b_rows rows{(int64_t)sequence.size(), sequence.data(), position.data(), cosines.data(), sines.data(), nullptr};
         std::vector<float> x = random_floats(sequence.size() * size);
-        qwen7b_run_layers(&model, &cache, &rows, 0, 2, x.data());
+        qwen7b_run_layers(&model, caches, &rows, 0, 2, x.data());
         result.insert(result.end(), x.begin(), x.end());
     }
     return result;

@@ -79,7 +79,7 @@ def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
 def test_long_prompts_in_chunks_give_the_same_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["hello there " * 10, "x", "你好" * 20]
     expected = qwen.complete_batch(prompts)
-    monkeypatch.setattr("qwen7b.model.cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
     assert qwen.complete_batch(prompts) == expected
     assert [qwen.complete(prompt) for prompt in prompts] == expected
 
@@ -544,7 +544,7 @@ def test_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.model.cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
     told: list[tuple[int, int]] = []
 
     def on_prompt(tokens_read: int, tokens: int) -> None:
@@ -561,7 +561,7 @@ def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.Mo
 
 
 def test_an_interrupt_while_a_prompt_is_read_ends_the_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.model.cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
 
     def on_prompt(tokens_read: int, tokens: int) -> None:
         raise KeyboardInterrupt

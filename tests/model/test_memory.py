@@ -24,7 +24,7 @@ with torch.inference_mode():
     model.hidden(ids, cache=model.new_cache(max_length=1024))
     before = peak()
     cache = model.new_cache(max_length=length)
-    cache.lengths = [length - 1024]  # as if the rest were read
+    cache.sequences[0].length = length - 1024  # as if the rest were read
     model.hidden(ids, cache=cache)
     print(peak() - before)
 """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tiny
 from qwen7b.config.rotary_scaling import DynamicNtk
 from qwen7b.errors import PromptError, ResourceError, SettingError
-from qwen7b.model import Transformer, transformer
+from qwen7b.model import Cache, Transformer, transformer
 from qwen7b.model.rotary import logn_scale, ntk_alpha
 
 TRAINED, ROWS = 16, 97
@@ -101,15 +101,14 @@ def test_interleaved_conversations_do_not_touch_each_other() -> None:
 
 
 @torch.inference_mode()
-def test_selected_rows_go_on_by_themselves() -> None:
+def test_chosen_sequences_go_on_by_themselves() -> None:
     batch = torch.cat([ids_of(12, seed) for seed in range(3)])
     cache = GROUPED.new_cache(batch_size=3, max_length=20)
     GROUPED(batch, cache=cache)
-    chosen = cache.select([2, 0])
     new = torch.tensor([[7], [9]])
-    logits = GROUPED(new, cache=chosen)
+    logits = GROUPED(new, cache=Cache([cache.sequences[2], cache.sequences[0]]))
     assert_close(logits[:, -1], GROUPED(torch.cat((batch[[2, 0]], new), 1))[:, -1])
-    assert cache.lengths == [12, 12, 12] and chosen.lengths == [13, 13]
+    assert cache.lengths == [13, 12, 13]
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tiny
 from qwen7b import kernels
 from qwen7b.errors import SettingError
-from qwen7b.model import Transformer, cache
+from qwen7b.model import Transformer, sequence_cache
 from qwen7b.model.layers import run_layers
 from qwen7b.packed.packed_cache import PackedCacheFactory
 from random_packed import random_model
@@ -38,8 +38,8 @@ def ids_of(length: int, seed: int = 1) -> torch.Tensor:
 @pytest.fixture
 def short_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
-    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 7)
-    monkeypatch.setattr(cache, "CHUNK", 4)
+    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr(sequence_cache, "CHUNK", 4)
 
 
 @torch.inference_mode()
@@ -117,10 +117,10 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
         kept = model.new_cache(batch_size=2, max_length=430)
         first = model.hidden(ids, cache=kept, lengths=lengths)
         steps = [model.hidden(ids[:, step : step + 1], cache=kept) for step in range(20)]
-        return kept.num_slots, torch.cat((first[0], first[1, :250], *(step[:, 0] for step in steps)))
+        return kept.sequences[0].num_slots, torch.cat((first[0], first[1, :250], *(step[:, 0] for step in steps)))
 
     whole_slots, whole = compute()
-    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 28)
+    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 28)
     ring_slots, ring = compute()
     assert (whole_slots, ring_slots) == ([430, 430, 430], [128, 128, 430])
     assert torch.equal(ring, whole)
@@ -131,7 +131,7 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
 @torch.inference_mode()
 def test_native_windows_equal_the_reference(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     model = packed_model((40, 0), dtype)
-    monkeypatch.setattr(cache, "MAX_NEW_TOKENS", 28)
+    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 28)
     ids = torch.randint(0, 320, (2, 200))
 
     def compute() -> torch.Tensor:
@@ -155,7 +155,7 @@ def test_windows_free_the_cache_that_no_query_can_see(packed: bool) -> None:
     if packed:
         model = lambda windows: packed_model(windows, torch.int8)  # noqa: E731
     long, whole = model(windows).new_cache(max_length=10_000), model((0, 0, 0)).new_cache(max_length=10_000)
-    assert long.num_slots == [640, 896, 10_000]
+    assert long.sequences[0].num_slots == [640, 896, 10_000]
     assert long.num_bytes / whole.num_bytes == pytest.approx(11536 / 30000, rel=0.01)
 
 

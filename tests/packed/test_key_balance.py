@@ -6,9 +6,8 @@ import torch
 
 from qwen7b.kernels.constants import NUM_WIDE_AXES
 from qwen7b.model.rotary import rotary_frequencies, rotary_tables, rotate
-from qwen7b.model.rows import Group
 from qwen7b.packed.key_balance import KeyBalance, pair_sizes
-from qwen7b.packed.packed_cache import PackedCache
+from qwen7b.packed.packed_cache import PackedSequenceCache
 from random_packed import random_model
 
 HEADS, SIZE = 2, 32
@@ -53,16 +52,14 @@ def test_the_largest_pairs_stay_wide() -> None:
 def test_small_numbers_beside_outliers_survive() -> None:
     torch.manual_seed(0)
     config = random_model(head_size=SIZE, num_kv_heads=HEADS, num_heads=HEADS, num_layers=1).config
-    keys = torch.randn(1, 16, HEADS, SIZE)
+    keys = torch.randn(HEADS, 16, SIZE)
     keys[..., [3, 8, 19, 24]] *= 200
 
     def errors(sizes: torch.Tensor) -> torch.Tensor:
-        cache = PackedCache.empty(
-            config, batch_size=1, max_length=16, dtype=torch.int8, balance=KeyBalance.from_pair_sizes([sizes])
-        )
-        group = Group(sequences=slice(0, 1), rows=slice(0, 16), starts=(0,), num_new=16)
-        read, _ = cache.write(0, group, keys.transpose(1, 2), keys.transpose(1, 2))
-        return (read.transpose(1, 2) - keys).abs()
+        balance = KeyBalance.from_pair_sizes([sizes])
+        cache = PackedSequenceCache.empty(config, capacity=16, dtype=torch.int8, balance=balance)
+        read, _ = cache.write(0, 0, keys, keys)
+        return (read - keys).abs()
 
     known, blind = errors(sizes_with_outliers(3, 8)), errors(torch.ones(2, HEADS, SIZE // 2))
     small = [axis for axis in range(SIZE) if axis not in (3, 8, 19, 24)]

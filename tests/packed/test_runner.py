@@ -12,9 +12,8 @@ import torch
 
 from qwen7b import kernels
 from qwen7b.errors import SettingError
-from qwen7b.model import Cache, Transformer
+from qwen7b.model import Cache, SequenceCache, Transformer
 from qwen7b.model.layers import run_layers
-from qwen7b.packed.packed_cache import PackedCache
 from random_packed import random_model
 
 needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
@@ -119,21 +118,24 @@ def test_steps_across_the_trained_length_equal_one_pass() -> None:
 
 
 @torch.inference_mode()
-def test_selecting_rows_takes_scales_along() -> None:
+def test_sequences_of_unlike_capacity_go_on_in_any_company() -> None:
     model = random_model()
     ids = torch.randint(0, 320, (3, 20))
-    cache = model.new_cache(batch_size=3, max_length=30)
-    model.hidden(ids, cache=cache)
-    chosen = cache.select([2, 0])
-    assert isinstance(chosen, PackedCache)
-    expected = model.hidden(ids[:, :1], cache=cache)
-    assert torch.equal(model.hidden(ids[[2, 0], :1], cache=chosen), expected[[2, 0]])
+    caches = [model.new_sequence_cache(capacity=capacity) for capacity in (300, 26, 41)]
+    whole, copied = Cache(caches), copy.deepcopy(Cache(caches))
+    expected = torch.cat([model.hidden(ids, cache=whole), model.hidden(ids[:, :1], cache=whole)], dim=1)
+    for row in (1, 2, 0):
+        model.hidden(ids[row : row + 1, :15], cache=Cache([copied.sequences[row]]))
+    rest = model.hidden(ids[[2, 0], 15:], cache=Cache([copied.sequences[2], copied.sequences[0]]))
+    assert torch.equal(rest, expected[[2, 0], 15:20])
+    model.hidden(ids[1:2, 15:], cache=Cache([copied.sequences[1]]))
+    assert torch.equal(model.hidden(ids[:, :1], cache=copied), expected[:, 20:])
 
 
 def test_heads_that_do_not_fit_the_blocks_have_an_ordinary_cache() -> None:
     model = random_model(head_size=24)
     cache = model.new_cache(max_length=8)
-    assert type(cache) is Cache and cache.layers[0]["keys"].dtype == torch.float32
+    assert type(cache.sequences[0]) is SequenceCache and cache.sequences[0].dtype == torch.float32
     with torch.inference_mode():
         assert model(torch.tensor([[1, 2]]), cache=cache).isfinite().all()
 

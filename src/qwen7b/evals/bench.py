@@ -170,7 +170,8 @@ def _read_bytes(batch: Batch, *, length: int) -> int:
     modules = (batch.model.layers, batch.model.norm, batch.model.head)
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     cached = 0
-    for layer, (held, num_slots) in enumerate(zip(batch.cache.layers, batch.cache.num_slots, strict=True)):
-        seen = min(length, batch.cache.config.window(layer) or length)
-        cached += sum(tensor.nbytes for tensor in held.values()) * seen // num_slots
+    for sequence in batch.cache.sequences:
+        for layer, (held, num_slots) in enumerate(zip(sequence.layers, sequence.num_slots, strict=True)):
+            seen = min(length, sequence.config.window(layer) or length)
+            cached += sum(tensor.nbytes for tensor in held.values()) * seen // num_slots
     return sum(tensor.nbytes for tensor in tensors) + cached

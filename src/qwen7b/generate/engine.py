@@ -18,7 +18,7 @@ from torch import Tensor
 from qwen7b.generate.picking import SamplingState, log_probabilities, pick
 from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.sampling import Sampling
-from qwen7b.model import NtkMode, Transformer
+from qwen7b.model import Cache, NtkMode, Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Batch:
     def step(self) -> list[Token]:
         """Add one token to each active sequence; one that reaches its max_length is finished."""
         if self._rows != self.active:
-            self.cache = self.cache.select([self._rows.index(sequence) for sequence in self.active])
+            self.cache = Cache([self.cache.sequences[self._rows.index(sequence)] for sequence in self.active])
             self._rows = list(self.active)
         tokens = self._pick(self._last_logits())
         for token in tokens:

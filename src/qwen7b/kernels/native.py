@@ -20,7 +20,7 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.matrix import PackedMatrix
-from qwen7b.kernels.structures import Cache, Contract, Matrix, Model, Rows
+from qwen7b.kernels.structures import Contract, Matrix, Model, Rows
 from qwen7b.system.container import usable_cores
 
 _FILE = "qwen7b_kernels.so"
@@ -66,7 +66,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
     """Tell ctypes the functions' types."""
     number, real, pointer, text = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p, ctypes.c_char_p
     matrix = ctypes.POINTER(Matrix)
-    layers = [ctypes.POINTER(structure) for structure in (Model, Cache, Rows)]
+    layers = [ctypes.POINTER(Model), pointer, ctypes.POINTER(Rows)]  # in the middle addresses of a Cache each
     for name, result, arguments in (
         ("available_set", text, [ctypes.c_int]),
         ("instruction_set", text, []),

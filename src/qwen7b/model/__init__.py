@@ -7,7 +7,8 @@ Axes, in comments and as suffixes of tensors whose layout matters:
     S  key positions          C  hidden size
 """
 
-from qwen7b.model.cache import Cache, NtkMode
+from qwen7b.model.cache import Cache
+from qwen7b.model.sequence_cache import NtkMode, SequenceCache
 from qwen7b.model.transformer import Transformer
 
-__all__ = ["Cache", "NtkMode", "Transformer"]
+__all__ = ["Cache", "NtkMode", "SequenceCache", "Transformer"]

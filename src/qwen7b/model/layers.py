@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
 from qwen7b.model.cache import Cache
-from qwen7b.model.masks import attention_masks
+from qwen7b.model.masks import attention_mask
 from qwen7b.model.rotary import rotate
 from qwen7b.model.rows import Rows
 
@@ -56,11 +56,13 @@ class Attention(nn.Module):
         if rows.query_scale is not None:
             query_RHD = query_RHD * rows.query_scale.to(query_RHD.dtype)
         mixed = []
-        masks = attention_masks(rows, layer=self.layer, cache=cache)
-        for group, mask in zip(rows.groups, masks, strict=True):
+        for group in rows.groups:
             key_GKSD, value_GKSD = (group.cut(new_RKD).transpose(1, 2) for new_RKD in (key_RKD, value_RKD))
             if cache is not None:
-                key_GKSD, value_GKSD = cache.write(self.layer, group, key_GKSD, value_GKSD)
+                sequence = cache.sequences[group.first_sequence]  # the group's only one
+                held = sequence.write(self.layer, group.start, key_GKSD[0], value_GKSD[0])
+                key_GKSD, value_GKSD = (held_KSD[None] for held_KSD in held)
+            mask = attention_mask(rows, group, layer=self.layer, cache=cache)
             mixed_GHTD = F.scaled_dot_product_attention(
                 group.cut(query_RHD).transpose(1, 2),
                 key_GKSD,

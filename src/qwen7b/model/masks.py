@@ -9,32 +9,24 @@ from qwen7b.model.cache import Cache
 from qwen7b.model.rows import Group, Rows
 
 
-def attention_masks(rows: Rows, *, layer: int, cache: Cache | None) -> list[Tensor | None]:
-    """The mask (G or 1, 1, T, S) of each group in a layer: true where a query may see a key.
+def attention_mask(rows: Rows, group: Group, *, layer: int, cache: Cache | None) -> Tensor | None:
+    """The mask (T, S) of a group in a layer: true where a query may see a key.
 
     With a cache the keys are those in the layer's slots once the queries' own are written; without, keys and queries
     stand at the same positions. None stands for a plain causal mask; a single query then sees all keys.
     """
-    window = rows.windows[layer]
-    key = window, None if cache is None else cache.num_slots[layer]
-    if key not in rows.masks:
-        device = rows.cos.device
-        rows.masks[key] = [
-            _mask(group, window=window, layer=layer, cache=cache, device=device) for group in rows.groups
-        ]
-    return rows.masks[key]
-
-
-def _mask(group: Group, *, window: int, layer: int, cache: Cache | None, device: torch.device) -> Tensor | None:
-    starts = group.starts if len(set(group.starts)) > 1 else group.starts[:1]
-    last = group.longest - 1
-    if len(starts) == 1 and not 0 < window <= last and (group.num_new == 1 or starts[0] == 0):
+    window, stop = rows.windows[layer], group.start + group.num_new
+    if not 0 < window < stop and (group.num_new == 1 or group.start == 0):
         return None
-    queries_GT = torch.tensor(starts)[:, None] + torch.arange(group.num_new)
-    keys_GS = queries_GT if cache is None else cache.slot_positions(layer, queries_GT[:, -1] + 1)
-    queries_G1T1, keys_G11S = queries_GT[:, None, :, None].to(device), keys_GS[:, None, None, :].to(device)
-    visible = keys_G11S <= queries_G1T1
-    visible &= keys_G11S >= 0
-    if window:
-        visible &= keys_G11S > queries_G1T1 - window
-    return visible
+    sequence = None if cache is None else cache.sequences[group.first_sequence]
+    key = group.first_sequence, window, None if sequence is None else sequence.num_slots[layer]
+    if key not in rows.masks:
+        queries_T = torch.arange(group.start, stop)
+        keys_S = queries_T if sequence is None else sequence.slot_positions(layer, stop)
+        queries_T1, keys_S = queries_T[:, None].to(rows.cos.device), keys_S.to(rows.cos.device)
+        visible = keys_S <= queries_T1
+        visible &= keys_S >= 0
+        if window:
+            visible &= keys_S > queries_T1 - window
+        rows.masks[key] = visible
+    return rows.masks[key]

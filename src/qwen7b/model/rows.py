@@ -17,25 +17,20 @@ from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables
 class Group:
     """Neighbouring sequences with the same number of new tokens, whose attention is computed together.
 
-    G sequences of T tokens are G · T rows, sequence after sequence.
+    G sequences of T tokens are G · T rows, sequence after sequence. With a cache each sequence is a group of its own.
     """
 
-    sequences: slice
-    """The sequences' indices in the cache."""
+    first_sequence: int
+    num_sequences: int
     rows: slice
     """The rows of the pass."""
-    starts: tuple[int, ...]
+    start: int
     """The position of each sequence's first new token."""
     num_new: int
 
-    @property
-    def longest(self) -> int:
-        """The length of the longest sequence, the new tokens included."""
-        return max(self.starts) + self.num_new
-
     def cut(self, rows: Tensor) -> Tensor:
         """This group's part (G, T, ...) of a tensor with a row for each row of the pass, (R, ...)."""
-        return rows[self.rows].view(len(self.starts), self.num_new, *rows.shape[1:])
+        return rows[self.rows].view(self.num_sequences, self.num_new, *rows.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +41,7 @@ class Rows:
     cos, sin                   (R, 1, D) float32, of the rotary angles
     query_scale                (R, 1, 1), LogN factors, or None where all are 1
     windows                    the attention window of each layer, 0 for none
-    masks                      the masks of each kind of layer, once computed: see `attention_masks`
+    masks                      the mask of each group in each kind of layer, once computed: see `attention_mask`
     """
 
     ids: Tensor
@@ -57,14 +52,14 @@ class Rows:
     sin: Tensor
     query_scale: Tensor | None
     windows: tuple[int, ...]
-    masks: dict[object, list[Tensor | None]] = field(default_factory=dict)
+    masks: dict[object, Tensor] = field(default_factory=dict)
 
     def last(self) -> dict[int, int]:
         """The row of the last new token of each sequence that has one."""
         return {
-            sequence: group.rows.start + number * group.num_new - 1
+            group.first_sequence + number: group.rows.start + (number + 1) * group.num_new - 1
             for group in self.groups
-            for number, sequence in enumerate(range(group.sequences.start, group.sequences.stop), start=1)
+            for number in range(group.num_sequences)
         }
 
 
@@ -75,9 +70,13 @@ def make_rows(
     starts: Sequence[int],
     alphas: Sequence[float],
     device: torch.device,
+    cached: bool,
     training: bool = False,
 ) -> Rows:
-    """Make the rows for new ids (T,) of each sequence, which begin at position `starts`; a sequence may have none."""
+    """Make the rows for new ids (T,) of each sequence, which begin at position `starts`; a sequence may have none.
+
+    Unless they are `cached`, neighbours with the same start and the same number of new tokens make a group.
+    """
     counts = torch.tensor([len(ids) for ids in new_ids])
     sequences = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(counts)
     positions = torch.cat(
@@ -95,7 +94,7 @@ def make_rows(
         ids=torch.cat(list(new_ids)),
         sequences=sequences,
         positions=positions,
-        groups=tuple(_groups(counts.tolist(), starts)),
+        groups=tuple(_groups(counts.tolist(), starts, cached=cached)),
         cos=cos,
         sin=sin,
         query_scale=query_scale,
@@ -103,16 +102,20 @@ def make_rows(
     )
 
 
-def _groups(counts: Sequence[int], starts: Sequence[int]) -> Iterator[Group]:
+def _groups(counts: Sequence[int], starts: Sequence[int], *, cached: bool) -> Iterator[Group]:
+    def kind(number: int) -> tuple[int, ...]:
+        return counts[number], starts[number], number if cached else -1
+
     first_row = 0
-    for num_new, members in groupby(range(len(counts)), key=counts.__getitem__):
+    for (num_new, start, _), members in groupby(range(len(counts)), key=kind):
         numbers = list(members)
         num_rows = num_new * len(numbers)
         if num_new:
             yield Group(
-                sequences=slice(numbers[0], numbers[-1] + 1),
+                first_sequence=numbers[0],
+                num_sequences=len(numbers),
                 rows=slice(first_row, first_row + num_rows),
-                starts=tuple(starts[number] for number in numbers),
+                start=start,
                 num_new=num_new,
             )
         first_row += num_rows

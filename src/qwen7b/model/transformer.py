@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
+from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError, counted
-from qwen7b.model.cache import Cache, NtkMode, choose_cache_dtype
+from qwen7b.model.cache import Cache
 from qwen7b.model.layers import Layer, Linear, RMSNorm, run_layers
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.rows import Rows, make_rows
+from qwen7b.model.sequence_cache import NtkMode, SequenceCache, choose_cache_dtype, require_cache_memory
 
 _ID_DTYPES = (torch.int64, torch.int32)
 
@@ -30,9 +32,11 @@ class Runner(Protocol):
 
 
 class CacheFactory(Protocol):
-    """Makes the caches that a model's runner works on."""
+    """Makes the caches that a model's runner works on, and knows what they take."""
 
-    def __call__(self, model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> Cache: ...
+    def __call__(self, model: Transformer, *, capacity: int, ntk: NtkMode) -> SequenceCache: ...
+
+    def bytes_needed(self, model: Transformer, *, capacity: int) -> int: ...
 
 
 @functools.cache
@@ -63,7 +67,7 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.runner: Runner = run_layers
-        self.cache_factory: CacheFactory = plain_cache
+        self.cache_factory: CacheFactory = PlainCacheFactory()
         self.weight_format: str | None = None
         """The format that weights are held in, as in "q8"; None for the model's dtype."""
         self.cache_dtype: torch.dtype | None = None
@@ -80,7 +84,22 @@ class Transformer(nn.Module):
 
     def new_cache(self, *, batch_size: int = 1, max_length: int, ntk: NtkMode = "recompute") -> Cache:
         """An empty cache for `batch_size` sequences of up to `max_length` tokens, in `cache_dtype`."""
-        return self.cache_factory(self, batch_size=batch_size, max_length=max_length, ntk=ntk)
+        whole_number("batch_size", batch_size, minimum=1)
+        whole_number("max_length", max_length, minimum=1)
+        require_cache_memory(
+            batch_size * self.cache_bytes(capacity=max_length),
+            device=self.device,
+            what=f"a cache of {batch_size} x {max_length} tokens",
+        )
+        return Cache([self.new_sequence_cache(capacity=max_length, ntk=ntk) for _ in range(batch_size)])
+
+    def new_sequence_cache(self, *, capacity: int, ntk: NtkMode = "recompute") -> SequenceCache:
+        """An empty cache for one sequence of up to `capacity` tokens, in `cache_dtype`; several make a `Cache`."""
+        return self.cache_factory(self, capacity=capacity, ntk=ntk)
+
+    def cache_bytes(self, *, capacity: int) -> int:
+        """What the keys and values of a sequence take that has room for `capacity` tokens."""
+        return self.cache_factory.bytes_needed(self, capacity=capacity)
 
     def forward(self, ids_BT: Tensor, *, cache: Cache | None = None, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `ids_BT` (B, T), in the model's dtype.
@@ -125,10 +144,11 @@ class Transformer(nn.Module):
                 alphas = [ntk_alpha(count, trained_length=self.config.trained_length) for count in counts]
             yield self._pass(new_ids, starts=[0] * len(counts), alphas=alphas, cache=None)
             return
-        if cache.config is not self.config and cache.config != self.config:
+        configs = (sequence.config for sequence in cache.sequences)
+        if any(config is not self.config and config != self.config for config in configs):
             raise SettingError("the cache was made for another model or other settings: make one by model.new_cache")
-        if len(cache.lengths) != len(counts):
-            raise SettingError(f"a cache of {counted(len(cache.lengths), 'sequence')} cannot continue {len(counts)}")
+        if len(cache.sequences) != len(counts):
+            raise SettingError(f"a cache of {counted(len(cache.sequences), 'sequence')} cannot continue {len(counts)}")
         new_lengths = cache.lengths_after(counts)
         alphas = [1.0] * len(new_lengths) if self.training else cache.choose_alphas(new_lengths)
         self._recompute(cache, alphas)
@@ -139,6 +159,7 @@ class Transformer(nn.Module):
     ) -> Iterator[tuple[Rows, Tensor]]:
         for start in range(0, max(map(len, new_ids)), cache.max_new_tokens):
             chunks = [ids[start : start + cache.max_new_tokens] for ids in new_ids]
+            cache.make_room([len(chunk) for chunk in chunks])
             done = self._pass(chunks, starts=cache.lengths, alphas=alphas, cache=cache)
             cache.advance(chunks, alphas)
             yield done
@@ -146,26 +167,40 @@ class Transformer(nn.Module):
     def _pass(
         self, new_ids: Sequence[Tensor], *, starts: Sequence[int], alphas: Sequence[float], cache: Cache | None
     ) -> tuple[Rows, Tensor]:
-        rows = make_rows(self.config, new_ids, starts=starts, alphas=alphas, device=self.device, training=self.training)
+        rows = make_rows(
+            self.config,
+            new_ids,
+            starts=starts,
+            alphas=alphas,
+            device=self.device,
+            cached=cache is not None,
+            training=self.training,
+        )
         x_RC = self.runner(self.layers, self.embedding(rows.ids.to(self.device)), rows, cache)
         rows.masks.clear()  # they are large, and the caller may keep the rows
         return rows, self.norm(x_RC)
 
     def _recompute(self, cache: Cache, alphas: Sequence[float]) -> None:
         """Recompute the sequences whose alpha changed: their keys were rotated with the old one."""
-        for row, (length, old, new) in enumerate(zip(cache.lengths, cache.alphas, alphas, strict=True)):
-            if length and old != new:
+        for sequence, alpha in zip(cache.sequences, alphas, strict=True):
+            if sequence.length and sequence.alpha != alpha:
                 warn_of_recompute()
-                for _ in self._read([cache.ids[row, :length]], cache=cache.row(row), alphas=[new]):
+                ids = sequence.ids[: sequence.length].clone()
+                sequence.truncate(0)  # if interrupted, it holds as much as was read again
+                for _ in self._read([ids], cache=Cache([sequence]), alphas=[alpha]):
                     pass
 
 
-def plain_cache(model: Transformer, *, batch_size: int, max_length: int, ntk: NtkMode) -> Cache:
-    """A cache in the model's own dtype, on its device."""
-    dtype = choose_cache_dtype(model.cache_dtype, [model.dtype])
-    return Cache.empty(
-        model.config, batch_size=batch_size, max_length=max_length, ntk=ntk, dtype=dtype, device=model.device
-    )
+class PlainCacheFactory:
+    """Makes caches in the model's own dtype, on its device."""
+
+    def __call__(self, model: Transformer, *, capacity: int, ntk: NtkMode) -> SequenceCache:
+        dtype = choose_cache_dtype(model.cache_dtype, (model.dtype,))
+        return SequenceCache.empty(model.config, capacity=capacity, ntk=ntk, dtype=dtype, device=model.device)
+
+    def bytes_needed(self, model: Transformer, *, capacity: int) -> int:
+        dtype = choose_cache_dtype(model.cache_dtype, (model.dtype,))
+        return SequenceCache.bytes_needed(model.config, capacity=capacity, dtype=dtype)
 
 
 def _check_batch(ids_BT: Tensor, *, cache: Cache | None, lengths: Sequence[int] | None) -> list[int]:

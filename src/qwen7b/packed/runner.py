@@ -15,7 +15,7 @@ from qwen7b.model.cache import Cache
 from qwen7b.model.layers import Layer, run_layers
 from qwen7b.model.rows import Rows
 from qwen7b.packed.modules import PackedLinear
-from qwen7b.packed.packed_cache import PackedCache
+from qwen7b.packed.packed_cache import PackedSequenceCache
 
 _MANY_ROWS = 32
 """With this many rows or more, a call runs a single layer, so that a keyboard interrupt need not wait for all."""
@@ -38,7 +38,8 @@ class NativeRunner:
         return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
 
     def __call__(self, layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
-        if not isinstance(cache, PackedCache) or x_RC.device.type != "cpu" or (library := native.library()) is None:
+        caches = _packed_caches(cache)
+        if not caches or x_RC.device.type != "cpu" or (library := native.library()) is None:
             return run_layers(layers, x_RC, rows, cache)
         if (model := self._native_model(layers)) is None:
             return run_layers(layers, x_RC, rows, cache)
@@ -56,7 +57,7 @@ class NativeRunner:
         )
         num_layers = self._config.num_layers
         stride = 1 if len(result) >= _MANY_ROWS else num_layers
-        pointers = ctypes.byref(model), ctypes.byref(cache.structure()), ctypes.byref(native_rows)
+        pointers = ctypes.byref(model), _addresses(caches), ctypes.byref(native_rows)
         for first in range(0, num_layers, stride):
             library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
         return result
@@ -69,6 +70,18 @@ class NativeRunner:
             self._repacked.clear()
             self._model = _make_native_model(self._config, layers, self._repacked)
         return self._model
+
+
+def _packed_caches(cache: Cache | None) -> list[PackedSequenceCache]:
+    """The caches of the sequences, or none of them where one is not packed."""
+    sequences = [] if cache is None else cache.sequences
+    packed = [sequence for sequence in sequences if isinstance(sequence, PackedSequenceCache)]
+    return packed if len(packed) == len(sequences) else []
+
+
+def _addresses(caches: list[PackedSequenceCache]) -> ctypes.Array[ctypes.c_void_p]:
+    """Where the structure of each sequence's cache lies, which the cache keeps."""
+    return (ctypes.c_void_p * len(caches))(*[ctypes.addressof(cache.structure()) for cache in caches])
 
 
 def _tensor_addresses(layers: nn.ModuleList) -> list[int]:
