@@ -182,7 +182,7 @@ def test_what_is_nothing(tmp_path: Path) -> None:
 
 def test_a_base_is_for_adapters(folder: Path) -> None:
     found = diagnose(folder, base=folder)
-    assert any("is no adapter" in warning for warning in warnings_of(found)) and found.is_healthy
+    assert any("is not an adapter" in warning for warning in warnings_of(found)) and found.is_healthy
 
 
 # --- findings ------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""What an artefact is, what is wrong with it and how to mend it; and what an old traceback means.
+"""What an artefact is, what is wrong with it and how to repair it; and what an old traceback means.
 
-In comes a path, or the text of a traceback; out goes a Diagnosis, or causes with their remedies. The rules are those
-of loading and chatting, called one after the other and told all at once; what is called healthy has gone through all
-that a load and a first reply do, but reading weights and computing. Generates no text and fetches nothing.
+In comes a path, or the text of a traceback; out goes a Diagnosis, or causes with their remedies. The checks are those
+of loading and chatting, run one after the other and reported together: a healthy model has passed everything that a
+load and a first reply do, except reading all weights and computing. The room generates no text and fetches nothing.
 """
 
 from __future__ import annotations

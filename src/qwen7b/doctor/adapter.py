@@ -1,4 +1,4 @@
-"""A LoRA adapter as PEFT saves it, and whether it belongs on a base. https://arxiv.org/abs/2106.09685"""
+"""A LoRA adapter as PEFT saves it, and whether it fits its base model. https://arxiv.org/abs/2106.09685"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WHOLE = re.compile(r"(?P<stem>.+?)(\.base_layer)?(\.modules_to_save)?(\.default
 
 
 def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> None:
-    """Without `base`, the base that the adapter names serves where it is a local folder."""
+    """Diagnose an adapter on its `base`, by default the base that it names if that is a local folder."""
     diagnosis.kind = "adapter"
     fields = diagnosis.attempt(lambda: read_json(path / "adapter_config.json")) or {}
     named = fields.get("base_model_name_or_path")
@@ -40,8 +40,8 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
     diagnosis.facts |= {name: value for name, value in facts.items() if value is not None}
     if fields and fields.get("peft_type") != "LORA":
         diagnosis.error(
-            f"{path} is a {fields.get('peft_type')} adapter: qwen7b knows LoRA only, so use it with the program that "
-            "made it"
+            f"{path} is a {fields.get('peft_type')} adapter: qwen7b knows only LoRA, so use it with the program "
+            "that made it"
         )
     tensors = diagnosis.attempt(lambda: _open_adapter(path))
     if tensors is not None:
@@ -50,7 +50,7 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
     folder = base or (Path(named) if isinstance(named, str) and os.path.isdir(named) else None)
     if folder is None:
         diagnosis.warn(
-            f"{path} belongs on {quoted(named)}, which is not a local folder: give --base to check that it fits"
+            f"{path} is an adapter for {quoted(named)}, which is not a local folder: give --base to check that it fits"
         )
     elif checkpoint := diagnosis.attempt(lambda: open_checkpoint(folder)):
         _compare(path, tensors or {}, checkpoint, diagnosis)
@@ -71,7 +71,9 @@ def _open_adapter(path: Path) -> dict[str, StoredTensor]:
     for name in _FILES:
         if (path / name).exists():
             return open_weight_file(path / name)
-    raise CheckpointError(f"{path} has an adapter_config.json but neither {' nor '.join(_FILES)}: copy the rest of it")
+    raise CheckpointError(
+        f"{path} has an adapter_config.json but neither {' nor '.join(_FILES)}: copy the missing file"
+    )
 
 
 def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis: Diagnosis) -> None:
@@ -86,35 +88,35 @@ def _look_at_tensors(path: Path, tensors: Mapping[str, StoredTensor], diagnosis:
 
 
 def _compare(path: Path, tensors: Mapping[str, StoredTensor], base: Checkpoint, diagnosis: Diagnosis) -> None:
-    """Every trained piece must find its layer in the base, of the same sizes."""
+    """Check that each tensor of the adapter has its layer in the base, with the same sizes."""
     names = folder_names(base.config)
     shapes = parameter_shapes(base.config)
-    homeless, wrong = [], []
+    unmatched, mismatched = [], []
     for name, stored in tensors.items():
         stem, kind, axes = _target(name)
         place = place_of(f"{stem}.{kind}", names=names, config=base.config)
         if place is None or place.parameter not in shapes:
-            homeless.append(stem)
-        elif 0 not in stored.shape:  # an empty one has been told
+            unmatched.append(stem)
+        elif 0 not in stored.shape:  # an empty one has been reported
             expected = _shape_in_base(place, shapes)
-            # Slices, as either may have fewer axes than it should.
+            # Slices instead of items, as either tensor may have too few axes.
             if any(stored.shape[axis:][:1] != expected[of_base:][:1] for axis, of_base in axes.items()):
-                wrong.append((name, stored.shape, expected))
-    advice = "it is an adapter for another base, so give the one it was trained on as --base"
-    if homeless:
+                mismatched.append((name, stored.shape, expected))
+    advice = "the adapter is for another base, so give the one that it was trained on as --base"
+    if unmatched:
         diagnosis.error(
-            f"{path} trains {quoted(homeless[0])}, which {base.path} does not have{and_more(len(homeless))}: {advice}"
+            f"{path} trains {quoted(unmatched[0])}, which {base.path} does not have{and_more(len(unmatched))}: {advice}"
         )
-    if wrong:
-        name, found, expected = wrong[0]
+    if mismatched:
+        name, actual, expected = mismatched[0]
         diagnosis.error(
-            f"{path}: tensor {quoted(name)} is of shape {list(found)}, but {base.path} has {list(expected)} there"
-            f"{and_more(len(wrong))}: {advice}"
+            f"{path}: tensor {quoted(name)} is of shape {list(actual)}, but {base.path} has {list(expected)} there"
+            f"{and_more(len(mismatched))}: {advice}"
         )
 
 
 def _target(name: str) -> tuple[str, str, dict[int, int]]:
-    """The module of the base, weight or bias, and which axis of the tensor is as long as which axis of the base's."""
+    """The base's module, "weight" or "bias", and for axes of the tensor the base's axes of the same size."""
     name = name.removeprefix(_PREFIX)
     if factor := _FACTOR.fullmatch(name):
         if factor["embedding"]:  # A is (rank, rows) and B (columns, rank)

@@ -1,4 +1,4 @@
-"""Tells what a path holds and has it looked at."""
+"""Finds out what kind of artefact a path holds, and diagnoses it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TOKENIZERS = (".tiktoken", "tokenizer.json", "vocab.json", "encoder.json")
 
 
 def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | None = None) -> Diagnosis:
-    """Look at a checkpoint folder, a GGUF file, an adapter or a tokenizer.
+    """Diagnose a checkpoint folder, a GGUF file, an adapter or a tokenizer.
 
-    `base` is the folder that an adapter belongs on; `tokenizer` a folder or file to mend a missing one with. Reads
-    headers, settings, tokenizer and the smallest tensors. Raises ModelNotFoundError where there is nothing.
+    `base` is the folder of an adapter's base model; `tokenizer` is a folder or file to repair a missing tokenizer
+    with. Reads headers, settings, tokenizer and the smallest tensors. Raises ModelNotFoundError where there is nothing.
 
     >>> diagnose("Qwen-7B-Chat").facts["parameters"]  # doctest: +SKIP
     7721324544
@@ -41,7 +41,7 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
     else:
         _diagnose_folder(path, diagnosis, base=base, tokenizer=tokenizer)
     if base and diagnosis.kind != "adapter":
-        diagnosis.warn(f"{path} is no adapter, so the base {base} was not looked at: leave it out")
+        diagnosis.warn(f"{path} is not an adapter, so the base {base} was ignored: leave it out")
     return diagnosis
 
 
@@ -54,7 +54,7 @@ def _diagnose_file(path: Path, diagnosis: Diagnosis) -> None:
         diagnosis.kind = "weight file"
         if tensors := diagnosis.attempt(lambda: open_weight_file(path)):
             diagnosis.facts["tensors"] = len(tensors)
-        diagnosis.warn(f"{path} is one file of a checkpoint: give its folder, {path.parent}, for the whole picture")
+        diagnosis.warn(f"{path} is one file of a checkpoint: give its folder, {path.parent}, to check all of it")
         diagnosis.usage = [f"qwen7b doctor {shlex.quote(str(path.parent))}"] if diagnosis.is_healthy else []
     else:
         diagnose_gguf(path, diagnosis)

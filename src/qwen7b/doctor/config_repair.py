@@ -1,4 +1,4 @@
-"""A config.json made to fit the tensors: sizes from their shapes, the rest from whatever names it was under."""
+"""Repairs a config.json to fit the tensors: sizes come from their shapes, other fields are renamed as needed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SYNONYMS = (
     ("rotary_emb_base", "rotary_emb_base", "rope_theta"),
 )
 _SINCE_2023_09, _QWEN2 = 1, 2
-_HEAD_SIZE = 128  # of every published first-generation model
+_HEAD_SIZE = 128  # the same in all published first-generation models
 
 
 def rewritten_config(fields: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> dict[str, Any] | None:
-    """The config as it should be for these tensors; None where they are of no folder's format or do not say enough."""
+    """The config that fits these tensors; None if they are of an unknown format or do not determine the sizes."""
     naming = naming_of(tensors)
     if naming not in (QWEN, QWEN2):
         return None
@@ -59,7 +59,7 @@ def _sizes(
             "intermediate_size": 2 * feed_forward_size,
             "kv_channels": query // num_heads,
         }
-    # A Qwen2 whose biases were dropped must not pass as a Llama.
+    # A Qwen2 that has lost its biases must not be taken for a Llama.
     family = Family.LLAMA if known_family == Family.LLAMA and "query.bias" not in shapes else Family.QWEN2
     return {
         **sizes,
@@ -72,7 +72,7 @@ def _sizes(
 
 
 def _shapes(tensors: Mapping[str, StoredTensor], naming: Names) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Shapes by the names of our parameters, whose layers are alike; and the number of layers."""
+    """Shapes by our names of parameters, the same for all layers; and the number of layers."""
     parts = {**naming.parts, **dict(zip(naming.qkv or (), ("query", "key", "value"), strict=False))}
     shapes, indices = {}, set()
     for name, stored in tensors.items():

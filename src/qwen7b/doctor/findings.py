@@ -1,4 +1,4 @@
-"""What a diagnosis says: facts, and findings that may carry their repair."""
+"""The result of a diagnosis: facts, and findings, some of which have a repair."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from qwen7b.errors import CheckpointError, Qwen7bError
 
 Result = TypeVar("Result")
 Repair: TypeAlias = Callable[[Path], str]
-"""Mends a copy of the folder and says what it did."""
+"""A function that repairs a copy of the folder and returns what it did."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
+    """Something that is wrong, or might be."""
+
     severity: Literal["error", "warning"]
     message: str
     """One sentence: what is wrong, what was found, what to do."""
@@ -26,16 +28,16 @@ class Finding:
 
 @dataclass(kw_only=True, slots=True)
 class Diagnosis:
-    """Grows while an artefact is looked at."""
+    """Facts and findings, which are collected while an artefact is examined."""
 
     path: Path
     kind: str = "unknown"
-    """"checkpoint folder", "GGUF file", "adapter", "tokenizer", "weight file" or "unknown"."""
+    """One of "checkpoint folder", "GGUF file", "adapter", "tokenizer", "weight file" or "unknown"."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Strings, numbers and lists by name; a fact that is not known is not there."""
+    """Strings, numbers and lists by name; unknown facts are left out."""
     findings: list[Finding] = field(default_factory=list)
     usage: list[str] = field(default_factory=list)
-    """Commands or lines of Python that use it."""
+    """Commands or lines of Python with which to use the artefact."""
 
     @property
     def is_healthy(self) -> bool:
@@ -48,12 +50,13 @@ class Diagnosis:
         self._add(Finding(severity="warning", message=problem, repair=repair))
 
     def _add(self, finding: Finding) -> None:
-        """Several ways of looking may find the same."""
+        """Add a finding, unless another check has already made the same one."""
         if not any(finding.message == other.message for other in self.findings):
             self.findings.append(finding)
 
     def attempt(self, read: Callable[[], Result], *, repair: Repair | None = None) -> Result | None:
-        """What `read` returns, or None after noting its error; its warnings are noted too, with their repair."""
+        """Return what `read` returns, or None if it fails. Errors and warnings become findings, warnings with
+        `repair`."""
         try:
             with self.noting_warnings(repair=repair):
                 return read()
@@ -65,7 +68,7 @@ class Diagnosis:
 
     @contextmanager
     def noting_warnings(self, *, repair: Repair | None = None) -> Iterator[None]:
-        """Warnings become findings."""
+        """Turn warnings into findings while the body runs."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:

@@ -1,4 +1,4 @@
-"""A mended copy of a folder, which appears whole or not at all; the source is never written to."""
+"""Writes a repaired copy of a folder, which appears complete or not at all; the source stays unchanged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from qwen7b.system.regular_file import open_regular
 
 
 def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
-    """Apply the repairs of a folder's findings to a copy of its files, without subfolders; what was done.
+    """Copy a folder's files, without subfolders, apply the repairs of its findings, and return what was done.
 
-    Without any repair there is no copy. Raises SettingError where the destination exists, ResourceError where it
+    If there is no repair, nothing is copied. Raises SettingError where the destination exists, ResourceError where it
     cannot be written.
     """
     source = diagnosis.path
@@ -43,14 +43,14 @@ def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
 
 
 def copy_file(file: Path, target: Path) -> None:
-    """A copy that shares nothing which an edit of either would change in both; a clone where the disk makes those."""
+    """Copy a file, as a copy-on-write clone where the file system has those; never as a link."""
     with open_regular(file) as source, target.open("wb") as copy:
         if not _clone(source.fileno(), copy.fileno()):
             shutil.copyfileobj(source, copy, 1 << 20)
 
 
 def _clone(source: int, target: int) -> bool:
-    """Let the file system share the blocks of two open files until one is written to, if it can."""
+    """Let two open files share their blocks until one is written to; False if the file system cannot."""
     if sys.platform != "linux":
         return False
     import fcntl

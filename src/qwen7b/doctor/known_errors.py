@@ -1,4 +1,4 @@
-"""Errors that first-generation Qwen's users ran into, as printed: what each comes from and what to do today."""
+"""The errors that users of first-generation Qwen ran into: what each message comes from and what to do today."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ KNOWN_ERRORS = (
         r"disable_exllama",
         r"autogptq_cuda\w*",
         cause="an Int4 or Int8 checkpoint needs auto-gptq and its CUDA kernels in Transformers, and auto-gptq is no "
-        "longer kept up",
+        "longer maintained",
         remedy="qwen7b.load(path) unpacks GPTQ checkpoints by itself, on a CPU too",
         source="#850, #882, #914, #930, #800, #495, #226; AutoGPTQ #507, #499",
     ),
@@ -84,7 +84,7 @@ KNOWN_ERRORS = (
         r"No module named '?(flash_attn|rotary_emb|dropout_layer_norm)",
         cause="the checkpoint's code looks for flash-attn and its rotary and layer_norm extensions; the warnings are "
         "harmless, failed builds are not",
-        remedy="uninstall flash-attn or leave it be: qwen7b computes attention with PyTorch's own SDPA and asks for "
+        remedy="uninstall flash-attn or ignore it: qwen7b computes attention with PyTorch's own SDPA and asks for "
         "no extension",
         source="#522, #535, #1034, #1208, #156, #854; flash-attn #794",
     ),
@@ -150,7 +150,7 @@ KNOWN_ERRORS = (
         r"No module named '?tiktoken",
         r"not found in your environment:.*tiktoken",
         cause="the checkpoint's tokenizer needs the tiktoken package",
-        remedy="it comes along with qwen7b: qwen7b.load_tokenizer(path)",
+        remedy="qwen7b installs it: qwen7b.load_tokenizer(path)",
         source="the original README asks for it",
     ),
     known_error(
@@ -188,7 +188,7 @@ KNOWN_ERRORS = (
         "LoRA target modules",
         r"Target modules [^\n]* not found in the base model",
         r"Please specify `target_modules` in `peft_config`",
-        cause="first-generation Qwen has no q_proj or v_proj, and Qwen2 has no c_attn: the names are of another model",
+        cause="first-generation Qwen has no q_proj or v_proj, and Qwen2 has no c_attn: the names are another model's",
         remedy="for first-generation Qwen use target_modules=['c_attn', 'c_proj', 'w1', 'w2']; an adapter can be "
         "checked with qwen7b doctor ADAPTER --base FOLDER",
         source=_ADAPTER_REPORTS,

@@ -1,4 +1,4 @@
-"""What today's libraries print: Transformers of another date than a model's code, and ModelScope where it fails."""
+"""The errors of today's libraries: Transformers releases that do not fit a model's code, and ModelScope's failures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ TRANSFORMERS_ERRORS = (
         r"qwen7b[/\\]hf[/\\]\w+\.py[^\0]*?ImportError: cannot import name '\w+' from 'transformers",
         cause="this Transformers is newer than this qwen7b: with its releases the names change under which it passes "
         "the cache, masks and positions to attention",
-        remedy="bring qwen7b up to date where it was installed from (git pull, then install it again with its extra "
-        "hf), or take Transformers back to what its pyproject.toml names; qwen7b.load(path) needs no Transformers",
+        remedy="update qwen7b where it was installed from (git pull, then install it again with its extra "
+        "hf), or install a Transformers release that its pyproject.toml allows; qwen7b.load(path) needs no "
+        "Transformers",
         source="Transformers 5.24",
     ),
     known_error(
@@ -58,8 +59,8 @@ MODELSCOPE_ERRORS = (
         r"request resource\(model or dataset\) does not exist",
         r"The model: \S+ has no revision",
         r"Not Found for url: https?://(www\.)?modelscope\.(cn|ai)",
-        cause="ModelScope has no model of that name and revision that everybody may read, which it words as a missing "
-        "login too",
+        cause="ModelScope has no model of that name and revision that everybody may read, which it also reports as a "
+        "missing login",
         remedy="look the name up on the site (the original is Qwen/Qwen-7B-Chat) and leave revision out; a login is "
         "needed for private models only",
         source="motionagent #7; self-llm #227",
@@ -69,7 +70,7 @@ MODELSCOPE_ERRORS = (
         r"integrity check failed",
         r"FileIntegrityError|FileSizeMismatchError",
         r"download incomplete, content_length",
-        cause="a file arrived other than it is on the hub, often because a download was interrupted and continued",
+        cause="a file differs from the one on the hub, often because a download was interrupted and continued",
         remedy="delete its folder below ._____temp in ModelScope's cache and download again, or run QWEN7B_HUB="
         "modelscope qwen7b pull NAME, which goes on where it stopped; qwen7b doctor FOLDER says what is missing",
         source="modelscope #758, #968, #1365; LLaMA-Factory #5825, #5826",

@@ -1,4 +1,4 @@
-"""What can be mended in a folder that is a copy of its own: every function here edits it and says what it did."""
+"""The repairs of a folder, applied to a copy: each function edits the copy and returns what it did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CODE_SUFFIXES = (".py", ".cpp", ".cu", ".cuh")
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:
     text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # a lone surrogate as JSON writes it
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates are written as JSON escapes
 
 
 def write_config(fields: dict[str, Any], folder: Path) -> str:
@@ -37,7 +37,7 @@ def write_stop_ids(stop_ids: Sequence[int], folder: Path) -> str:
 
 
 def index_repair(folder: Path) -> Repair | None:
-    """The repair that writes the index of numbered shards; None where one is there, or not all shards are sound."""
+    """The repair that writes the index of numbered shards; None if there is one already or a shard is damaged."""
     shards = numbered_shards(folder)
     if not shards or any(folder.glob("*.index.json")):
         return None
@@ -58,7 +58,7 @@ def index_repair(folder: Path) -> Repair | None:
 
 
 def copy_tokenizer(source: Path, folder: Path) -> str:
-    """Copy a tokenizer in place of whatever the folder has."""
+    """Replace the folder's tokenizer by a copy of another."""
     files = tokenizer_copies(source)
     for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)
@@ -69,9 +69,9 @@ def copy_tokenizer(source: Path, folder: Path) -> str:
 
 
 def remote_code(folder: Path) -> list[str]:
-    """Files with code, and settings that would have them run."""
+    """The files with code, and the settings that make other programs run them."""
     files = sorted(file.name for file in folder.iterdir() if file.suffix in _CODE_SUFFIXES)
-    return files + [f"auto_map in {name}" for name in _with_auto_map(folder)]
+    return files + [f"auto_map in {name}" for name in _files_with_auto_map(folder)]
 
 
 def drop_remote_code(folder: Path) -> str:
@@ -84,16 +84,16 @@ def drop_remote_code(folder: Path) -> str:
 
 
 def _drop_auto_map(folder: Path) -> None:
-    for name in _with_auto_map(folder):
+    for name in _files_with_auto_map(folder):
         write_json(folder / name, {key: value for key, value in read_json(folder / name).items() if key != "auto_map"})
 
 
-def _with_auto_map(folder: Path) -> list[str]:
-    found = []
+def _files_with_auto_map(folder: Path) -> list[str]:
+    names = []
     for name in _SETTINGS:
         try:
             if "auto_map" in read_json(folder / name):
-                found.append(name)
-        except Qwen7bError:  # missing or damaged, which is said elsewhere
+                names.append(name)
+        except Qwen7bError:  # a missing or damaged file is reported elsewhere
             continue
-    return found
+    return names

@@ -1,4 +1,4 @@
-"""An old traceback in, what it comes from and today's way out; knows only the tables of known errors."""
+"""An old traceback in, its likely causes and remedies out; knows only the tables of known errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ _MAX_CAUSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
+    """The likely causes of a traceback."""
+
     line: str
-    """The line that says what went wrong."""
+    """The line of the traceback that says what went wrong."""
     causes: tuple[KnownError, ...]
-    """The likeliest first; empty where the table has nothing like it."""
+    """The likely causes, the likeliest first; empty if the tables have nothing like it."""
 
 
 def explain_traceback(text: str) -> Explanation:
-    """What a traceback, or the last lines of a log, come from. Raises PromptError for an empty text.
+    """Explain a traceback, or the last lines of a log. Raises PromptError for an empty text.
 
     >>> explain_traceback("ModuleNotFoundError: No module named 'einops'").causes[0].name
     'einops missing'
@@ -34,13 +36,13 @@ def explain_traceback(text: str) -> Explanation:
     if not lines:
         raise PromptError("there is nothing to explain on standard input: give a traceback there, or a path")
     line = next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1])
-    on_the_line = [known for known in KNOWN_ERRORS if known.pattern.search(line)]
+    matching_line = [known for known in KNOWN_ERRORS if known.pattern.search(line)]
     # What was printed last is nearest to the cause.
-    elsewhere = sorted(
-        ((_last_match(known, text), known) for known in KNOWN_ERRORS if known not in on_the_line),
-        key=lambda found: -found[0],
+    matching_elsewhere = sorted(
+        ((_last_match(known, text), known) for known in KNOWN_ERRORS if known not in matching_line),
+        key=lambda entry: -entry[0],
     )
-    causes = [*on_the_line, *(known for position, known in elsewhere if position >= 0)]
+    causes = [*matching_line, *(known for position, known in matching_elsewhere if position >= 0)]
     if not causes and REMOTE_CODE.pattern.search(text):
         causes = [REMOTE_CODE]
     return Explanation(line, tuple(causes[:_MAX_CAUSES]))

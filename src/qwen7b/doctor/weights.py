@@ -1,4 +1,4 @@
-"""What folders and GGUF files have in common: tensors that should fill a model, and a tokenizer that should fit it."""
+"""The checks that folders and GGUF files share: whether tensors fill a model, and whether the tokenizer fits it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def diagnose_gguf(path: Path, diagnosis: Diagnosis) -> None:
         diagnosis.attempt(lambda stored=stored: stored.read_rows(0, 1))  # type: ignore[misc]
     look_at_tokenizer(checkpoint, diagnosis.attempt(lambda: load_tokenizer(checkpoint.path)), diagnosis)
     look_at_kept_weights(checkpoint.path, diagnosis)
-    prove(path, diagnosis)
+    check_usable(path, diagnosis)
 
 
 def look_at_kept_weights(source: Path, diagnosis: Diagnosis) -> None:
@@ -58,7 +58,7 @@ def look_at_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagn
         diagnosis.facts["tokens"] = tokenizer.vocab_size
         diagnosis.attempt(lambda: check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path))
     for problem in checkpoint.generation.problems.values():
-        diagnosis.error(f"{problem}: until that is mended, say it with every call")
+        diagnosis.error(f"{problem}: until that is fixed, pass the setting with every call")
     for remark in checkpoint.generation.remarks:
         diagnosis.warn(remark)
 
@@ -69,12 +69,12 @@ def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:
     for stored in tensors:
         precision = checkpoint.packed.format.name if checkpoint.packed else _precision(stored)
         sizes[precision] += math.prod(stored.shape)
-    total = sum(sizes.values())
+    num_weights = sum(sizes.values())
     diagnosis.facts |= {
         "family": config.family.value,
         "model": _MODELS[config.family],
-        "parameters": total,
-        "precision": [name for name, size in sizes.most_common() if size * 100 >= total],
+        "parameters": num_weights,
+        "precision": [name for name, size in sizes.most_common() if size * 100 >= num_weights],
         "layers": config.num_layers,
         "rows": config.vocab_rows,
         "trained_length": config.trained_length,
@@ -93,11 +93,11 @@ def _precision(stored: StoredTensor) -> str:
     raise AssertionError(f"{type(stored).__name__} has no precision")
 
 
-def prove(path: Path, diagnosis: Diagnosis) -> Qwen | None:
-    """Whether what is healthy so far would load and answer, and how it is then used."""
+def check_usable(path: Path, diagnosis: Diagnosis) -> Qwen | None:
+    """If all is healthy so far, check that the model would load and answer, and note how to use it."""
     if not diagnosis.is_healthy:
         return None
-    qwen = diagnosis.attempt(lambda: rehearse(path))
+    qwen = diagnosis.attempt(lambda: dry_run(path))
     if qwen is None:
         return None
     diagnosis.facts |= {"tokens": qwen.tokenizer.vocab_size, "chat": qwen.is_chat}
@@ -106,8 +106,8 @@ def prove(path: Path, diagnosis: Diagnosis) -> Qwen | None:
     return qwen
 
 
-def rehearse(path: Path) -> Qwen:
-    """The model at a path without its weights, after it was asked something, which it did not answer.
+def dry_run(path: Path) -> Qwen:
+    """Load the model at a path without its weights, and prepare a reply without computing it.
 
     Raises what `qwen7b.load`, and then `chat` or `complete`, would raise.
     """
@@ -116,6 +116,6 @@ def rehearse(path: Path) -> Qwen:
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     check_weights(checkpoint)
     qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation, name=str(path))
-    # The prompt is made and settings are checked at once; the reply only where somebody waits for it.
+    # Making the generator checks the settings and the prompt; the reply would be computed only by iterating.
     (qwen.stream("你好") if qwen.is_chat else qwen.stream_completion("1, 2, 3")).close()
     return qwen
