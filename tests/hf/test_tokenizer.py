@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -252,6 +253,74 @@ def test_chat_templates_in_batches(tokenizer: Any) -> None:
     assert len(cut["input_ids"]) == 5
 
 
+TAGGED = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}{% if message['role'] == 'assistant' %}"
+    "{%- generation -%}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}"
+    "{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "\nWhat? 你好 e\u0301\n"},
+    {"role": "user", "content": "What?"},
+    {"role": "assistant", "content": ""},
+]
+
+
+# They differ in what is tagged.
+TEMPLATES = {
+    "whole": TAGGED,
+    "without the end": TAGGED.replace(
+        "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
+        "{{ message['content'] }}{% endgeneration %}{{ '<|im_end|>' }}",
+    ),
+    "without the beginning": TAGGED.replace(
+        "{%- generation -%}{{ message['content'] + '<|im_end|>' }}",
+        "{{ message['content'] }}{% generation %}{{ '<|im_end|>' }}",
+    ),
+}
+
+
+def test_the_assistants_mask_is_that_of_transformers(tokenizer: Any, qwen_chat_folder: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    fast: Any = QWenTokenizerFast.from_pretrained(qwen_chat_folder)
+    theirs: Any = PreTrainedTokenizerFast(tokenizer_object=fast.backend_tokenizer, pad_token="<|endoftext|>")
+    cases: list[dict[str, Any]] = [
+        {"conversation": TALK},
+        {"conversation": TALK[:2]},
+        {"conversation": TALK, "add_generation_prompt": True},
+        {"conversation": [TALK, TALK[:3]], "padding": True, "return_tensors": "pt"},
+        {"conversation": TALK, "truncation": True, "max_length": 18},
+        {"conversation": [TALK, TALK[:2]], "truncation": True, "padding": "max_length", "max_length": 20},
+    ]
+    for settings, name, left in itertools.product(cases, TEMPLATES, (True, False)):
+        told: dict[str, Any] = {**settings, "chat_template": TEMPLATES[name], "return_assistant_tokens_mask": True}
+        results = []
+        for one in (tokenizer, fast, theirs):
+            before = one.padding_side, one.truncation_side
+            one.padding_side = one.truncation_side = "left" if left else "right"
+            encoding = one.apply_chat_template(**told).data
+            one.padding_side, one.truncation_side = before
+            fields = ("input_ids", "attention_mask", "assistant_masks")
+            results.append({field: torch.as_tensor(encoding[field]).tolist() for field in fields})
+        assert results[0] == results[1] == results[2], (settings, name)
+
+
+@pytest.mark.parametrize(
+    "template", [None, TAGGED.replace("{%- generation -%}", "").replace("{% endgeneration %}", "")]
+)
+def test_without_tags_the_mask_has_the_replies_and_their_ends(tokenizer: Any, template: str | None) -> None:
+    mask = tokenizer.apply_chat_template(TALK, chat_template=template, return_assistant_tokens_mask=True)
+    expected = tokenizer.apply_chat_template(TALK, chat_template=TAGGED, return_assistant_tokens_mask=True)
+    written = [id for id, is_written in zip(mask["input_ids"], mask["assistant_masks"], strict=True) if is_written]
+    before = "" if template is None else "\n"  # the frame's newline, in one token with the reply's
+    assert tokenizer.decode(written) == f"{before}\nWhat? 你好 \u00e9\n<|im_end|><|im_end|>"
+    assert (mask.data == expected.data) == (template is not None)
+    assert "assistant_masks" not in tokenizer.apply_chat_template(TALK)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -269,7 +338,22 @@ def test_chat_templates_in_batches(tokenizer: Any) -> None:
         ({"conversation": [{"role": "robot", "content": "a"}]}, "robot"),
         ({"conversation": CONVERSATION, "tools": [{}]}, "tools"),
         ({"conversation": CONVERSATION, "enable_thinking": False}, "enable_thinking"),
-        ({"conversation": CONVERSATION, "return_assistant_tokens_mask": True}, "return_assistant_tokens_mask"),
+        (
+            {"conversation": CONVERSATION, "return_assistant_tokens_mask": True, "return_dict": False},
+            "return_assistant_tokens_mask goes with tokenize and return_dict",
+        ),
+        (
+            {"conversation": CONVERSATION, "return_assistant_tokens_mask": True, "continue_final_message": True},
+            "without continue_final_message",
+        ),
+        (
+            {
+                "conversation": CONVERSATION[1:],
+                "return_assistant_tokens_mask": True,
+                "chat_template": "{% for message in messages %}{{ message['content'] | length }}{% endfor %}",
+            },
+            "put {% generation %}",
+        ),
         ({"conversation": CONVERSATION, "truncation": True, "max_length": 0}, "max_length"),
         ({"conversation": CONVERSATION, "truncation": True, "max_length": "5"}, "max_length"),
         ({"conversation": CONVERSATION, "add_generation_prompt": True, "continue_final_message": True}, "exclude"),

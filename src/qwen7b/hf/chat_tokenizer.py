@@ -20,6 +20,7 @@ from qwen7b.text.chat_prompt import chat_format_of
 from qwen7b.text.export import merges_of, tokenizer_json
 from qwen7b.text.format_detection import with_chat_template
 from qwen7b.text.messages import checked_messages
+from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import is_hidden
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -111,51 +112,87 @@ class ChatTokenizer(ControlNamesMixin):
         max_length: int | None = None,
         return_tensors: str | None = None,
         return_dict: bool = True,
+        return_assistant_tokens_mask: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The prompt of a conversation, or of a list of them, with the arguments and results of Transformers.
 
         It is the checkpoint's own format, ChatML unless its files or `chat_template` say otherwise, assembled as token
         ids: no message can hold a control token, whatever it says. With `tokenize=False` the text comes back, which to
-        encode again takes `split_special_tokens=False`. Raises PromptError for what is no conversation.
+        encode again takes `split_special_tokens=False`. With `return_assistant_tokens_mask` the result has
+        `assistant_masks`, 1 for each token that the assistant writes: those between a template's {% generation %} tags
+        or, where it has none, each reply and the control token that ends it. Raises PromptError for what is no
+        conversation.
         """
         _refuse_unknown(tools=tools, documents=documents, **kwargs)
         if continue_final_message and add_generation_prompt:
             raise SettingError("continue_final_message and add_generation_prompt exclude each other: give one of them")
+        if return_assistant_tokens_mask and (continue_final_message or not (tokenize and return_dict)):
+            raise SettingError(
+                "return_assistant_tokens_mask goes with tokenize and return_dict and without continue_final_message: "
+                "change these or leave it out"
+            )
         if max_length is not None and (type(max_length) is not int or max_length < 1):
             raise SettingError(f"max_length must be a number of tokens, at least 1, found {quoted(max_length)}")
         plain = self.plain_tokenizer
-        if chat_template is None:
+        settings = plain.vocabulary.settings
+        text, source = chat_template, "chat_template"
+        if text is not None and isinstance(self._template, dict):
+            text = self._template.get(text, text)
+        elif text is None and return_assistant_tokens_mask:
+            text, source = settings.chat_template, settings.chat_template_source
+        if text is None:
             format = chat_format_of(plain)
         else:
-            template = self._template.get(chat_template) if isinstance(self._template, dict) else None
-            format = with_chat_template(plain.vocabulary, template or chat_template, source="chat_template")
+            format = with_chat_template(
+                plain.vocabulary, text, source=source, keeps_generation_tags=return_assistant_tokens_mask
+            )
         conversations, batched = _listed(conversation)
-        rows = [
+        rendered = [
             format.render(
                 plain,
                 messages,
                 add_generation_prompt=bool(add_generation_prompt),
                 continue_final_message=bool(continue_final_message),
-            ).ids
+            )
             for messages in conversations
         ]
+        rows = [row.ids for row in rendered]
         if not tokenize:
             texts = [plain.decode(row) for row in rows]
             return texts if batched else texts[0]
+        masks = [_assistant_mask(row) for row in rendered] if return_assistant_tokens_mask else []
         if truncation:
             limit = max_length or self.model_max_length  # type: ignore[attr-defined]
             left = self.truncation_side == "left"  # type: ignore[attr-defined]
-            rows = [row[-limit:] if left else row[:limit] for row in rows]
-        encoding = BatchEncoding(
-            self.pad(  # type: ignore[attr-defined]
-                {"input_ids": rows}, padding=padding, max_length=max_length, return_attention_mask=True
-            ),
-            tensor_type=return_tensors,
+            rows, masks = ([row[-limit:] if left else row[:limit] for row in of_each] for of_each in (rows, masks))
+        padded = self.pad(  # type: ignore[attr-defined]
+            {"input_ids": rows}, padding=padding, max_length=max_length, return_attention_mask=True
         )
+        if masks:
+            padding_lengths = [len(row) - len(mask) for row, mask in zip(padded["input_ids"], masks, strict=True)]
+            left = self.padding_side == "left"  # type: ignore[attr-defined]
+            padded["assistant_masks"] = [
+                [0] * length + mask if left else mask + [0] * length
+                for length, mask in zip(padding_lengths, masks, strict=True)
+            ]
+        encoding = BatchEncoding(padded, tensor_type=return_tensors)
         if not batched and return_tensors is None:
             encoding = BatchEncoding({name: values[0] for name, values in encoding.items()})
         return encoding if return_dict else encoding["input_ids"]
+
+
+def _assistant_mask(rendered: Rendered) -> list[int]:
+    """1 for each token that the assistant writes, 0 for the others. Raises UnsupportedError where none can tell."""
+    if rendered.generated is None:
+        raise UnsupportedError(
+            "the chat template changes the assistant's messages, so that their tokens cannot be told: put "
+            "{% generation %} and {% endgeneration %} around them in the template"
+        )
+    mask = [0] * len(rendered.ids)
+    for span in rendered.generated:
+        mask[span] = [1] * (span.stop - span.start)
+    return mask
 
 
 def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Path, Path | None]:
@@ -194,7 +231,7 @@ def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
 def _refuse_unknown(**settings: Any) -> None:
     """Raise SettingError for what is given to a template and would change nothing here."""
     unread = ("add_special_tokens", "sanitize_control_tokens")  # the first writes none, the second is always done
-    without_effect = ("tools", "documents", "return_assistant_tokens_mask", "tokenizer_kwargs")
+    without_effect = ("tools", "documents", "tokenizer_kwargs")
     for name, value in settings.items():
         if value is None or name in unread or (name in without_effect and not value):
             continue

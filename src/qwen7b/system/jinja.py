@@ -25,6 +25,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_SECONDS = 5.0
+GENERATION_MARKS = ("_generation_begins", "_generation_ends")
+"""Variables that are written where a generation tag begins and ends; without them nothing is."""
 MAX_TEMPLATE = 1 << 18
 """The most characters that a template may have; those of known models have fewer than 20,000."""
 _MAX_WORK = 1 << 26
@@ -109,13 +111,14 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class _Generation(Extension):
-    """The tag around the text that a trainer learns from; here it is rendered as text only."""
+    """The tag around the text that a trainer learns from: its contents, between the marks if any are given."""
 
     tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        line = next(parser.stream).lineno
+        begin, end = (nodes.Output([nodes.Name(mark, "load")]).set_lineno(line) for mark in GENERATION_MARKS)
+        return [begin, *parser.parse_statements(("name:endgeneration",), drop_needle=True), end]
 
 
 class _BoundedCode(CodeGenerator):

@@ -6,6 +6,7 @@ else. Names that are whole in the result are thus the template's own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,8 @@ from qwen7b.text.messages import Message
 from qwen7b.text.name_finder import finder_of
 from qwen7b.text.rendered import ContentSpans, Encoder, Rendered
 from qwen7b.text.token_spans import Span
+
+_GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,11 @@ class Template:
     """The names of the vocabulary's control tokens."""
     visible: frozenset[str] = frozenset()
     """The control tokens that are part of the text that a model writes, such as <think>."""
+
+    @property
+    def has_generation_tags(self) -> bool:
+        """Whether the template says by {% generation %} what the assistant writes."""
+        return _GENERATION_TAG.search(self.text) is not None
 
     @property
     def ends(self) -> frozenset[str]:
@@ -85,7 +93,12 @@ class Template:
             has_system = len(messages) > 0 and messages[0]["role"] == "system"
             return ContentSpans(contents=spans, system=spans[0] if has_system else None)
 
-        rendered = Rendered(encoder, pieces, find_content_spans=find_content_spans)
+        def find_generated() -> list[Span] | None:
+            if self.has_generation_tags:
+                return self._find_tagged(messages, plain, marks, add_generation_prompt=add_generation_prompt)
+            return self._find_replies(messages, plain, find_content_spans().contents)
+
+        rendered = Rendered(encoder, pieces, find_content_spans=find_content_spans, find_generated=find_generated)
         if add_generation_prompt and not rendered.ids:
             raise UnsupportedError(
                 f"the chat template of {self.source} makes an empty prompt: use the template that the original model "
@@ -110,6 +123,33 @@ class Template:
             if without_marks(text, marks) == plain:
                 return find_contents(text, marks, messages=marked)
         return [None] * len(messages)
+
+    def _find_tagged(
+        self, messages: Sequence[Message], plain: str, marks: str, *, add_generation_prompt: bool
+    ) -> list[Span] | None:
+        """The characters between the template's generation tags."""
+        from qwen7b.system.jinja import GENERATION_MARKS
+
+        begin, end = marks[0], marks[1]
+        variables = dict(zip(GENERATION_MARKS, (begin, end), strict=True))
+        text = self._render(messages, add_generation_prompt=add_generation_prompt, **variables)
+        if without_marks(text, marks) != plain:
+            return None
+        found = enumerate(re.finditer(f"{begin}([^{begin}{end}]*){end}", text))
+        return [(match.start() - 2 * passed, match.end() - 2 * passed - 2) for passed, match in found]
+
+    def _find_replies(
+        self, messages: Sequence[Message], plain: str, contents: Sequence[Span | None]
+    ) -> list[Span] | None:
+        """The characters of each reply and, where it ends with a control token, of that."""
+        replies, ends = [], self.ends
+        for message, span in zip(messages, contents, strict=True):
+            if message["role"] == "assistant":
+                if span is None:
+                    return None
+                name = finder_of(self.names).at(plain, span[1])
+                replies.append((span[0], span[1] + (len(name) if name in ends else 0)))
+        return replies
 
     def _mark_names(self, messages: Sequence[Message], plain: str, mark: str, *, add_generation_prompt: bool) -> str:
         """The text that the template makes, with a mark in each name of a control token that is not its own."""
@@ -141,7 +181,7 @@ class Template:
             "it, so that the name could not be told from a real control token: remove the name from the message"
         )
 
-    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool, **others: str) -> str:
         from qwen7b.system.jinja import RaisedByTemplate, render
 
         variables: dict[str, Any] = {
@@ -150,6 +190,7 @@ class Template:
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
             **self.special_tokens,
+            **others,
         }
         try:
             return render(self.text, variables)

@@ -53,6 +53,7 @@ class ChatML:
         pieces = [] if self.bos is None else [(self.bos, "")]
         position = len(self.bos or "")
         contents: list[Span | None] = []
+        generated: list[Span] = []
         system = None
         for role, content in self._spoken(messages):
             texts = [role, "\n", content] if self.by_parts else [f"{role}\n{content}"]
@@ -62,13 +63,15 @@ class ChatML:
             end = first + len(f"{content}{END}")
             if len(contents) == 1 and role == "system":
                 system = (position, end)
+            if role == "assistant":
+                generated.append((first, end))
             position = end + 1
         if continue_final_message:
             del pieces[-2:]
         elif add_generation_prompt:
             pieces += [(START, ""), ("", "assistant"), ("", "\n")]
         spans = ContentSpans(contents=contents[len(contents) - len(messages) :], system=system)
-        return Rendered(encoder, pieces, find_content_spans=lambda: spans)
+        return Rendered(encoder, pieces, find_content_spans=lambda: spans, find_generated=lambda: generated)
 
     def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""

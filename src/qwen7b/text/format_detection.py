@@ -37,8 +37,13 @@ def find_chat_format(vocabulary: Vocabulary) -> ChatFormat | None:
     return with_chat_template(vocabulary, settings.chat_template, source=settings.chat_template_source)
 
 
-def with_chat_template(vocabulary: Vocabulary, text: str, *, source: str) -> ChatFormat:
-    """The format that a template describes, with this vocabulary's control tokens; `source` is for messages."""
+def with_chat_template(
+    vocabulary: Vocabulary, text: str, *, source: str, keeps_generation_tags: bool = False
+) -> ChatFormat:
+    """The format that a template describes, with this vocabulary's control tokens; `source` is for messages.
+
+    With `keeps_generation_tags` a template that has such tags stays one, where ChatML would know nothing of them.
+    """
     template = Template(
         text=text,
         source=source,
@@ -46,6 +51,8 @@ def with_chat_template(vocabulary: Vocabulary, text: str, *, source: str) -> Cha
         names=frozenset(vocabulary.control_tokens),
         visible=vocabulary.visible,
     )
+    if keeps_generation_tags and template.has_generation_tags:
+        return template
     if text == CHAT_TEMPLATE and {START, END} <= template.names:
         return ChatML()  # the template that our conversion writes for first-generation models
     return _as_chatml(template) or template

@@ -39,15 +39,22 @@ class Rendered:
     ids: list[int]
 
     def __init__(
-        self, encoder: Encoder, pieces: Sequence[tuple[str, str]], *, find_content_spans: Callable[[], ContentSpans]
+        self,
+        encoder: Encoder,
+        pieces: Sequence[tuple[str, str]],
+        *,
+        find_content_spans: Callable[[], ContentSpans],
+        find_generated: Callable[[], Sequence[Span] | None],
     ) -> None:
-        """`pieces` are names of control tokens, as (name, ""), and what is encoded between them, as ("", text)."""
+        """`find_generated` gives the characters that the assistant writes, None where these cannot be located.
+
+        `pieces` are names of control tokens, as (name, ""), and what is encoded between them, as ("", text)."""
         self._encoder = encoder
         self._texts = [name or text for name, text in pieces]
         self._are_control = [bool(name) for name, _ in pieces]
         encoded = {text: encoder.encode(text) for text in {text for _, text in pieces}}  # roles and newlines but once
         self._parts = [[encoder.control_tokens[name]] if name else encoded[text] for name, text in pieces]
-        self._find_content_spans = find_content_spans
+        self._find_content_spans, self._find_generated = find_content_spans, find_generated
         self.ids = [*chain.from_iterable(self._parts)]
 
     @property
@@ -66,10 +73,24 @@ class Rendered:
         return self._spans[-1]
 
     @cached_property
+    def generated(self) -> tuple[slice, ...] | None:
+        """The tokens that the assistant writes, which training learns from: each reply with the token that ends it.
+
+        In a template with {% generation %} tags they are the tokens with any of what stands between these, as in
+        Transformers. None where they cannot be located.
+        """
+        spans = self._find_generated()
+        return None if spans is None else tuple(found for found in self._slices(spans) if found is not None)
+
+    @cached_property
     def _spans(self) -> tuple[slice | None, ...]:
         """The slices of all contents and of the system message."""
         spans = self._find_content_spans()
-        character_spans = dict(enumerate([*spans.contents, spans.system]))
+        return self._slices([*spans.contents, spans.system])
+
+    def _slices(self, spans: Sequence[Span | None]) -> tuple[slice | None, ...]:
+        """The slices of the ids that hold any of these characters."""
+        character_spans = dict(enumerate(spans))
         present = {number: span for number, span in character_spans.items() if span is not None}
         starts = [*accumulate(map(len, self._texts[:-1]), initial=0)]
         firsts = [*accumulate(map(len, self._parts), initial=0)]
