@@ -107,8 +107,8 @@ READING: dict[str, str] = {
     ),
     "evals": "subject perplexity needle bench shapes journal tables plots",
     "hf": (
-        "configuration decoder positions cache_name causal_lm stop_words streaming chat chat_tokenizer tokenizer "
-        "tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
+        "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
+        "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
     ),
     "terminal": (
         "chatting terminal conversation commands set_command parts prompts replies plain display live "

@@ -86,7 +86,7 @@ def test_imports_go_only_down(path: Path) -> None:
         ("qwen7b.text.chatml", "from ..model import cache"),
         ("qwen7b.hub.repository", "from qwen7b import generate"),
         ("qwen7b.hub.repository", "from qwen7b import load"),
-        ("qwen7b.hf.chat", "from qwen7b.evals import needle"),
+        ("qwen7b.hf.chat_mixin", "from qwen7b.evals import needle"),
         ("qwen7b.errors", "from . import config"),
         ("qwen7b.model.cache", "import qwen7b.new_idea"),
     ],

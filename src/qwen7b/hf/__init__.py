@@ -1,9 +1,9 @@
 """First-generation Qwen in Transformers 5: importing this module teaches the Auto classes `model_type` "qwen".
 
-In come checkpoint folders of either generation, out come Transformers models and tokenizers, with the original's
-interface and tensor names besides. Code in such a checkpoint is never run, whatever `trust_remote_code` says; other
-models stay Transformers' business. Knows nothing of our own model's cache and engine; borrows its rotary embedding,
-its norm and all of `text`.
+In come checkpoint folders of either generation, out come Transformers models and tokenizers, which also have the
+original's interface and tensor names. Code in such a checkpoint is never run, whatever `trust_remote_code` says; other
+models are left to Transformers. The room knows nothing of our own model's cache and engine, but uses its rotary
+embedding, its norm and all of `text`.
 
     >>> import qwen7b.hf                                                                    # doctest: +SKIP
     >>> from transformers import AutoModelForCausalLM, AutoTokenizer                        # doctest: +SKIP
@@ -30,16 +30,17 @@ from qwen7b.hf.causal_lm import QWenLMHeadModel
 from qwen7b.hf.chat_pipeline import register_chat_pipeline
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.decoder import QWenModel
-from qwen7b.hf.tokenizer import QWenTokenizer
 from qwen7b.hf.tokenizer_fast import QWenTokenizerFast
+from qwen7b.hf.tokenizer_python import QWenTokenizer
 
 __all__ = ["QWenConfig", "QWenLMHeadModel", "QWenModel", "QWenTokenizer", "QWenTokenizerFast"]
 
 
 class _NoConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
-    """A configuration that no model has: under it the tokenizers are registered by their names alone.
+    """A configuration that no model has, for registering the tokenizers under their names alone.
 
-    A tokenizer registered for QWenConfig itself would give way to the checkpoint's own code where the user trusts it.
+    AutoTokenizer would prefer the checkpoint's own code, if the user trusts it, to a tokenizer registered for
+    QWenConfig.
     """
 
 

@@ -1,4 +1,4 @@
-"""Either name of the cache: Transformers calls it `cache` since 5.24 and called it `past_key_values` before."""
+"""The two names of the cache: Transformers calls it `cache` since 5.24 and called it `past_key_values` before."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CACHE_NAME = "cache" if "cache" in signature(create_causal_mask).parameters else
 
 
 def choose_cache(past_key_values: Any, cache: Any, *, others: Mapping[str, Any]) -> Cache | None:
-    """The cache that a caller gave by either name; `others` are arguments that are not read, only passed on.
+    """The cache that a caller passed by either name; `others` are arguments that are only passed on.
 
-    Raises SettingError for two of them and for what is no cache, UnsupportedError for one by a third name, without
-    which the model would go on, and be wrong in silence.
+    Raises SettingError for two caches and for anything that is no cache. Raises UnsupportedError for a cache under a
+    third name: without it the model would run, and be wrong in silence.
     """
     if past_key_values is not None and cache is not None and past_key_values is not cache:
         raise SettingError("past_key_values and cache are two names of one argument: give only one of them")
@@ -29,10 +29,10 @@ def choose_cache(past_key_values: Any, cache: Any, *, others: Mapping[str, Any])
             f"transformers {__version__} passes the cache as {unknown[0]!r}, which qwen7b.hf does not know yet: run "
             + install_command("hf", upgrade=True)
         )
-    given = past_key_values if cache is None else cache
-    if given is not None and not isinstance(given, Cache):
+    chosen = past_key_values if cache is None else cache
+    if chosen is not None and not isinstance(chosen, Cache):
         raise SettingError(
-            f"{CACHE_NAME} must be a Cache, found a {type(given).__name__}: give what an earlier call returned, or "
+            f"{CACHE_NAME} must be a Cache, found a {type(chosen).__name__}: pass what an earlier call returned, or "
             "begin with transformers.DynamicCache(), as tuples of keys and values are no caches in Transformers 5"
         )
-    return given
+    return chosen

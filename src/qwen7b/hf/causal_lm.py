@@ -14,11 +14,11 @@ from transformers.utils.generic import can_return_tuple
 from qwen7b.config.checked import is_zero
 from qwen7b.errors import SettingError
 from qwen7b.hf.cache_name import CACHE_NAME, choose_cache
-from qwen7b.hf.chat import ChatMixin
+from qwen7b.hf.chat_mixin import ChatMixin
 from qwen7b.hf.configuration import QWenConfig
 from qwen7b.hf.decoder import QWenModel, QWenPreTrainedModel
 from qwen7b.hf.stop_words import StopWords, listed_ids, read_endings
-from qwen7b.hf.tokenizer import QWenTokenizer
+from qwen7b.hf.tokenizer_python import QWenTokenizer
 
 
 class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
@@ -30,12 +30,12 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         super().__init__(config)
         self.transformer = QWenModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.loss_type = "ForCausalLM"  # else guessed from the class's name
+        self.loss_type = "ForCausalLM"  # Transformers would guess it from the class's name
         self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Load as Transformers does; the checkpoint's files also tell which ids end a reply."""
+        """Load as Transformers does, and read from the checkpoint's files which ids end a reply."""
         hub = {name: kwargs[name] for name in ("cache_dir", "revision") if kwargs.get(name) is not None}
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -91,11 +91,11 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
         stop_words_ids: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Generate as Transformers does; a reply also ends with any of the sequences of ids in `stop_words_ids`.
+        """Generate as Transformers does; a reply also ends after any of the sequences of ids in `stop_words_ids`.
 
-        It ends, too, where the checkpoint's tokenizer says so, such as at <|im_end|>, which the files of a chat
-        model name nowhere else; `eos_token_id` as a keyword of this call replaces all ends. Temperature 0 is greedy.
-        Dynamic NTK's alpha stays what the prompt's length makes it, as in the original.
+        It also ends at the ids that the checkpoint's tokenizer names, such as <|im_end|>, which no other file of a
+        chat model names; the keyword `eos_token_id` replaces all of these. Temperature 0 means greedy. Dynamic NTK's
+        alpha is chosen for the prompt's length and stays, as in the original.
         """
         settings = generation_config or self.generation_config
         changes: dict[str, Any] = {}
@@ -120,9 +120,9 @@ class QWenLMHeadModel(ChatMixin, QWenPreTrainedModel, GenerationMixin):  # type:
             raise SettingError(
                 "stop_strings need the fast tokenizer: use QWenTokenizerFast, or stop_words_ids with ids"
             )
-        given = choose_cache(kwargs.pop("past_key_values", None), kwargs.pop("cache", None), others=kwargs)
-        if given is not None:
-            kwargs[CACHE_NAME] = given
+        chosen_cache = choose_cache(kwargs.pop("past_key_values", None), kwargs.pop("cache", None), others=kwargs)
+        if chosen_cache is not None:
+            kwargs[CACHE_NAME] = chosen_cache
         criteria = StoppingCriteriaList(stopping_criteria or ())
         if stop_words_ids:
             prompt = inputs if inputs is not None else kwargs.get("input_ids")

@@ -1,4 +1,4 @@
-"""The "chat" pipeline that the original documentation taught: a text and a history in, a response and a history out."""
+"""The "chat" pipeline of the original documentation: a text and a history in, a response and a history out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from qwen7b.errors import PromptError, quoted
 
 TASK = "chat"
 MODELSCOPE_NAMES = ("qwen-chat", "qwen-7b-chat-pipeline")
-"""The names that the `configuration.json` of a Qwen chat model on ModelScope has for its pipeline."""
+"""The names that Qwen chat models on ModelScope use for their pipeline in `configuration.json`."""
 
 
 class ChatPipeline(Pipeline):
-    """`model.chat` with its tokenizer, as ModelScope's `pipeline(task=Tasks.chat, …)` has it.
+    """A pipeline that calls `model.chat` with its tokenizer, like ModelScope's `pipeline(task=Tasks.chat, …)`.
 
-    A call takes the keywords of `model.chat`; those given when the pipeline is made are their defaults. Gives back
+    A call takes the keywords of `model.chat`; those passed when the pipeline is made are the defaults. It returns
     {"response": …, "history": …}.
 
     >>> pipe = transformers.pipeline("chat", model="Qwen-7B-Chat", device_map="auto")  # doctest: +SKIP
@@ -36,11 +36,11 @@ class ChatPipeline(Pipeline):
     _load_feature_extractor: Any = False
 
     def _sanitize_parameters(self, **settings: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        settings.pop("framework", None)  # ModelScope names it; it is PyTorch
+        settings.pop("framework", None)  # ModelScope passes it; only PyTorch is possible
         return {}, settings, {}
 
     def preprocess(self, input_: str | dict[str, Any], **_: Any) -> dict[str, Any]:
-        """A text, or {"text": …, "history": …}, which ModelScope's chat pipelines also take."""
+        """Take a text, or {"text": …, "history": …}, which ModelScope's chat pipelines also accept."""
         if isinstance(input_, str):
             return {"text": input_}
         if "text" not in input_:
@@ -56,22 +56,22 @@ class ChatPipeline(Pipeline):
         return model_outputs
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **settings: Any) -> None:
-        """Save the model and the tokenizer; unlike the base class, no code."""
+        """Save the model and the tokenizer, but unlike the base class no code."""
         self.model.save_pretrained(save_directory, **settings)
         self.tokenizer.save_pretrained(save_directory)
 
 
 def register_chat_pipeline() -> None:
-    """Make the pipeline known to transformers, and to ModelScope where it is installed."""
+    """Register the pipeline with Transformers, and with ModelScope if it is installed."""
     PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ChatPipeline, pt_model=AutoModelForCausalLM)
     if find_spec("modelscope"):
         _announce_to_modelscope()
 
 
 def _announce_to_modelscope() -> None:
-    """Enter `qwen7b.hf.modelscope_pipeline` into the index from which ModelScope imports pipelines on demand.
+    """Add `qwen7b.hf.modelscope_pipeline` to the index from which ModelScope imports pipelines on demand.
 
-    Importing it here would import all of ModelScope's pipelines, which takes seconds and libraries that many lack.
+    Importing it here would import all of ModelScope's pipelines, which takes seconds and many more libraries.
     """
     try:
         from modelscope.utils.ast_utils import INDEX_KEY, MODULE_KEY

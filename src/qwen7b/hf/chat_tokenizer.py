@@ -1,4 +1,4 @@
-"""The part that both tokenizers share: the original's names for control tokens, and ChatML assembled as token ids."""
+"""What both tokenizers share: the original's names for control tokens, and ChatML assembled as token ids."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from qwen7b.text.tokenizer import is_hidden
 
 _END_OF_TEXT = "<|endoftext|>"
 
-# What a tokenizer_config.json may hold that the vocabulary knows better, or that names code of the checkpoint's.
+# Fields of tokenizer_config.json that the vocabulary itself determines, or that name code in the checkpoint.
 _DROPPED = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "auto_map")
 
 
 class ChatTokenizer(ControlNamesMixin):
-    """A Transformers tokenizer that has an exact one of ours, `plain_tokenizer`, beside it."""
+    """A Transformers tokenizer that also has our exact tokenizer, as `plain_tokenizer`."""
 
     vocab_files_names = {"vocab_file": "qwen.tiktoken", "tokenizer_file": "tokenizer.json"}
     model_input_names = ["input_ids", "attention_mask"]
@@ -40,7 +40,7 @@ class ChatTokenizer(ControlNamesMixin):
 
     @cached_property
     def plain_tokenizer(self) -> Tokenizer:
-        """The exact tokenizer, with the chat template that was set on this object instead of the files' own."""
+        """The exact tokenizer, with the chat template that was set on this object, or else the files' own."""
         own, template = self._own_tokenizer, _default_of(self._template)
         settings = own.vocabulary.settings
         if template is None or template == settings.chat_template:
@@ -50,7 +50,7 @@ class ChatTokenizer(ControlNamesMixin):
 
     @property
     def chat_template(self) -> str | dict[str, str] | None:
-        """The Jinja template of conversations, or several by name; None where that is the checkpoint's own ChatML."""
+        """The Jinja template of conversations, or several by name; None for the checkpoint's own ChatML."""
         return self._template
 
     @chat_template.setter
@@ -70,7 +70,7 @@ class ChatTokenizer(ControlNamesMixin):
 
     @property
     def eod_id(self) -> int | None:
-        """The id of <|endoftext|>, by the original's name."""
+        """The id of <|endoftext|>, under the original's name for it."""
         return self.plain_tokenizer.end_of_text_id
 
     @property
@@ -83,16 +83,16 @@ class ChatTokenizer(ControlNamesMixin):
 
     @cached_property
     def _hidden_ids(self) -> frozenset[int]:
-        """The control tokens that are no part of a text."""
+        """The ids of control tokens that are not part of a text."""
         names = [name for name in self._control_names if is_hidden(name, self._visible_names)]
         return frozenset(self.convert_tokens_to_ids(names))  # type: ignore[attr-defined]
 
     def _shown(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
-        """Read ids as numbers; if asked, leave out hidden control tokens, padding and the like, and unused rows."""
+        """Check ids; with `skip_special_tokens` leave out hidden control tokens, padding and unused rows."""
         try:
-            ids = [index(token_id) for token_id in ids]  # which takes no fraction and no text
+            ids = [index(token_id) for token_id in ids]  # which refuses fractions and strings
         except (TypeError, ValueError):
-            raise SettingError(f"what is decoded must be ids of tokens, found {quoted(ids)}") from None
+            raise SettingError(f"decode takes token ids, found {quoted(ids)}") from None
         if not skip_special_tokens:
             return ids
         hidden, rows = self._hidden_ids.union(self.all_special_ids), len(self)  # type: ignore[attr-defined, arg-type]
@@ -117,12 +117,12 @@ class ChatTokenizer(ControlNamesMixin):
     ) -> Any:
         """The prompt of a conversation, or of a list of them, with the arguments and results of Transformers.
 
-        It is the checkpoint's own format, ChatML unless its files or `chat_template` say otherwise, assembled as token
-        ids: no message can hold a control token, whatever it says. With `tokenize=False` the text comes back, which to
-        encode again takes `split_special_tokens=False`. With `return_assistant_tokens_mask` the result has
-        `assistant_masks`, 1 for each token that the assistant writes: those between a template's {% generation %} tags
-        or, where it has none, each reply and the control token that ends it. Raises PromptError for what is no
-        conversation.
+        The format is the checkpoint's own, ChatML unless its files or `chat_template` say otherwise. It is assembled
+        as token ids, so that no message can contain a control token, whatever its text. With `tokenize=False` the
+        result is a text; encoding it again needs `split_special_tokens=False`. With `return_assistant_tokens_mask` the
+        result has `assistant_masks`, 1 for each token that the assistant writes: those between a template's
+        {% generation %} tags or, where it has none, each reply and the control token that ends it. Raises PromptError
+        for anything that is not a conversation.
         """
         _refuse_unknown(tools=tools, documents=documents, **kwargs)
         if continue_final_message and add_generation_prompt:
@@ -196,10 +196,10 @@ def _assistant_mask(rendered: Rendered) -> list[int]:
 
 
 def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Path, Path | None]:
-    """The vocabulary's file and that of extra tokens, which lies beside it or where it says."""
+    """The path of the vocabulary and that of the extra tokens, which is looked for beside the vocabulary first."""
     if path is None:
         names = " or ".join(ChatTokenizer.vocab_files_names.values())
-        raise CheckpointError(f"there is no tokenizer here: the folder should hold {names}")
+        raise CheckpointError(f"there is no tokenizer: the folder should hold {names}")
     if extra_vocab_file is None:
         return Path(path), None
     beside = Path(path).parent / Path(extra_vocab_file).name
@@ -207,7 +207,7 @@ def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Pat
 
 
 def complete_settings(settings: Mapping[str, Any], *, control_names: Collection[str]) -> dict[str, Any]:
-    """Keywords for Transformers' constructor: the user's and the file's, over the defaults of both tokenizers."""
+    """Keywords for Transformers' constructor: the defaults of both tokenizers, overridden by files and user."""
     complete: dict[str, Any] = {"padding_side": "left"}
     if _END_OF_TEXT in control_names:
         complete |= {"eos_token": _END_OF_TEXT, "pad_token": _END_OF_TEXT}
@@ -217,7 +217,7 @@ def complete_settings(settings: Mapping[str, Any], *, control_names: Collection[
 
 
 def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
-    """The messages of each conversation, and whether there was a list of conversations rather than one."""
+    """The messages of each conversation, and whether the argument was a list of conversations."""
     conversation = getattr(conversation, "messages", conversation)
     if not isinstance(conversation, Sequence) or isinstance(conversation, (str, bytes)):
         raise PromptError(f"a conversation should be a list of messages, found {quoted(conversation)}")
@@ -229,13 +229,13 @@ def _listed(conversation: Any) -> tuple[list[list[dict[str, str]]], bool]:
 
 
 def _refuse_unknown(**settings: Any) -> None:
-    """Raise SettingError for what is given to a template and would change nothing here."""
-    unread = ("add_special_tokens", "sanitize_control_tokens")  # the first writes none, the second is always done
+    """Raise SettingError for an argument that would have no effect here."""
+    unread = ("add_special_tokens", "sanitize_control_tokens")  # ChatML adds none, and content is always sanitized
     without_effect = ("tools", "documents", "tokenizer_kwargs")
     for name, value in settings.items():
         if value is None or name in unread or (name in without_effect and not value):
             continue
-        raise SettingError(f"{name} is not supported: conversations here are messages with a role and a text, no more")
+        raise SettingError(f"{name} is not supported: a message has only a role and a text, so leave it out")
 
 
 def _default_of(template: str | dict[str, str] | None) -> str | None:
@@ -250,12 +250,15 @@ def _default_of(template: str | dict[str, str] | None) -> str | None:
 
 
 def build_backend(vocabulary: Vocabulary, *, visible: Collection[str] = ()) -> tokenizers.Tokenizer:
-    """A tokenizer of the tokenizers library that gives the same ids. Raises UnsupportedError where there is none.
+    """Build a tokenizer of the tokenizers library with the same ids. Raises UnsupportedError where that is impossible.
 
-    The `visible` control tokens are not marked special: the library shows them, and never leaves their names as text.
+    The `visible` control tokens are not marked special: the library shows them when it decodes, and always encodes
+    their names as the tokens.
     """
     if vocabulary.bytes_without_id:
-        raise UnsupportedError(f"{vocabulary.source} has no token for some bytes: it has no fast tokenizer")
+        raise UnsupportedError(
+            f"{vocabulary.source} has no token for some bytes, so it has no fast tokenizer: use QWenTokenizer"
+        )
     return tokenizers.Tokenizer.from_str(
         json.dumps(tokenizer_json(vocabulary, merges=list(merges_of(vocabulary)), visible=visible))
     )

@@ -21,18 +21,18 @@ from qwen7b.system.json_file import read_json
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
-# How the original could be told to compute; here none of them changes anything.
+# Settings for how the original computed; here they have no effect.
 _SWITCHES = ("softmax_in_fp32", "use_cache_kernel", "use_cache_quantization", "use_flash_attn")
 
-# By these a checkpoint asks Transformers to run Python files of its own.
+# With these fields a checkpoint asks Transformers to run Python files of its own.
 _REMOTE_CODE = ("auto_map", "custom_pipelines")
 
 
 class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
-    """Sizes and position scheme of a Qwen model, under the names that its config.json has had since 2023-09.
+    """The sizes and the position scheme of a Qwen model, under the names that config.json has used since 2023-09.
 
-    The first release's names are read too and stay attributes; what is saved has today's. The keywords bf16, fp16 and
-    fp32 of `from_pretrained` choose the dtype, as the original's did.
+    The first release's names are read too and remain attributes; saving writes the new names. The keywords bf16, fp16
+    and fp32 of `from_pretrained` choose the dtype, as in the original.
     """
 
     model_type: ClassVar[str] = "qwen"
@@ -57,7 +57,7 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     intermediate_size: int = 22016
     """The width of both branches of the feed-forward together, as in the original's files."""
     seq_length: int = 2048
-    """The tokens of a training sequence: beyond so many dynamic NTK and LogN act."""
+    """The length of a training sequence in tokens: dynamic NTK and LogN act beyond it."""
     max_position_embeddings: int = 8192
     rotary_emb_base: float | int = 10000
     layer_norm_epsilon: float = 1e-6
@@ -83,7 +83,7 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
             self.dtype = getattr(torch, dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; a true bf16, fp16 or fp32, once its model is loaded or made, is the model's dtype."""
+        """Set an attribute; setting bf16, fp16 or fp32 to true sets the dtype."""
         if name not in _PRECISIONS:
             super().__setattr__(name, value)  # type: ignore[no-untyped-call]
         elif value:
@@ -94,21 +94,21 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         """Read as the base class does; bf16, fp16 and fp32, from the keywords or else the file, become the dtype.
 
         Raises CheckpointError for a config.json of neither generation or with contradictions, UnsupportedError for one
-        that asks for what no Qwen has.
+        with features that no Qwen has.
         """
         name = str(kwargs.get("name_or_path") or config_dict.get("_name_or_path", ""))
         folder = Path(name)
         config = config_of({**config_dict, "model_type": cls.model_type}, source=str(folder / "config.json"))
         if config.attention_windows or not isinstance(config.rotary_scaling, (DynamicNtk, NoneType)):
             raise UnsupportedError(
-                f"{folder / 'config.json'} sets attention_windows or rope_scaling, which are not computed for a Qwen "
-                "within Transformers: load it with qwen7b.load, or remove them"
+                f"{folder / 'config.json'} sets attention_windows or rope_scaling, which this class does not "
+                "support: load it with qwen7b.load, or remove them"
             )
         _refuse_code_of_tokenizer(name, commit=config_dict.get("_commit_hash"))
-        asked = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
-        if not any(asked.values()):
-            asked = {name: config_dict.get(name) for name in _PRECISIONS} | asked
-        dtype = _dtype_among(asked)
+        requested = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
+        if not any(requested.values()):
+            requested = {name: config_dict.get(name) for name in _PRECISIONS} | requested
+        dtype = _dtype_among(requested)
         if kwargs.get("use_cache_quantization"):
             warnings.warn("use_cache_quantization is ignored: keys and values are kept as they are", stacklevel=2)
         for name in _SWITCHES:
@@ -129,10 +129,10 @@ def _dtype_among(precisions: Mapping[str, Any]) -> str | None:
 
 
 def _refuse_code_of_tokenizer(name: str, *, commit: str | None) -> None:
-    """Raise UnsupportedError where the tokenizer of a folder, or of a hub's repository, exists only as its own code.
+    """Raise UnsupportedError if the tokenizer of a folder, or of a hub's repository, exists only as its own code.
 
-    AutoTokenizer asks for the model's configuration first, and prefers our tokenizers to the checkpoint's code only
-    where `tokenizer_config.json` names their class: with `trust_remote_code=True` it would run any other.
+    AutoTokenizer reads the model's configuration first, and prefers our tokenizers to the checkpoint's code only if
+    `tokenizer_config.json` names their class: with `trust_remote_code=True` it would run any other code.
     """
     path = Path(name, "tokenizer_config.json")
     if not name or os.path.isdir(name):

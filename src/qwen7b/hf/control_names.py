@@ -1,4 +1,4 @@
-"""Names of control tokens in a text: tokens if the caller asks, text if the caller asks, else an error that says so."""
+"""Names of control tokens in a text become tokens or stay text as the caller asks, and are refused otherwise."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from qwen7b.text.name_finder import finder_of
 from qwen7b.text.normalization import without_surrogates
 
 ControlNames = Collection[str] | Literal["all"]
-"""Names of control tokens, or all of them."""
+"""The names of some control tokens, or "all"."""
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""The keywords by which Transformers is given the tokens with a use of their own, such as `pad_token`."""
+"""The keywords with which Transformers is told the tokens that have a role, such as `pad_token`."""
 
 
 class ControlNamesMixin:
-    """A tokenizer that makes a control token of its name only where it is told to.
+    """A tokenizer that turns the name of a control token into the token only if it is told to.
 
-    The original always did, so that what a user wrote could open and close messages. Nothing is guessed: a call on a
-    text with such a name fails unless the call, the object or the one who loaded it said what is meant, either by
-    Transformers' word `split_special_tokens` (False: tokens, True: text) or by the original's `allowed_special` ("all"
-    or some names: tokens, the others are text). What a checkpoint's files say about it is not heard.
+    The original always did so, and a user's text could open and close messages. Here nothing is guessed: a text with
+    such a name is refused unless the call, the object or `from_pretrained` says what the name means, either with
+    Transformers' `split_special_tokens` (False: a token, True: text) or with the original's `allowed_special` ("all" or
+    some names become tokens, others stay text). What a checkpoint's files say about this is ignored.
     """
 
     allowed_special: ControlNames | None = None
-    """The names that become control tokens where a call does not say; None while nobody has said."""
+    """The names that become control tokens if a call does not say so; None until this is set."""
     _control_names: frozenset[str] = frozenset()
     _visible_names: frozenset[str] = frozenset()
-    """The control tokens that are part of the text a model writes, such as <think>: they are not flagged special."""
+    """The control tokens that are part of the text a model writes, such as <think>; they are not marked as special."""
 
     @classmethod
     def from_pretrained(cls, path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load as Transformers does, but only the caller says what text may become, and on which side to pad."""
+        """Load as Transformers does, but let the caller alone decide about control tokens and the padding side."""
         settings = {"allowed_special": None, "split_special_tokens": None, "padding_side": "left", **kwargs}
         return super().from_pretrained(path, *args, **settings)  # type: ignore[misc]
 
     @property
     def split_special_tokens(self) -> bool | None:
-        """True where names of control tokens are text; None while nobody has said."""
+        """True if names of control tokens are text; None until this is set."""
         return None if self.allowed_special is None else not self.allowed_special
 
     @split_special_tokens.setter
@@ -56,32 +56,33 @@ class ControlNamesMixin:
         super().__setattr__(name, value)
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> int:
-        """Set special tokens as Transformers does, except that each must be one that the vocabulary has."""
+        """Set special tokens as Transformers does, except that each must be in the vocabulary."""
         check_roles({role: special_tokens_dict.get(role) for role in ROLES}, self._control_names)
         return super().add_special_tokens(special_tokens_dict, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
     def _names_for(
         self, text: Any, *, allowed_special: ControlNames | None, split_special_tokens: bool | None
     ) -> ControlNames:
-        """The names that become tokens in a text, or in all of nested lists. Raises PromptError where nobody chose."""
+        """The names that become tokens in a text, or in nested lists of texts. Raises PromptError if nothing says
+        so."""
         if allowed_special is None and split_special_tokens is not None:
             allowed_special = () if split_special_tokens else self.allowed_special or "all"
         if allowed_special is None:
             allowed_special = self.allowed_special
         if allowed_special is not None:
             return allowed_special
-        for single in _texts_in(text):
-            for place, name in finder_of(self._control_names).find(single):
+        for string in _texts_in(text):
+            for place, name in finder_of(self._control_names).find(string):
                 raise PromptError(
                     f"the text has {quoted(name)} at character {place}, the name of a control token: pass "
-                    "split_special_tokens=False where it is meant as that token, or True where it is only text, in "
-                    "this call or to from_pretrained; for chat prompts there is apply_chat_template"
+                    "split_special_tokens=False if it means that token, or True if it is only text, in this call or "
+                    "to from_pretrained; for chat prompts there is apply_chat_template"
                 )
         return ()
 
 
 def choose_names(allowed_special: ControlNames | None, split_special_tokens: bool | None) -> ControlNames | None:
-    """Join two keywords for the same choice into one. Raises SettingError where they contradict each other."""
+    """Combine two keywords for the same choice. Raises SettingError if they contradict each other."""
     if split_special_tokens is None:
         return allowed_special
     flag("split_special_tokens", split_special_tokens)
@@ -96,7 +97,7 @@ def choose_names(allowed_special: ControlNames | None, split_special_tokens: boo
 
 
 def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
-    """Raise SettingError for a token with a use of its own, such as `pad_token`, that is no control token."""
+    """Raise SettingError for a token with a role, such as `pad_token`, that is not a control token."""
     for role, token in tokens.items():
         if role in ROLES and token is not None and (isinstance(token, bytes) or str(token) not in names):
             known = " or ".join(repr(name) for name in ("<|endoftext|>", "<|extra_0|>", "<|im_end|>") if name in names)
@@ -107,11 +108,11 @@ def check_roles(tokens: Mapping[str, Any], names: Collection[str]) -> None:
 
 
 def checked_texts(value: Any, *, depth: int) -> Any:
-    """Check for a text, or lists of them `depth` deep; lone surrogates are replaced. Raises PromptError else."""
+    """Check a text, or lists of texts `depth` deep, and replace lone surrogates. Raises PromptError for others."""
     if isinstance(value, str):
         return without_surrogates(value)
     if isinstance(value, (list, tuple)) and depth:
-        checked = [checked_texts(one, depth=depth - 1) for one in value]
+        checked = [checked_texts(item, depth=depth - 1) for item in value]
         return tuple(checked) if isinstance(value, tuple) else checked
     raise PromptError(f"a text should be a string, or a list of strings, found {quoted(value)}")
 
@@ -120,5 +121,5 @@ def _texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts_in(one)
+        for item in value:
+            yield from _texts_in(item)

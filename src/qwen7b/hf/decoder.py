@@ -29,7 +29,7 @@ from qwen7b.model.layers import RMSNorm
 from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables, rotate
 
 Rotation = tuple[Tensor, Tensor, Tensor | None]
-"""Cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""
+"""The cosines and sines (B or 1, T, 1, D), and LogN's factors (B or 1, T, 1, 1) or None."""
 
 
 class QWenAttention(nn.Module):
@@ -126,7 +126,7 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load as the base class does, except that the checkpoint's code never runs, whatever `trust_remote_code` says.
 
-        Old scripts' load_in_4bit=True and load_in_8bit=True are BitsAndBytesConfigs still.
+        The keywords load_in_4bit=True and load_in_8bit=True of old scripts still work, as BitsAndBytesConfigs.
         """
         kwargs.pop("resume_download", None)  # Transformers 5 always resumes
         bits = {name: True for name in ("load_in_4bit", "load_in_8bit") if kwargs.pop(name, False)}
@@ -142,15 +142,15 @@ class QWenPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             if "GPTQ" not in str(error):
                 raise
             raise UnsupportedError(
-                "for a checkpoint quantized by GPTQ Transformers needs packages that are not kept up for it: use "
+                "for a checkpoint quantized by GPTQ Transformers needs packages that are no longer maintained: use "
                 "qwen7b.load, which unpacks it by itself, or qwen7b convert FOLDER NEW_FOLDER --to qwen for a plain one"
             ) from error
 
 
 def _refuse_senses_in(folder: Path) -> None:
-    """Raise UnsupportedError where a folder has tensors of a model that sees or hears, whatever its config says.
+    """Raise UnsupportedError if a folder has the tensors of a vision or audio model, whatever its config says.
 
-    What the files are otherwise like is for Transformers to judge.
+    All other problems of the files are left to Transformers.
     """
     names: list[str] = []
     with suppress(Qwen7bError), catch_warnings(action="ignore"):
@@ -159,7 +159,7 @@ def _refuse_senses_in(folder: Path) -> None:
 
 
 class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
-    """Token ids to the hidden states that the head reads."""
+    """The decoder without its head: token ids in, hidden states out."""
 
     def __init__(self, config: QWenConfig) -> None:
         super().__init__(config)
@@ -184,20 +184,19 @@ class QWenModel(QWenPreTrainedModel):  # type: ignore[no-untyped-call]
         token_type_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Without `position_ids`, positions count the tokens that `attention_mask` shows.
+        """Compute hidden states. Without `position_ids`, positions count the tokens that `attention_mask` leaves
+        visible.
 
-        The cache is taken by either of its names. `token_type_ids` change nothing, as in the original.
+        The cache may have either of its names. `token_type_ids` have no effect, as in the original.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise SettingError("give either input_ids or inputs_embeds")
         x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
         cache = choose_cache(past_key_values, cache, others=kwargs)
-        # The backward pass computes a layer again, and would enter its keys a second time.
+        # The backward pass computes each layer again, and would add its keys to the cache a second time.
         checkpointing = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         if checkpointing and cache is not None:
-            raise SettingError(
-                "gradient checkpointing has no use for a cache: leave it out, or call model.eval() first"
-            )
+            raise SettingError("gradient checkpointing cannot use a cache: leave it out, or call model.eval() first")
         if use_cache is None:
             use_cache = self.config.use_cache
         if use_cache and cache is None and not checkpointing:

@@ -16,17 +16,18 @@ from qwen7b.hf.chat_pipeline import MODELSCOPE_NAMES, TASK
 
 
 def chat_pipeline(model: str, *, device: str, **settings: Any) -> Any:
-    """`device` is ModelScope's, whose default "gpu" means a CPU where there is no GPU; a `device_map` outranks it.
+    """Make the pipeline. `device` is ModelScope's; its default "gpu" falls back to a CPU, and `device_map` overrides
+    it.
 
-    `trust_remote_code` is not passed on: no code is needed, and a folder of another model would run its own by it.
+    `trust_remote_code` is not passed on: no code is needed, and with it a folder of another model would run its own.
     """
     settings.pop("trust_remote_code", None)
     if settings.get("device_map") is None:
         settings["device"] = create_device(device)
-    pipeline: Any = transformers.pipeline  # its types know only the tasks of its own
+    pipeline: Any = transformers.pipeline  # its types list only the built-in tasks
     return pipeline(TASK, model=model, **settings)
 
 
 for name in MODELSCOPE_NAMES:
-    # By force, for ModelScope has a "qwen-chat" of its own, which does not run on today's transformers.
+    # `force`, since ModelScope has its own "qwen-chat", which does not run on today's transformers.
     PIPELINES.register_module(TASK, module_name=name, module_cls=chat_pipeline, force=True)

@@ -1,4 +1,4 @@
-"""The ids and stop words that end a generation, and the ids it never produces, in Transformers' terms."""
+"""The ids and stop words that end a generation, and the ids that it never produces, as Transformers needs them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from qwen7b.text import load_tokenizer
 
 
 def read_endings(name: str, **hub: Any) -> frozenset[int]:
-    """The ids that end a reply by a folder's files, or those in the hub's cache, but for generation_config.json.
+    """The ids that end a reply according to the files of a folder, or of a name in the hub's cache.
 
-    That one Transformers reads itself, and callers change what it says. None where there is no tokenizer, or none that
-    can be read: whoever needs it is told when loading it.
+    generation_config.json is left out: Transformers reads it itself, and callers may change what it says. The result
+    is empty without a readable tokenizer; loading the tokenizer will report what is wrong.
     """
     folder = Path(name)
     if not folder.is_dir():
         cached = (try_to_load_from_cache(name, file, **hub) for file in ("qwen.tiktoken", "tokenizer.json"))
-        found = next((path for path in cached if isinstance(path, str)), None)
-        if found is None:
+        cached_file = next((path for path in cached if isinstance(path, str)), None)
+        if cached_file is None:
             return frozenset()
-        folder = Path(found).parent
+        folder = Path(cached_file).parent
     try:
         generation = folder_generation(folder, read_json_if_any(folder / "config.json"))
         return frozenset(find_endings(replace(generation, endings={}), load_tokenizer(folder)))
@@ -40,12 +40,12 @@ def read_endings(name: str, **hub: Any) -> frozenset[int]:
 
 
 def listed_ids(ids: int | list[int] | None) -> list[int]:
-    """The `eos_token_id` of a generation config, which may be one id, several or none."""
+    """The `eos_token_id` of a generation config, which may be one id, several or None, as a list."""
     return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
 class StopWords(StoppingCriteria):
-    """Ends a sequence once the tokens made after its prompt end in one of the given sequences of ids."""
+    """Stops a sequence once its generated tokens end with one of the given sequences of ids."""
 
     def __init__(self, stop_words_ids: Sequence[Sequence[int]], *, prompt_length: int) -> None:
         try:
@@ -63,15 +63,15 @@ class StopWords(StoppingCriteria):
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         stopped = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        made = input_ids[:, self.prompt_length :]
+        generated = input_ids[:, self.prompt_length :]
         for word in self.words:
-            if made.shape[1] >= len(word):
-                stopped |= (made[:, -len(word) :] == word.to(made.device)).all(-1)
+            if generated.shape[1] >= len(word):
+                stopped |= (generated[:, -len(word) :] == word.to(generated.device)).all(-1)
         return stopped
 
 
 class OnlyTokens(LogitsProcessor):
-    """Rules out the embedding's rows past the vocabulary, which stand for no token."""
+    """Excludes the embedding's rows past the vocabulary, which stand for no token."""
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size

@@ -1,4 +1,4 @@
-"""Token ids out of `generate` while it runs."""
+"""Streams the token ids that `generate` produces while it runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from transformers import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 
-class _Made(BaseStreamer):
-    """Puts the ids of one sequence into a queue, without its prompt, which comes first."""
+class _IdQueue(BaseStreamer):
+    """Puts the generated ids of one sequence into a queue; the first ids, which are its prompt, are left out."""
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[int | BaseException | None] = SimpleQueue()
@@ -27,10 +27,12 @@ class _Made(BaseStreamer):
         self.prompt_seen = True
 
     def end(self) -> None:
-        pass  # the thread says so itself, also where `generate` fails
+        pass  # the thread itself marks the end, also if `generate` fails
 
 
-class _Abandoned(StoppingCriteria):
+class _StopWhenAbandoned(StoppingCriteria):
+    """Stops the generation once nobody reads its ids any more."""
+
     def __init__(self) -> None:
         self.event = Event()
 
@@ -39,23 +41,23 @@ class _Abandoned(StoppingCriteria):
 
 
 def stream_tokens(generate: Callable[..., object]) -> Generator[int, None, None]:
-    """The ids that `generate(streamer=…, stopping_criteria=…)` makes for one prompt, as it makes them.
+    """Yield the ids that `generate(streamer=…, stopping_criteria=…)` produces for one prompt, one by one.
 
-    It runs in a thread of its own; what it raises is raised here, and closing the generator ends it.
+    It runs in its own thread; what it raises is raised here, and closing the generator stops it.
     """
-    made, abandoned = _Made(), _Abandoned()
+    ids, abandoned = _IdQueue(), _StopWhenAbandoned()
 
     def run() -> None:
         try:
-            generate(streamer=made, stopping_criteria=[abandoned])
-            made.queue.put(None)
+            generate(streamer=ids, stopping_criteria=[abandoned])
+            ids.queue.put(None)
         except BaseException as error:
-            made.queue.put(error)
+            ids.queue.put(error)
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     try:
-        while (item := made.queue.get()) is not None:
+        while (item := ids.queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item

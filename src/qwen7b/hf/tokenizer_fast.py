@@ -1,4 +1,4 @@
-"""The same tokenizer on the tokenizers library, whose `tokenizer.json` every other program reads."""
+"""The same tokenizer on the tokenizers library, whose `tokenizer.json` other programs read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import AddedToken, BatchEncoding, PreTrainedTokenizerFast
 from qwen7b.errors import CheckpointError, PromptError, SettingError, quoted
 from qwen7b.hf.chat_tokenizer import ChatTokenizer, build_backend, complete_settings, find_vocabulary
 from qwen7b.hf.control_names import ControlNames, checked_texts, choose_names
-from qwen7b.hf.tokenizer import QWenTokenizer
+from qwen7b.hf.tokenizer_python import QWenTokenizer
 from qwen7b.system.json_file import MAX_BYTES, read_json
 from qwen7b.system.regular_file import checkpoint_text
 from qwen7b.system.whole_file import written_whole
@@ -27,8 +27,8 @@ from qwen7b.text.tokenizer_settings import TokenizerSettings, read_folder_settin
 class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore[misc]
     """`QWenTokenizer` with character offsets and batches in parallel, and tokens spelled as in `tokenizer.json`.
 
-    It too refuses names of control tokens in a text until `split_special_tokens` says what they are. Made from
-    `qwen.tiktoken` it takes seconds to load; saved once, less than one.
+    It, too, refuses names of control tokens in a text until `split_special_tokens` says what they mean. From
+    `qwen.tiktoken` it takes seconds to load; once saved, less than one.
 
     >>> QWenTokenizerFast.from_pretrained("Qwen-7B-Chat").save_pretrained("Qwen-7B-Chat-fast")  # doctest: +SKIP
     """
@@ -58,8 +58,8 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
         added = tokenizer_object.get_added_tokens_decoder().values()
         self._control_names = frozenset(token.content for token in added)
         if visible := [token.content for token in added if not token.special]:
-            # The library never leaves a token that is not special in a text; so here all are, and decoding knows which
-            # are shown.
+            # The library always encodes the name of a token that is not special as the token. So all are special here,
+            # and decoding decides which are shown.
             self._visible_names = frozenset(visible)
             tokenizer_object.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in visible])
         super().__init__(  # type: ignore[no-untyped-call]
@@ -78,7 +78,7 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
 
     @classmethod
     def convert_to_native_format(cls, **settings: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Pass the files' names on: the constructor reads the files itself."""
+        """Pass the files' names on, since the constructor reads the files itself."""
         return settings
 
     def _encode_plus(
@@ -107,14 +107,14 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
     def _decode(self, token_ids: Any, skip_special_tokens: bool = False, *args: Any, **settings: Any) -> str:
         ids = token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids
         shown = self._shown([ids] if isinstance(ids, int) else ids, skip_special_tokens)
-        rows = len(self)  # which the library counts anew each time
+        rows = len(self)  # which the library counts again at every call
         if wrong := [token_id for token_id in shown if not 0 <= token_id < rows]:
             raise SettingError(f"no token has the id {wrong[0]}: the ids of this vocabulary are below {rows}")
         text: str = super()._decode(shown, False, *args, **settings)
         return text
 
     def save_pretrained(self, save_directory: Any, *args: Any, **settings: Any) -> tuple[str, ...]:
-        """Save as Transformers does; the file also says which control tokens are part of a text."""
+        """Save as Transformers does, and mark in the file which control tokens are part of a text."""
         names: tuple[str, ...] = super().save_pretrained(save_directory, *args, **settings)
         for path in (Path(name) for name in names if name.endswith("tokenizer.json")):
             document = read_json(path)
@@ -127,8 +127,8 @@ class QWenTokenizerFast(ChatTokenizer, PreTrainedTokenizerFast):  # type: ignore
     def _add_tokens(self, *args: Any, **kwargs: Any) -> int:
         added: int = super()._add_tokens(*args, **kwargs)
         self._control_names = frozenset(self.added_tokens_encoder)
-        for made_of_them in ("_own_tokenizer", "plain_tokenizer", "_hidden_ids"):
-            self.__dict__.pop(made_of_them, None)
+        for derived in ("_own_tokenizer", "plain_tokenizer", "_hidden_ids"):
+            self.__dict__.pop(derived, None)
         return added
 
 
@@ -136,8 +136,8 @@ def _read_backend(path: Path) -> tokenizers.Tokenizer:
     text = checkpoint_text(path, limit=MAX_BYTES)
     try:
         return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library has no type of its own for it
-        raise CheckpointError(f"{path} is no tokenizer of the tokenizers library: {quoted(str(error))}") from error
+    except Exception as error:  # the library raises no more specific type
+        raise CheckpointError(f"{path} is not a file of the tokenizers library: {quoted(str(error))}") from error
 
 
 def _all_or_none(allowed_special: ControlNames | None) -> ControlNames | None:

@@ -1,4 +1,4 @@
-"""The exact tokenizer with Transformers' interface and the original's: tokens are bytes, control tokens their names."""
+"""The exact tokenizer with the interfaces of Transformers and of the original, in which tokens are bytes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from qwen7b.text.endings import CHATML_NAMES
 
 
 class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
-    """Text to token ids exactly as the original, from `qwen.tiktoken` or `tokenizer.json`.
+    """Text to token ids exactly as in the original, from `qwen.tiktoken` or `tokenizer.json`.
 
-    One default differs, for safety: a text with the name of a control token is refused until someone says what is
-    meant. `split_special_tokens=False`, in a call, once when the tokenizer is loaded, or as its attribute, brings back
-    the original's reading, in which names become control tokens; with True they stay text.
+    One default differs, for safety: a text with the name of a control token is refused until the caller says what it
+    means. `split_special_tokens=False` (in a call, in `from_pretrained`, or as an attribute) restores the original's
+    behaviour, in which names become control tokens; with True they stay text.
 
     >>> tokenizer("<|im_end|>", split_special_tokens=True).input_ids   # doctest: +SKIP
     [27, 91, 318, 6213, 91, 29]
@@ -61,7 +61,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Load as Transformers does; through AutoTokenizer, a tokenizer that was saved as the fast one stays one."""
+        """Load as Transformers does; through AutoTokenizer, a tokenizer that was saved as the fast one stays fast."""
         if kwargs.get("_from_auto"):
             hub = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
             saved = get_tokenizer_config(path, **hub).get("tokenizer_class")
@@ -72,7 +72,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
 
     @cached_property
     def tokenizer(self) -> tiktoken.Encoding:
-        """The vocabulary as tiktoken runs it, by the original's name; it knows no normalization (NFC)."""
+        """The vocabulary as a tiktoken Encoding, under the original's name; it does not normalize text to NFC."""
         return tiktoken.Encoding(
             "Qwen",
             pat_str=self.plain_tokenizer.vocabulary.pattern,
@@ -82,7 +82,8 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
 
     @cached_property
     def mergeable_ranks(self) -> dict[bytes, int]:
-        """Ranks, which are ids too, by the bytes of ordinary tokens. Raises UnsupportedError where they are not."""
+        """The ranks, which are also the ids, by the bytes of ordinary tokens. Raises UnsupportedError if they
+        differ."""
         vocabulary = self.plain_tokenizer.vocabulary
         if vocabulary.ids != vocabulary.ranks:
             raise UnsupportedError(
@@ -93,7 +94,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
 
     @cached_property
     def decoder(self) -> dict[int, bytes | str]:
-        """Tokens by their ids: bytes of ordinary tokens, names of control tokens."""
+        """The tokens by id: bytes for ordinary tokens, names for control tokens."""
         return {token_id: token for token, token_id in self.get_vocab().items()}
 
     @property
@@ -105,7 +106,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         return self.vocab_size
 
     def get_vocab(self) -> dict[Any, int]:
-        """Ids by token: bytes of ordinary tokens, names of control tokens."""
+        """The ids by token: bytes for ordinary tokens, names for control tokens."""
         return {**self.plain_tokenizer.vocabulary.ids, **self.special_tokens}
 
     def tokenize(  # type: ignore[override]
@@ -117,9 +118,12 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         split_special_tokens: bool | None = None,
         **_: Any,
     ) -> list[bytes | str]:
-        """Tokens of a text. Names in `allowed_special` become control tokens, all of them with
-        `split_special_tokens=False`; PromptError is raised for those in `disallowed_special`, and for any where neither
-        this call nor the object says what they are."""
+        """The tokens of a text.
+
+        Names in `allowed_special` become control tokens, with `split_special_tokens=False` all names do. Raises
+        PromptError for names in `disallowed_special`, and for any name if neither this call nor the object says what
+        it means.
+        """
         allowed = self._names_for(
             () if disallowed_special else text,
             allowed_special=allowed_special,
@@ -129,7 +133,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         return [self._convert_id_to_token(token_id) for token_id in ids]
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The id of a token (None if there is none), or the ids of a list of them."""
+        """The id of a token, or None if there is no such token; or the ids of a list of tokens."""
         if isinstance(tokens, (str, bytes)):
             return self._convert_token_to_id(tokens)
         return [self._convert_token_to_id(token) for token in tokens]
@@ -144,7 +148,7 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
         return b"".join(parts).decode(errors=self.errors)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write `qwen.tiktoken`, or `tokenizer.json` where ids are not ranks or control tokens are marked otherwise."""
+        """Write `qwen.tiktoken`, or `tokenizer.json` if ids are not ranks or control tokens are marked unusually."""
         vocabulary = self.plain_tokenizer.vocabulary
         usual = vocabulary.visible == vocabulary.control_tokens.keys() - {*CHATML_NAMES}
         ranked = usual and vocabulary.ids == vocabulary.ranks
@@ -161,8 +165,8 @@ class QWenTokenizer(ChatTokenizer, PreTrainedTokenizer):  # type: ignore[misc]
     def _add_tokens(self, new_tokens: Iterable[str | AddedToken], special_tokens: bool = False) -> int:
         if unknown := [str(token) for token in new_tokens if str(token) not in self.special_tokens]:
             raise SettingError(
-                f"{unknown[0]!r} cannot be added: use one of <|extra_0|> and its kin, or load the tokenizer with an "
-                "extra_vocab_file"
+                f"{unknown[0]!r} cannot be added: use one of <|extra_0|>, <|extra_1|> and so on, or load the "
+                "tokenizer with an extra_vocab_file"
             )
         return 0
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 import qwen7b
 import qwen7b.hf
 from qwen7b.errors import PromptError, SettingError
-from qwen7b.hf.chat import ChatMixin
+from qwen7b.hf.chat_mixin import ChatMixin
 from qwen7b.hf.stop_words import read_endings
 
 Chatty = tuple[Any, Any]

@@ -1,4 +1,4 @@
-"""`chat` and `chat_stream`, with the original's signatures and meaning."""
+"""`chat` and `chat_stream`, with the original's signatures and behaviour."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ History = Sequence[Sequence[str]]
 
 
 class ChatMixin:
-    """Gives a model with `generate` the original's two ways to talk."""
+    """Gives a model that has `generate` the original's methods `chat` and `chat_stream`."""
 
     device: torch.device
     generation_config: GenerationConfig
     name_or_path: Any
     ending_ids: frozenset[int] = frozenset()
-    """The ids that end a reply, as the checkpoint's files tell; generation configs may name more."""
+    """The ids that end a reply according to the checkpoint's files; generation configs may name more."""
 
     def chat(
         self,
@@ -42,23 +42,22 @@ class ChatMixin:
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> tuple[str, list[tuple[str, str]]]:
-        """The response to `query`, and a new history that ends with the two, unless `append_history` is false.
+        """Return the response to `query`, and a new history that ends with both, unless `append_history` is false.
 
-        `system` is the system message; without one the model's own default is said, as in its makers' template. The
-        oldest turns are dropped whole once the history has `max_window_size` tokens (of `kwargs`, else of the
-        generation config). A response ends at a control token of ChatML, at <|endoftext|>, or after one of
-        `stop_words_ids`, which then ends its text. Other `kwargs` are those of `generate`. Raises PromptError for a
-        base model, which was not trained to chat.
+        `system` is the system message, by default the model's own. Once the history has `max_window_size` tokens (from
+        `kwargs`, else from the generation config), its oldest turns are dropped whole. A response ends at a control
+        token of ChatML, at <|endoftext|>, or after one of `stop_words_ids`, which is then part of its text. Other
+        `kwargs` are those of `generate`. Raises PromptError for a base model, which was not trained to chat.
 
         >>> response, history = model.chat(tokenizer, "你好", history=None)  # doctest: +SKIP
         """
         if stream:
             raise SettingError("chat does not stream: call chat_stream(tokenizer, query, history) instead")
         call, prompt, ends = self._prepare(tokenizer, query, history, system, stop_words_ids, generation_config, kwargs)
-        made = call()[0, len(prompt) :].tolist()
-        reply = takewhile(lambda token_id: token_id not in ends, made)
+        generated = call()[0, len(prompt) :].tolist()
+        reply = takewhile(lambda token_id: token_id not in ends, generated)
         response = tokenizer.plain_tokenizer.decode(reply, skip_control=True).strip()
-        turns = [(asked, answered) for asked, answered in history or ()]
+        turns = [(earlier_query, earlier_response) for earlier_query, earlier_response in history or ()]
         return response, [*turns, (query, response)] if append_history else turns
 
     def chat_stream(
@@ -72,7 +71,7 @@ class ChatMixin:
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> Generator[str, None, None]:
-        """The response to `query` as it grows, each time from its beginning; settings as for `chat`.
+        """Yield the response to `query` as it grows, each time from its beginning; the arguments are those of `chat`.
 
         >>> for response in model.chat_stream(tokenizer, "你好", history=None): print(response)  # doctest: +SKIP
         """
@@ -90,7 +89,7 @@ class ChatMixin:
         generation_config: GenerationConfig | None,
         kwargs: dict[str, Any],
     ) -> tuple[partial[Any], list[int], frozenset[int]]:
-        """`generate` with all its arguments, the prompt's ids, and the ids that end a reply."""
+        """Return `generate` with all its arguments, the prompt's ids, and the ids that end a reply."""
         if not isinstance(tokenizer, ChatTokenizer):
             raise SettingError(
                 f"chat needs a QWenTokenizer or QWenTokenizerFast, found {type(tokenizer).__name__}: load it by "
@@ -102,8 +101,8 @@ class ChatMixin:
         if (chat_format := getattr(config, "chat_format", "chatml")) != "chatml":
             raise PromptError(
                 f"{self.name_or_path or 'this model'} is a base model, not trained to chat: use generate, or load its "
-                f"chat version; chat_format {quoted(chat_format)} in its generation_config.json says so, so change "
-                "that where it does chat"
+                f"chat version; chat_format {quoted(chat_format)} in its generation_config.json says so: change that "
+                "if it does chat"
             )
         plain = tokenizer.plain_tokenizer
         window = kwargs.pop("max_window_size", getattr(config, "max_window_size", None))
@@ -114,7 +113,7 @@ class ChatMixin:
         prompt = chat_prompt(plain, _messages(query, history, system), history_token_limit=window)
         processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or ())
         processors.append(OnlyTokens(plain.vocab_size))
-        # One configuration: Transformers wants settings either in it or as keywords, not both.
+        # Transformers takes settings either in a configuration or as keywords, not both: put all in one configuration.
         others = config.update(**kwargs)  # type: ignore[no-untyped-call]
         ends = plain.stop_ids.union(self.ending_ids, listed_ids(config.eos_token_id))
         config.eos_token_id = sorted(ends)
@@ -140,21 +139,21 @@ def _messages(query: str, history: History | None, system: str | None) -> list[M
         not isinstance(turn, (list, tuple)) or len(turn) != 2 for turn in turns
     ):
         raise PromptError(
-            f"history must be pairs of a query and its response, found {quoted(history)}: give what an earlier chat "
-            "gave back, or messages with roles to tokenizer.apply_chat_template"
+            f"history must be pairs of a query and its response, found {quoted(history)}: pass what an earlier chat "
+            "returned, or use tokenizer.apply_chat_template for messages with roles"
         )
     messages = [] if system is None else [{"role": "system", "content": system}]
-    for asked, answered in turns:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    for earlier_query, earlier_response in turns:
+        messages += [{"role": "user", "content": earlier_query}, {"role": "assistant", "content": earlier_response}]
     return [*messages, {"role": "user", "content": query}]
 
 
 def _growing_text(
-    made: Generator[int, None, None], tokenizer: ChatTokenizer, *, ends: Collection[int]
+    generated: Generator[int, None, None], tokenizer: ChatTokenizer, *, ends: Collection[int]
 ) -> Generator[str, None, None]:
     detokenizer, text = Detokenizer(tokenizer.plain_tokenizer), ""
     try:
-        for token_id in made:
+        for token_id in generated:
             if token_id in ends:
                 break
             if piece := detokenizer.push(token_id):
@@ -163,4 +162,4 @@ def _growing_text(
         if (rest := detokenizer.flush()) or not text:
             yield text + rest
     finally:
-        made.close()
+        generated.close()
