@@ -25,7 +25,7 @@ void quantize_group(const float *x, int64_t count, int8_t *codes, float *scale, 
     Floats max_abs = zeros(), sums = zeros();
     for (int64_t i = 0; i < GROUP; i += LANES) max_abs = max(max_abs, abs(load(x + i)));
     *scale = max(max_abs) / 127;
-    const Floats inverse = all(*scale >= FLT_MIN ? 1 / *scale : 0);  // of less there is no finite inverse
+    const Floats inverse = all(*scale >= FLT_MIN ? 1 / *scale : 0);  // a smaller scale has no finite inverse
     for (int64_t i = 0; i < GROUP; i += LANES) {
         const Floats rounded = round(mul(load(x + i), inverse));
         store_int8(codes + i, rounded);

@@ -1,5 +1,5 @@
-// Attention over the cache. Positions are taken in chunks whose bounds depend on nothing but the position, each with
-// a softmax of its own, merged in order: so a row's result depends neither on threads nor on what is beside it.
+// Attention over the cache. Positions are processed in chunks at fixed bounds, each with a softmax of its own, and
+// the chunks are merged in order: so a row's result depends neither on threads nor on the other rows.
 // After https://arxiv.org/abs/2112.05682 and https://arxiv.org/abs/2205.14135.
 #pragma once
 #include <math.h>
@@ -14,8 +14,8 @@ namespace {
 
 constexpr int QUERY_TILE = 8;
 
-// What some positions give: their largest score, the sum of exponentials of the scores less it, and the sum of the
-// values weighted by those.
+// Attention over some positions: their largest score, the sum of exp(score - max_score), and the sum of the values
+// weighted by these exponentials.
 struct Partial {
     float max_score, sum_exp;
     float output[MAX_HEAD_SIZE];
@@ -32,13 +32,13 @@ void merge(Partial &into, const Partial &next, int64_t head_size) {
         store(into.output + d, fma(load(next.output + d), all(weights[1]), mul(load(into.output + d), all(weights[0]))));
 }
 
-// A query, scaled and for int8 keys balanced, and the positions, or slots, that it sees: first up to last.
+// A query, scaled and, for int8 keys, balanced; and the positions (or slots) that it attends to: first up to last.
 struct Query {
     const float *vector;
     int64_t first, last;
 };
 
-// Scores of positions from..end, which lie in weights[0], become weights: a chunk's softmax before it is divided.
+// Turn the scores of positions from..end, in weights[0], into weights: a chunk's softmax before the division.
 template <int bits>
 void weigh(const Head &head, int64_t start, int64_t from, int64_t end, const Query &query, Weights &weights, Partial &part) {
     float *scores = weights[0] - start;
@@ -63,7 +63,7 @@ void weigh(const Head &head, int64_t start, int64_t from, int64_t end, const Que
     }
 }
 
-// Of `count` queries, the parts that positions start..start+CHUNK give.
+// For `count` queries, attention over positions start..start+CHUNK.
 template <int bits, int count> void attend(const Head &head, int64_t start, const Query *queries, Partial *parts) {
     const int64_t size = head.head_size;
     int64_t from = start + CHUNK, to = start;

@@ -1,5 +1,5 @@
-// The two sums of attention: scores of positions, and values weighted by them. Several go on side by side, or each
-// would wait for the one before it; fewer where there are many queries.
+// The two sums of attention: scores of positions, and values weighted by them. Several are computed in parallel, as each
+// addition waits for the one before it; fewer where there are many queries.
 #pragma once
 #include <stdint.h>
 
@@ -11,10 +11,10 @@ namespace {
 
 template <int count> constexpr int ABREAST = count == 1 ? 4 : count < 4 ? 2 : 1;
 
-// Weights of a chunk's positions, a copy for each span of scales: with int8 values they hold the scale, too.
+// Weights of a chunk's positions, a copy for each span: with int8 values they are multiplied by the span's scale.
 using Weights = float[MAX_HEAD_SIZE / LANES][CHUNK];
 
-// scores[q] of the positions in `blocks` blocks.
+// Compute scores[q] of the positions in `blocks` blocks.
 template <int bits, int count, int blocks>
 void score(const Head &head, int64_t block, const float *const *vectors, float *const *scores) {
     const int64_t size = head.head_size, span = scale_span(size), spans = size / span;
@@ -35,7 +35,7 @@ void score(const Head &head, int64_t block, const float *const *vectors, float *
                 each<blocks>([&](auto b) { sums[q][b] = fma(keys[b], number, sums[q][b]); });
             });
         }
-        each<blocks>([&](auto b) {  // the values of these positions come next
+        each<blocks>([&](auto b) {  // the values of these positions are read next
             const int64_t at = ((block + b) * size + s * span) * LANES;
             if constexpr (bits == 8) prefetch(head.values8 + at, span * LANES);
             else prefetch(head.values16 + at, 2 * span * LANES);
@@ -52,14 +52,14 @@ void score(const Head &head, int64_t block, const float *const *vectors, float *
     each<count>([&](auto q) { each<blocks>([&](auto b) { store(scores[q] + b * LANES, results[q][b]); }); });
 }
 
-// outputs[q] from axis d on, `vectors` times 16 axes: the values of positions from..to, weighted.
+// Compute outputs[q] for `vectors` times 16 axes from axis d on: the weighted sum of the values of positions from..to.
 template <int bits, int count, int vectors>
 void sum_values(const Head &head, int64_t d, int64_t from, int64_t to, const Weights *weights, float *const *outputs) {
     const int64_t size = head.head_size, span = scale_span(size), start = from / CHUNK * CHUNK;
     Floats sums[count][vectors];
     each<count>([&](auto q) { each<vectors>([&](auto v) { sums[q][v] = zeros(); }); });
     for (int64_t position = from; position < to; position++) {
-        if (d == 0) {  // and then the keys of the next chunk
+        if (d == 0) {  // the keys of the next chunk are read next
             const int64_t ahead = (position + CHUNK) * size;
             if constexpr (bits == 8) prefetch(head.keys8 + ahead, size);
             else prefetch(head.keys16 + ahead, 2 * size);

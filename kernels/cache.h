@@ -1,4 +1,4 @@
-// A sequence's keys and values under one key-value head, and how they are written.
+// The keys and values of a sequence and a key-value head in the cache, and how they are written.
 #pragma once
 #include <stdint.h>
 
@@ -27,7 +27,7 @@ Head head_of(const qwen7b_cache &cache, int64_t layer, int64_t kv_head, int64_t 
             l.wide_keys + before * NUM_WIDE_AXES, l.balance + kv_head * head_size, l.wide_axes + kv_head * NUM_WIDE_AXES};
 }
 
-// `span` numbers as int8 codes and the float16 scale they are to be read with.
+// Quantize `span` numbers to int8 codes and a float16 scale.
 void quantize_span(const float *x, int64_t span, int8_t *codes, uint16_t *scale) {
     Floats max_abs = zeros();
     for (int64_t i = 0; i < span; i += LANES) max_abs = max(max_abs, abs(load(x + i)));

@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 constexpr int64_t GROUP = 64;  // inputs that share a scale, of weights and of activations
-constexpr int64_t LANES = 16;  // outputs, or positions in the cache, that lie side by side and are computed at once
-constexpr int64_t CHUNK = 128;  // positions that attention takes at once, with a softmax of their own
+constexpr int64_t LANES = 16;  // outputs, or positions in the cache, that are interleaved and computed at once
+constexpr int64_t CHUNK = 128;  // positions that attention processes at once, with a softmax of their own
 constexpr int64_t SPAN = 32;  // numbers of a key or value that share a scale; LANES where it does not divide the head
 constexpr int64_t MAX_HEAD_SIZE = 256;
 constexpr int64_t NUM_WIDE_AXES = 8;  // of each head, kept in float16 among int8 keys

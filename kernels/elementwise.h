@@ -1,4 +1,4 @@
-// What is done to a row or a head by itself.
+// Operations on a single row or head.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@ void normalize(const float *x, const float *weight, int64_t size, float epsilon,
         store_part(to + i, size - i, mul(mul(load_part(x + i, size - i), scale), load_part(weight + i, size - i)));
 }
 
-// Turn the pairs (i, i + size/2) of a head by their angles and scale it.
+// Rotate the pairs (i, i + size/2) of a head by their angles, and scale the head.
 void rotate(float *head, int64_t size, const float *cosines, const float *sines, float scale) {
     const int64_t half = size / 2;
     for (int64_t i = 0; i < half; i += LANES) {
@@ -31,7 +31,7 @@ void rotate(float *head, int64_t size, const float *cosines, const float *sines,
 }
 
 Floats silu(Floats x) {
-    const Floats power = min(sub(zeros(), x), all(88));  // beyond which e^x is no float
+    const Floats power = min(sub(zeros(), x), all(88));  // e^x of more overflows
     return div(x, add(all(1), exponential(power)));
 }
 

@@ -16,7 +16,7 @@ template <class Product> void feed_forward(Pass<Product> &pass, Team &team, int 
     const Activations input = pass.operands.with_columns(pass.model.hidden_size);
     uint8_t *scratch = pass.operands.scratch_of(thread);
     const int64_t n = pass.rows.num_rows, size = pass.model.feed_forward_size;
-    // A thread that has the gate's blocks goes on with the same ones of `up`: the gate is still in its cache.
+    // The thread that computed some blocks of the gate computes the same blocks of `up`: the gate is still in its cache.
     team.share(num_blocks(layer.gate), Product::grain(layer.gate, n), [&](int64_t first, int64_t last) {
         Product::multiply(layer.gate, first, last, input, n, scratch, [&](int64_t row, int64_t block, Floats gate) {
             store_part(pass.hidden + row * size + block * LANES, size - block * LANES, gate);

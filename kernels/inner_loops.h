@@ -1,4 +1,4 @@
-// What inner loops are written with, beside vectors.
+// Helpers for inner loops, beside the vectors.
 #pragma once
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-// What an instruction set provides: one of these for each that was compiled.
+// What an instruction set provides; there is one of these for each set that was compiled.
 #pragma once
 #include <stdint.h>
 
@@ -16,7 +16,7 @@ struct InstructionSet {
     float (*read_all)(const uint8_t *data, int64_t num_bytes);
 };
 
-// CMakeLists.txt lists them, best first; without a list there is the plain one.
+// CMakeLists.txt lists them, best first; without its list there is only the scalar one.
 #ifndef QWEN7B_SETS
 #define QWEN7B_SETS SET(scalar)
 #endif
@@ -28,10 +28,10 @@ QWEN7B_SETS
 
 namespace {
 
-// Marks a function that asks what the processor has: it must itself run on one that has nothing.
+// Marks a function that asks which features the processor has: it must itself run on any processor.
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 #define RUNS_ANYWHERE __attribute__((target("no-avx")))
-// What all sets of x86 stand on.
+// The features that all x86 sets need.
 RUNS_ANYWHERE inline bool has_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
@@ -42,7 +42,7 @@ RUNS_ANYWHERE inline bool has_avx2() {
 // A matrix that a set has repacked begins with the set's address, so that none reads another's layout.
 constexpr int64_t REPACKED_HEADER_BYTES = 64;
 
-// The matrix in the set's own layout; null where there is none, and the packed layout is to be read.
+// The matrix in the set's own layout; null where there is none, so that the packed layout must be read.
 inline const uint8_t *repacked_by(const InstructionSet &set, const qwen7b_matrix &m) {
     if (!m.repacked || *(const InstructionSet *const *)m.repacked != &set) return nullptr;
     return m.repacked + REPACKED_HEADER_BYTES;

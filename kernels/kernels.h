@@ -1,4 +1,4 @@
-// All that is compiled once for each instruction set. A set's file, set_NAME.cpp, defines QWEN7B_VECTOR, includes this,
+// Everything that is compiled once for each instruction set. A set's file, set_NAME.cpp, defines QWEN7B_VECTOR, includes this,
 // and describes the set.
 #pragma once
 #include "instruction_set.h"

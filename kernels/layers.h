@@ -18,7 +18,7 @@ void run_layers(const qwen7b_model &model, const qwen7b_cache *const *caches, co
                 int64_t last, float *x) {
     Session session;
     const int num_threads = session.num_threads();
-    // With fewer heads than keep the threads busy, chunks of positions are dealt out as well.
+    // Where there are too few heads to keep the threads busy, chunks of positions are distributed as well.
     int64_t longest = 0, max_chunks = 0;
     for (int64_t row = 0; row < rows.num_rows; row++)
         longest = rows.positions[row] >= longest ? rows.positions[row] + 1 : longest;

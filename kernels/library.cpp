@@ -1,4 +1,4 @@
-// The C interface: picks an instruction set and passes the calls on.
+// The C interface: chooses an instruction set and passes the calls on to it.
 #include <string.h>
 
 #include <atomic>
@@ -13,7 +13,7 @@
 namespace {
 
 constexpr int64_t INTERFACE_VERSION = 4;
-#if UINTPTR_MAX == UINT64_MAX  // a structure of another size has another meaning: count the version up
+#if UINTPTR_MAX == UINT64_MAX  // a structure whose size changes has another meaning: increment the version
 static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
 static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);
 #endif
@@ -37,7 +37,7 @@ const InstructionSet *available_set(int index) {
     return nullptr;
 }
 
-const InstructionSet *used = available_set(0);
+const InstructionSet *current_set = available_set(0);
 
 double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -52,32 +52,32 @@ const char *qwen7b_available_set(int index) {
     return set ? set->name : nullptr;
 }
 
-const char *qwen7b_instruction_set(void) { return used->name; }
+const char *qwen7b_instruction_set(void) { return current_set->name; }
 
 int qwen7b_use_instruction_set(const char *name) {
     for (const InstructionSet *set : SETS)
         if (!strcmp(set->name, name) && set->is_available()) {
-            used = set;
+            current_set = set;
             return 0;
         }
     return -1;
 }
 
 int64_t qwen7b_repacked_bytes(const qwen7b_matrix *matrix) {
-    const int64_t num_bytes = used->repacked_bytes(*matrix);
+    const int64_t num_bytes = current_set->repacked_bytes(*matrix);
     return num_bytes ? REPACKED_HEADER_BYTES + num_bytes : 0;
 }
 
 void qwen7b_repack(const qwen7b_matrix *matrix, uint8_t *repacked) {
-    *(const InstructionSet **)repacked = used;
-    used->repack(*matrix, repacked + REPACKED_HEADER_BYTES);
+    *(const InstructionSet **)repacked = current_set;
+    current_set->repack(*matrix, repacked + REPACKED_HEADER_BYTES);
 }
 
 int qwen7b_num_threads(void) { return num_threads(); }
 void qwen7b_set_num_threads(int count) { set_num_threads(count); }
 
 int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y) try {
-    used->linear(*matrix, x, num_rows, y);
+    current_set->linear(*matrix, x, num_rows, y);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;
@@ -85,7 +85,7 @@ int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows,
 
 int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows, int64_t first,
                       int64_t last, float *x) try {
-    used->run_layers(*model, caches, *rows, first, last, x);
+    current_set->run_layers(*model, caches, *rows, first, last, x);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;
@@ -97,7 +97,7 @@ double qwen7b_measure_read(const void *data, int64_t num_bytes) {
     const double begin = seconds();
     session.run([&](Team &team, int) {
         team.share(num_bytes / PIECE, 1, [&](int64_t first, int64_t last) {
-            volatile float sum = used->read_all((const uint8_t *)data + first * PIECE, (last - first) * PIECE);
+            volatile float sum = current_set->read_all((const uint8_t *)data + first * PIECE, (last - first) * PIECE);
             (void)sum;
         });
     });
@@ -108,6 +108,6 @@ double qwen7b_measure_int8(int64_t iterations) {
     Session session;
     std::atomic<int64_t> operations{0};
     const double begin = seconds();
-    session.run([&](Team &, int) { operations += used->count_int8(iterations); });
+    session.run([&](Team &, int) { operations += current_set->count_int8(iterations); });
     return (double)operations / (seconds() - begin);
 }

@@ -1,4 +1,4 @@
-// What one thread can read and multiply at most; qwen7b_measure_* time it on all threads.
+// How fast one thread can read and multiply; qwen7b_measure_* time it on all threads.
 #pragma once
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-// A product by itself.
+// A product on its own, outside of the layers.
 #pragma once
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-// One pass of rows through layers: what is worked on, and its products. Work is dealt out by rows, by blocks of outputs
-// and by heads.
+// One pass of rows through the layers: its buffers and products. Work is distributed by rows, by blocks of outputs and
+// by heads.
 #pragma once
 #include <stdint.h>
 
@@ -27,16 +27,16 @@ template <class Product> struct Pass {
     const qwen7b_cache *const *caches;
     const qwen7b_rows &rows;
     float *x;
-    int64_t max_chunks;  // chunks of positions that are dealt out; 0: each head goes through its own by itself
+    int64_t max_chunks;  // chunks of positions that are distributed among threads; 0: one thread does all chunks of a head
     Operands<Product> operands;
     float *normed, *qkv, *attention_output, *hidden;
     Tile *tiles;
     int64_t num_tiles;
-    Partial *parts;  // (row, head, chunk), where chunks are dealt out
+    Partial *parts;  // (row, head, chunk), where chunks are distributed
 
     int64_t qkv_size() const { return (model.num_heads + 2 * model.num_kv_heads) * model.head_size; }
     int64_t inner_size() const { return model.num_heads * model.head_size; }
-    int64_t num_sharing() const { return model.num_heads / model.num_kv_heads; }  // heads, a key-value head
+    int64_t num_sharing() const { return model.num_heads / model.num_kv_heads; }  // query heads per key-value head
 
     const qwen7b_cache &cache_of(int64_t row) const { return *caches[rows.sequences[row]]; }
 
@@ -80,7 +80,7 @@ template <class Product> struct Pass {
         });
     }
 
-    // emit(row, block, sums) for all rows, of what was quantized last.
+    // emit(row, block, sums) for all rows; the input is what was quantized last.
     template <class Emit> void product(Team &team, int thread, const qwen7b_matrix &m, Emit emit) {
         const Activations input = operands.with_columns(m.columns);
         uint8_t *scratch = operands.scratch_of(thread);

@@ -1,4 +1,4 @@
-// The threads behind `pool.h`: made when they are first needed, and anew in a forked child.
+// The threads behind `pool.h`: started when they are first needed, and again in a forked child.
 #include "pool.h"
 
 #include <condition_variable>
@@ -23,18 +23,19 @@ static void relax() { __asm__ volatile("yield"); }
 static void relax() {}
 #endif
 
-// Spins before a thread gives its core away: a barrier is a microsecond off, the next step of decoding hundreds.
+// How often a thread spins before it yields its core: the next barrier is a microsecond away, the next step of decoding
+// hundreds.
 static constexpr int BARRIER_SPINS = 4000, IDLE_SPINS = 4000;
 
 void Team::barrier() {
-    const uint32_t mine = round.load(std::memory_order_relaxed);
+    const uint32_t current = round.load(std::memory_order_relaxed);
     if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
         arrived.store(0, std::memory_order_relaxed);
         next.store(0, std::memory_order_relaxed);
-        round.store(mine + 1, std::memory_order_release);
+        round.store(current + 1, std::memory_order_release);
         return;
     }
-    for (int spins = 0; round.load(std::memory_order_acquire) == mine; spins++)
+    for (int spins = 0; round.load(std::memory_order_acquire) == current; spins++)
         spins < BARRIER_SPINS ? relax() : std::this_thread::yield();
 }
 
@@ -42,14 +43,14 @@ namespace {
 
 class Pool {
 public:
-    explicit Pool(int asked) : asked(asked), process(getpid()) {
-        workers.reserve(asked);
+    explicit Pool(int requested) : requested(requested), process(getpid()) {
+        workers.reserve(requested);
         try {
-            for (; team.size < asked; team.size++) {
+            for (; team.size < requested; team.size++) {
                 const int thread = team.size;
                 workers.emplace_back([this, thread] { work(thread); });
             }
-        } catch (const std::system_error &) {  // a limit of threads or of memory: those there are do
+        } catch (const std::system_error &) {  // a limit of threads or of memory: go on with those that were started
         } catch (const std::bad_alloc &) {
         }
     }
@@ -62,10 +63,10 @@ public:
         job = function, job_argument = argument;
         if (team.size > 1) start();
         function(argument, team, 0);
-        team.barrier();  // nobody is inside any more
+        team.barrier();  // all threads have left the function
     }
     Team team;
-    const int asked, process;
+    const int requested, process;
 
 private:
     void start() {
@@ -97,11 +98,11 @@ private:
 };
 
 std::mutex callers;
-int wanted = 1;
+int thread_count = 1;
 Pool *pool = nullptr;  // not destroyed at exit, when a worker may still be asleep in it
-std::vector<uint8_t> kept;
+std::vector<uint8_t> scratch;
 #if !defined(_WIN32)
-// A fork waits for the call that is at work, or the child would find the lock taken for ever.
+// A fork waits for the running call: otherwise the lock would stay locked in the child for ever.
 [[maybe_unused]] const int at_fork = pthread_atfork([] { callers.lock(); }, [] { callers.unlock(); }, [] { callers.unlock(); });
 #endif
 
@@ -110,11 +111,11 @@ std::vector<uint8_t> kept;
 Session::Session() {
     std::unique_lock<std::mutex> lock(callers);
     const int size = ::num_threads();
-    if (pool && pool->process == getpid() && pool->asked != size) {
+    if (pool && pool->process == getpid() && pool->requested != size) {
         delete pool;
         pool = nullptr;
     }
-    // After a fork the threads are the parent's; the child makes its own and lets the old object be.
+    // After a fork the threads are the parent's: the child starts its own, and leaks the old object.
     if (!pool || pool->process != getpid()) pool = new Pool(size);
     lock.release();
 }
@@ -124,18 +125,18 @@ Session::~Session() { callers.unlock(); }
 int Session::num_threads() const { return pool->team.size; }
 
 uint8_t *Session::memory(int64_t num_bytes) {
-    if ((int64_t)kept.size() < num_bytes + 64) {
-        kept = std::vector<uint8_t>();  // first give back, then take
-        kept.resize(num_bytes + 64);
+    if ((int64_t)scratch.size() < num_bytes + 64) {
+        scratch = std::vector<uint8_t>();  // free the old memory before allocating the new
+        scratch.resize(num_bytes + 64);
     }
-    return kept.data() + (64 - (uintptr_t)kept.data() % 64);
+    return scratch.data() + (64 - (uintptr_t)scratch.data() % 64);
 }
 
 void Session::run(void (*function)(void *, Team &, int), void *argument) { pool->run(function, argument); }
 
-int num_threads() { return wanted; }
+int num_threads() { return thread_count; }
 
 void set_num_threads(int count) {
     std::lock_guard<std::mutex> lock(callers);
-    wanted = count;
+    thread_count = count;
 }

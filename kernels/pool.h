@@ -1,5 +1,5 @@
-// A small team of threads. All of them run the same function and meet at barriers; work between barriers is dealt out
-// a piece at a time, so that a thread whose core is busy elsewhere holds up the others by one piece at most.
+// A small team of threads. All of them run the same function and meet at barriers; work between barriers is handed out
+// piece by piece, so that a thread whose core is busy elsewhere delays the others by one piece at most.
 //
 // Included by files that are compiled for several instruction sets: nothing here may instantiate a shared template.
 #pragma once
@@ -11,7 +11,7 @@ class Team {
 public:
     int size = 1;
 
-    // Called by every thread: body(first, last) on stretches of at most `grain` of 0..count, then a barrier.
+    // Called by every thread: body(first, last) for ranges of at most `grain` of 0..count, then a barrier.
     template <class Body> void share(int64_t count, int64_t grain, Body body) {
         for (int64_t first; (first = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
             body(first, first + grain < count ? first + grain : count);
@@ -25,16 +25,16 @@ private:
     alignas(64) std::atomic<uint32_t> round{0};
 };
 
-// The pool of this process, held by one caller at a time, with memory that is kept for the next.
+// Exclusive use of the process's thread pool, with scratch memory that is kept from one session to the next.
 class Session {
 public:
-    // With fewer threads than asked for where the system gives no more. Throws std::bad_alloc.
+    // Has fewer threads than were set where the system allows no more. Throws std::bad_alloc.
     Session();
     ~Session();
     int num_threads() const;
-    // At least so many bytes, aligned to 64; the bytes of an earlier call are lost. Throws std::bad_alloc.
+    // At least `num_bytes` bytes, aligned to 64; what an earlier call returned becomes invalid. Throws std::bad_alloc.
     uint8_t *memory(int64_t num_bytes);
-    // body(team, thread) on all threads, the caller's among them.
+    // Runs body(team, thread) on all threads, the caller's included.
     template <class Body> void run(Body body) {
         run([](void *body, Team &team, int thread) { (*(Body *)body)(team, thread); }, &body);
     }

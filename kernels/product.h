@@ -13,7 +13,7 @@
 
 namespace {
 
-// Rows of x from which a panel of weights is unpacked once for all of them.
+// From this many rows of x on, a panel of weights is unpacked once for all of them.
 constexpr int64_t PANEL_FROM = 64;
 
 inline int64_t num_blocks(const qwen7b_matrix &m) { return (m.rows + LANES - 1) / LANES; }
@@ -29,29 +29,29 @@ void multiply_blocks(const qwen7b_matrix &m, int64_t first, int64_t last, const 
         return;
     }
     int64_t block = first;
-    if (num_rows > 2)  // several blocks share what is read of x
+    if (num_rows > 2)  // several blocks share each load of x
         for (; block + DIRECT_BLOCKS <= last; block += DIRECT_BLOCKS)
             multiply_few<bits, DIRECT_BLOCKS>(m, block, x, num_rows, emit);
     for (; block < last; block++) multiply_few<bits, 1>(m, block, x, num_rows, emit);
 }
 
-// How a set multiplies. This is the way of all sets over their vectors, which reads the packed layout as it is. A set
-// that can do better has a struct of its own that inherits from this one and replaces what it does otherwise.
+// How a set multiplies. By default with its vectors, reading the packed layout as it is. A set that can do better has a
+// struct of its own, which inherits from this one and replaces what differs.
 struct VectorProduct {
-    // Made by each thread before its first product of a call, and destroyed behind its last one.
+    // Each thread constructs one before its first product of a call, and destroys it after its last.
     struct OnThread {};
 
-    // Bytes of a matrix in a layout of the set's own, and the writing of it, to an address that is a multiple of 64.
-    // With 0 there is none. Else multiply() finds it by repacked_by() of instruction_set.h.
+    // The bytes of a matrix in a layout of the set's own, 0 where there is none; and a function that writes it to an
+    // address that is a multiple of 64. multiply() finds it by repacked_by() of instruction_set.h.
     static int64_t repacked_bytes(const qwen7b_matrix &) { return 0; }
     static void repack(const qwen7b_matrix &, uint8_t *) {}
 
-    // Memory that each thread has to itself.
+    // Bytes of scratch memory for each thread.
     static int64_t scratch_bytes(int64_t num_rows, int64_t num_groups) {
         return num_rows < PANEL_FROM ? 0 : PANEL_BLOCKS * LANES * num_groups * GROUP;
     }
 
-    // Blocks that a thread takes at once: about 128 KB of codes when decoding, a panel when not.
+    // How many blocks a thread takes at once: about 128 KB of codes for few rows, a panel for many.
     static int64_t grain(const qwen7b_matrix &m, int64_t num_rows) {
         if (num_rows >= PANEL_FROM) return PANEL_BLOCKS;
         const int64_t bytes = LANES * m.columns * m.bits / 8;
@@ -66,7 +66,7 @@ struct VectorProduct {
         else multiply_blocks<8>(m, first, last, x, num_rows, scratch, emit);
     }
 
-    // The most int8 operations that a thread can do: it does some, and says how many they were.
+    // Runs int8 operations as fast as a thread can, and returns how many they were.
     static int64_t count_int8(int64_t iterations) { return count_vector_int8(iterations); }
 };
 

@@ -15,7 +15,7 @@ template <int64_t bits> inline const uint8_t *block_codes(const qwen7b_matrix &m
     return m.codes + block * num_groups * (LANES * GROUP * bits / 8);
 }
 
-// A few blocks of 16 outputs for `count` rows of x: sums[row][block].
+// Compute `blocks` blocks of 16 outputs for `count` rows of x: sums[row][block].
 template <int64_t bits, int blocks, int count>
 void multiply_directly(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, Floats (*sums)[blocks]) {
     constexpr int64_t step = LANES * GROUP * bits / 8;

@@ -10,7 +10,7 @@
 
 namespace {
 
-// Some blocks as bytes ready for dot(): (group, quad, block, 64).
+// Unpack some blocks to bytes for dot(): (group, quad, block, 64).
 template <int64_t bits, int blocks>
 void unpack_panel(const qwen7b_matrix &m, int64_t block, int64_t num_groups, uint8_t *panel) {
     const Table table = bits == 4 ? load_table(m.codebook) : Table{};

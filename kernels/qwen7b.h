@@ -1,7 +1,7 @@
 /* The C interface of the kernels. Plain pointers and numbers; everything is row-major and float is 32 bits.
  *
  * A matrix's codes and scales are laid out as `PackedMatrix` in src/qwen7b/kernels/matrix.py says; the structs are
- * mirrored in src/qwen7b/kernels/native.py. Calls may come from any thread; one works at a time. */
+ * mirrored in src/qwen7b/kernels/structures.py. Calls may come from any thread; one runs at a time. */
 #pragma once
 #include <stdint.h>
 
@@ -48,7 +48,7 @@ typedef struct {
     const float *balance;     /* (head, D) */
     const int32_t *wide_axes; /* (head, 8) */
     int64_t num_slots;        /* position p lies in slot p % num_slots: a multiple of 128, or more than any position */
-    int64_t window;           /* a query sees only so many last positions, itself included; 0 for all */
+    int64_t window;           /* a query attends to only this many last positions, itself included; 0 for all */
 } qwen7b_cache_layer;
 
 /* A sequence's cache. */
@@ -66,11 +66,11 @@ typedef struct {
     const float *query_scales;            /* LogN factor of each row, or null */
 } qwen7b_rows;
 
-/* What the library and its caller must agree on: the interface's version, which counts up whenever the meaning of
- * something in this file changes, the numbers of kernels/constants.h, and the sizes of the structures above.
- * src/qwen7b/kernels/native.py compares all of it when it loads the library, and reads no other. */
+/* What the library and its caller must agree on: the interface's version, which is incremented whenever the meaning
+ * of something in this file changes, the numbers of kernels/constants.h, and the sizes of the structures above.
+ * src/qwen7b/kernels/native.py compares all of it when it loads the library, and refuses a library that differs. */
 typedef struct {
-    int64_t contract_bytes; /* of this structure: there is no more of it to read */
+    int64_t contract_bytes; /* size of this structure: no more than this may be read */
     int64_t interface_version;
     int64_t group, lanes, chunk, span, max_head_size, num_wide_axes, max_threads;
     int64_t matrix_bytes, layer_bytes, model_bytes, cache_layer_bytes, cache_bytes, rows_bytes;
@@ -78,25 +78,25 @@ typedef struct {
 
 QWEN7B_API const qwen7b_contract *qwen7b_get_contract(void);
 
-/* Names of the instruction sets that this processor has and the library was built with, best first; null from the last
- * one on. */
+/* The name of the index-th instruction set that this processor has and the library was built with, best first; null
+ * where there are no more. */
 QWEN7B_API const char *qwen7b_available_set(int index);
-/* Name of the one in use. */
+/* The name of the instruction set in use. */
 QWEN7B_API const char *qwen7b_instruction_set(void);
-/* Use another. Returns 0, or -1 if it is not available. */
+/* Use another instruction set. Returns 0, or -1 if it is not available. */
 QWEN7B_API int qwen7b_use_instruction_set(const char *name);
 
 /* Bytes that a matrix takes in the own layout of the instruction set in use; 0 where the set reads the packed layout. */
 QWEN7B_API int64_t qwen7b_repacked_bytes(const qwen7b_matrix *matrix);
-/* Write it to an address that is a multiple of 64, which `matrix->repacked` may name from then on. Codes and scales are
- * to stay: another instruction set reads them. Several calls may work at once. */
+/* Write this layout to an address that is a multiple of 64, which `matrix->repacked` may name from then on. Codes and
+ * scales must stay, as other instruction sets read them. Several calls may run at once. */
 QWEN7B_API void qwen7b_repack(const qwen7b_matrix *matrix, uint8_t *repacked);
 
-/* Threads that calls are dealt out to; 1 until it is set, and `max_threads` at most. */
+/* The number of threads that a call runs on; 1 until it is set, and `max_threads` at most. */
 QWEN7B_API int qwen7b_num_threads(void);
 QWEN7B_API void qwen7b_set_num_threads(int count);
 
-/* Both return 0, or -1 where there is not enough memory for what they need on the way.
+/* Both return 0, or -1 where there is not enough memory for their scratch space.
  * y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
 QWEN7B_API int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
 /* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to their sequences' caches. */

@@ -13,8 +13,8 @@
 
 namespace {
 
-// Turn queries and keys by their positions, and put keys and values into the cache.
-template <class Product> void place_heads(Pass<Product> &pass, Team &team, int64_t index) {
+// Rotate queries and keys by their positions, and write keys and values into the cache.
+template <class Product> void rotate_and_cache(Pass<Product> &pass, Team &team, int64_t index) {
     const qwen7b_model &model = pass.model;
     const qwen7b_rows &rows = pass.rows;
     const int64_t size = model.head_size, kv_heads = model.num_kv_heads, sharing = pass.num_sharing();
@@ -39,7 +39,7 @@ template <class Product> void place_heads(Pass<Product> &pass, Team &team, int64
     });
 }
 
-// The queries of a tile under one key-value head: of row after row, head after head.
+// A query of a tile and a key-value head, by its number: row after row, and head after head within a row.
 template <class Product>
 Query query_of(const Pass<Product> &pass, const Tile &tile, int64_t kv_head, int64_t number, int64_t window) {
     const int64_t sharing = pass.num_sharing(), row = tile.row + number / sharing;
@@ -60,16 +60,16 @@ template <class Product> void finish(const Pass<Product> &pass, const Partial &p
         store(pass.attention_output + head * size + d, mul(load(part.output + d), inverse));
 }
 
-// Up to QUERY_TILE queries of a tile under a key-value head; where chunks are dealt out, of chunk `mine` only.
+// Attention for up to QUERY_TILE queries of a tile and a key-value head; where chunks are distributed, over one only.
 template <class Product>
 void attend_queries(Pass<Product> &pass, const Tile &tile, const Head &head, int64_t kv_head, int64_t number, int64_t index,
-                    int64_t mine) {
-    const qwen7b_cache_layer &held = pass.cache_of(tile.row).layers[index];
-    const int64_t window = held.window, num_slots = held.num_slots;
+                    int64_t only_chunk) {
+    const qwen7b_cache_layer &cache_layer = pass.cache_of(tile.row).layers[index];
+    const int64_t window = cache_layer.window, num_slots = cache_layer.num_slots;
     const int64_t left = tile.num_rows * pass.num_sharing() - number;
     const int count = (int)(left < QUERY_TILE ? left : QUERY_TILE);
     Query queries[QUERY_TILE];
-    Partial parts[QUERY_TILE], whole[QUERY_TILE];
+    Partial parts[QUERY_TILE], merged[QUERY_TILE];
     int64_t first = INT64_MAX, last = 0;
     for (int q = 0; q < count; q++) {
         queries[q] = query_of(pass, tile, kv_head, number + q, window);
@@ -78,22 +78,22 @@ void attend_queries(Pass<Product> &pass, const Tile &tile, const Head &head, int
     }
     int64_t from = first / CHUNK, to = (last + CHUNK - 1) / CHUNK;
     if (pass.max_chunks) {
-        if (mine < from || mine >= to) return;
-        from = mine, to = mine + 1;
+        if (only_chunk < from || only_chunk >= to) return;
+        from = only_chunk, to = only_chunk + 1;
     }
     for (int64_t c = from; c < to; c++) {
-        const int64_t slot = c * CHUNK % num_slots, wound = c * CHUNK - slot;
-        Query seen[QUERY_TILE];
-        for (int q = 0; q < count; q++) seen[q] = {queries[q].vector, queries[q].first - wound, queries[q].last - wound};
-        attend(head, slot, seen, count, parts);
+        const int64_t slot = c * CHUNK % num_slots, slot_offset = c * CHUNK - slot;
+        Query slot_queries[QUERY_TILE];
+        for (int q = 0; q < count; q++) slot_queries[q] = {queries[q].vector, queries[q].first - slot_offset, queries[q].last - slot_offset};
+        attend(head, slot, slot_queries, count, parts);
         for (int q = 0; q < count; q++) {
             if (pass.max_chunks) pass.parts[head_number(pass, tile, kv_head, number + q) * pass.max_chunks + c] = parts[q];
-            else if (c == from) whole[q] = parts[q];
-            else merge(whole[q], parts[q], pass.model.head_size);
+            else if (c == from) merged[q] = parts[q];
+            else merge(merged[q], parts[q], pass.model.head_size);
         }
     }
     if (!pass.max_chunks)
-        for (int q = 0; q < count; q++) finish(pass, whole[q], head_number(pass, tile, kv_head, number + q));
+        for (int q = 0; q < count; q++) finish(pass, merged[q], head_number(pass, tile, kv_head, number + q));
 }
 
 template <class Product> void attend_heads(Pass<Product> &pass, Team &team, int64_t index) {
@@ -111,9 +111,9 @@ template <class Product> void attend_heads(Pass<Product> &pass, Team &team, int6
         const int64_t row = item / model.num_heads, end = pass.rows.positions[row] + 1;
         const int64_t window = pass.cache_of(row).layers[index].window;
         const int64_t from = (window && end > window ? end - window : 0) / CHUNK, to = (end + CHUNK - 1) / CHUNK;
-        Partial &whole = pass.parts[item * chunks + from];
-        for (int64_t c = from + 1; c < to; c++) merge(whole, pass.parts[item * chunks + c], model.head_size);
-        finish(pass, whole, item);
+        Partial &merged = pass.parts[item * chunks + from];
+        for (int64_t c = from + 1; c < to; c++) merge(merged, pass.parts[item * chunks + c], model.head_size);
+        finish(pass, merged, item);
     });
 }
 
@@ -126,7 +126,7 @@ void self_attention(Pass<Product> &pass, Team &team, int thread, int64_t index, 
         if (layer.qkv.bias) sums = add(sums, load_part(layer.qkv.bias + at, left));
         store_part(pass.qkv + row * size + at, left, sums);
     });
-    place_heads(pass, team, index);
+    rotate_and_cache(pass, team, index);
     attend_heads(pass, team, index);
     pass.quantize(team, pass.attention_output, pass.inner_size());
     pass.add_product(team, thread, layer.output);

@@ -1,6 +1,6 @@
-// Not a set of any processor's, but the proof of the seam for sets with products of their own: built with the self-test
-// only, which expects of it what the plain one gives. It keeps matrices row by row, as bytes, and multiplies them when
-// each of its threads has been set up.
+// Not the set of any processor, but a test of the interface for sets with products of their own: built with the
+// self-test only, which compares it to the scalar set. It keeps matrices row by row, as bytes, and checks that each
+// thread was set up before it multiplies.
 #define QWEN7B_VECTOR "vector/scalar.h"
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@ namespace {
 
 thread_local bool is_set_up = false;
 
-// Row by row: a float scale for each group, of all rows, and then the codes as int8.
+// The layout: a float scale for each group of every row, then the codes of every row as int8.
 struct RowMajorProduct : VectorProduct {
     struct OnThread {
         OnThread() { is_set_up = true; }

@@ -1,4 +1,4 @@
-// Any processor: the plain vocabulary, which the compiler makes of what it can.
+// Any processor: plain loops, which the compiler vectorizes where it can.
 #define QWEN7B_VECTOR "vector/scalar.h"
 #include "kernels.h"
 

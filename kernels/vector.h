@@ -1,7 +1,7 @@
-// Sixteen lanes on one instruction set, and what is written once on top of them.
+// Vectors of sixteen lanes on one instruction set, and functions written once on top of them.
 //
-// A set's file names its vocabulary in QWEN7B_VECTOR before it includes anything; without one it is the plain one, so
-// that every header compiles alone. All that depends on it is in unnamed namespaces: each set's file has its own, and
+// A set's file names its vector header in QWEN7B_VECTOR before it includes anything; the default is scalar.h, so that
+// every header compiles alone. Everything that depends on it is in unnamed namespaces: each set's file has its own, and
 // the linker never takes one set's function for another's.
 #pragma once
 #include <stdint.h>

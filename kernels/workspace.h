@@ -1,4 +1,4 @@
-// The memory that a call works in, dealt out of its session's.
+// The scratch memory of a call, allocated from its session's.
 #pragma once
 #include <stdint.h>
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Without a base it only counts how much is wanted.
+// Hands out memory from `base`; with a null base it only counts how much is needed.
 struct Arena {
     uint8_t *base;
     int64_t used;
@@ -18,7 +18,7 @@ struct Arena {
     }
 };
 
-// What a product reads, and each thread's own memory for it.
+// The input of a product, and scratch memory for each thread.
 template <class Product> struct Operands {
     Activations x;
     uint8_t *scratch;
@@ -36,7 +36,7 @@ template <class Product> struct Operands {
 
     uint8_t *scratch_of(int thread) const { return scratch + thread * scratch_bytes; }
 
-    // The same memory for rows of another length, which must not be longer.
+    // The same memory for rows of another length, at most the original one.
     Activations with_columns(int64_t columns) const {
         Activations input = x;
         input.num_groups = groups_of(columns);

@@ -1,4 +1,4 @@
-// Sixteen lanes as arrays: any processor, and the plainest statement of what the other headers do.
+// Sixteen lanes as arrays: for any processor, and the reference for what the other headers do.
 #pragma once
 #include <math.h>
 #include <stdint.h>

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qwen7b import kernels
 from qwen7b.errors import SettingError
 from qwen7b.kernels.native import library
-from qwen7b.kernels.structures import Matrix
+from qwen7b.kernels.structures import CMatrix
 from random_packed import random_matrix
 
 if kernels.instruction_set() is None:
@@ -57,7 +57,7 @@ def test_a_layout_of_the_sets_own_changes_nothing(instruction_set: str, bits: in
         matrix.codes.fill_(0)  # which the set needs no more
     for count in (1, 5, 70):
         y = torch.empty(count, 72)
-        view = Matrix.of(matrix, repacked=repacked)
+        view = CMatrix.of(matrix, repacked=repacked)
         loaded.qwen7b_linear(ctypes.byref(view), x.data_ptr(), count, y.data_ptr())
         assert torch.equal(y, expected[:count])
 
@@ -116,7 +116,7 @@ def test_the_best_instruction_set_is_in_use_and_the_plain_one_is_always_there() 
 @pytest.mark.parametrize("name", ["mmx", ""])
 def test_instruction_sets_that_are_not_there(name: str) -> None:
     best = kernels.instruction_set()
-    with pytest.raises(SettingError, match=f"must be one that this processor has .*{best}.*, found '{name}'"):
+    with pytest.raises(SettingError, match=f"must be one of this processor's .*{best}.*, found '{name}'"):
         kernels.use_instruction_set(name)
     assert kernels.instruction_set() == best
 

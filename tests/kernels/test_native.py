@@ -12,7 +12,7 @@ import pytest
 
 from qwen7b import kernels
 from qwen7b.kernels import native
-from qwen7b.kernels.structures import Contract
+from qwen7b.kernels.structures import CContract
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 PRODUCT = """
@@ -59,13 +59,13 @@ def test_a_library_of_another_version_is_not_called() -> None:
 
 
 @pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
-@pytest.mark.parametrize("name", [field[0] for field in Contract._fields_])
+@pytest.mark.parametrize("name", [field[0] for field in CContract._fields_])
 def test_a_library_that_differs_in_one_number_is_not_called(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     find_library = native.library.__wrapped__  # type: ignore[attr-defined]  # the one without a memory
     assert find_library() is not None
-    other = Contract.ours()
+    other = CContract.ours()
     setattr(other, name, getattr(other, name) + 1)
-    monkeypatch.setattr(Contract, "ours", lambda: other)
+    monkeypatch.setattr(CContract, "ours", lambda: other)
     with pytest.warns(UserWarning, match="of another version"):
         assert find_library() is None
 

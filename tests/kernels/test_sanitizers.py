@@ -81,9 +81,9 @@ import torch, sys, ctypes
 sys.path.insert(0, "tests")
 from random_packed import random_matrix
 from qwen7b.kernels.native import library
-from qwen7b.kernels.structures import Matrix
+from qwen7b.kernels.structures import CMatrix
 matrix, x, short = random_matrix(64, 128, bits=8), torch.randn(1, 128), torch.empty(60)
-library().qwen7b_linear(ctypes.byref(Matrix.of(matrix)), x.data_ptr(), 1, short.data_ptr())
+library().qwen7b_linear(ctypes.byref(CMatrix.of(matrix)), x.data_ptr(), 1, short.data_ptr())
 """
     result = run_python(build, "-c", program)
     assert result.returncode != 0

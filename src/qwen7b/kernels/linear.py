@@ -1,4 +1,4 @@
-"""Products with a packed matrix: the native kernel, and its readable twin where there is none."""
+"""Products with a packed matrix: by the native kernel, or by its readable twin where there is none."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from qwen7b.kernels.constants import GROUP
 from qwen7b.kernels.matrix import PackedMatrix, padded_to_groups
 from qwen7b.kernels.native import library
-from qwen7b.kernels.structures import Matrix
+from qwen7b.kernels.structures import CMatrix
 
 
 def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (..., K), K a multiple of GROUP, as codes from -127 to 127, held in float32, and scales (..., K/GROUP)."""
+    """Quantize x (..., K), K a multiple of GROUP, to codes from -127 to 127 in float32, and scales (..., K/GROUP)."""
     groups = x.float().reshape(*x.shape[:-1], -1, GROUP)
     scales = groups.abs().amax(dim=-1) / 127
-    # Of a scale that is less there is no finite inverse.
+    # A smaller scale has no finite inverse.
     inverse = torch.where(scales >= torch.finfo(torch.float32).tiny, 1 / scales, 0.0)
     return (groups * inverse[..., None]).round().flatten(-2), scales
 
 
 def linear_reference(x: Tensor, matrix: PackedMatrix) -> Tensor:
-    """x (..., K) times the matrix, transposed: float32 (..., N), of activations rounded to int8, one scale a group."""
+    """x (..., K), rounded to int8 with one scale a group, times the transposed matrix: float32 (..., N)."""
     codes, scales = quantize_activations(padded_to_groups(x))
     rounded = (codes * scales.repeat_interleave(GROUP, dim=-1))[..., : x.shape[-1]]
     return F.linear(rounded, matrix.dequantize())
@@ -40,7 +40,7 @@ def _product(
         return product if bias is None else product + bias
     x = x.float().contiguous()
     y = torch.empty(*x.shape[:-1], num_rows)
-    loaded.qwen7b_linear(ctypes.byref(Matrix.of(matrix, bias)), x.data_ptr(), x.numel() // x.shape[-1], y.data_ptr())
+    loaded.qwen7b_linear(ctypes.byref(CMatrix.of(matrix, bias)), x.data_ptr(), x.numel() // x.shape[-1], y.data_ptr())
     return y
 
 
@@ -53,11 +53,11 @@ def _(x: Tensor, num_rows: int, codes: Tensor, scales: Tensor, codebook: Tensor 
 
 
 def linear(x: Tensor, matrix: PackedMatrix, bias: Tensor | None = None) -> Tensor:
-    """x (..., K) times the matrix, transposed, plus a float32 bias (N): float32 (..., N).
+    """x (..., K) times the transposed matrix, plus a float32 bias (N): float32 (..., N).
 
     Each row of the result is the same whatever the number of rows and of threads.
     """
-    # Only a compiler needs the operator, whose first call imports one for a second.
+    # Only torch.compile needs the operator, whose first call spends a second on importing a compiler.
     compute = _operator if torch.compiler.is_compiling() else _product
     product: Tensor = compute(x, matrix.num_rows, matrix.codes, matrix.scales, matrix.codebook, bias)
     return product

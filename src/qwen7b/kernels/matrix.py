@@ -64,7 +64,7 @@ class PackedMatrix:
 
     @classmethod
     def empty(cls, num_rows: int, num_columns: int, *, codebook: Tensor | None = None) -> PackedMatrix:
-        """One with uninitialized codes and scales."""
+        """A matrix with uninitialized codes and scales."""
         codes, scales = packed_shapes(num_rows, num_columns, bits=8 if codebook is None else 4)
         return cls(
             num_rows=num_rows,
@@ -85,7 +85,7 @@ class PackedMatrix:
         )
 
     def dequantize_rows(self, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop` as float32; only their blocks are looked at."""
+        """Rows `start` to `stop` as float32; only their blocks are read."""
         first = start // LANES
         return self.blocks(first, num_blocks(stop)).dequantize()[start - first * LANES :][: stop - start]
 
@@ -105,7 +105,7 @@ class PackedMatrix:
         return weights.flatten(2).flatten(0, 1)[: self.num_rows, : self.num_columns]
 
     def rows(self, indices: Tensor) -> Tensor:
-        """Rows `indices` (any shape) as float32 (..., num_columns): how an embedding is looked up."""
+        """Rows `indices` (any shape) as float32 (..., num_columns): the look-up of an embedding."""
         block, lane = indices // LANES, indices % LANES
         tiles = self.codes.view(*self.codes.shape[:2], -1, LANES, 4)[block, :, :, lane]  # (..., groups, quad, 4)
         if self.codebook is None:
@@ -117,12 +117,12 @@ class PackedMatrix:
 
 
 def num_blocks(num_rows: int) -> int:
-    """Blocks of LANES rows that hold so many."""
+    """How many blocks of LANES rows hold `num_rows`."""
     return -(-num_rows // LANES)
 
 
 def num_groups(num_columns: int) -> int:
-    """Groups of GROUP columns that hold so many."""
+    """How many groups of GROUP columns hold `num_columns`."""
     return -(-num_columns // GROUP)
 
 
@@ -133,5 +133,5 @@ def packed_shapes(num_rows: int, num_columns: int, *, bits: int) -> tuple[tuple[
 
 
 def padded_to_groups(x: Tensor) -> Tensor:
-    """x (..., K) with zeros up to whole groups of columns."""
+    """x (..., K), padded with zeros to whole groups of columns."""
     return F.pad(x, (0, -x.shape[-1] % GROUP))

@@ -1,7 +1,7 @@
-"""The native library (kernels/qwen7b.h): found, loaded once, and what is set on it.
+"""The native library (kernels/qwen7b.h): finds it, loads it once, and sets its instruction set and threads.
 
-Nothing is loaded before the first use. Where the library is missing or of another version, everything runs on the
-PyTorch reference, which is said once.
+It is loaded at its first use. Where it is missing or of another version, everything runs on the PyTorch reference, with
+one warning.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.matrix import PackedMatrix
-from qwen7b.kernels.structures import Contract, Matrix, Model, Rows
+from qwen7b.kernels.structures import CContract, CMatrix, CModel, CRows
 from qwen7b.system.container import usable_cores
 
 _FILE = "qwen7b_kernels.so"
 
 if hasattr(os, "register_at_fork"):
-    # OpenMP's threads stay with the parent, and a child that counts on them waits for ever: so torch computes in one.
-    # The kernels have threads of their own, which a child makes anew (kernels/pool.cpp).
+    # A forked child has none of OpenMP's threads and would wait for them for ever: torch computes in one thread there.
+    # The kernels have their own threads, which a child starts anew (kernels/pool.cpp).
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library, or None, with a warning, where there is none. QWEN7B_KERNELS names another file, or "none"."""
-    wanted = os.environ.get("QWEN7B_KERNELS")
-    path = Path(wanted) if wanted else Path(__file__).with_name(_FILE)
-    if wanted == "none":
+    """The library; None, with a warning, where there is none. QWEN7B_KERNELS names another file, or "none"."""
+    override = os.environ.get("QWEN7B_KERNELS")
+    path = Path(override) if override else Path(__file__).with_name(_FILE)
+    if override == "none":
         return None
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        was_built = wanted or path.exists()
-        _warn_missing(str(error) if was_built else "it was installed where there was no C++ compiler", wanted=wanted)
+        was_built = override or path.exists()
+        _warn_missing(
+            str(error) if was_built else "it was installed where there was no C++ compiler", override=override
+        )
         return None
     if not _agrees(loaded):
-        _warn_missing(f"{path} is of another version", wanted=wanted)
+        _warn_missing(f"{path} is of another version", override=override)
         return None
     _declare(loaded)
     loaded.qwen7b_set_num_threads(min(usable_cores(), MAX_THREADS))
@@ -53,20 +55,21 @@ def library() -> ctypes.CDLL | None:
 
 
 def _agrees(loaded: ctypes.CDLL) -> bool:
-    """Whether what this package and the library state alike is alike, no more being read than there is."""
+    """Whether the library was built with this package's constants and structures."""
     get_contract = getattr(loaded, "qwen7b_get_contract", None)
     if get_contract is None:
         return False
-    get_contract.restype = ctypes.POINTER(Contract)
-    actual, expected = get_contract().contents, Contract.ours()
-    return actual.contract_bytes == ctypes.sizeof(Contract) and bytes(actual) == bytes(expected)
+    get_contract.restype = ctypes.POINTER(CContract)
+    actual, expected = get_contract().contents, CContract.ours()
+    # The size is compared first: a library with a shorter contract has no more to read.
+    return actual.contract_bytes == ctypes.sizeof(CContract) and bytes(actual) == bytes(expected)
 
 
 def _declare(loaded: ctypes.CDLL) -> None:
-    """Tell ctypes the functions' types."""
+    """Declare the functions' types to ctypes."""
     number, real, pointer, text = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p, ctypes.c_char_p
-    matrix = ctypes.POINTER(Matrix)
-    layers = [ctypes.POINTER(Model), pointer, ctypes.POINTER(Rows)]  # in the middle addresses of a Cache each
+    matrix = ctypes.POINTER(CMatrix)
+    layers = [ctypes.POINTER(CModel), pointer, ctypes.POINTER(CRows)]  # in the middle the address of each CCache
     for name, result, arguments in (
         ("available_set", text, [ctypes.c_int]),
         ("instruction_set", text, []),
@@ -75,8 +78,8 @@ def _declare(loaded: ctypes.CDLL) -> None:
         ("repack", None, [matrix, pointer]),
         ("num_threads", ctypes.c_int, []),
         ("set_num_threads", None, [ctypes.c_int]),
-        ("linear", _done, [matrix, pointer, number, pointer]),
-        ("run_layers", _done, [*layers, number, number, pointer]),
+        ("linear", _raise_if_failed, [matrix, pointer, number, pointer]),
+        ("run_layers", _raise_if_failed, [*layers, number, number, pointer]),
         ("measure_read", real, [pointer, number]),
         ("measure_int8", real, [number]),
     ):
@@ -84,27 +87,29 @@ def _declare(loaded: ctypes.CDLL) -> None:
         function.restype, function.argtypes = result, arguments
 
 
-def _done(code: int) -> None:
+def _raise_if_failed(code: int) -> None:
     if code:
-        raise ResourceError("the kernels have too little memory to work in: close other programs, or read less at once")
+        raise ResourceError(
+            "there is not enough memory for the kernels: close other programs, or pass fewer tokens at once"
+        )
 
 
-def _warn_missing(why: str, *, wanted: str | None) -> None:
-    remedy = "correct QWEN7B_KERNELS or leave it out" if wanted else "install a C++ compiler, then qwen7b again"
+def _warn_missing(reason: str, *, override: str | None) -> None:
+    remedy = "correct QWEN7B_KERNELS or leave it out" if override else "install a C++ compiler, then qwen7b again"
     warnings.warn(
-        f"qwen7b runs without its native kernels, many times slower ({why}): {remedy}",
+        f"qwen7b runs without its native kernels, many times slower ({reason}): {remedy}",
         stacklevel=4,
     )
 
 
 def instruction_set() -> str | None:
-    """The one in use: the best that the processor has; None without the library."""
+    """The name of the instruction set in use, by default the best of this processor; None without the library."""
     loaded = library()
     return None if loaded is None else loaded.qwen7b_instruction_set().decode()
 
 
 def available_instruction_sets() -> tuple[str, ...]:
-    """Those of the library that this processor has, best first; none without the library."""
+    """The names of the library's instruction sets that this processor has, best first; empty without the library."""
     loaded = library()
     if loaded is None:
         return ()
@@ -113,22 +118,22 @@ def available_instruction_sets() -> tuple[str, ...]:
 
 
 def use_instruction_set(name: str) -> None:
-    """Use another one. Raises SettingError where this processor has it not."""
+    """Use another instruction set. Raises SettingError where this processor does not have it."""
     loaded = library()
     if loaded is None or loaded.qwen7b_use_instruction_set(name.encode()):
-        there_are = ", ".join(available_instruction_sets()) or "none, without native kernels"
-        raise SettingError(f"instruction set must be one that this processor has ({there_are}), found {name!r}")
+        available = ", ".join(available_instruction_sets()) or "none, without native kernels"
+        raise SettingError(f"instruction set must be one of this processor's ({available}), found {name!r}")
 
 
 def repack(matrix: PackedMatrix) -> Tensor | None:
-    """The matrix in the own layout of the instruction set in use, for `Matrix.of`; None where the set has none.
+    """The matrix in the layout that the instruction set in use has of its own; None where it has none.
 
     Codes and scales stay where they are, in a mapped file for instance: other sets read them.
     """
     loaded = library()
     if loaded is None:
         return None
-    view = Matrix.of(matrix)
+    view = CMatrix.of(matrix)
     num_bytes = loaded.qwen7b_repacked_bytes(view)
     if not num_bytes:
         return None
@@ -138,13 +143,13 @@ def repack(matrix: PackedMatrix) -> Tensor | None:
 
 
 def num_threads() -> int | None:
-    """Threads that the kernels run on: all usable cores unless set; None without the library."""
+    """How many threads the kernels run on, by default one for each usable core; None without the library."""
     loaded = library()
     return None if loaded is None else loaded.qwen7b_num_threads()
 
 
 def set_num_threads(count: int) -> None:
-    """Raises SettingError for a number out of range. Answers do not depend on it."""
+    """Set how many threads the kernels run on; results do not depend on it. Raises SettingError where out of range."""
     whole_number("threads", count, minimum=1, maximum=MAX_THREADS)
     if (loaded := library()) is not None:
         loaded.qwen7b_set_num_threads(count)

@@ -12,7 +12,7 @@ from qwen7b.kernels.matrix import PackedMatrix
 _long, _pointer = ctypes.c_int64, ctypes.c_void_p
 
 
-class Matrix(ctypes.Structure):
+class CMatrix(ctypes.Structure):
     _fields_ = [
         ("rows", _long),
         ("columns", _long),
@@ -25,8 +25,8 @@ class Matrix(ctypes.Structure):
     ]
 
     @classmethod
-    def of(cls, matrix: PackedMatrix, bias: Tensor | None = None, *, repacked: Tensor | None = None) -> Matrix:
-        """A view: the tensors must outlive it. `repacked` is what `native.repack` made of the matrix."""
+    def of(cls, matrix: PackedMatrix, bias: Tensor | None = None, *, repacked: Tensor | None = None) -> CMatrix:
+        """A view of the matrix: the tensors must outlive it. `repacked` is the result of `native.repack`."""
         return cls(
             matrix.num_rows,
             matrix.num_columns,
@@ -37,19 +37,19 @@ class Matrix(ctypes.Structure):
         )
 
 
-class Layer(ctypes.Structure):
+class CLayer(ctypes.Structure):
     _fields_ = [
         ("attention_norm", _pointer),
         ("feed_forward_norm", _pointer),
-        ("qkv", Matrix),
-        ("output", Matrix),
-        ("gate", Matrix),
-        ("up", Matrix),
-        ("down", Matrix),
+        ("qkv", CMatrix),
+        ("output", CMatrix),
+        ("gate", CMatrix),
+        ("up", CMatrix),
+        ("down", CMatrix),
     ]
 
 
-class Model(ctypes.Structure):
+class CModel(ctypes.Structure):
     _fields_ = [
         ("num_layers", _long),
         ("hidden_size", _long),
@@ -58,11 +58,11 @@ class Model(ctypes.Structure):
         ("num_kv_heads", _long),
         ("head_size", _long),
         ("norm_epsilon", ctypes.c_float),
-        ("layers", ctypes.POINTER(Layer)),
+        ("layers", ctypes.POINTER(CLayer)),
     ]
 
 
-class CacheLayer(ctypes.Structure):
+class CCacheLayer(ctypes.Structure):
     _fields_ = [
         ("keys", _pointer),
         ("values", _pointer),
@@ -76,11 +76,11 @@ class CacheLayer(ctypes.Structure):
     ]
 
 
-class Cache(ctypes.Structure):
-    _fields_ = [("bits", _long), ("layers", ctypes.POINTER(CacheLayer))]
+class CCache(ctypes.Structure):
+    _fields_ = [("bits", _long), ("layers", ctypes.POINTER(CCacheLayer))]
 
 
-class Rows(ctypes.Structure):
+class CRows(ctypes.Structure):
     _fields_ = [
         ("num_rows", _long),
         ("sequences", _pointer),
@@ -91,8 +91,8 @@ class Rows(ctypes.Structure):
     ]
 
 
-class Contract(ctypes.Structure):
-    """What the library and its caller must agree on."""
+class CContract(ctypes.Structure):
+    """The constants and sizes that the library and its caller must agree on."""
 
     _fields_ = [
         (name, _long)
@@ -116,8 +116,8 @@ class Contract(ctypes.Structure):
     ]
 
     @classmethod
-    def ours(cls) -> Contract:
-        """As this package has it."""
+    def ours(cls) -> CContract:
+        """The contract of this package."""
         return cls(
             contract_bytes=ctypes.sizeof(cls),
             interface_version=constants.INTERFACE_VERSION,
@@ -128,10 +128,10 @@ class Contract(ctypes.Structure):
             max_head_size=constants.MAX_HEAD_SIZE,
             num_wide_axes=constants.NUM_WIDE_AXES,
             max_threads=constants.MAX_THREADS,
-            matrix_bytes=ctypes.sizeof(Matrix),
-            layer_bytes=ctypes.sizeof(Layer),
-            model_bytes=ctypes.sizeof(Model),
-            cache_layer_bytes=ctypes.sizeof(CacheLayer),
-            cache_bytes=ctypes.sizeof(Cache),
-            rows_bytes=ctypes.sizeof(Rows),
+            matrix_bytes=ctypes.sizeof(CMatrix),
+            layer_bytes=ctypes.sizeof(CLayer),
+            model_bytes=ctypes.sizeof(CModel),
+            cache_layer_bytes=ctypes.sizeof(CCacheLayer),
+            cache_bytes=ctypes.sizeof(CCache),
+            rows_bytes=ctypes.sizeof(CRows),
         )

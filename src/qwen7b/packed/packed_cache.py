@@ -46,10 +46,10 @@ class PackedSequenceCache(SequenceCache):
     def __init__(self, config: ModelConfig, *, balance: KeyBalance | None = None, **options: Any) -> None:
         super().__init__(config, **options)
         self.balance = balance
-        self._view: structures.Cache | None = None
+        self._view: structures.CCache | None = None
         self._addresses: list[int] = []
 
-    def structure(self) -> structures.Cache:
+    def structure(self) -> structures.CCache:
         """The cache as the library reads it; made again if the tensors have moved, for example into shared memory."""
         addresses = [tensor.data_ptr() for tensors in self.layers for tensor in tensors.values()]
         addresses += self.num_slots  # a layer that grew twice may lie where it lay first
@@ -57,11 +57,11 @@ class PackedSequenceCache(SequenceCache):
             self._view, self._addresses = self._make_view(), addresses
         return self._view
 
-    def _make_view(self) -> structures.Cache:
+    def _make_view(self) -> structures.CCache:
         layers = []
         for index, (tensors, num_slots) in enumerate(zip(self.layers, self.num_slots, strict=True)):
             assert all(tensor.is_contiguous() for tensor in tensors.values())
-            layer = structures.CacheLayer(num_slots=num_slots, window=self.config.window(index))
+            layer = structures.CCacheLayer(num_slots=num_slots, window=self.config.window(index))
             for name, tensor in tensors.items():
                 setattr(layer, name, tensor.data_ptr())
             if self.balance is not None:
@@ -69,7 +69,7 @@ class PackedSequenceCache(SequenceCache):
                 layer.wide_axes = self.balance.wide_axes[index].data_ptr()
             layers.append(layer)
         bits = 16 if self.balance is None else 8
-        return structures.Cache(bits, (structures.CacheLayer * len(layers))(*layers))
+        return structures.CCache(bits, (structures.CCacheLayer * len(layers))(*layers))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_view": None}  # a copy has other addresses

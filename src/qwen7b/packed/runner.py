@@ -31,7 +31,7 @@ class NativeRunner:
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._addresses: list[int] = []
-        self._model: structures.Model | None = None
+        self._model: structures.CModel | None = None
         self._repacked: list[Tensor] = []  # matrices in the instruction set's own layout
 
     def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
@@ -47,7 +47,7 @@ class NativeRunner:
         half = self._config.head_size // 2
         cosines, sines = (table[:, 0, :half].contiguous() for table in (rows.cos, rows.sin))
         scales = None if rows.query_scale is None else rows.query_scale.contiguous()
-        native_rows = structures.Rows(
+        native_rows = structures.CRows(
             num_rows=len(result),
             sequences=rows.sequences.data_ptr(),
             positions=rows.positions.data_ptr(),
@@ -62,7 +62,7 @@ class NativeRunner:
             library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
         return result
 
-    def _native_model(self, layers: nn.ModuleList) -> structures.Model | None:
+    def _native_model(self, layers: nn.ModuleList) -> structures.CModel | None:
         """The layers as the library reads them; None where one holds something other than packed weights."""
         addresses = _tensor_addresses(layers)
         if addresses != self._addresses:
@@ -96,13 +96,13 @@ def _tensor_addresses(layers: nn.ModuleList) -> list[int]:
     return addresses
 
 
-def _make_native_model(config: ModelConfig, layers: nn.ModuleList, repacked: list[Tensor]) -> structures.Model | None:
+def _make_native_model(config: ModelConfig, layers: nn.ModuleList, repacked: list[Tensor]) -> structures.CModel | None:
     """The layers as the library reads them; what is added to `repacked` has to live as long as the result."""
     linears = [_linears(cast(Layer, layer)) for layer in layers]
     if not all(isinstance(linear, PackedLinear) for group in linears for linear in group):
         return None
     packed_layers = [_native_layer(cast(Layer, layer), repacked) for layer in layers]
-    return structures.Model(
+    return structures.CModel(
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
         feed_forward_size=config.feed_forward_size,
@@ -110,7 +110,7 @@ def _make_native_model(config: ModelConfig, layers: nn.ModuleList, repacked: lis
         num_kv_heads=config.num_kv_heads,
         head_size=config.head_size,
         norm_epsilon=config.norm_epsilon,
-        layers=(structures.Layer * config.num_layers)(*packed_layers),
+        layers=(structures.CLayer * config.num_layers)(*packed_layers),
     )
 
 
@@ -119,9 +119,9 @@ def _linears(layer: Layer) -> list[PackedLinear]:
     return cast("list[PackedLinear]", [attention.qkv, attention.output, forward.gate, forward.up, forward.down])
 
 
-def _native_layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
+def _native_layer(layer: Layer, repacked: list[Tensor]) -> structures.CLayer:
     qkv, output, gate, up, down = (_native_matrix(linear, repacked) for linear in _linears(layer))
-    return structures.Layer(
+    return structures.CLayer(
         attention_norm=layer.attention_norm.weight.data_ptr(),
         feed_forward_norm=layer.feed_forward_norm.weight.data_ptr(),
         qkv=qkv,
@@ -132,8 +132,8 @@ def _native_layer(layer: Layer, repacked: list[Tensor]) -> structures.Layer:
     )
 
 
-def _native_matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.Matrix:
+def _native_matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.CMatrix:
     own_layout = native.repack(linear.matrix)
     if own_layout is not None:
         repacked.append(own_layout)
-    return structures.Matrix.of(linear.matrix, linear.bias, repacked=own_layout)
+    return structures.CMatrix.of(linear.matrix, linear.bias, repacked=own_layout)
