@@ -96,7 +96,10 @@ READING: dict[str, str] = {
         "automatic packing calibration kept_weights verdicts kept_tokenizer kept_vocabulary places cached removal"
     ),
     "loading": "loading placement packed_weights streamed tokenizer",
-    "generate": "qwen request sampling sampling_keywords engine picking draft stopping reply",
+    "generate": (
+        "loader qwen call_settings sampling_keywords sampling answers draft stopping reply "
+        "shared_engine engine scheduler pace slots request choosing picking"
+    ),
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "
         "verification conversion quantizing"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import qwen7b
 import tiny
@@ -17,7 +18,6 @@ from qwen7b.evals import Retrieval, Subject, measure_retrieval
 from qwen7b.evals import needle as module
 from qwen7b.evals import subject as subject_module
 from qwen7b.evals.needle import REPLY_TOKENS, Haystack, Trial
-from qwen7b.generate import Batch
 from qwen7b.text import Tokenizer
 
 ENGLISH = "".join(f"the hell in there is no {word}. " for word in ("heat", "sin", "tin") * 100)
@@ -137,10 +137,12 @@ def test_replies_are_those_of_the_engine_and_are_kept(
     qwen.model.config = Subject(tiny_chat_checkpoint, lengths=[400]).configs["none", 400]
     haystack = haystack_of(tiny_chat_checkpoint, ENGLISH, is_chat=True)
     prompt = haystack.prompt(haystack.trial(1, seed=0, longest=500), length=400, depth=0)
-    batch = Batch(qwen.model, [prompt], sampling=qwen7b.Greedy(), max_lengths=[400], vocab_size=269)
-    said = []
-    while batch.active and (token := batch.step()[0].id) not in qwen.stop_ids:
-        said.append(token)
+    reply = list(prompt)
+    while len(reply) < 400 and reply[-1] not in qwen.stop_ids:
+        cache = qwen.model.new_cache(max_length=400, ntk="reserve")
+        with torch.inference_mode():
+            reply.append(int(qwen.model(torch.tensor([reply]), cache=cache)[0, -1, :269].argmax()))
+    said = [token_id for token_id in reply[len(prompt) :] if token_id not in qwen.stop_ids]
     assert results[0].replies[1] == qwen.tokenizer.decode(said) != ""
 
     monkeypatch.setattr(subject_module, "load_model", None)

@@ -17,8 +17,8 @@ import tiny
 from qwen7b import Greedy, Piece, Qwen, Reply, Sample
 from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingError
-from qwen7b.generate import engine
-from qwen7b.generate.engine import Batch
+from qwen7b.generate.call_settings import CheckedSettings
+from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
 
 PROMPTS = ["hello there", "你好，世界", "the inner hell", "1+1=?", "x"]
@@ -78,10 +78,10 @@ def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
 
 def test_long_prompts_in_chunks_give_the_same_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["hello there " * 10, "x", "你好" * 20]
-    expected = qwen.complete_batch(prompts)
+    expected, qwen = qwen.complete_batch(prompts), copy.copy(qwen)  # whose caches hold nothing yet
     monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
     assert qwen.complete_batch(prompts) == expected
-    assert [qwen.complete(prompt) for prompt in prompts] == expected
+    assert [copy.copy(qwen).complete(prompt) for prompt in prompts] == expected
 
 
 def test_rows_past_the_vocabulary_are_never_produced(qwen: Qwen) -> None:
@@ -99,19 +99,23 @@ def test_sequences_of_a_batch_have_alphas_of_their_own(qwen: Qwen, ntk: qwen7b.m
     trained = qwen.config.trained_length
     prompts = [qwen.tokenizer.encode("hello there " * trained)[:length] for length in (2, trained - 9, 2 * trained - 5)]
     limits = [len(prompt) + 12 for prompt in prompts]
-    settings = {"sampling": Greedy(), "vocab_size": qwen.tokenizer.vocab_size, "ntk": ntk}
 
     def run(prompts: list[list[int]], limits: list[int]) -> tuple[list[list[int]], list[float]]:
-        batch, alphas = Batch(qwen.model, prompts, max_lengths=limits, **settings), []
-        while batch.active:
-            batch.step()
-            alphas = batch.cache.alphas
-        return batch.sequences, alphas
+        engine = Engine(qwen.model, vocab_size=qwen.tokenizer.vocab_size)
+        requests = [
+            Request(ids=list(ids), max_length=limit, ntk=ntk) for ids, limit in zip(prompts, limits, strict=True)
+        ]
+        alphas: dict[Request, float] = {}
+        for request in requests:
+            engine.add(request)
+        while engine.step():
+            alphas |= {request: request.cache.alpha for request in requests if request.cache}
+        return [request.ids for request in requests], [alphas[request] for request in requests]
 
     together, alphas = run(prompts, limits)
     alone = [run([prompt], [limit]) for prompt, limit in zip(prompts, limits, strict=True)]
     assert together == [sequences[0] for sequences, _ in alone]
-    assert alphas == [found[0] for _, found in alone] == ([1, 1, 3] if ntk == "original" else [1, 3, 7])
+    assert alphas == [alpha for _, (alpha,) in alone] == ([1, 1, 3] if ntk == "original" else [1, 3, 7])
 
 
 def test_presence_and_frequency_penalties_count_what_the_reply_has(qwen: Qwen) -> None:
@@ -134,10 +138,12 @@ def test_presence_and_frequency_penalties_count_what_the_reply_has(qwen: Qwen) -
 def test_gaps_in_a_vocabulary_are_never_produced(qwen: Qwen) -> None:
     prompt = qwen.tokenizer.encode("hello")
     unused = list(range(0, 200))
-    settings = {"max_lengths": [len(prompt) + 30], "vocab_size": qwen.tokenizer.vocab_size, "unused_ids": unused}
-    batch = Batch(qwen.model, [prompt], sampling=Sample(seed=4, temperature=9.0), **settings)
-    made = [batch.step()[0].id for _ in range(30)]
-    assert min(made) >= 200
+    request = Request(ids=prompt, max_length=len(prompt) + 30, sampling=Sample(seed=4, temperature=9.0))
+    engine = Engine(qwen.model, vocab_size=qwen.tokenizer.vocab_size, unused_ids=unused)
+    engine.add(request)
+    while engine.step():
+        pass
+    assert len(request.ids) == request.max_length and min(request.ids[request.num_prompt :]) >= 200
 
 
 def test_max_new_tokens_and_context_end_a_reply(qwen: Qwen, tiny_chat_checkpoint: Path) -> None:
@@ -185,14 +191,14 @@ def test_logprobs_are_the_model_s_own(qwen: Qwen) -> None:
 
 def test_interrupt_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = qwen.complete("hello", sampling=Sample(seed=3), max_new_tokens=20)
-    steps, original = iter(range(100)), Batch.step
+    steps, original = iter(range(100)), Engine.step
 
-    def step(batch: Batch) -> list[engine.Token]:
+    def step(engine: Engine) -> bool:
         if next(steps) == 6:
             raise KeyboardInterrupt
-        return original(batch)
+        return original(engine)
 
-    monkeypatch.setattr(Batch, "step", step)
+    monkeypatch.setattr(Engine, "step", step)
     reply = join(list(qwen.stream_completion("hello", sampling=Sample(seed=3), max_new_tokens=20)))
     assert reply.finish_reason == "interrupted" and reply.token_ids == whole.token_ids[:6]
     assert whole.text.startswith(reply.text.rstrip("\N{REPLACEMENT CHARACTER}"))
@@ -375,7 +381,7 @@ def test_a_base_model_that_must_chat_is_refused_before_its_weights_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_model(tmp_path / "raw", chat_format="raw")
-    monkeypatch.setattr("qwen7b.generate.qwen.load_model", lambda *_, **__: pytest.fail("weights are read"))
+    monkeypatch.setattr("qwen7b.generate.loader.load_model", lambda *_, **__: pytest.fail("weights are read"))
     for told in ({}, {"chat": False}):
         with pytest.raises(PromptError, match="is a base model"):
             qwen7b.load(folder, must_chat=True, **told)
@@ -481,7 +487,7 @@ def test_no_value_of_a_setting_or_a_text_is_a_traceback(qwen: Qwen, value: Any) 
     names += ("max_new_tokens", "history_token_limit", "logprobs", "ntk", "sampling")
     for name in names:
         with contextlib.suppress(Qwen7bError):
-            Request(qwen.generation, {name: value}, call="chat")  # type: ignore[misc]
+            CheckedSettings(qwen.generation, {name: value}, call="chat")  # type: ignore[misc]
     for call in (qwen.chat, qwen.complete, qwen.tokenizer.encode):
         with pytest.raises(Qwen7bError):
             call(value)
@@ -550,7 +556,8 @@ def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.Mo
     def on_prompt(tokens_read: int, tokens: int) -> None:
         told.append((tokens_read, tokens))
 
-    silent = qwen.complete_batch(["1" * 20, "2" * 3], max_new_tokens=4)
+    silent = copy.copy(qwen).complete_batch(["1" * 20, "2" * 3], max_new_tokens=4)
+    qwen = copy.copy(qwen)  # its caches hold nothing yet
     assert qwen.complete_batch(["1" * 20, "2" * 3], max_new_tokens=4, on_prompt=on_prompt) == silent
     assert told == [(10, 23), (17, 23)]
     told.clear()
@@ -566,5 +573,5 @@ def test_an_interrupt_while_a_prompt_is_read_ends_the_reply(qwen: Qwen, monkeypa
     def on_prompt(tokens_read: int, tokens: int) -> None:
         raise KeyboardInterrupt
 
-    reply = qwen.complete("1" * 20, on_prompt=on_prompt)
+    reply = copy.copy(qwen).complete("1" * 20, on_prompt=on_prompt)
     assert (reply.text, reply.finish_reason) == ("", "interrupted")

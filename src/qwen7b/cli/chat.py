@@ -18,7 +18,7 @@ from qwen7b.terminal.streams import is_open_for
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
-    from qwen7b.generate.request import ChatSettings
+    from qwen7b.generate.call_settings import ChatSettings
     from qwen7b.terminal.kept_conversations import KeptConversation, Messages
 
 

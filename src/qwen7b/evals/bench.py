@@ -17,7 +17,7 @@ import torch
 from qwen7b import kernels
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import whole_number
-from qwen7b.generate import Batch, Greedy
+from qwen7b.generate import Engine, Request
 from qwen7b.model import Transformer
 from qwen7b.system.memory import peak_bytes
 
@@ -89,7 +89,7 @@ def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
     _, first_token_seconds = _time(_read_prompts, model, 1, SHORT_PROMPT)
     prefill_seconds, decode_seconds = [], []
     samples: list[kernels.Limits | None] = []
-    decoding: Batch | None = None
+    decoding: Engine | None = None
     for repetition in range(work.repeat):
         prefill_seconds.append(_time(_read_prompts, model, work.batch, work.prompt_tokens)[1])
         if decoding is None:  # later repetitions go on where this one ends
@@ -120,24 +120,22 @@ def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
     )
 
 
-def _read_prompts(model: Transformer, count: int, num_tokens: int, more: int = 0) -> Batch:
+def _read_prompts(model: Transformer, count: int, num_tokens: int, more: int = 0) -> Engine:
     """Sequences that have one token behind a prompt, and room for more."""
     prompts = torch.randint(model.config.vocab_rows, (count, num_tokens)).tolist()
-    batch = Batch(
-        model,
-        prompts,
-        sampling=Greedy(),
-        max_lengths=[num_tokens + 2 + more] * count,
-        vocab_size=model.config.vocab_rows,
-        ntk="reserve",  # recomputing a sequence would be timed as one step
-    )
-    batch.step()
-    return batch
+    engine = Engine(model, vocab_size=model.config.vocab_rows, max_running=count)
+    # With another alpha than "reserve" a sequence might be read again, and that would be timed.
+    requests = [Request(ids=prompt, max_length=num_tokens + 2 + more, ntk="reserve") for prompt in prompts]
+    for request in requests:
+        engine.add(request)
+    while any(len(request.ids) == num_tokens for request in requests):
+        engine.step()
+    return engine
 
 
-def _decode(batch: Batch, num_steps: int) -> None:
+def _decode(engine: Engine, num_steps: int) -> None:
     for _ in range(num_steps):
-        batch.step()
+        engine.step()
 
 
 def _time(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
@@ -165,12 +163,12 @@ def _layer_weights(config: ModelConfig) -> int:
     return config.num_layers * (attention + 3 * config.hidden_size * config.feed_forward_size)
 
 
-def _read_bytes(batch: Batch, *, length: int) -> int:
+def _read_bytes(engine: Engine, *, length: int) -> int:
     """What one step reads of the weights, and of a cache with so many positions. The embedding gives a row only."""
-    modules = (batch.model.layers, batch.model.norm, batch.model.head)
+    modules = (engine.model.layers, engine.model.norm, engine.model.head)
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     cached = 0
-    for sequence in batch.cache.sequences:
+    for sequence in engine.slots.busy:
         for layer, (held, num_slots) in enumerate(zip(sequence.layers, sequence.num_slots, strict=True)):
             seen = min(length, sequence.config.window(layer) or length)
             cached += sum(tensor.nbytes for tensor in held.values()) * seen // num_slots

@@ -23,7 +23,7 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
-from qwen7b.generate import Batch, Greedy, Qwen
+from qwen7b.generate import Engine, Qwen, Request
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.system.progress import progress
@@ -234,19 +234,12 @@ def _task(subject: Subject, precision: str, method: str, length: int, prompt: li
 
 def _reply(model: Transformer, prompt: list[int], *, length: int, qwen: Qwen) -> str:
     """The likeliest continuation, up to `length` tokens in all."""
-    tokenizer, ids = qwen.tokenizer, []
-    batch = Batch(
-        model,
-        [prompt],
-        sampling=Greedy(),
-        max_lengths=[length],
-        vocab_size=tokenizer.vocab_size,
-        unused_ids=tokenizer.unused_ids,
-        ntk="reserve",
-    )
-    while batch.active:
-        (token,) = batch.step()
-        if token.id in qwen.stop_ids:
-            break
-        ids.append(token.id)
-    return tokenizer.decode(ids)
+    tokenizer = qwen.tokenizer
+    engine = Engine(model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids)
+    request = Request(ids=list(prompt), max_length=length, stop_ids=qwen.stop_ids, ntk="reserve")
+    engine.add(request)
+    while engine.step():
+        pass
+    if request.error:
+        raise request.error
+    return tokenizer.decode([token_id for token_id in request.ids[len(prompt) :] if token_id not in qwen.stop_ids])

@@ -13,15 +13,18 @@ from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
-    from qwen7b.generate.engine import Batch, Token
-    from qwen7b.generate.qwen import Qwen, load
+    from qwen7b.generate.engine import Engine
+    from qwen7b.generate.loader import load
+    from qwen7b.generate.qwen import Qwen
+    from qwen7b.generate.request import Request, Token
 
 __all__ = [
-    "Batch",
+    "Engine",
     "Greedy",
     "Piece",
     "Qwen",
     "Reply",
+    "Request",
     "Sample",
     "Sampling",
     "Token",
@@ -30,4 +33,6 @@ __all__ = [
     "load",
 ]
 
-__getattr__ = imported_when_used(__name__, {"Batch": "engine", "Qwen": "qwen", "Token": "engine", "load": "qwen"})
+__getattr__ = imported_when_used(
+    __name__, {"Engine": "engine", "Qwen": "qwen", "Request": "request", "Token": "request", "load": "loader"}
+)

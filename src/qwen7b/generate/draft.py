@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qwen7b.generate.engine import Token
 from qwen7b.generate.reply import FinishReason, Piece, Reply, TokenLogprob, Usage
+from qwen7b.generate.request import Token
 from qwen7b.generate.stopping import StopStrings
 from qwen7b.text import Detokenizer, Tokenizer
 

@@ -1,117 +1,139 @@
-"""The engine: a batch of token sequences, continued one token each at every step. Knows nothing of text.
+"""The engine: requests are added and cancelled while it runs, and every step takes all of them further.
 
-batch = Batch(model, prompts, sampling=Greedy(), max_lengths=[64])
-while batch.active:
-    for token in batch.step():
-        if token.id in stop_ids: batch.finish(token.sequence)
+engine = Engine(model, vocab_size=tokenizer.vocab_size)
+request = Request(ids=prompt, max_length=64)
+engine.add(request)
+while engine.step(): ...
+request.ids[request.num_prompt:]
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from qwen7b.generate.picking import SamplingState, log_probabilities, pick
-from qwen7b.generate.reply import TokenLogprob
-from qwen7b.generate.sampling import Sampling
-from qwen7b.model import Cache, NtkMode, Transformer
+from qwen7b.generate.choosing import choose
+from qwen7b.generate.request import Request, State
+from qwen7b.generate.scheduler import Scheduler, Share
+from qwen7b.generate.slots import Slots
+from qwen7b.model import Transformer
+from qwen7b.model.cache import Cache
+from qwen7b.model.sequence_cache import SequenceCache
+from qwen7b.system.signals import interrupts_deferred
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token that a step added to a sequence."""
+class Engine:
+    """Continues requests, one token each at every step. Knows nothing of text.
 
-    sequence: int
-    id: int
-    logprob: TokenLogprob | None
-
-
-class Batch:
-    """Sequences being continued together. Each gives the tokens that it would give alone.
-
-    prompts      token ids of each sequence, none empty
-    max_lengths  tokens each sequence may have in all; it is finished when it has as many
     vocab_size   ids at and past it are never picked
     unused_ids   nor are these
-    logprobs     None for no log-probabilities, else how many likeliest tokens to list with each
-    on_prompt    called while prompts of several passes are read, with the tokens read so far and all there are
+    max_bytes    the memory that caches may take; None for most of what is free
+    max_running  requests that are read or decoded at a time; others wait
     """
 
     def __init__(
         self,
         model: Transformer,
-        prompts: Sequence[Sequence[int]],
         *,
-        sampling: Sampling,
-        max_lengths: Sequence[int],
         vocab_size: int,
         unused_ids: Sequence[int] = (),
-        logprobs: int | None = None,
-        ntk: NtkMode = "recompute",
-        on_prompt: Callable[[int, int], None] | None = None,
+        max_bytes: int | None = None,
+        max_running: int = 64,
     ) -> None:
-        assert prompts and all(prompts)
-        assert all(limit > len(prompt) for limit, prompt in zip(max_lengths, prompts, strict=True))
         self.model = model
-        self.sampling = sampling
         self.vocab_size = vocab_size
         self.unused_ids = list(unused_ids)
-        self.logprobs = logprobs
-        self.on_prompt = on_prompt
-        self.max_lengths = list(max_lengths)
-        self.sequences = [list(prompt) for prompt in prompts]
-        self.active = list(range(len(prompts)))
-        self.cache = model.new_cache(batch_size=len(prompts), max_length=max(max_lengths), ntk=ntk)
-        if ntk == "reserve":
-            self.cache.plan(self.max_lengths)
-        self._rows = list(self.active)  # sequence of each row of the cache
-        self._states = [SamplingState(prompt, sampling) for prompt in prompts]
+        self.slots = Slots(model, max_bytes=max_bytes)
+        self.scheduler = Scheduler(self.slots, max_running=max_running)
+        self._numbers = itertools.count()
+        self._arrived: deque[Request] = deque()
 
-    def finish(self, sequence: int) -> None:
-        """Add no more tokens to a sequence."""
-        self.active.remove(sequence)
+    def add(self, request: Request) -> None:
+        """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
+        self.slots.check_fit(request)
+        request.number = next(self._numbers)
+        self._arrived.append(request)
+
+    def cancel(self, request: Request) -> None:
+        """End a request; its memory is free at the next step."""
+        request.is_cancelled = True
+
+    def sweep(self) -> None:
+        """Let the requests in that were added, and those go that are over."""
+        while self._arrived:
+            self.scheduler.waiting.append(self._arrived.popleft())
+        for request in [*self.scheduler.running, *self.scheduler.waiting]:
+            if request.is_cancelled and not request.is_over:
+                request.state = State.CANCELLED
+            if request.is_over:
+                self.scheduler.release(request)
 
     @torch.inference_mode()
-    def step(self) -> list[Token]:
-        """Add one token to each active sequence; one that reaches its max_length is finished."""
-        if self._rows != self.active:
-            self.cache = Cache([self.cache.sequences[self._rows.index(sequence)] for sequence in self.active])
-            self._rows = list(self.active)
-        tokens = self._pick(self._last_logits())
-        for token in tokens:
-            sequence = self.sequences[token.sequence]
-            sequence.append(token.id)
-            self._states[token.sequence].add(token.id)
-            if len(sequence) >= self.max_lengths[token.sequence]:
-                self.finish(token.sequence)
-        return tokens
+    def step(self) -> bool:
+        """Read some tokens of the requests, and add one to each that is read up to its last; false if there is none.
 
-    def _last_logits(self) -> Tensor:
-        """float32 logits (B, V) behind each active sequence, of the ids that may be picked."""
-        new_ids = [
-            torch.tensor(self.sequences[sequence][held:])
-            for sequence, held in zip(self.active, self.cache.lengths, strict=True)
-        ]
-        num_tokens = sum(self.cache.lengths) + sum(map(len, new_ids))
-        last: dict[int, Tensor] = {}
-        for rows, hidden_RC in self.model.passes(new_ids, cache=self.cache):
-            last |= {row: hidden_RC[index] for row, index in rows.last().items()}  # the next pass may have later ones
-            if self.on_prompt is not None and (num_read := sum(self.cache.lengths)) < num_tokens:
-                self.on_prompt(num_read, num_tokens)
-        last_BC = torch.stack([last[row] for row in range(len(self.active))])
-        logits_BV: Tensor = self.model.head(last_BC)
-        logits_BV = logits_BV[:, : self.vocab_size].float()
+        add and cancel may be called meanwhile by other threads. Ctrl-C loses nothing but the step.
+        """
+        self.sweep()
+        if not (shares := self.scheduler.plan()):
+            return False
+        started = time.perf_counter()
+        num_decoding = sum(share.request.state is State.DECODING for share in shares)
+        try:
+            hidden = self._read(shares)
+        except Exception as error:  # it is no request's own, so all of them fail
+            for share in shares:
+                share.request.fail(error)
+        else:
+            with interrupts_deferred():  # half done, it could not be taken up again
+                self._take_in([share.request for share in shares], hidden)
+            num_read = sum(share.count for share in shares[num_decoding:])
+            self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
+        self.sweep()
+        return True
+
+    def _read(self, shares: Sequence[Share]) -> list[Tensor]:
+        """Put each share's tokens into its cache; their hidden states (T, C)."""
+        cache = Cache([cast(SequenceCache, share.request.cache) for share in shares])
+        new_ids = [share.request.unread_ids(share.count) for share in shares]
+        ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
+        return list(torch.split(hidden_RC, [share.count for share in shares]))
+
+    def _take_in(self, requests: Sequence[Request], hidden: Sequence[Tensor]) -> None:
+        """Do for each request what its newest tokens allow."""
+        last = {}
+        for request, hidden_TC in zip(requests, hidden, strict=True):
+            if request.on_hidden is not None:
+                _report_hidden(request, hidden_TC)
+            elif not request.num_unread:
+                last[request] = hidden_TC[-1]
+            elif request.on_prompt is not None:
+                with request.failing():
+                    request.on_prompt(request.num_read, len(request.ids))
+        if last:
+            self._add_tokens(list(last), torch.stack(list(last.values())))
+
+    def _add_tokens(self, requests: Sequence[Request], hidden_BC: Tensor) -> None:
+        logits_BV = self.model.head(hidden_BC)[:, : self.vocab_size].float()
         logits_BV[:, self.unused_ids] = -math.inf
-        return logits_BV
+        for request, (token_id, logprob) in choose(requests, logits_BV).items():
+            with request.failing():
+                request.add(token_id, logprob)
 
-    def _pick(self, logits_BV: Tensor) -> list[Token]:
-        """The next token of each active sequence."""
-        ids = pick(logits_BV, self.sampling, [self._states[sequence] for sequence in self.active])
-        logprobs: Sequence[TokenLogprob | None] = [None] * len(ids)
-        if self.logprobs is not None:
-            logprobs = log_probabilities(logits_BV, ids, num_top=self.logprobs)
-        return [Token(*fields) for fields in zip(self.active, ids, logprobs, strict=True)]
+
+def _report_hidden(request: Request, hidden_TC: Tensor) -> None:
+    assert request.on_hidden is not None
+    start = max(request.num_read - len(hidden_TC), request.hidden_from)
+    if start < request.num_read:
+        with request.failing():
+            request.on_hidden(start, hidden_TC[start - request.num_read :])
+        request.hidden_from = request.num_read
+    if not request.num_unread:
+        request.state = State.DONE

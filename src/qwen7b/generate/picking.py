@@ -55,11 +55,7 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
 
     Raises UnsupportedError where logits are not numbers, and SettingError where no token is left to choose.
     """
-    best_B = _likeliest(logits_BV)
-    if not _are_finite(logits_BV, best_B):
-        raise UnsupportedError(
-            "the model's logits are not finite: its weights are damaged or overflow this dtype; try float32 or bfloat16"
-        )
+    best_B = check_finite(logits_BV)
     adjusted_BV = adjust_logits(logits_BV, sampling, states)
     if adjusted_BV is not logits_BV:
         logits_BV, best_B = adjusted_BV, _likeliest(adjusted_BV)
@@ -75,6 +71,16 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
         _draw(weights_K, ids_K, vocab_size=logits_BV.shape[1], generator=state.generator)
         for weights_K, ids_K, state in zip(candidates.weights_BK.cpu(), ids_of_rows, states, strict=True)
     ]
+
+
+def check_finite(logits_BV: Tensor) -> Tensor:
+    """The likeliest id of each row. Raises UnsupportedError where logits are not numbers."""
+    best_B = _likeliest(logits_BV)
+    if not _are_finite(logits_BV, best_B):
+        raise UnsupportedError(
+            "the model's logits are not finite: its weights are damaged or overflow this dtype; try float32 or bfloat16"
+        )
+    return best_B
 
 
 def adjust_logits(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState]) -> Tensor:

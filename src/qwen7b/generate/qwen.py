@@ -2,98 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from typing import Unpack
 
-import torch
-
-from qwen7b.checkpoint import GenerationSettings, open_checkpoint
+from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, find_endings
-from qwen7b.checkpoint.checks import check_vocabulary
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag, items, whole_number
-from qwen7b.config.long_context import parse_method
-from qwen7b.errors import PromptError, SettingError, counted, quoted
+from qwen7b.errors import PromptError, counted, quoted
+from qwen7b.generate.answers import Answers
+from qwen7b.generate.call_settings import ChatSettings, CheckedSettings, CompletionSettings, default_sampling
 from qwen7b.generate.draft import Draft
-from qwen7b.generate.engine import Batch
+from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.request import ChatSettings, CompletionSettings, Request, default_sampling
-from qwen7b.hub import locate
-from qwen7b.loading import load_model
-from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
+from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
-from qwen7b.packing.kept_tokenizer import kept_tokenizer
-from qwen7b.text import Message, Tokenizer, chat_prompt, load_tokenizer
+from qwen7b.text import Message, Tokenizer, chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
 
 ChatInput = str | Sequence[Message]
 """What a chat answers: a question, or messages that end with one."""
-
-
-def load(
-    model: str | Path,
-    *,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype | str | None = None,
-    context_length: int | None = None,
-    offline: bool | None = None,
-    quantize: str | None = None,
-    long_context: str | None = None,
-    chat: bool | None = None,
-    must_chat: bool = False,
-    tokenizer: Tokenizer | None = None,
-) -> Qwen:
-    """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
-
-    It computes on CUDA if that is there, else on MPS, else on the CPU, and there with packed weights ("auto", see
-    `load_model`) unless `dtype` or `quantize="none"` asks for floats, or the native kernels are missing. Packed weights
-    are kept in the cache for the next start, and others that lie in safetensors files in the model's dtype are used
-    from there: the files must stay as they are meanwhile.
-
-    `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
-    replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
-    length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
-    for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not
-    or say it wrongly; with `must_chat` a base model is refused before its weights are read. `tokenizer` is the model's
-    own, where it has been read already. With `offline` nothing is fetched (default: the environment variable
-    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
-
-    >>> qwen = load("demo")  # doctest: +SKIP
-    >>> qwen.chat("你好").text  # doctest: +SKIP
-    """
-    if offline is not None:
-        flag("offline", offline)
-    if chat is not None:
-        flag("chat", chat)
-    flag("must_chat", must_chat)
-    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
-        raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
-    if long_context is not None:
-        parse_method(long_context)  # before anything is fetched
-    checkpoint = open_checkpoint(locate(model, offline=offline))
-    place = choose_device(device, checkpoint, quantize=quantize)
-    quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
-    if tokenizer is None:
-        read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
-        tokenizer = read(checkpoint.path)
-    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
-    if must_chat:
-        check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, told=chat), name=str(model))
-    loaded = load_model(
-        checkpoint,
-        dtype=dtype,
-        device=place,
-        quantize=quantize,
-        keep=True,
-        mapped=True,
-        long_context=long_context,
-        context_length=context_length,
-    )
-    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat)
 
 
 class Qwen:
@@ -125,6 +57,7 @@ class Qwen:
         self._stop_strings = (*self.generation.stop_strings, *sequences)
         self.default_sampling = default_sampling(self.generation)
         self._chat = chat
+        self._engine: tuple[int, SharedEngine] | None = None
 
     def __repr__(self) -> str:
         """
@@ -164,8 +97,8 @@ class Qwen:
 
     def stream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Generator[Piece, None, None]:
         """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
-        request = Request(self.generation, settings, call="chat")
-        return self._stream_one(self._chat_ids(messages, request), request)
+        checked = CheckedSettings(self.generation, settings, call="chat")
+        return self._stream_one(self._chat_ids(messages, checked), checked)
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
@@ -178,8 +111,8 @@ class Qwen:
             raise PromptError(
                 f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
             )
-        request = Request(self.generation, settings, call="chat")
-        return self._replies([self._chat_ids(messages, request) for messages in listed], request)
+        checked = CheckedSettings(self.generation, settings, call="chat")
+        return self._replies([self._chat_ids(messages, checked) for messages in listed], checked)
 
     def complete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -196,8 +129,8 @@ class Qwen:
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Generator[Piece, None, None]:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
-        request = Request(self.generation, settings, call="complete")
-        return self._stream_one(self._prompt_ids(prompt, control_tokens), request)
+        checked = CheckedSettings(self.generation, settings, call="complete")
+        return self._stream_one(self._prompt_ids(prompt, control_tokens), checked)
 
     def complete_batch(
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -206,10 +139,10 @@ class Qwen:
         listed = None if isinstance(prompts, (str, Mapping)) else items(prompts)
         if listed is None:
             raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
-        request = Request(self.generation, settings, call="complete")
-        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], request)
+        checked = CheckedSettings(self.generation, settings, call="complete")
+        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], checked)
 
-    def _chat_ids(self, messages: ChatInput, request: Request) -> list[int]:
+    def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:
         check_chats(self._verdict, name=self.name)
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
@@ -219,10 +152,10 @@ class Qwen:
         return chat_prompt(
             self.tokenizer,
             messages,
-            history_token_limit=request.history_token_limit,
+            history_token_limit=checked.history_token_limit,
             context_length=self.context_length,
             # History makes room for the reply, but a generous limit must not drive all of it out.
-            reply_tokens=min(request.max_new_tokens, self.context_length // 4),
+            reply_tokens=min(checked.max_new_tokens, self.context_length // 4),
         )
 
     def _prompt_ids(self, prompt: str, control_tokens: bool | None) -> list[int]:
@@ -238,8 +171,8 @@ class Qwen:
             )
         return ids
 
-    def _stream_one(self, prompt: list[int], request: Request) -> Generator[Piece, None, None]:
-        pieces = self._stream([prompt], request)
+    def _stream_one(self, prompt: list[int], checked: CheckedSettings) -> Generator[Piece, None, None]:
+        pieces = self._answers([prompt], checked).stream()
         for _, piece in pieces:
             try:
                 yield piece
@@ -247,52 +180,36 @@ class Qwen:
                 if piece.reply:
                     raise
                 yield pieces.throw(interrupt)[1]
-                return
 
-    def _replies(self, prompts: list[list[int]], request: Request) -> list[Reply]:
+    def _replies(self, prompts: list[list[int]], checked: CheckedSettings) -> list[Reply]:
         if not prompts:
             return []
-        replies = {index: piece.reply for index, piece in self._stream(prompts, request) if piece.reply}
+        replies = {index: piece.reply for index, piece in self._answers(prompts, checked).stream() if piece.reply}
         return [replies[index] for index in range(len(prompts))]
 
-    def _stream(self, prompts: list[list[int]], request: Request) -> Generator[tuple[int, Piece], None, None]:
-        """Pieces of all replies as they come, each with its prompt's index."""
-        if request.ntk != "recompute" and not self.config.dynamic_ntk:
-            warnings.warn(f"ntk={quoted(request.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
-        batch = Batch(
-            self.model,
-            prompts,
-            sampling=request.sampling,
-            max_lengths=[min(len(prompt) + request.max_new_tokens, self.context_length) for prompt in prompts],
-            vocab_size=self.tokenizer.vocab_size,
-            unused_ids=self.tokenizer.unused_ids,
-            logprobs=request.logprobs,
-            ntk=request.ntk,
-            on_prompt=request.on_prompt,
-        )
+    def _answers(self, prompts: list[list[int]], settings: CheckedSettings) -> Answers:
+        if settings.ntk != "recompute" and not self.config.dynamic_ntk:
+            warnings.warn(f"ntk={quoted(settings.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         drafts = [
             Draft(
                 self.tokenizer,
                 prompt_tokens=len(prompt),
                 stop_ids=self.stop_ids,
-                stop=(*request.stop, *self._stop_strings),
-                with_logprobs=request.logprobs is not None,
+                stop=(*settings.stop, *self._stop_strings),
+                with_logprobs=settings.logprobs is not None,
             )
             for prompt in prompts
         ]
-        unfinished = dict(enumerate(drafts))
-        try:
-            while batch.active:
-                for token in batch.step():
-                    index, draft = token.sequence, drafts[token.sequence]
-                    text = draft.push(token)
-                    if draft.stopped and index in batch.active:
-                        batch.finish(index)
-                    if index not in batch.active:
-                        del unfinished[index]
-                        yield index, draft.end("stop" if draft.stopped else "length", text)
-                    elif text:
-                        yield index, Piece(text=text)
-        except KeyboardInterrupt:
-            for index, draft in unfinished.items():
-                yield index, draft.end("interrupted")
+        return Answers(self._shared, prompts, drafts, settings, context_length=self.context_length)
+
+    @property
+    def _shared(self) -> SharedEngine:
+        """The engine of this process: a forked one begins with its own, as another thread may have held this one."""
+        if self._engine is None or self._engine[0] != os.getpid():
+            tokenizer = self.tokenizer
+            engine = Engine(self.model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids)
+            self._engine = os.getpid(), SharedEngine(engine)
+        return self._engine[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_engine": None}  # a copy works by itself

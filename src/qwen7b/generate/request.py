@@ -1,133 +1,156 @@
-"""The settings that a caller gives one generation, completed by the checkpoint's defaults and checked."""
+"""A request to the engine: the tokens to continue, how to pick the next ones, and how far it has come."""
 
 from __future__ import annotations
 
-import difflib
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, cast
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from qwen7b.checkpoint import GenerationSettings
-from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
-from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
-from qwen7b.errors import SettingError, quoted
+import torch
+from torch import Tensor
+
+from qwen7b.errors import PromptError, SettingError, counted
+from qwen7b.generate.picking import SamplingState
+from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
-from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
-from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
+from qwen7b.model.sequence_cache import SequenceCache
+
+Processor = Callable[[Sequence[int], Tensor], Tensor]
+"""Changes the logits (V,) of the next token, given all ids so far; it may change them in place."""
 
 
-class CompletionSettings(SamplingKeywords, total=False):
-    """The keywords of `Qwen.complete` and the like; None or absent means the checkpoint's own."""
-
-    sampling: Sampling | None
-    """Greedy() or Sample(...), instead of the keywords. A checkpoint without its own is sampled greedily."""
-    max_new_tokens: int | None
-    """The tokens that a reply may have: 512 where the checkpoint says nothing, and never more than the context."""
-    stop: str | Sequence[str] | None
-    """The strings that end the reply and are not part of it."""
-    logprobs: int | None
-    """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
-    ntk: NtkMode
-    """The way in which dynamic NTK chooses alpha anew: see `NtkMode`."""
-    on_prompt: Callable[[int, int], None] | None
-    """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
+class State(StrEnum):
+    WAITING = "waiting"
+    READING = "reading"
+    DECODING = "decoding"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
 
 
-class ChatSettings(CompletionSettings, total=False):
-    """The keywords of `Qwen.chat` and the like."""
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that joined a request's ids."""
 
-    history_token_limit: int | None
-    """The tokens that system prompt and past turns may have together; the oldest turns are dropped whole."""
+    id: int
+    logprob: TokenLogprob | None
+    is_last: bool
 
 
+@dataclass(eq=False, kw_only=True)
 class Request:
-    """The settings of one generation, completed and checked. Raises SettingError."""
+    """One sequence to be continued. What it becomes does not depend on the requests beside it.
 
-    def __init__(
-        self, generation: GenerationSettings, settings: ChatSettings | CompletionSettings, *, call: str
-    ) -> None:
-        _check_names(settings, call=call)
-        given: ChatSettings = {**settings}
-        self.sampling = _sampling(generation, given)
-        self.max_new_tokens = _or_default(given, "max_new_tokens", generation, DEFAULT_MAX_NEW_TOKENS)
-        stop = given.get("stop")
-        listed = (stop,) if isinstance(stop, str) else items(() if stop is None else stop)
-        if listed is None:
-            raise SettingError(f"stop must be a string or a list of them, found {quoted(stop)}")
-        self.stop = listed
-        self.history_token_limit = (
-            _or_default(given, "history_token_limit", generation, DEFAULT_HISTORY_TOKEN_LIMIT) if call == "chat" else 0
-        )
-        self.logprobs = given.get("logprobs")
-        self.ntk: NtkMode = given.get("ntk") or "recompute"
-        self.on_prompt = given.get("on_prompt")
-        if not isinstance(self.sampling, (Greedy, Sample)):
-            raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
-        if not all(isinstance(string, str) and string for string in self.stop):
-            raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
-        if self.on_prompt is not None and not callable(self.on_prompt):
-            raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
-        whole_number("max_new_tokens", self.max_new_tokens, minimum=1)
-        whole_number("history_token_limit", self.history_token_limit, minimum=0)
-        if self.logprobs is not None:
-            whole_number("logprobs", self.logprobs, minimum=0, maximum=100)
+    ids           the prompt's token ids; the engine appends the reply's
+    max_length    the number of tokens that the sequence may have in all
+    stop_ids      the ids that end it
+    processors    applied to its logits in this order, before the penalties and the bias of `sampling`
+    forced        told all ids behind each new token, names ids that come next without being picked
+    logprobs      None for no log-probabilities, else how many likeliest tokens to list with each
+    priority      requests of a higher one are read first, and set back last
+    adapter       the weights it is computed with; None for the model's own. Prefixes are shared only within one
+    on_token      told each new token; ends the request by returning true
+    on_prompt     told the tokens read so far and all there are, while a prompt takes several passes
+    on_error      told why the request failed
+    on_hidden     makes it a request to read only: told the position of the first, and the hidden states (T, C), of
+                  every stretch of tokens from `hidden_from` on; nothing is picked, and all ids are read
+    """
 
+    ids: list[int]
+    max_length: int
+    sampling: Sampling = field(default_factory=Greedy)
+    stop_ids: frozenset[int] = frozenset()
+    processors: Sequence[Processor] = ()
+    forced: Callable[[Sequence[int]], Sequence[int]] | None = None
+    logprobs: int | None = None
+    ntk: NtkMode = "recompute"
+    priority: int = 0
+    adapter: str | None = None
+    on_token: Callable[[Token], bool] | None = None
+    on_prompt: Callable[[int, int], None] | None = None
+    on_error: Callable[[Exception], None] | None = None
+    on_hidden: Callable[[int, Tensor], None] | None = None
+    hidden_from: int = 0
 
-def _check_names(settings: Mapping[str, object], *, call: str) -> None:
-    """Raise SettingError where a call is given what it does not know or has no use for."""
-    known = list((CompletionSettings if call == "complete" else ChatSettings).__annotations__)
-    for name, value in settings.items():
-        if name in known:
-            continue
-        if name not in ChatSettings.__annotations__:
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
-        if value is not None:
-            raise SettingError(f"{name} is of no use to {call}, found {quoted(value)}: leave it out, or use chat")
+    number: int = field(init=False, default=0)
+    """The place in the order of arrival."""
+    num_prompt: int = field(init=False)
+    cache: SequenceCache | None = field(init=False, default=None)
+    state: State = field(init=False, default=State.WAITING)
+    error: Exception | None = field(init=False, default=None)
+    is_cancelled: bool = field(init=False, default=False)
+    """Whether its end was asked for: any thread may, while the state is the stepping one's."""
+    queue: deque[int] = field(init=False, default_factory=deque)
+    """The forced ids that are to come."""
 
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise PromptError("a request has no tokens: give at least one to continue")
+        if self.on_hidden is None and len(self.ids) >= self.max_length:
+            raise PromptError(
+                f"the prompt has {counted(len(self.ids), 'token')}, which leaves none of {self.max_length} for a "
+                "reply: shorten it"
+            )
+        if self.adapter is not None:
+            raise SettingError(f"there is no adapter {self.adapter!r}: leave it out")
+        self.num_prompt = len(self.ids)
+        self.sampling_state = SamplingState(self.ids, self.sampling)
+        self.shared_sampling = replace(self.sampling, seed=None) if isinstance(self.sampling, Sample) else self.sampling
 
-def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Sampling:
-    keywords = cast(
-        SamplingKeywords,
-        {name: settings[name] for name in SamplingKeywords.__annotations__ if settings.get(name) is not None},  # type: ignore[literal-required]
-    )
-    sampling = settings.get("sampling")
-    if sampling is not None and keywords:
-        raise SettingError(
-            f"sampling={quoted(sampling)} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
-        )
-    if sampling is not None:
-        return sampling
-    chosen = lay_over(default_sampling(generation), **keywords)
-    used = ("do_sample", *SAMPLING_CHECKS) if isinstance(chosen, Sample) or not keywords else PENALTIES
-    for name in used:
-        if name not in generation.problems or name in keywords:
-            continue
-        # What the caller says goes before a broken file, and what the file says besides is then left out.
-        if not keywords:
-            raise generation.problems[name]
-        warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=4)
-    return chosen
+    @property
+    def is_over(self) -> bool:
+        return self.state in (State.DONE, State.CANCELLED, State.FAILED)
 
+    @property
+    def num_read(self) -> int:
+        return 0 if self.cache is None else self.cache.length
 
-def default_sampling(generation: GenerationSettings) -> Sampling:
-    """Sampling as the checkpoint's files set it, as far as they are sound; greedy where they say nothing."""
-    settings = dict(generation.sampling)
-    return Greedy(**settings) if settings.keys() <= set(PENALTIES) else Sample(**settings)
+    @property
+    def needed_from(self) -> int:
+        """The first position whose hidden state is needed, so that it has to be computed even where it is known."""
+        return self.hidden_from if self.on_hidden is not None else len(self.ids) - 1
 
+    @property
+    def num_unread(self) -> int:
+        return len(self.ids) - self.num_read
 
-def _or_default(
-    given: ChatSettings,
-    name: Literal["max_new_tokens", "history_token_limit"],
-    generation: GenerationSettings,
-    default: int,
-) -> int:
-    """Take the caller's value, else the checkpoint's, else the default. Raises CheckpointError for a broken one."""
-    if (value := given.get(name)) is not None:
-        return value
-    if name in generation.problems:
-        raise generation.problems[name]
-    own: int | None = getattr(generation, name)
-    return default if own is None else own
+    @property
+    def planned_length(self) -> int:
+        """The length that dynamic NTK chooses alpha for when reading begins."""
+        return {"recompute": len(self.ids), "original": self.num_prompt, "reserve": self.max_length}[self.ntk]
+
+    def unread_ids(self, count: int) -> Tensor:
+        """The first `count` ids that are not in the cache yet."""
+        return torch.tensor(self.ids[self.num_read : self.num_read + count])
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Within it an error is this request's own, and ends it."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        self.state, self.error = State.FAILED, error
+        if self.on_error is not None:
+            self.on_error(error)
+
+    def add(self, token_id: int, logprob: TokenLogprob | None) -> None:
+        """Take in a token, and with it those that are forced behind it."""
+        self._take_in(token_id, logprob)
+        # With log-probabilities every token needs logits of its own; without, forced ones are read together.
+        while self.state is State.DECODING and self.queue and self.logprobs is None:
+            self._take_in(self.queue.popleft(), None)
+
+    def _take_in(self, token_id: int, logprob: TokenLogprob | None) -> None:
+        self.ids.append(token_id)
+        self.sampling_state.add(token_id)
+        is_last = token_id in self.stop_ids or len(self.ids) >= self.max_length
+        is_ended = self.on_token is not None and self.on_token(Token(token_id, logprob, is_last))
+        self.state = State.DONE if is_last or is_ended else State.DECODING
+        if self.forced is not None and not self.queue:
+            self.queue.extend(self.forced(self.ids))

@@ -66,6 +66,23 @@ def ended_by(end: Callable[[EndedBySignal], None]) -> Iterator[None]:
         handler.end = None
 
 
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Within it Ctrl-C waits until the end, as what is half done here could not be taken up again."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
+
+
 class _Handler:
     """Raises the exception for a signal, once for signals in quick succession."""
 

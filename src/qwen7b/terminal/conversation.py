@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qwen7b import Qwen
-    from qwen7b.generate.request import ChatSettings
+    from qwen7b.generate.call_settings import ChatSettings
 
 
 class Conversation:

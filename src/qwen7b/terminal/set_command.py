@@ -12,7 +12,7 @@ from qwen7b.terminal.language import translated as _
 if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.checkpoint import GenerationSettings
-    from qwen7b.generate.request import ChatSettings
+    from qwen7b.generate.call_settings import ChatSettings
 
 NUMBERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
@@ -38,7 +38,7 @@ def change_setting(
 
     "default" as the value gives back what the checkpoint says, or else qwen7b.
     """
-    from qwen7b.generate.request import Request
+    from qwen7b.generate.call_settings import CheckedSettings
 
     known = name.lower().replace("-", "_")
     known = ALIASES.get(known, known)
@@ -56,7 +56,7 @@ def change_setting(
         changed[known] = _parse(known, value)
     settings = cast("ChatSettings", changed)
     try:
-        Request(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
+        CheckedSettings(generation, settings, call="chat")  # refuses what is out of range, or at odds with the others
     except SettingError as error:
         raise SettingError(
             _("{name} cannot be {value} here: {reason}").format(name=known, value=value, reason=error)
@@ -78,17 +78,17 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
 def is_greedy(asking: ChatSettings, qwen: Qwen) -> bool:
     """Tell whether a reply with these settings always takes the likeliest token."""
     from qwen7b import Greedy
-    from qwen7b.generate.request import Request
+    from qwen7b.generate.call_settings import CheckedSettings
 
-    return isinstance(Request(qwen.generation, asking, call="chat").sampling, Greedy)
+    return isinstance(CheckedSettings(qwen.generation, asking, call="chat").sampling, Greedy)
 
 
 def remedy_for_sameness(asking: ChatSettings, qwen: Qwen) -> str | None:
     """The line to type where a question always gets the same reply, by greedy choice or a seed; else None."""
     from qwen7b import Greedy
-    from qwen7b.generate.request import Request
+    from qwen7b.generate.call_settings import CheckedSettings
 
-    sampling = Request(qwen.generation, asking, call="chat").sampling
+    sampling = CheckedSettings(qwen.generation, asking, call="chat").sampling
     if isinstance(sampling, Greedy):
         return "/set temperature 0.8"
     return None if sampling.seed is None else f"/set seed {DEFAULT}"
@@ -96,15 +96,15 @@ def remedy_for_sameness(asking: ChatSettings, qwen: Qwen) -> str | None:
 
 def shown_settings(asking: ChatSettings, qwen: Qwen) -> str:
     """A line for each setting: its name, its value, and whether that is the default."""
-    from qwen7b.generate.request import Request
+    from qwen7b.generate.call_settings import CheckedSettings
 
-    request = Request(qwen.generation, asking, call="chat")
-    sampling = asdict(request.sampling)
+    checked = CheckedSettings(qwen.generation, asking, call="chat")
+    sampling = asdict(checked.sampling)
     values: dict[str, object] = {"temperature": 0, **{name: sampling.get(name) for name in NUMBERS if name in sampling}}
-    values |= {"max_new_tokens": request.max_new_tokens, "history_token_limit": request.history_token_limit}
+    values |= {"max_new_tokens": checked.max_new_tokens, "history_token_limit": checked.history_token_limit}
     rows = []
     for name in NAMES:
-        value = ", ".join(map(repr, request.stop)) if name == "stop" else values.get(name)
+        value = ", ".join(map(repr, checked.stop)) if name == "stop" else values.get(name)
         if value in (None, ""):
             shown = _("none")
         elif name == "temperature" and value == 0:

@@ -13,7 +13,7 @@ import tiny
 from qwen7b import Greedy, Qwen, Sample
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.errors import SettingError
-from qwen7b.generate.request import Request
+from qwen7b.generate.call_settings import CheckedSettings
 
 SAMPLED = GenerationSettings(sampling={"temperature": 0.7, "top_p": 0.8, "repetition_penalty": 1.1})
 
@@ -24,7 +24,7 @@ def qwen(tiny_chat_checkpoint: Path) -> Qwen:
 
 
 def sampling_of(generation: GenerationSettings, **keywords: object) -> Greedy | Sample:
-    return Request(generation, keywords, call="chat").sampling  # type: ignore[arg-type]
+    return CheckedSettings(generation, keywords, call="chat").sampling  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

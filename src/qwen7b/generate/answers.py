@@ -1,0 +1,117 @@
+"""Replies to several prompts in the making: requests to the engine, and the pieces of text that come of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from functools import partial
+
+from qwen7b.generate.call_settings import CheckedSettings
+from qwen7b.generate.draft import Draft
+from qwen7b.generate.reply import Piece
+from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.shared_engine import SharedEngine
+
+News = tuple[int, Piece | Exception]
+"""A piece of the reply to the prompt of this index, or why there will be none."""
+
+
+class Answers:
+    """Drafts of replies, one a prompt, and the requests that fill them. Made for one call, and used up by it."""
+
+    def __init__(
+        self,
+        shared: SharedEngine,
+        prompts: Sequence[list[int]],
+        drafts: Sequence[Draft],
+        settings: CheckedSettings,
+        *,
+        context_length: int,
+    ) -> None:
+        self.shared = shared
+        self.tell: Callable[[News], object] = lambda news: None
+        self.drafts = drafts
+        self.unfinished = set(range(len(prompts)))
+        self.on_prompt = settings.on_prompt
+        self.requests = [
+            Request(
+                ids=list(prompt),
+                max_length=min(len(prompt) + settings.max_new_tokens, context_length),
+                sampling=settings.sampling,
+                logprobs=settings.logprobs,
+                ntk=settings.ntk,
+                on_token=partial(self._take_in, index),
+                on_error=partial(self._fail, index),
+                on_prompt=self._report_reading if self.on_prompt else None,
+            )
+            for index, prompt in enumerate(prompts)
+        ]
+
+    def stream(self) -> Generator[tuple[int, Piece], None, None]:
+        """Pieces of all replies as they come, with the prompt's index. Ctrl-C ends all, and keeps what was said."""
+        news: deque[News] = deque()
+        self.tell = news.append
+        try:
+            for request in self.requests:
+                self.shared.add(request)
+            while self.unfinished or news:
+                self.shared.wait(lambda: bool(news))
+                yield _piece(news.popleft())
+        except KeyboardInterrupt:
+            self.shared.cancel(self.requests)
+            yield from map(_piece, news)
+            yield from self._interrupt()
+        finally:
+            self.shared.cancel(self.requests)
+
+    async def stream_async(self) -> AsyncGenerator[tuple[int, Piece], None]:
+        """Like `stream`, in an event loop: a thread runs the engine meanwhile."""
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[News]()
+        self.tell = lambda news: loop.call_soon_threadsafe(queue.put_nowait, news)
+        try:
+            for request in self.requests:
+                self.shared.attend(request)
+            while True:
+                index, piece = _piece(await queue.get())
+                yield index, piece
+                if piece.reply and not self.unfinished and queue.empty():
+                    return
+        finally:
+            self.shared.cancel_attended(self.requests)
+
+    def _take_in(self, index: int, token: Token) -> bool:
+        draft = self.drafts[index]
+        text = draft.push(token)
+        if token.is_last or draft.stopped:
+            self.unfinished.discard(index)
+            self.tell((index, draft.end("stop" if draft.stopped else "length", text)))
+        elif text:
+            self.tell((index, Piece(text=text)))
+        return draft.stopped
+
+    def _fail(self, index: int, error: Exception) -> None:
+        self.unfinished.discard(index)
+        self.tell((index, error))
+
+    def _report_reading(self, num_read: int, num_prompt: int) -> None:
+        """Tell how much of all prompts is read."""
+        assert self.on_prompt is not None
+        done = [
+            min(request.num_read, request.num_prompt) if request.state is State.READING else request.num_prompt
+            for request in self.requests
+            if request.state is not State.WAITING
+        ]
+        self.on_prompt(sum(done), sum(request.num_prompt for request in self.requests))
+
+    def _interrupt(self) -> Iterator[tuple[int, Piece]]:
+        for index in sorted(self.unfinished):
+            yield index, self.drafts[index].end("interrupted")
+        self.unfinished.clear()
+
+
+def _piece(news: News) -> tuple[int, Piece]:
+    index, piece = news
+    if isinstance(piece, Exception):
+        raise piece
+    return index, piece

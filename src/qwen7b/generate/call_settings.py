@@ -1,0 +1,133 @@
+"""The settings that a caller gives one generation, completed by the checkpoint's defaults and checked."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
+
+from qwen7b.checkpoint import GenerationSettings
+from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
+from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
+from qwen7b.errors import SettingError, quoted
+from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
+from qwen7b.model import NtkMode
+from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
+
+
+class CompletionSettings(SamplingKeywords, total=False):
+    """The keywords of `Qwen.complete` and the like; None or absent means the checkpoint's own."""
+
+    sampling: Sampling | None
+    """Greedy() or Sample(...), instead of the keywords. A checkpoint without its own is sampled greedily."""
+    max_new_tokens: int | None
+    """The tokens that a reply may have: 512 where the checkpoint says nothing, and never more than the context."""
+    stop: str | Sequence[str] | None
+    """The strings that end the reply and are not part of it."""
+    logprobs: int | None
+    """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
+    ntk: NtkMode
+    """The way in which dynamic NTK chooses alpha anew: see `NtkMode`."""
+    on_prompt: Callable[[int, int], None] | None
+    """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
+
+
+class ChatSettings(CompletionSettings, total=False):
+    """The keywords of `Qwen.chat` and the like."""
+
+    history_token_limit: int | None
+    """The tokens that system prompt and past turns may have together; the oldest turns are dropped whole."""
+
+
+class CheckedSettings:
+    """The settings of one call, completed and checked. Raises SettingError."""
+
+    def __init__(
+        self, generation: GenerationSettings, settings: ChatSettings | CompletionSettings, *, call: str
+    ) -> None:
+        _check_names(settings, call=call)
+        given: ChatSettings = {**settings}
+        self.sampling = _sampling(generation, given)
+        self.max_new_tokens = _or_default(given, "max_new_tokens", generation, DEFAULT_MAX_NEW_TOKENS)
+        stop = given.get("stop")
+        listed = (stop,) if isinstance(stop, str) else items(() if stop is None else stop)
+        if listed is None:
+            raise SettingError(f"stop must be a string or a list of them, found {quoted(stop)}")
+        self.stop = listed
+        self.history_token_limit = (
+            _or_default(given, "history_token_limit", generation, DEFAULT_HISTORY_TOKEN_LIMIT) if call == "chat" else 0
+        )
+        self.logprobs = given.get("logprobs")
+        self.ntk: NtkMode = given.get("ntk") or "recompute"
+        self.on_prompt = given.get("on_prompt")
+        if not isinstance(self.sampling, (Greedy, Sample)):
+            raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
+        if not all(isinstance(string, str) and string for string in self.stop):
+            raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
+        if self.on_prompt is not None and not callable(self.on_prompt):
+            raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
+        whole_number("max_new_tokens", self.max_new_tokens, minimum=1)
+        whole_number("history_token_limit", self.history_token_limit, minimum=0)
+        if self.logprobs is not None:
+            whole_number("logprobs", self.logprobs, minimum=0, maximum=100)
+
+
+def _check_names(settings: Mapping[str, object], *, call: str) -> None:
+    """Raise SettingError where a call is given what it does not know or has no use for."""
+    known = list((CompletionSettings if call == "complete" else ChatSettings).__annotations__)
+    for name, value in settings.items():
+        if name in known:
+            continue
+        if name not in ChatSettings.__annotations__:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
+        if value is not None:
+            raise SettingError(f"{name} is of no use to {call}, found {quoted(value)}: leave it out, or use chat")
+
+
+def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Sampling:
+    keywords = cast(
+        SamplingKeywords,
+        {name: settings[name] for name in SamplingKeywords.__annotations__ if settings.get(name) is not None},  # type: ignore[literal-required]
+    )
+    sampling = settings.get("sampling")
+    if sampling is not None and keywords:
+        raise SettingError(
+            f"sampling={quoted(sampling)} and {', '.join(keywords)} are two ways to say how to sample: give one of them"
+        )
+    if sampling is not None:
+        return sampling
+    chosen = lay_over(default_sampling(generation), **keywords)
+    used = ("do_sample", *SAMPLING_CHECKS) if isinstance(chosen, Sample) or not keywords else PENALTIES
+    for name in used:
+        if name not in generation.problems or name in keywords:
+            continue
+        # What the caller says goes before a broken file, and what the file says besides is then left out.
+        if not keywords:
+            raise generation.problems[name]
+        warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=4)
+    return chosen
+
+
+def default_sampling(generation: GenerationSettings) -> Sampling:
+    """Sampling as the checkpoint's files set it, as far as they are sound; greedy where they say nothing."""
+    settings = dict(generation.sampling)
+    return Greedy(**settings) if settings.keys() <= set(PENALTIES) else Sample(**settings)
+
+
+def _or_default(
+    given: ChatSettings,
+    name: Literal["max_new_tokens", "history_token_limit"],
+    generation: GenerationSettings,
+    default: int,
+) -> int:
+    """Take the caller's value, else the checkpoint's, else the default. Raises CheckpointError for a broken one."""
+    if (value := given.get(name)) is not None:
+        return value
+    if name in generation.problems:
+        raise generation.problems[name]
+    own: int | None = getattr(generation, name)
+    return default if own is None else own

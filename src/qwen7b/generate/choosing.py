@@ -1,0 +1,82 @@
+"""The next token of each request: its own processors, penalties and settings act on its own logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from qwen7b.errors import Qwen7bError, SettingError
+from qwen7b.generate.picking import check_finite, log_probabilities, pick
+from qwen7b.generate.reply import TokenLogprob
+from qwen7b.generate.request import Request
+
+Choice = tuple[int, TokenLogprob | None]
+
+
+def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choice]:
+    """The next id of each request, and its log-probability under the model itself where that is asked for.
+
+    Logits are changed in place. A request that cannot choose fails, and is left out.
+    """
+    own = {
+        request: logits_V.clone() if request.processors else logits_V
+        for request, logits_V in zip(requests, logits_BV, strict=True)
+        if request.logprobs is not None
+    }
+    for request, logits_V in zip(requests, logits_BV, strict=True):
+        if request.processors and not request.queue:
+            with request.failing():
+                _process(request, logits_V)
+    chosen = {request: request.queue.popleft() for request in requests if request.queue}
+    for rows in _alike([(row, request) for row, request in enumerate(requests) if request not in chosen]):
+        try:
+            chosen |= _pick(rows, logits_BV)
+        except Qwen7bError:  # raised before anything was drawn: whose fault it is shows one by one
+            for row in rows:
+                with row[1].failing():
+                    chosen |= _pick([row], logits_BV)
+    return {
+        request: (token_id, _logprob(request, token_id, own[request]) if request in own else None)
+        for request, token_id in chosen.items()
+    }
+
+
+def _process(request: Request, logits_V: Tensor) -> None:
+    check_finite(logits_V[None])
+    changed_V = logits_V
+    for processor in request.processors:
+        changed_V = processor(request.ids, changed_V)
+    if changed_V is not logits_V:
+        logits_V.copy_(changed_V)
+    if not logits_V.max() > -torch.inf:
+        raise SettingError("the processors of logits leave no token to choose: let at least one keep a finite logit")
+
+
+def _alike(rows: Sequence[tuple[int, Request]]) -> list[list[tuple[int, Request]]]:
+    """Rows with their requests, without those that failed, grouped by settings."""
+    groups: list[list[tuple[int, Request]]] = []
+    for row, request in rows:
+        if request.is_over:
+            continue
+        for group in groups:
+            if group[0][1].shared_sampling == request.shared_sampling:
+                group.append((row, request))
+                break
+        else:
+            groups.append([(row, request)])
+    return groups
+
+
+def _pick(rows: Sequence[tuple[int, Request]], logits_BV: Tensor) -> dict[Request, int]:
+    indices, requests = zip(*rows, strict=True)
+    if len(rows) < len(logits_BV):
+        logits_BV = logits_BV[list(indices)]
+    ids = pick(logits_BV, requests[0].shared_sampling, [request.sampling_state for request in requests])
+    return dict(zip(requests, ids, strict=True))
+
+
+def _logprob(request: Request, token_id: int, logits_V: Tensor) -> TokenLogprob:
+    assert request.logprobs is not None
+    return log_probabilities(logits_V[None], [token_id], num_top=request.logprobs)[0]

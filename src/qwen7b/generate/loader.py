@@ -1,0 +1,82 @@
+"""A model's name in, a model ready to talk out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from qwen7b.checkpoint import open_checkpoint
+from qwen7b.checkpoint.chat_verdict import check_chats, decide_chat
+from qwen7b.checkpoint.checks import check_vocabulary
+from qwen7b.config.checked import flag
+from qwen7b.config.long_context import parse_method
+from qwen7b.errors import SettingError, quoted
+from qwen7b.generate.qwen import Qwen
+from qwen7b.hub import locate
+from qwen7b.loading import load_model
+from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
+from qwen7b.packing.kept_tokenizer import kept_tokenizer
+from qwen7b.text import Tokenizer, load_tokenizer
+
+
+def load(
+    model: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | str | None = None,
+    context_length: int | None = None,
+    offline: bool | None = None,
+    quantize: str | None = None,
+    long_context: str | None = None,
+    chat: bool | None = None,
+    must_chat: bool = False,
+    tokenizer: Tokenizer | None = None,
+) -> Qwen:
+    """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
+
+    It computes on CUDA if that is there, else on MPS, else on the CPU, and there with packed weights ("auto", see
+    `load_model`) unless `dtype` or `quantize="none"` asks for floats, or the native kernels are missing. Packed weights
+    are kept in the cache for the next start, and others that lie in safetensors files in the model's dtype are used
+    from there: the files must stay as they are meanwhile.
+
+    `context_length` replaces the checkpoint's own limit of tokens a sequence. `long_context`, as in "ntk+logn",
+    replaces its way to go beyond the trained length; without a context_length the limit is then 4 times the trained
+    length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
+    for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not
+    or say it wrongly; with `must_chat` a base model is refused before its weights are read. `tokenizer` is the model's
+    own, where it has been read already. With `offline` nothing is fetched (default: the environment variable
+    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
+
+    >>> qwen = load("demo")  # doctest: +SKIP
+    >>> qwen.chat("你好").text  # doctest: +SKIP
+    """
+    if offline is not None:
+        flag("offline", offline)
+    if chat is not None:
+        flag("chat", chat)
+    flag("must_chat", must_chat)
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
+    if long_context is not None:
+        parse_method(long_context)  # before anything is fetched
+    checkpoint = open_checkpoint(locate(model, offline=offline))
+    place = choose_device(device, checkpoint, quantize=quantize)
+    quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
+    if tokenizer is None:
+        read = kept_tokenizer if will_be_packed(checkpoint, quantize) else load_tokenizer
+        tokenizer = read(checkpoint.path)
+    check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
+    if must_chat:
+        check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, told=chat), name=str(model))
+    loaded = load_model(
+        checkpoint,
+        dtype=dtype,
+        device=place,
+        quantize=quantize,
+        keep=True,
+        mapped=True,
+        long_context=long_context,
+        context_length=context_length,
+    )
+    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat)

@@ -1,0 +1,135 @@
+"""Which tokens a step reads: the newest of every decoding request, then as much of prompts as the time allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qwen7b.generate.pace import Pace
+from qwen7b.generate.request import Request, State
+from qwen7b.generate.slots import Slots, count_common
+from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
+
+_READING_SHARE = 1.0
+"""Reading prompts may make a step of decoding requests longer by this share, so that a long one stalls nobody."""
+_WORTH_WAITING = 64
+"""A request waits for another to read its prompt where that spares it so many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A request's part in a step: the next `count` of its ids that are not in its cache."""
+
+    request: Request
+    count: int
+
+
+class Scheduler:
+    """Requests that wait, those that run, and how a step is divided among them."""
+
+    def __init__(self, slots: Slots, *, max_running: int) -> None:
+        self.slots = slots
+        self.pace = Pace()
+        self.max_running = max_running
+        self.waiting: list[Request] = []
+        self.running: list[Request] = []
+        self._awaited: dict[Request, tuple[Request, int]] = {}
+        """Which request reads what a waiting one begins with, and how many tokens that are."""
+
+    def plan(self) -> list[Share]:
+        """Admit whom there is room for, and divide the next step."""
+        self._admit()
+        for request in self.running:  # a step that was interrupted, or a draft, may have left more
+            assert request.cache is not None
+            if request.num_read > request.needed_from:
+                request.cache.truncate(request.needed_from)
+        for request in sorted(self.running, key=_urgency):
+            if request.state is State.DECODING:
+                self._make_ready(request)
+        decoding = [Share(request, _stretch(request)) for request in self.running if request.state is State.DECODING]
+        left = min(self.pace.rows_within(_READING_SHARE), MAX_NEW_TOKENS) if decoding else MAX_NEW_TOKENS
+        reading = []
+        for request in sorted(self.running, key=_urgency):
+            if request.state is State.READING and left:
+                reading.append(Share(request, min(_stretch(request), left)))
+                left -= reading[-1].count
+        return decoding + reading
+
+    def release(self, request: Request) -> None:
+        """Let a request go, wherever it is."""
+        self._awaited.pop(request, None)
+        if request.cache is None:
+            self.waiting.remove(request)
+            return
+        self.running.remove(request)
+        self.slots.give_back(request.cache)
+        request.cache = None
+
+    def _admit(self) -> None:
+        self.waiting.sort(key=_urgency)
+        for request in list(self.waiting):
+            if len(self.running) >= self.max_running:
+                return
+            if self._awaits(request):
+                continue
+            if (cache := self.slots.take(request)) is None:
+                if not self.running:  # nobody will make room
+                    request.fail(self.slots.shortage(len(request.ids)))
+                return
+            request.cache = cache
+            request.state = State.READING
+            self.waiting.remove(request)
+            self.running.append(request)
+
+    def _awaits(self, request: Request) -> bool:
+        """Whether another is reading what a request begins with, so that it will soon be there to copy."""
+        if request not in self._awaited:
+            common = {
+                other: min(count_common(request.ids, other.ids), request.needed_from)
+                for other in self.running
+                if other.state is State.READING and self.slots.alpha(other) == self.slots.alpha(request)
+            }
+            if not common:
+                return False
+            other = max(common, key=common.__getitem__)
+            if common[other] < self.slots.longest_prefix(request) + _WORTH_WAITING:
+                return False
+            self._awaited[request] = other, common[other]
+        other, length = self._awaited[request]
+        if other.state is State.READING and other.num_read < length:
+            return True
+        del self._awaited[request]
+        return False
+
+    def _make_ready(self, request: Request) -> None:
+        """Make room for a request's next tokens, if need be by setting the least urgent back."""
+        assert request.cache is not None
+        if request.ntk == "recompute" and self.slots.alpha(request) != request.cache.alpha:
+            request.cache.truncate(0)  # its keys were turned by the old alpha: it reads all again as others go on
+            request.cache.planned_length = request.planned_length
+            request.state = State.READING
+        while request.cache and not self.slots.grow(request.cache, len(request.ids), limit=request.max_length):
+            if len(self.running) == 1:
+                request.fail(self.slots.shortage(len(request.ids)))
+                return
+            self._set_back(max(self.running, key=_urgency))
+
+    def _set_back(self, request: Request) -> None:
+        """Free a request's memory; it reads all again once there is room."""
+        assert request.cache is not None
+        self.slots.drop(request.cache)
+        self.running.remove(request)
+        request.cache = None
+        request.state = State.WAITING
+        self.waiting.append(request)
+
+
+def _urgency(request: Request) -> tuple[int, int]:
+    return -request.priority, request.number
+
+
+def _stretch(request: Request) -> int:
+    """How many of a request's tokens can be read at once."""
+    # The original chooses alpha by the first call's length: read again, the prompt comes by itself first.
+    end = request.num_prompt if request.ntk == "original" and request.num_read < request.num_prompt else None
+    assert request.cache is not None
+    return min(len(request.ids[request.num_read : end]), request.cache.max_new_tokens)

@@ -1,0 +1,74 @@
+"""One engine for many callers: threads, asyncio tasks, and the plain calls of `Qwen`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from qwen7b.generate.engine import Engine
+from qwen7b.generate.request import Request
+
+
+class SharedEngine:
+    """An engine that threads use at once. Whoever waits for news runs the next step, for all, unless another does."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._changed = threading.Condition()
+        self._is_stepping = False
+        self._attended: set[Request] = set()
+        self._attendant: threading.Thread | None = None
+
+    def add(self, request: Request) -> None:
+        """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
+        with self._changed:
+            self.engine.add(request)
+
+    def wait(self, has_news: Callable[[], bool]) -> None:
+        """Return once there is news, which the requests' own functions bring about."""
+        while not has_news():
+            is_mine = False
+            try:
+                with self._changed:
+                    self._changed.wait_for(lambda: has_news() or not self._is_stepping)
+                    if has_news():
+                        return
+                    is_mine = self._is_stepping = True
+                if not self.engine.step():
+                    assert has_news(), "nothing is left to do, but somebody waits"
+            finally:
+                if is_mine:
+                    with self._changed:
+                        self._is_stepping = False
+                        self._changed.notify_all()
+
+    def cancel(self, requests: Iterable[Request]) -> None:
+        """End requests: on return nothing of them will be heard any more, and their memory is free."""
+        for request in requests:
+            self.engine.cancel(request)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_stepping)
+            self.engine.sweep()
+
+    def cancel_attended(self, requests: Iterable[Request]) -> None:
+        """End requests without waiting for the step that is run."""
+        for request in requests:
+            self.engine.cancel(request)
+
+    def attend(self, request: Request) -> None:
+        """Add a request whose caller cannot wait here, as an event loop's task cannot: a thread does so meanwhile."""
+        with self._changed:
+            self.engine.add(request)
+            self._attended.add(request)
+            if self._attendant is None:
+                self._attendant = threading.Thread(target=self._run, name="qwen7b engine", daemon=True)
+                self._attendant.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._attended = {request for request in self._attended if not request.is_over}
+                if not self._attended:
+                    self._attendant = None
+                    return
+            self.wait(lambda: any(request.is_over for request in list(self._attended)))

@@ -1,0 +1,152 @@
+"""The engine's memory: a cache for each sequence, with room of its own, and those kept for what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from qwen7b.errors import ResourceError
+from qwen7b.generate.request import Request
+from qwen7b.model import Transformer
+from qwen7b.model.rotary import ntk_alpha
+from qwen7b.model.sequence_cache import SequenceCache
+from qwen7b.system.memory import available_bytes, gigabytes
+
+_ROOM = 256
+"""Tokens that a cache has room for beside those it is about to hold, so that it seldom has to grow."""
+_GROWTH = 1.5
+_MEMORY_SHARE = 0.8
+"""The share of the memory free at the start that caches may take."""
+_MAX_KEPT = 4
+"""Caches that are kept when nothing works on them, for what they hold."""
+
+
+class Slots:
+    """Caches at work, and those kept for a request that begins as they do. At most `max_bytes` in all."""
+
+    def __init__(self, model: Transformer, *, max_bytes: int | None = None) -> None:
+        self.model = model
+        self.max_bytes = int(_MEMORY_SHARE * available_bytes(model.device)) if max_bytes is None else max_bytes
+        self.busy: list[SequenceCache] = []
+        self.kept: list[SequenceCache] = []  # the longest unused first
+        self._weights: Hashable = None
+
+    def check_fit(self, request: Request) -> None:
+        """Raise ResourceError for a request that could not run even by itself."""
+        if self.model.cache_bytes(capacity=request.max_length) > self.max_bytes:
+            raise self.shortage(request.max_length, free=self.max_bytes)
+
+    def shortage(self, length: int, *, free: int | None = None) -> ResourceError:
+        """What to raise where there is no room for so many tokens."""
+        free = available_bytes(self.model.device) if free is None else free
+        return ResourceError(
+            f"a cache of {length} tokens needs {gigabytes(self.model.cache_bytes(capacity=length))}, but "
+            f"{gigabytes(free)} are free for it: lower max_new_tokens or context_length"
+        )
+
+    def take(self, request: Request) -> SequenceCache | None:
+        """A cache that holds as much of the request's beginning as any does; None where memory is short.
+
+        A kept cache is taken as it is where the request goes on from most of it, else its beginning is copied.
+        """
+        self._forget_other_weights()
+        source, length = self._find_prefix(request)
+        capacity = min(len(request.ids) + _ROOM, max(request.max_length, len(request.ids)))
+        needed = self.model.cache_bytes(capacity=capacity)
+        if source in self.kept and (2 * length >= source.length or not self._make_room(needed, spare=source)):
+            cache = source
+            cache.truncate(length)
+            self.kept.remove(cache)
+            self.busy.append(cache)
+            if cache.capacity < capacity and not self.grow(cache, capacity, limit=capacity):
+                self.give_back(cache)
+                return None
+        elif self._make_room(needed, spare=source):
+            cache = self.model.new_sequence_cache(capacity=capacity, ntk="original")
+            self.busy.append(cache)
+            if source is not None:
+                cache.copy_prefix(source, length)
+        else:
+            return None
+        cache.planned_length = request.planned_length
+        return cache
+
+    def longest_prefix(self, request: Request) -> int:
+        """How many tokens of a request need not be read, as a cache holds them."""
+        return self._find_prefix(request)[1]
+
+    def alpha(self, request: Request) -> float:
+        """Dynamic NTK's alpha with which a request's tokens are read."""
+        config = self.model.config
+        return ntk_alpha(request.planned_length, trained_length=config.trained_length) if config.dynamic_ntk else 1.0
+
+    def grow(self, cache: SequenceCache, length: int, *, limit: int) -> bool:
+        """Give a cache room for `length` tokens, and for some more up to `limit`; false where memory is short."""
+        if length <= cache.capacity:
+            return True
+        capacity = max(length, min(limit, int(_GROWTH * length)))
+        if not self._make_room(self.model.cache_bytes(capacity=capacity) - cache.num_bytes):
+            return False
+        cache.grow(capacity)
+        return True
+
+    def give_back(self, cache: SequenceCache) -> None:
+        """Keep what a cache holds for a request to come."""
+        self.busy.remove(cache)
+        self.kept.append(cache)
+        del self.kept[:-_MAX_KEPT]
+
+    def drop(self, cache: SequenceCache) -> None:
+        """Free the memory of a cache at work."""
+        self.busy.remove(cache)
+
+    def _find_prefix(self, request: Request) -> tuple[SequenceCache | None, int]:
+        """The cache that begins as a request does for longest, and for how many tokens."""
+        best, length, alpha = None, 0, self.alpha(request)
+        ids = np.asarray(request.ids[: request.needed_from])
+        for cache in (*self.kept, *self.busy):
+            if cache.alpha != alpha:
+                continue
+            common = count_common(ids, cache.ids[: cache.length].numpy())
+            if common > length and cache.reaches_back(common):
+                best, length = cache, common
+        return best, length
+
+    def _make_room(self, num_bytes: int, *, spare: SequenceCache | None = None) -> bool:
+        """Drop kept caches, the longest unused first, until so many bytes are free."""
+        free = self.max_bytes - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
+        free = min(free, available_bytes(self.model.device))
+        for cache in [cache for cache in self.kept if cache is not spare]:
+            if free >= num_bytes:
+                break
+            self.kept.remove(cache)
+            free += cache.num_bytes
+        return free >= num_bytes
+
+    def _forget_other_weights(self) -> None:
+        """Drop kept caches where a weight was replaced or changed since: they hold what the old one made."""
+        weights = (
+            self.model.config,
+            self.model.cache_dtype,
+            *map(_identity, (*self.model.parameters(), *self.model.buffers())),
+        )
+        if weights != self._weights:
+            self._weights = weights
+            self.kept.clear()
+
+
+def count_common(ids: Sequence[int] | np.ndarray, other_ids: Sequence[int] | np.ndarray) -> int:
+    """How many ids two sequences begin with alike.
+
+    >>> count_common([1, 2, 3], [1, 2, 4, 5])
+    2
+    """
+    length = min(len(ids), len(other_ids))
+    differ = np.asarray(ids[:length]) != np.asarray(other_ids[:length])
+    return int(differ.argmax()) if differ.any() else length
+
+
+def _identity(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,406 @@
+"""Requests are taken further together, and none can tell: not by the tokens it gets, nor by another's fault."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from qwen7b.errors import PromptError, ResourceError, SettingError, UnsupportedError
+from qwen7b.generate import Greedy, Sample
+from qwen7b.generate.engine import Engine
+from qwen7b.generate.pace import Pace
+from qwen7b.generate.request import Request, State, Token
+from qwen7b.kernels import native
+from qwen7b.model import Transformer
+from random_packed import random_model
+
+VOCAB = 300
+pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    torch.manual_seed(1)
+    return random_model()
+
+
+@pytest.fixture(scope="module")
+def windowed() -> Transformer:
+    torch.manual_seed(2)
+    return random_model(attention_windows=(40, 0), context_length=2000, trained_length=2000)
+
+
+def engine_of(model: Transformer, **options: Any) -> Engine:
+    return Engine(model, vocab_size=VOCAB, **options)
+
+
+def run(engine: Engine, *requests: Request) -> list[list[int]]:
+    for request in requests:
+        engine.add(request)
+    while engine.step():
+        pass
+    assert all(request.is_over and request.cache is None for request in requests) and not engine.slots.busy
+    return [request.ids for request in requests]
+
+
+def request_of(generator: random.Random, **settings: Any) -> Request:
+    prompt = [generator.randrange(VOCAB) for _ in range(generator.choice([1, 3, 20, 70]))]
+    sampling = generator.choice(
+        [
+            Greedy(),
+            Greedy(repetition_penalty=1.3),
+            Sample(seed=generator.randrange(99)),
+            Sample(seed=generator.randrange(99), top_k=40, top_p=0.9, presence_penalty=0.5),
+        ]
+    )
+    ntk = generator.choice(["recompute", "original", "reserve"])
+    length = len(prompt) + generator.choice([1, 9, 30])
+    return Request(**{"ids": prompt, "max_length": length, "sampling": sampling, "ntk": ntk, **settings})
+
+
+def alone(model: Transformer, request: Request) -> list[int]:
+    return run(engine_of(model), copy_of(request))[0]
+
+
+def copy_of(request: Request, **changes: Any) -> Request:
+    names = ("max_length", "sampling", "stop_ids", "processors", "forced", "logprobs", "ntk", "priority")
+    settings = {name: getattr(request, name) for name in names}
+    return Request(**{"ids": request.ids[: request.num_prompt], **settings, **changes})
+
+
+def collect(tokens: list[Token], token: Token) -> bool:
+    tokens.append(token)
+    return False
+
+
+def count_read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The tokens of each sequence in each pass from now on."""
+    passes, original = [], Transformer.passes
+
+    def counted(self: Transformer, new_ids: Sequence[Tensor], **options: Any) -> Any:
+        passes.append([len(ids) for ids in new_ids])
+        return original(self, new_ids, **options)
+
+    monkeypatch.setattr(Transformer, "passes", counted)
+    return passes
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_reply_does_not_depend_on_its_company(model: Transformer, windowed: Transformer, seed: int) -> None:
+    generator = random.Random(seed)
+    model = windowed if seed % 2 else model
+    requests = [request_of(generator, priority=generator.randrange(2)) for _ in range(generator.randrange(2, 9))]
+    for follower in requests[::3]:  # one that begins as another does, in its reply too
+        beginning = alone(model, follower)
+        beginning = beginning[: generator.randrange(1, len(beginning) + 1)]
+        requests.append(copy_of(follower, ids=beginning, max_length=len(beginning) + 9))
+    expected = [alone(model, request) for request in requests]
+    longest = max(request.max_length for request in requests)
+    room = generator.choice([1, 2, 9]) * model.cache_bytes(capacity=longest + 256)
+    engine = engine_of(model, max_bytes=room, max_running=generator.choice([1, 3, 64]))
+    late = list(requests)
+    while late or engine.step():
+        while late and generator.random() < 0.3:
+            engine.add(late.pop(0))
+    assert [request.error for request in requests] == [None] * len(requests)
+    assert [request.ids for request in requests] == expected
+
+
+def test_the_youngest_gives_way_where_memory_is_short_and_is_read_again(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.generate.slots._ROOM", 16)
+    requests = [Request(ids=[n, 5, 6], max_length=120, sampling=Sample(seed=n)) for n in range(4)]
+    expected = [alone(model, request) for request in requests]
+    engine = engine_of(model, max_bytes=model.cache_bytes(capacity=200))
+    states = set()
+    for request in requests:
+        engine.add(request)
+    while engine.step():
+        states.add(tuple(request.state for request in requests))
+    decoding, waiting = State.DECODING, State.WAITING
+    assert any(before[1] == decoding for before in states) and (decoding, waiting, waiting, waiting) in states
+    assert [request.ids for request in requests] == expected
+
+
+def test_what_is_known_is_not_read_again(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = list(range(100))
+    settings: dict[str, Any] = {"ids": prompt, "max_length": 110, "sampling": Sample(seed=1), "ntk": "reserve"}
+    expected = alone(model, Request(**settings | {"ids": list(prompt)}))
+    engine, passes = engine_of(model), count_read(monkeypatch)
+    run(engine, Request(**settings | {"ids": prompt[:80]}))
+    passes.clear()
+    assert run(engine, Request(**settings | {"ids": list(prompt)})) == [expected]
+    assert passes[0] == [20]
+    passes.clear()
+    samples = [Request(**settings | {"ids": list(prompt), "sampling": Sample(seed=n)}) for n in range(8)]
+    assert run(engine_of(model), *samples) == [alone(model, sample) for sample in samples]
+    assert [sum(rows) for rows in passes[:2]] == [100, 8]  # one reads for all
+
+
+def test_another_alpha_or_a_ring_that_has_wound_around_is_no_use(
+    model: Transformer, windowed: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = Request(ids=[1] * 20, max_length=22), Request(ids=[1] * 60, max_length=62)
+    expected = alone(model, long)
+    engine, passes = engine_of(model), count_read(monkeypatch)
+    assert run(engine, short, long)[1] == expected
+    assert any(60 in rows for rows in passes)
+    monkeypatch.undo()
+    ids = [n % VOCAB for n in range(1500)]
+    engine = engine_of(windowed)
+    for length in (1500, 100, 1400):
+        request = Request(ids=ids[:length], max_length=length + 9, ntk="original")
+        expected = alone(windowed, request)
+        assert run(engine, request) == [expected]
+
+
+def test_weights_that_changed_make_what_is_known_worthless(model: Transformer) -> None:
+    model = random_model()
+    engine, request = engine_of(model), Request(ids=list(range(50)), max_length=60)
+    run(engine, copy_of(request))
+    with torch.no_grad():
+        model.layers[0].attention_norm.weight.mul_(3.0)  # in place
+    assert run(engine, copy_of(request)) == [alone(model, request)]
+    model.layers[1].feed_forward = random_model().layers[1].feed_forward
+    assert run(engine, copy_of(request)) == [alone(model, request)]
+    model.cache_dtype = torch.float16
+    assert run(engine, copy_of(request)) == [alone(model, request)]
+
+
+def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(model)
+    decoding = [Request(ids=[n], max_length=300, ntk="reserve") for n in range(3)]
+    long = Request(ids=[7] * 350, max_length=360, ntk="reserve")
+    for request in decoding:
+        engine.add(request)
+    for _ in range(4):
+        engine.step()
+    engine.add(long)
+    engine.scheduler.pace.decode_seconds, engine.scheduler.pace.row_seconds = 0.064, 0.002
+    monkeypatch.setattr(Pace, "measure", lambda *_, **__: None)
+    passes = count_read(monkeypatch)
+    while long.state in (State.WAITING, State.READING):
+        before = [len(request.ids) for request in decoding]
+        engine.step()
+        assert [len(request.ids) for request in decoding] == [length + 1 for length in before]
+    assert passes[0] == [1, 1, 1, 32] and len(passes) == 11
+
+
+def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
+    pace = Pace()
+    assert pace.rows_within(1.0) == 16  # nothing is known yet
+    pace.measure(1.0, num_decoding=0, num_read=512)
+    assert pace.rows_within(1.0) == 16
+    pace.measure(0.1, num_decoding=8, num_read=0)
+    pace.measure(0.3, num_decoding=8, num_read=20)
+    assert (pace.rows_within(1.0), pace.rows_within(0.5), pace.rows_within(0.01)) == (10, 5, 1)
+    for _ in range(30):  # another length, another machine's load
+        pace.measure(0.2, num_decoding=8, num_read=0)
+        pace.measure(0.3, num_decoding=8, num_read=20)
+    assert pace.rows_within(1.0) == 39
+
+
+def test_a_new_alpha_is_read_for_while_others_go_on(model: Transformer) -> None:
+    trained = model.config.trained_length
+    engine = engine_of(model)
+    crossing = Request(ids=[3] * (4 * trained - 3), max_length=4 * trained + 5)
+    other = Request(ids=[5], max_length=100, ntk="original")
+    expected = [alone(model, request) for request in (crossing, other)]
+    for request in (crossing, other):
+        engine.add(request)
+    states = []
+    while not crossing.is_over:
+        length = len(other.ids)
+        engine.step()
+        assert other.is_over or len(other.ids) == length + 1
+        states.append(crossing.state)
+    assert State.READING in states[states.index(State.DECODING) :]
+    while engine.step():
+        pass
+    assert [crossing.ids, other.ids] == expected
+
+
+def test_processors_change_one_request_s_logits(model: Transformer) -> None:
+    request = Request(ids=[1, 2], max_length=12)
+    ids = alone(model, request)
+
+    def forbid(seen: Sequence[int], logits_V: Tensor) -> Tensor:
+        assert len(logits_V) == VOCAB
+        logits_V[ids[len(seen)]] = -torch.inf
+        return logits_V
+
+    def only(seen: Sequence[int], logits_V: Tensor) -> Tensor:
+        changed_V = torch.full_like(logits_V, -torch.inf)
+        changed_V[len(seen)] = 1.0
+        return changed_V
+
+    others = (
+        copy_of(request, processors=[forbid], max_length=3),
+        copy_of(request, processors=[forbid, only], logprobs=2),
+    )
+    plain, forbidden, counted = run(engine_of(model), copy_of(request), *others)
+    assert plain == ids and forbidden[2] != ids[2] and counted[2:] == list(range(2, 12))
+
+
+def test_forced_ids_go_in_without_being_picked(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = list(range(100, 130))
+
+    def forced(ids: Sequence[int]) -> Sequence[int]:
+        return answer if len(ids) == 3 else []
+
+    request = Request(ids=[1, 2], max_length=40, sampling=Sample(seed=3), forced=forced, ntk="reserve")
+    tokens: list[Token] = []
+    scored = copy_of(request, logprobs=0)
+    scored.on_token = lambda token: collect(tokens, token)
+    passes = count_read(monkeypatch)
+    ids, scored_ids = run(engine_of(model), request, scored)
+    assert ids == scored_ids and ids[3:33] == answer and passes[1] == [31, 1]
+    expected = alone(model, Request(ids=ids[:33], max_length=40, ntk="reserve"))
+    assert len(expected) == 40 and len(tokens) == 38
+    with torch.inference_mode():
+        logits_TV = model(torch.tensor([ids]), cache=model.new_cache(max_length=40, ntk="reserve"))[0, :, :VOCAB]
+    logprobs = logits_TV.log_softmax(-1)
+    for token, position in zip(tokens[1:31], range(3, 33), strict=True):
+        assert token.logprob is not None and token.id == ids[position]
+        assert token.logprob.logprob == pytest.approx(float(logprobs[position - 1, token.id]), abs=1e-3)
+
+
+def test_stop_ids_and_the_caller_end_a_request(model: Transformer) -> None:
+    request = Request(ids=[1, 2], max_length=30, sampling=Sample(seed=5))
+    ids = alone(model, request)
+    tokens: list[Token] = []
+    stopped = copy_of(request, stop_ids=frozenset(ids[9:10]))
+    told = copy_of(request)
+    told.on_token = lambda token: collect(tokens, token) or len(tokens) == 5
+    stopped_ids, told_ids = run(engine_of(model), stopped, told)
+    assert stopped_ids == ids[: ids.index(ids[9], 2) + 1] and told_ids == ids[:7]
+    assert [token.id for token in tokens] == ids[2:7]
+
+
+def test_hidden_states_are_told_once_each(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [n * 7 % VOCAB for n in range(90)]
+    with torch.inference_mode():
+        cache = model.new_cache(max_length=90)
+        cache.plan([90])
+        expected = model.hidden(torch.tensor([ids]), cache=cache)[0]
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 32)
+    told: dict[int, Tensor] = {}
+
+    def on_hidden(start: int, hidden_TC: Tensor) -> None:
+        told.update(enumerate(hidden_TC, start=start))
+
+    engine = engine_of(model)
+    request = Request(ids=list(ids), max_length=90, on_hidden=on_hidden, hidden_from=40)
+    assert run(engine, request) == [ids] and request.state is State.DONE
+    assert list(told) == list(range(40, 90))
+    assert all(torch.equal(hidden, expected[position]) for position, hidden in told.items())
+
+
+def test_a_thousand_requests_are_cancelled_and_none_is_lost(model: Transformer) -> None:
+    generator, engine = random.Random(0), engine_of(model)
+    requests: list[Request] = []
+    while len(requests) < 1000 or any(not request.is_over for request in requests):
+        for _ in range(generator.randrange(30) if len(requests) < 1000 else 0):
+            requests.append(Request(ids=[generator.randrange(VOCAB)] * generator.choice([1, 9]), max_length=14))
+            engine.add(requests[-1])
+        cancelled = [request for request in requests if not request.is_over and generator.random() < 0.2]
+        for request in cancelled:
+            engine.cancel(request)
+        engine.step()
+        assert all(request.is_over and request.cache is None for request in cancelled)
+        running = [request for request in requests if request.cache]
+        assert len(engine.slots.busy) == len(running) and all(not request.is_over for request in running)
+    assert {request.state for request in requests} == {State.DONE, State.CANCELLED}
+    assert not engine.slots.busy and len(engine.slots.kept) <= 4 and not engine.step()
+
+
+def test_what_fails_fails_alone(model: Transformer) -> None:
+    def broken(ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        if len(ids) > 4:
+            raise ZeroDivisionError("of the processor")
+        return logits_V
+
+    def masked(ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        return torch.full_like(logits_V, -torch.inf)
+
+    def bad(token: Token) -> bool:
+        raise KeyError("of the listener")
+
+    sound = Request(ids=[1, 2], max_length=20, sampling=Sample(seed=1))
+    expected = alone(model, sound)
+    failing = {
+        ZeroDivisionError: copy_of(sound, processors=[broken]),
+        SettingError: copy_of(sound, processors=[masked]),
+        KeyError: copy_of(sound),
+    }
+    failing[KeyError].on_token = bad
+    told: list[Exception] = []
+    for request in failing.values():
+        request.on_error = told.append
+    never = copy_of(sound, sampling=Sample(seed=1, logit_bias={VOCAB: 1.0}))
+    assert run(engine_of(model), *failing.values(), never, sound)[-1] == expected
+    for kind, request in failing.items():
+        assert request.state is State.FAILED and isinstance(request.error, kind)
+    assert len(told) == 3 and isinstance(never.error, SettingError) and "token id 300" in str(never.error)
+    broken_model = random_model()
+    broken_model.head.matrix.scales.fill_(torch.inf)
+    request = copy_of(sound)
+    run(engine_of(broken_model), request)
+    assert isinstance(request.error, UnsupportedError)
+
+
+def test_an_error_of_the_model_fails_who_is_in_the_pass(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, request = engine_of(model), Request(ids=[1, 2], max_length=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(Transformer, "passes", lambda *_, **__: 1 / 0)
+        first = copy_of(request)
+        run(engine, first)
+    assert isinstance(first.error, ZeroDivisionError)
+    assert run(engine, copy_of(request)) == [alone(model, request)]
+
+
+@pytest.mark.parametrize("interrupted", ["passes", "head"])
+def test_an_interrupt_costs_the_step_only(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    requests = [Request(ids=[n, 4], max_length=40, sampling=Sample(seed=n)) for n in range(3)]
+    expected = [alone(model, request) for request in requests]
+    count, original = iter(range(1000)), Transformer.passes
+
+    def passes(self: Transformer, *args: Any, **options: Any) -> Any:
+        number = next(count)
+        if number % 3 == 0:
+            raise KeyboardInterrupt
+        yield from original(self, *args, **options)
+        if number % 3 == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Transformer, "passes", passes)
+    engine = engine_of(model)
+    for request in requests:
+        engine.add(request)
+    goes_on = True
+    while goes_on:
+        try:
+            goes_on = engine.step()
+        except KeyboardInterrupt:
+            continue
+    assert [request.ids for request in requests] == expected
+
+
+def test_requests_that_cannot_run_are_refused(model: Transformer) -> None:
+    for ids, length in (([], 9), ([1, 2], 2)):
+        with pytest.raises(PromptError):
+            Request(ids=ids, max_length=length)
+    with pytest.raises(SettingError, match="adapter"):
+        Request(ids=[1], max_length=9, adapter="mine")
+    engine = engine_of(model, max_bytes=10**6)
+    with pytest.raises(ResourceError, match=r"a cache of 100000 tokens needs [\d.]+ GB, but 0.0 GB are free for it"):
+        engine.add(Request(ids=[1], max_length=100_000))
+    assert not engine.step()
