@@ -42,7 +42,9 @@ struct VectorProduct {
     struct OnThread {};
 
     // The bytes of a matrix in a layout of the set's own, 0 where there is none; and a function that writes it to an
-    // address that is a multiple of 64. multiply() finds it by repacked_by() of instruction_set.h.
+    // address that is a multiple of 64. multiply() finds it by repacked_by() of instruction_set.h. Where that returns
+    // null, multiply() must read the packed layout, within the same scratch memory: only the layers' matrices are
+    // repacked, and qwen7b_linear() gets the head as it is. The self-test multiplies both.
     static int64_t repacked_bytes(const qwen7b_matrix &) { return 0; }
     static void repack(const qwen7b_matrix &, uint8_t *) {}
 

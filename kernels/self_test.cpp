@@ -152,7 +152,7 @@ int main() {
                 qwen7b_use_instruction_set("scalar");
                 const std::vector<float> expected = product(packed, rows);
                 qwen7b_use_instruction_set(name);
-                check(name, what, product(packed, rows), expected, is_plain ? 0 : 1e-6);
+                check(name, what + ", packed layout", product(packed, rows), expected, is_plain ? 0 : 1e-6);
                 packed.repack();
                 qwen7b_use_instruction_set("scalar");
                 check(name, what + ", another's layout", product(packed, rows), expected, 0);
