@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import shutil
 from collections import namedtuple
 from collections.abc import Callable, Mapping
@@ -183,6 +184,20 @@ def test_what_was_damaged_meanwhile_is_written_again(
     files = convert(source, tmp_path / "target", to="qwen2").files
     assert "model.safetensors has changed since it was written: writing it again" in capsys.readouterr().err
     assert convert_afresh(source, tmp_path, "qwen2") == files
+
+
+def test_a_flipped_byte_of_the_progress_changes_no_target(source: Path, interrupted: Path, tmp_path: Path) -> None:
+    expected, progress = convert_afresh(source, tmp_path, "qwen2"), interrupted / "progress.json"
+    content, pick = progress.read_bytes(), random.Random(0)
+    kept = tmp_path / "kept"
+    shutil.copytree(interrupted, kept)
+    for position in pick.sample(range(len(content)), 40):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        progress.write_bytes(changed)
+        assert convert(source, tmp_path / "target", to="qwen2").files == expected, bytes(changed)
+        shutil.rmtree(tmp_path / "target")
+        shutil.copytree(kept, interrupted)
 
 
 @pytest.mark.parametrize("change", ["dtype", "source"])

@@ -13,10 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
+from gguf_files import write_gguf
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.convert import quantize
 from qwen7b.doctor import Diagnosis, diagnose, fix
 from qwen7b.errors import CheckpointError, ModelNotFoundError, ResourceError, SettingError
+from qwen7b.hub.fetch import model_path
+from qwen7b.hub.known import KNOWN_MODELS
 from qwen7b.loading import load_model
 
 END_OF_TEXT, IM_START, IM_END = 266, 267, 268
@@ -129,6 +132,17 @@ def test_base_model_is_to_complete(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["v11-long", "v11-plain", "v10-long"])
 def test_golden_folders_lack_nothing_but_a_tokenizer(golden: Path, name: str) -> None:
     assert "has no tokenizer" in only_error(golden / name)
+
+
+def test_a_known_model_that_is_not_what_was_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged disk leaves size and time as they were, by which starts know a file."""
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path))
+    path = model_path(KNOWN_MODELS["demo"])
+    path.parent.mkdir(parents=True)
+    write_gguf(path, tiny.qwen2_tensors(), family="qwen2")
+    damage = [f"{path} is damaged: by its sha256 it is not demo as published"]
+    assert [message.partition(",")[0] for message in errors(diagnose(path)) if "sha256" in message] == damage
+    assert not any("sha256" in message for message in errors(diagnose(path.rename(tmp_path / "other.gguf"))))
 
 
 @pytest.mark.demo

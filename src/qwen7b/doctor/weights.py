@@ -11,6 +11,7 @@ from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
+from qwen7b.errors import CheckpointError
 from qwen7b.files.checksums import check_tensors
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_file import GGUFTensor
@@ -18,8 +19,11 @@ from qwen7b.files.gptq import GPTQTensor
 from qwen7b.files.pickled_file import StridedTensor
 from qwen7b.files.stored import RawTensor, StoredTensor
 from qwen7b.generate import Qwen
+from qwen7b.hub.fetch import model_path
+from qwen7b.hub.known import KNOWN_MODELS
 from qwen7b.model.empty_model import empty_model
 from qwen7b.packing.cached import CURRENT, list_packed
+from qwen7b.system.storage import sha256_of
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _MODELS = {
@@ -42,7 +46,18 @@ def diagnose_gguf(path: Path, diagnosis: Diagnosis) -> None:
         diagnosis.attempt(lambda stored=stored: stored.read_rows(0, 1))  # type: ignore[misc]
     look_at_tokenizer(checkpoint, diagnosis.attempt(lambda: load_tokenizer(checkpoint.path)), diagnosis)
     look_at_kept_weights(checkpoint.path, diagnosis)
+    diagnosis.attempt(lambda: _check_known(checkpoint.path))
     check_usable(path, diagnosis)
+
+
+def _check_known(path: Path) -> None:
+    """Raise CheckpointError where a fetched model that has a name is no longer the file that was published."""
+    for model in KNOWN_MODELS.values():
+        if path.resolve() == model_path(model).resolve() and sha256_of(path) != model.sha256:
+            raise CheckpointError(
+                f"{path} is damaged: by its sha256 it is not {model.name} as published, so delete it with 'qwen7b "
+                f"models rm {model.name}' and fetch it again with 'qwen7b pull {model.name}'"
+            )
 
 
 def look_at_kept_weights(source: Path, diagnosis: Diagnosis) -> None:
