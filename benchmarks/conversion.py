@@ -34,7 +34,7 @@ def ask_qwen7b(path: str | Path, max_new_tokens: int) -> Replies:
 
 
 def ask_transformers(path: Path, max_new_tokens: int, *, model_class: Any, tokenizer_class: Any) -> Replies:
-    """With the folder's own tokenizer and chat template."""
+    """Reply with Transformers, using the folder's own tokenizer and chat template."""
     model = model_class.from_pretrained(path, dtype=torch.float32).eval()
     tokenizer = tokenizer_class.from_pretrained(path)
     system = {"role": "system", "content": "You are a helpful assistant."}  # Qwen2.5's template has another default

@@ -2,8 +2,8 @@
 
     python benchmarks/conversion_memory.py FOLDER [--layers 32]
 
-writes the checkpoint into FOLDER (15.4 GB in bfloat16, and as much again for the largest target), converts it there in
-processes of their own, prints a line of JSON for each, and removes what it wrote.
+writes the checkpoint into FOLDER (15.4 GB in bfloat16, and as much again for the largest target), converts it there,
+each time in a new process, prints a line of JSON for each, and removes what it wrote.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def write_checkpoint(folder: Path, *, layers: int) -> int:
-    """Qwen-7B-Chat with random numbers; returns its bytes."""
+    """Write a checkpoint shaped as Qwen-7B-Chat with random weights, and return its size in bytes."""
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     weight_map: dict[str, str] = {}
@@ -90,7 +90,7 @@ def write_checkpoint(folder: Path, *, layers: int) -> int:
 
 
 def measure(command: list[str]) -> tuple[dict[str, Any], float, int]:
-    """conversion.json, seconds and peak bytes of a process."""
+    """Run a conversion; returns its conversion.json, its seconds and its peak bytes."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Virtual environments of their own for the programs we compare with."""
+"""Makes virtual environments for the programs that we compare with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def make_environment(folder: Path, *requirements: str) -> Path:
-    """The python of the environment in a folder, made or completed with these requirements unless that is done."""
+    """Make an environment with these requirements in a folder, unless that is done, and return its python."""
     python, done = folder / "bin" / "python", folder / "made"
     if not done.exists():
         print(f"Making an environment with {' '.join(requirements)}", file=sys.stderr, flush=True)

@@ -1,14 +1,14 @@
-"""Whether llama.cpp, on a converted GGUF file, says what qwen7b says on the model it came from.
+"""Checks that llama.cpp, on a converted GGUF file, replies as qwen7b does on the model that it was made from.
 
     python benchmarks/llama_cpp_agreement.py [--work FOLDER] [--model demo] [--types f16 q8_0]
 
-converts the model to GGUF of each type, lets llama.cpp (PyPI xllamacpp, in a virtual environment of its own) answer
+converts the model to GGUF of each type, lets llama.cpp (PyPI xllamacpp, in its own virtual environment) answer
 twenty prompts greedily with the log-probabilities of its likeliest tokens, and has qwen7b compute the unconverted model
 in float32 over the same tokens. Prints JSON for each type:
 
     identical         replies whose every token is the likeliest to qwen7b too
-    agreeing_tokens   share of the tokens that are
-    largest_gap       of the tokens that are not, how much likelier qwen7b's choice is to qwen7b, in nats: near ties
+    agreeing_tokens   share of the tokens that are the likeliest to qwen7b
+    largest_gap       for the other tokens, how much likelier qwen7b finds its own choice, in nats: near ties
     kl_divergence     of llama.cpp's distribution from qwen7b's, in nats, over llama.cpp's likeliest tokens and the rest
 """
 
@@ -30,7 +30,7 @@ NUM_LIKELIEST = 200
 
 
 def answer(file: str, prompts: list[list[int]], max_new_tokens: int, threads: int) -> list[list[dict[str, Any]]]:
-    """Run in the environment of xllamacpp: its greedy tokens and their likeliest rivals."""
+    """Generate greedily, with the likeliest alternatives of each token; this runs in the environment of xllamacpp."""
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -61,18 +61,20 @@ def answer(file: str, prompts: list[list[int]], max_new_tokens: int, threads: in
 
 
 def ask_llama_cpp(python: Path, **question: Any) -> Any:
-    """The replies as `answer` gives them, from a process in the other environment."""
+    """Return the replies of `answer`, which runs as a process in the other environment."""
     with TemporaryDirectory() as folder:
-        asked, replied = Path(folder) / "question.json", Path(folder) / "reply.json"
-        asked.write_text(json.dumps(question))
-        process = subprocess.run([python, __file__, "--worker", asked, replied], capture_output=True, text=True)
+        question_path, reply_path = Path(folder) / "question.json", Path(folder) / "reply.json"
+        question_path.write_text(json.dumps(question))
+        process = subprocess.run(
+            [python, __file__, "--worker", question_path, reply_path], capture_output=True, text=True
+        )
         if process.returncode:
             sys.exit(process.stderr)
-        return json.loads(replied.read_text())
+        return json.loads(reply_path.read_text())
 
 
 def compare(qwen: Any, prompts: list[list[int]], replies: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    """qwen7b over llama.cpp's own tokens, so that every position has the same past."""
+    """Compare with qwen7b's logits for llama.cpp's own tokens, so that every position has the same context."""
     import torch
 
     identical, gaps, divergences = 0, [], []

@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py --work FOLDER [--models demo 7b] [--bits 4 8 16 32] [--rounds 3] [--docs]
 
-reads a prompt of 512 random tokens, and decodes 64 tokens behind 16, each program in a process of its own that loads
-the model anew. Rounds are interleaved: every program runs once before any runs again. Prints JSON with the medians;
+reads a prompt of 512 random tokens, and decodes 64 tokens after 16, each program in a new process that loads the model
+again. Rounds are interleaved: every program runs once before any runs again. Prints JSON with the medians;
 with --docs also writes the table and the chart into docs/. FOLDER keeps the environments, which the script makes, and
 the files: for "demo" the demo model converted to GGUF Q4_0 and Q8_0 (embedding and head Q8_0, as llama.cpp has them)
 and to a folder for Transformers; for "7b" random weights shaped as Qwen-7B, all of them Q4_0 or Q8_0 for the peers.
@@ -63,10 +63,12 @@ CONFIG_7B = {
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
+    """A program with a model and a weight format, and the command that measures it."""
+
     program: str
     model: str
     weights: str
-    """In the program's own word."""
+    """The format of the weights, as the program calls it."""
     bits: int
     command: list[str]
 
@@ -75,7 +77,7 @@ class Contestant:
 
 
 def contestants(arguments: argparse.Namespace) -> Iterator[Contestant]:
-    """Who takes part; what they need is made on the way."""
+    """Yield the contestants, after making the files and environments that they need."""
     work: Path = arguments.work
     for model in arguments.models:
         for bits in arguments.bits:
@@ -132,8 +134,8 @@ def folder(work: Path, model: str) -> Path:
 
 
 def run(command: list[str]) -> tuple[str, int]:
-    """What a process printed, and its peak bytes. Raises CalledProcessError where it fails."""
-    # A file, as a pipe that nobody empties would stop a talkative program.
+    """Run a process, and return its output and its peak bytes. Raises CalledProcessError if it fails."""
+    # Output goes to files, as a full pipe would block a program that prints a lot.
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors)
         _, status, usage = os.wait4(process.pid, 0)
@@ -153,7 +155,7 @@ def measure(contestant: Contestant) -> dict[str, Any]:
     return {
         "prefill": result["prefill"]["tokens_per_second"],
         "decode": result["decode"]["tokens_per_second"],
-        # Random weights are made, not loaded. The process also samples the limits, in memory that is no model's.
+        # Random weights are generated, not loaded. The process also samples the machine's peaks, which takes memory.
         "load_seconds": result["load_seconds"] if contestant.model == "demo" else None,
         "peak_memory_bytes": result["peak_memory_bytes"],
         "prefill_int8_share": result["prefill"]["int8_share"],
@@ -186,8 +188,8 @@ def run_rounds(entries: list[Contestant], rounds: int) -> dict[str, Any]:
 
 
 def _median(values: list[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return median(found) if found else None
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def processor() -> str:

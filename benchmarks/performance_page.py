@@ -2,7 +2,8 @@
 
     python benchmarks/performance_page.py RESULTS.json --work FOLDER
 
-does again, from what peers.py printed, what its --docs does; FOLDER is where the environment of matplotlib is made.
+does what the option --docs of peers.py does, from what peers.py printed; FOLDER is where matplotlib's environment is
+made.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def section(report: dict[str, Any]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
-    """A row a program; "×" says how many times as fast qwen7b is at the same number of bits."""
+    """A table with a row per program; "×" says how many times as fast qwen7b is with the same number of bits."""
     lines = [
         "| program | weights | prefill tokens/s | × | decode tokens/s | × | loading | memory |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -65,7 +66,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
 
 
 def limits(results: list[dict[str, Any]]) -> list[str]:
-    """How near qwen7b comes to what the machine can do, measured in the same runs."""
+    """Sentences on how close qwen7b comes to the machine's peaks, measured in the same runs."""
     return [
         f"\nqwen7b {result['weights']} reads {result['decode_bandwidth_share']:.0%} of the "
         f"{result['read_bytes_per_second'] / 1e9:.1f} GB/s that memory gives while it decodes, and reads a prompt with "

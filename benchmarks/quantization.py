@@ -2,8 +2,8 @@
 
     python benchmarks/quantization.py FILE... [--max-windows 16] [--formats bf16 q8 q4 nf4 Q4_0 NF4] [--device cpu]
 
-rounds the same bf16 weights by each and reads the first windows of the texts, as `qwen7b perplexity` cuts them. Prints
-JSON: perplexities of each text and of all together, and by how many percent the latter is above that of bf16.
+rounds the same bf16 weights to each format and scores the first windows of the texts, cut as `qwen7b perplexity` does.
+Prints JSON: the perplexity of each text and of all together, and by how many percent the latter is above that of bf16.
 
     bf16          the weights as they are, computed in float32
     q8 q4 nf4     qwen7b, activations rounded too, with the int8 cache; "+ 16-bit cache": with that
@@ -62,7 +62,7 @@ def round_gguf(weight: Tensor, type: GGMLQuantizationType) -> Tensor:
 
 
 def round_nf4(weight: Tensor) -> Tensor:
-    """Blocks of 64 with a float32 scale, without double quantization, as the original's NF4 was."""
+    """Round to NF4 in blocks of 64 with a float32 scale, without double quantization."""
     blocks = weight.reshape(-1, 64)
     scales = blocks.abs().amax(dim=1, keepdim=True)
     nearest = torch.bucketize(blocks / scales.clamp(min=1e-30), (NF4[1:] + NF4[:-1]) / 2)
@@ -84,7 +84,7 @@ def round_q4_0(model: Transformer) -> None:
 
 
 def models(folder: Path, formats: list[str]) -> Iterator[tuple[str, Transformer]]:
-    """The models to compare, one at a time."""
+    """Yield the models to compare, one at a time."""
     for format in formats:
         if format in OURS:
             model = qwen7b.load_model(folder, quantize=format, device="cpu")
@@ -123,7 +123,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if exact := perplexities.get("bf16"):
         report["percent_above_bf16"] = {
-            name: 100 * (found["all"] / exact["all"] - 1) for name, found in perplexities.items()
+            name: 100 * (values["all"] / exact["all"] - 1) for name, values in perplexities.items()
         }
     return report
 

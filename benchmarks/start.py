@@ -1,9 +1,10 @@
-"""Seconds from the command line to the first token of a reply, and from the last to the process' end, beside torch's.
+"""Measures the seconds from the start of a command to a reply's first token, and from its last token to the exit.
 
     python benchmarks/start.py [--rounds 9] [--model demo] [--quantize q8]
 
-Every round starts each of the two as a process of its own, so that a slow minute hits both; the first round, which may
-still fetch and pack the model, is not counted. Prints medians and their ratio as one JSON document.
+The same is measured for importing torch. Every round starts both as new processes, so that a slow minute affects both;
+the first round, which may still fetch and pack the model, is not counted. Prints medians and their ratio as one JSON
+document.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ TORCH = [sys.executable, "-c", "import torch; print('ready', flush=True)"]
 
 
 def run(command: list[str]) -> tuple[float, float]:
-    """Seconds until a process has written something to standard output, and from the last of it to its end."""
+    """Run a process, and return the seconds until its first output, and from its last output to its exit."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    found = os.read(process.stdout.fileno(), 1)
-    first = last = time.perf_counter()
+    first_byte = os.read(process.stdout.fileno(), 1)
+    first_time = last_time = time.perf_counter()
     while os.read(process.stdout.fileno(), 1 << 16):
-        last = time.perf_counter()
-    if process.wait() or not found:
+        last_time = time.perf_counter()
+    if process.wait() or not first_byte:
         sys.exit(f"{' '.join(command)} failed")
-    return first - start, time.perf_counter() - last
+    return first_time - start, time.perf_counter() - last_time
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ PICTURE = ROOT / "docs" / "rooms.svg"
 BEGIN, END = "<!-- rooms: written by docs/code.py -->\n", "<!-- end of rooms -->"
 WRITTEN = "Written by `.venv/bin/python docs/code.py`."
 HIDDEN = ("__init__", "__main__", "installation")
-"""What README passes over."""
+"""The rooms that README leaves out."""
 
 
 def pages() -> dict[Path, str]:
@@ -37,7 +37,7 @@ def pages() -> dict[Path, str]:
 
 
 def code_page() -> str:
-    """The first page: the picture, the way of a question, and where to go on."""
+    """The first page: the picture, the way of a question, and links to the rooms."""
     purpose = {room: texts[0] for floor in FLOORS for room, texts in floor.items()}
     return "\n".join(
         [
@@ -71,7 +71,7 @@ def code_page() -> str:
 
 
 def room_page(room: str) -> str:
-    """A room's page: what it is for, then its files in the order in which to read them, each in its own words."""
+    """A room's page: its purpose, then its files in reading order, each with its docstring."""
     folder, own = PACKAGE / room, rooms_imported(room)
     lines = [f"# {room}", "", WRITTEN, "", docstring(folder / "__init__.py"), ""]
     lines += [f"Stands on {', '.join(f'[`{other}`]({other}.md)' for other in own)}.", ""] if own else []
@@ -81,7 +81,9 @@ def room_page(room: str) -> str:
         lines += ["## The C++", "", "In the order in which the compiler meets it:", ""]
         for file in compiled_order():
             name = file.relative_to(KERNELS).as_posix()
-            lines.append(f"- [`{name}`](../../kernels/{name})" + (f": {said}" if (said := comment(file)) else ""))
+            lines.append(
+                f"- [`{name}`](../../kernels/{name})" + (f": {description}" if (description := comment(file)) else "")
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -96,18 +98,18 @@ def reading_order(room: str) -> list[Path]:
 def rooms_imported(room: str) -> list[str]:
     """The rooms with a page that this one imports, lowest first."""
     sources = "\n".join(file.read_text("utf-8") for file in (PACKAGE / room).rglob("*.py"))
-    found = set(re.findall(r"^\s*(?:from|import) qwen7b\.(\w+)", sources, re.MULTILINE))
-    return [other for floor in FLOORS for other in floor if other in found and other in READING and other != room]
+    imported = set(re.findall(r"^\s*(?:from|import) qwen7b\.(\w+)", sources, re.MULTILINE))
+    return [other for floor in FLOORS for other in floor if other in imported and other in READING and other != room]
 
 
 def compiled_order() -> list[Path]:
-    """The C++ files from the interface on, each followed by what it includes, where that has not come before."""
+    """The C++ files in the order of inclusion: first the interface, then each file followed by its new includes."""
     seen: dict[Path, None] = {}
 
     def visit(file: Path) -> None:
         if file.is_file() and file not in seen:
             seen[file] = None
-            # A vector header's name is given to the shared headers by a macro.
+            # A macro gives the shared headers the name of the vector header.
             for name in re.findall(r'^#\s*(?:include|define \w+) "([^"]+)"', file.read_text("utf-8"), re.MULTILINE):
                 visit(KERNELS / name if (KERNELS / name).is_file() else file.parent / name)
 
@@ -143,7 +145,7 @@ def lines_of(room: str) -> int:
 
 
 def with_rooms(page: Path, rooms: str) -> str:
-    """The page with what stands between the marks written anew."""
+    """The page with new text between its two marks."""
     before, rest = page.read_text("utf-8").split(BEGIN)
     return before + BEGIN + rooms + rest[rest.index(END) :]
 

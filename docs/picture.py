@@ -1,6 +1,6 @@
 """Draws the rooms of the house as SVG: a row for each floor, in each room its purpose and a bar of its lines of code.
 
-All text stands on boxes of its own colour, so that it reads on a light page and on a dark one.
+All text stands on coloured boxes, so that it can be read on a light page and on a dark one.
 """
 
 from __future__ import annotations

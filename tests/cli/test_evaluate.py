@@ -50,7 +50,7 @@ def test_a_line_a_result_then_a_table(needle: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lengths", "20"], "a length of 20 leaves no room for a haystack: take at least"),
+        (["--lengths", "20"], "a length of 20 leaves no room for a haystack: use a length of at least"),
         (["--lengths", "9999"], "fewer than the length 9999"),
         (["--lengths", "300,"], "--lengths takes whole numbers of at least 2 with commas between, found ''"),
         (["--depths", "0,101"], "--depths takes whole numbers from 0 to 100 with commas between, found '101'"),

@@ -124,7 +124,7 @@ def test_numbers_that_no_result_has(tmp_path: Path, number: str) -> None:
             path.write_text(line.replace(f": {right}}}}}", f": {number}}}}}") + "\n")
             if path.read_text() == line + "\n":
                 continue
-            with pytest.raises(SettingError, match=r"line 1 of .* is cut short or no result"):
+            with pytest.raises(SettingError, match=r"line 1 of .* is incomplete or not a result"):
                 Journal(path).find({"number": 0}, kind)
 
 
@@ -178,7 +178,7 @@ def test_a_file_of_any_size_is_not_read_whole(path: Path, later: bool) -> None:
 def test_lines_of_others_are_told_by_number(path: Path, line: bytes) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + line + b"\n" + whole)
-    with pytest.raises(SettingError, match=r"line 4 of .* is cut short or no result") as caught:
+    with pytest.raises(SettingError, match=r"line 4 of .* is incomplete or not a result") as caught:
         Journal(path)
     assert len(str(caught.value)) < 1000 and path.read_bytes() == whole + line + b"\n" + whole
 

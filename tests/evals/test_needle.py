@@ -161,7 +161,12 @@ def test_mistakes_are_found_before_weights_are_read(
         (tmp_path / "empty", {}, PromptError, "0 tokens, fewer than the length 400"),
         (unbroken, {}, PromptError, "1 sentence in"),
         (english, {"lengths": [400, 1 << 20]}, PromptError, "fewer than the length 1048576: lower the length"),
-        (english, {"lengths": [50]}, PromptError, "a length of 50 leaves no room for a haystack: take at least"),
+        (
+            english,
+            {"lengths": [50]},
+            PromptError,
+            "a length of 50 leaves no room for a haystack: use a length of at least",
+        ),
         (english, {"methods": ["rope"]}, SettingError, "'rope'"),
         (english, {"testing": {"depths": [101]}}, SettingError, "a depth must be a whole number from 0 to 100"),
         (english, {"testing": {"trials": 0}}, SettingError, "trials must be a whole number of at least 1"),

@@ -69,7 +69,7 @@ def needle(
     The format "none" leaves the weights in --dtype. The method "none" treats all positions alike, whatever the
     checkpoint says of NTK, LogN and windows.
     """
-    wanted = parse_numbers("--lengths", lengths, minimum=2)
+    window_lengths = parse_numbers("--lengths", lengths, minimum=2)
     percents = parse_numbers("--depths", depths, minimum=0, maximum=100)
     from qwen7b.evals import measure_retrieval, plot_retrieval
 
@@ -77,7 +77,7 @@ def needle(
         model,
         quantize=quantize,
         methods=methods,
-        lengths=wanted,
+        lengths=window_lengths,
         trained_length=trained_length,
         dtype=dtype,
         device=device,

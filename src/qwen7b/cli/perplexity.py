@@ -66,14 +66,14 @@ def perplexity(
     if length is not None and lengths is not None:
         raise SettingError("--length and --lengths both say how long a window is: drop one")
     window = DEFAULT_LENGTH if length is None else length
-    wanted = [window] if lengths is None else parse_numbers("--lengths", lengths, minimum=2)
+    window_lengths = [window] if lengths is None else parse_numbers("--lengths", lengths, minimum=2)
     from qwen7b.evals import measure_perplexity, plot_perplexity
 
     subject = open_subject(
         model,
         quantize=quantize,
         methods=methods,
-        lengths=wanted,
+        lengths=window_lengths,
         trained_length=trained_length,
         dtype=dtype,
         device=device,

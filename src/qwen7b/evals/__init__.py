@@ -1,4 +1,4 @@
-"""How good and how fast a model is: texts or shapes in, numbers out. Knows no terminal."""
+"""How good and how fast a model is: texts or shapes in, numbers out. The room knows no terminal."""
 
 from qwen7b.evals.bench import Speed, Work, measure_speed
 from qwen7b.evals.needle import Retrieval, measure_retrieval

@@ -1,7 +1,7 @@
-"""How fast a model is here: seconds and bytes of the engine's own steps, beside what the machine could do at most.
+"""The speed of a model on this machine: the time of the engine's own steps, compared with the machine's peaks.
 
-Decoding reads every weight once a token, so it is measured against the bandwidth of memory; reading a prompt is
-measured against the int8 arithmetic that its layers take.
+Decoding reads every weight once per token, so it is compared with the memory bandwidth; prefill is compared with the
+int8 arithmetic that its layers take.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT_PROMPT = 16
-"""Tokens of the prompt whose first token is waited for."""
+"""The length of the prompt for which the time to the first token is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What is timed, `repeat` times over."""
+    """The work that is timed, `repeat` times."""
 
     prompt_tokens: int = 512
     new_tokens: int = 64
     context: int = 512
-    """Tokens that lie in the cache before the new ones."""
+    """The number of tokens in the cache before the new ones."""
     batch: int = 1
-    """Sequences at once, each of these lengths."""
+    """The number of sequences that run at once, each with these lengths."""
     repeat: int = 3
 
     def __post_init__(self) -> None:
@@ -47,21 +47,25 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefill:
+    """The speed of reading prompts."""
+
     tokens_per_second: float
     int8_share: float | None
-    """The share of the int8 peak that is reached: two operations for each weight of the layers and token."""
+    """The share of the int8 peak that is reached, with two operations per weight of the layers and token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decode:
+    """The speed of generating tokens."""
+
     tokens_per_second: float
     bandwidth_share: float | None
-    """The share of the read bandwidth that is reached: bytes a token times tokens a second."""
+    """The share of the read bandwidth that is reached: bytes per token times tokens per second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MachinePeaks:
-    """What the machine does with the same threads and instructions; None without the native library or on a GPU."""
+    """What the machine achieves with the same threads and instructions; None on a GPU or without the native library."""
 
     read_bytes_per_second: float | None
     int8_ops_per_second: float | None
@@ -69,22 +73,22 @@ class MachinePeaks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """Medians over the repetitions. With a batch, tokens are those of all its sequences."""
+    """The medians over the repetitions. With a batch, the tokens of all its sequences count."""
 
     prefill: Prefill
     decode: Decode
     first_token_seconds: float
-    """The time from a prompt of SHORT_PROMPT tokens to its first token, by the model as it was just loaded."""
+    """The time from a prompt of SHORT_PROMPT tokens to its first token, right after loading."""
     load_seconds: float
     peak_memory_bytes: int
-    """The memory of the whole process; on CUDA, of its tensors there."""
+    """The peak memory of the whole process; on CUDA, of its tensors on the GPU."""
     bytes_per_token: int
-    """Weights, and keys and values of the context, that one decode step reads, divided by the batch."""
+    """The bytes of weights, and of the context's keys and values, that one decode step reads, divided by the batch."""
     limits: MachinePeaks
 
 
 def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
-    """Load a model and time it over random prompts; the limits are sampled behind every repetition."""
+    """Load a model and time it on random prompts; the machine's peaks are sampled after every repetition."""
     model, load_seconds = _time(load)
     _, first_token_seconds = _time(_read_prompts, model, 1, SHORT_PROMPT)
     prefill_seconds, decode_seconds = [], []
@@ -92,17 +96,17 @@ def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
     decoding: Engine | None = None
     for repetition in range(work.repeat):
         prefill_seconds.append(_time(_read_prompts, model, work.batch, work.prompt_tokens)[1])
-        if decoding is None:  # later repetitions go on where this one ends
+        if decoding is None:  # later repetitions continue where this one ends
             decoding = _read_prompts(model, work.batch, work.context, more=work.repeat * work.new_tokens)
         decode_seconds.append(_time(_decode, decoding, work.new_tokens)[1])
-        if repetition == 0:  # a sample of the limits takes memory, and so does a cache beside another prompt's
+        if repetition == 0:  # before the sampling of peaks, and a prompt beside the cache, take memory
             peak_memory_bytes = peak_bytes(model.device)
         samples.append(kernels.measure_limits() if model.device.type == "cpu" else None)
     assert decoding is not None
-    limits = _limits([sample for sample in samples if sample])
+    limits = _median_peaks([sample for sample in samples if sample])
     prefill_rate = work.batch * work.prompt_tokens / median(prefill_seconds)
     decode_rate = work.batch * work.new_tokens / median(decode_seconds)
-    bytes_per_token = _read_bytes(decoding, length=work.context + work.repeat * work.new_tokens // 2) // work.batch
+    bytes_per_token = _bytes_per_step(decoding, length=work.context + work.repeat * work.new_tokens // 2) // work.batch
     return Speed(
         prefill=Prefill(
             tokens_per_second=prefill_rate,
@@ -121,7 +125,7 @@ def measure_speed(load: Callable[[], Transformer], work: Work) -> Speed:
 
 
 def _read_prompts(model: Transformer, count: int, num_tokens: int, more: int = 0) -> Engine:
-    """Sequences that have one token behind a prompt, and room for more."""
+    """Read random prompts and generate one token for each; the cache has room for `more`."""
     prompts = torch.randint(model.config.vocab_rows, (count, num_tokens)).tolist()
     engine = Engine(model, vocab_size=model.config.vocab_rows, max_running=count)
     # With another alpha than "reserve" a sequence might be read again, and that would be timed.
@@ -144,8 +148,8 @@ def _time(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[
     return result, time.perf_counter() - start
 
 
-def _limits(samples: Sequence[kernels.Limits]) -> MachinePeaks:
-    """The medians."""
+def _median_peaks(samples: Sequence[kernels.Limits]) -> MachinePeaks:
+    """The medians of the samples."""
     return MachinePeaks(
         read_bytes_per_second=median(sample.read_bytes_per_second for sample in samples) if samples else None,
         int8_ops_per_second=median(sample.int8_ops_per_second for sample in samples) if samples else None,
@@ -157,19 +161,19 @@ def _share(rate: float, limit: float | None) -> float | None:
 
 
 def _layer_weights(config: ModelConfig) -> int:
-    """Weights that each token of a prompt is multiplied by; the head is for its last one only."""
+    """The number of weights that each token of a prompt is multiplied by; only its last token needs the head."""
     inner = config.num_heads * config.head_size
     attention = config.hidden_size * (2 * inner + 2 * config.num_kv_heads * config.head_size)
     return config.num_layers * (attention + 3 * config.hidden_size * config.feed_forward_size)
 
 
-def _read_bytes(engine: Engine, *, length: int) -> int:
-    """What one step reads of the weights, and of a cache with so many positions. The embedding gives a row only."""
+def _bytes_per_step(engine: Engine, *, length: int) -> int:
+    """The bytes that one step reads of the weights, of which the embedding gives only a row, and of the cache."""
     modules = (engine.model.layers, engine.model.norm, engine.model.head)
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     cached = 0
     for sequence in engine.slots.busy:
-        for layer, (held, num_slots) in enumerate(zip(sequence.layers, sequence.num_slots, strict=True)):
-            seen = min(length, sequence.config.window(layer) or length)
-            cached += sum(tensor.nbytes for tensor in held.values()) * seen // num_slots
+        for layer, (tensors_of_layer, num_slots) in enumerate(zip(sequence.layers, sequence.num_slots, strict=True)):
+            num_read = min(length, sequence.config.window(layer) or length)
+            cached += sum(tensor.nbytes for tensor in tensors_of_layer.values()) * num_read // num_slots
     return sum(tensor.nbytes for tensor in tensors) + cached

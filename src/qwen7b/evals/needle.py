@@ -1,9 +1,10 @@
 """A needle in a haystack: does a model find a number that a long text mentions once, at some depth?
 
-The haystack's sentences are real ones, cut to size; the fact stands between two of them, and the question follows the
-text: to a chat model as one message, to a base model as the beginning of a sentence. The prompt and the room for the
-reply have exactly `length` tokens together, so that NTK's alpha is that of the length. A trial has its own fact and its
-own part of the haystack, the same at each length and depth. After https://github.com/gkamradt/LLMTest_NeedleInAHaystack
+The haystack is a part of a real text; the fact is inserted between two of its sentences, and the question follows at
+the end: a chat model gets all of it as one message, a base model the beginning of a sentence to complete. The prompt
+and the reserve for the reply have exactly `length` tokens together, so that NTK's alpha is that of the length. Each
+trial has its own fact and its own part of the text, the same at each length and depth.
+After https://github.com/gkamradt/LLMTest_NeedleInAHaystack
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from qwen7b.text import Message, Tokenizer
 from qwen7b.text.chat_prompt import chat_format_of
 
 REPLY_TOKENS = 24
-"""Room for a reply, which has a number of six digits to say."""
+"""The tokens reserved for the reply, which contains a number of six digits."""
 _SENTENCE = re.compile(r".+?(?:[。！？]+[”’」』]*|[.!?]+[”’\"')]*(?=\s)|\Z)", re.DOTALL)
 _SENTENCE_TOKENS = 1000
-"""A text whose sentences are longer than this on average has none to put a fact between."""
+"""If sentences are longer than this on average, the text has too few places to insert a fact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wording:
-    """How one language puts the fact, the question, and a base model's cue."""
+    """The fact, the question, and the cue for a base model, in one language."""
 
     things: tuple[str, ...]
     fact: str
@@ -64,16 +65,16 @@ CHINESE = Wording(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrieval:
-    """All trials at one length and depth."""
+    """The result of all trials at one length and depth."""
 
     method: str
     precision: str
     length: int
     depth: int
-    """Percent of the haystack that stands before the fact."""
+    """The percentage of the haystack that comes before the fact."""
     trained_length: int
     accuracy: float
-    """Share of the trials whose reply has the number."""
+    """The share of the trials whose reply contains the number."""
     trials: int
     seconds: float
     replies: tuple[str, ...]
@@ -81,7 +82,7 @@ class Retrieval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the model said in one trial."""
+    """The model's answer in one trial."""
 
     reply: str
     seconds: float
@@ -89,7 +90,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """A fact, and where its part of the haystack begins."""
+    """A fact, and the offset at which its part of the text begins."""
 
     thing: str
     number: str
@@ -97,7 +98,8 @@ class Trial:
 
 
 class Haystack:
-    """A long text as tokens, which knows where sentences begin. Raises PromptError where they hardly ever do."""
+    """A long text as tokens, with the offsets of its sentences. Raises PromptError for a text with too few
+    sentences."""
 
     def __init__(self, text: str, tokenizer: Tokenizer, *, is_chat: bool) -> None:
         self.tokenizer = tokenizer
@@ -105,17 +107,17 @@ class Haystack:
         self.wording = CHINESE if sum("\u4e00" <= char <= "\u9fff" for char in text) > len(text) // 10 else ENGLISH
         self.ids: list[int] = []
         self.starts: list[int] = []
-        for sentence in _SENTENCE.findall(text):  # each encoded by itself, so that no token reaches into the next
+        for sentence in _SENTENCE.findall(text):  # encoded one by one, so that no token spans two
             self.starts.append(len(self.ids))
             self.ids += tokenizer.encode(sentence)
         if len(self.ids) > _SENTENCE_TOKENS * len(self.starts):
             raise PromptError(
                 f"the haystack has {counted(len(self.starts), 'sentence')} in {len(self.ids)} tokens: give a text of "
-                "ordinary sentences, between which a fact can stand"
+                "ordinary sentences, between which a fact can be inserted"
             )
 
     def trial(self, number: int, *, seed: int, longest: int) -> Trial:
-        """A fact and the beginning of a part of `longest` tokens, the same for the same seed and number."""
+        """Draw a fact and the offset of a part of `longest` tokens, the same for the same seed and number."""
         random = Random(f"{seed} {number}")
         return Trial(
             start=random.choice([start for start in self.starts if start + longest <= len(self.ids)]),
@@ -124,33 +126,43 @@ class Haystack:
         )
 
     def prompt(self, trial: Trial, *, length: int, depth: int) -> list[int]:
-        """Exactly `length` - REPLY_TOKENS ids; the fact stands before the sentence that `depth` % falls in."""
+        """Build a prompt of exactly `length` - REPLY_TOKENS ids; the fact comes before the sentence at `depth` %."""
         fact = self.tokenizer.encode(self.wording.fact.format(thing=trial.thing, number=trial.number))
-        asked, before, after = self._around(trial)
-        room = length - REPLY_TOKENS - len(before) - len(fact) - len(asked) - len(after)
-        if room < 0:
-            raise PromptError(f"a length of {length} leaves no room for a haystack: take at least {length - room}")
-        sought = trial.start + room * depth // 100
-        place = self.starts[bisect_right(self.starts, sought) - 1]
+        question_ids, before, after = self._prompt_frame(trial)
+        num_text_tokens = length - REPLY_TOKENS - len(before) - len(fact) - len(question_ids) - len(after)
+        if num_text_tokens < 0:
+            raise PromptError(
+                f"a length of {length} leaves no room for a haystack: use a length of at least "
+                f"{length - num_text_tokens}"
+            )
+        target_offset = trial.start + num_text_tokens * depth // 100
+        offset = self.starts[bisect_right(self.starts, target_offset) - 1]
         text = self.ids
-        return before + text[trial.start : place] + fact + text[place : trial.start + room] + asked + after
+        return (
+            before
+            + text[trial.start : offset]
+            + fact
+            + text[offset : trial.start + num_text_tokens]
+            + question_ids
+            + after
+        )
 
-    def _around(self, trial: Trial) -> tuple[list[int], list[int], list[int]]:
-        """The ids that ask, behind the haystack, and those of the frame before and behind both."""
+    def _prompt_frame(self, trial: Trial) -> tuple[list[int], list[int], list[int]]:
+        """The ids of the question after the haystack, and those of the frame before and after both."""
         if not self.is_chat:
             bos_id = self.tokenizer.bos_id
             cue = self.tokenizer.encode(self.wording.cue.format(thing=trial.thing))
             return cue, [] if bos_id is None else [bos_id], []
         question = self.wording.question.format(thing=trial.thing)
-        # The frame is that of the question alone, without its newlines, which a format that is encoded as one text
-        # would join with its own.
-        alone: Message = {"role": "user", "content": question.strip()}
-        rendered = chat_format_of(self.tokenizer).render(self.tokenizer, [alone], add_generation_prompt=True)
+        # The frame comes from rendering the question alone, without its newlines, since a format that is encoded as one
+        # text would merge them with its own.
+        message: Message = {"role": "user", "content": question.strip()}
+        rendered = chat_format_of(self.tokenizer).render(self.tokenizer, [message], add_generation_prompt=True)
         span = rendered.spans[0]
-        if span is None or self.tokenizer.decode(rendered.ids[span]) != alone["content"]:
+        if span is None or self.tokenizer.decode(rendered.ids[span]) != message["content"]:
             raise PromptError(
-                f"the chat format of {self.tokenizer.vocabulary.source} joins a question with what stands around it, "
-                "so that no text can be put there: give chat=False (--base)"
+                f"the chat format of {self.tokenizer.vocabulary.source} merges a question with the text around it, so "
+                "that no haystack can be inserted: pass chat=False (--base)"
             )
         return self.tokenizer.encode(question), rendered.ids[: span.start], rendered.ids[span.stop :]
 
@@ -165,31 +177,32 @@ def measure_retrieval(
     resume: Path | None = None,
     chat: bool | None = None,
 ) -> Iterator[Retrieval]:
-    """The accuracy in each precision, with each method, at each length and depth (percent), as they come.
+    """Yield the accuracy in each precision, with each method, at each length and depth (percent).
 
-    `chat` says whether the model was trained to chat, where its files say it wrongly. With `resume` every reply is kept
-    in that file as it comes, and none that is there is asked for again. Raises SettingError or PromptError, before any
-    weights are read, for a haystack that is no text or too short, and for a length too short for fact and question.
+    `chat` says whether the model was trained to chat, if its files are wrong about it. With `resume` every reply is
+    saved in that file, and replies that it already has are not generated again. Raises, before any weights are read,
+    SettingError or PromptError for a haystack that is no text or too short, and for a length too short for fact and
+    question.
     """
     whole_number("trials", trials, minimum=1)
     depths = sorted({whole_number("a depth", depth, minimum=0, maximum=100) for depth in depths})
     journal, longest = Journal(resume), subject.lengths[-1]
     checkpoint, tokenizer = subject.checkpoint, subject.tokenizer
-    # A Qwen without weights knows already whether it chats and what ends its replies.
+    # A Qwen without weights already knows whether it chats and what ends its replies.
     qwen = Qwen(empty_model(checkpoint.config), tokenizer, generation=checkpoint.generation, chat=chat)
     text = Haystack(named_text(haystack), tokenizer, is_chat=qwen.is_chat)
     if len(text.ids) < longest:
         raise PromptError(
             f"{haystack} has {counted(len(text.ids), 'token')}, fewer than the length {longest}: lower the length"
         )
-    asked = [text.trial(number, seed=seed, longest=longest) for number in range(trials)]
+    drawn_trials = [text.trial(number, seed=seed, longest=longest) for number in range(trials)]
     prompts = {
-        (length, depth): [text.prompt(trial, length=length, depth=depth) for trial in asked]
+        (length, depth): [text.prompt(trial, length=length, depth=depth) for trial in drawn_trials]
         for length in subject.lengths
         for depth in depths
     }
     for precision in subject.precisions:
-        cells = [(method, *place) for method in subject.methods for place in prompts]
+        cells = [(method, *length_and_depth) for method in subject.methods for length_and_depth in prompts]
         tasks = {
             (method, length, depth): [_task(subject, precision, method, length, ids) for ids in prompts[length, depth]]
             for method, length, depth in cells
@@ -212,14 +225,16 @@ def measure_retrieval(
                         report(length)
                     answers.append(answer)
                 replies = tuple(answer.reply for answer in answers)
-                found = [trial.number in reply.replace(",", "") for trial, reply in zip(asked, replies, strict=True)]
+                is_found = [
+                    trial.number in reply.replace(",", "") for trial, reply in zip(drawn_trials, replies, strict=True)
+                ]
                 yield Retrieval(
                     method=method,
                     precision=precision,
                     length=length,
                     depth=depth,
                     trained_length=subject.trained_length,
-                    accuracy=sum(found) / trials,
+                    accuracy=sum(is_found) / trials,
                     trials=trials,
                     seconds=sum(answer.seconds for answer in answers),
                     replies=replies,
@@ -227,13 +242,13 @@ def measure_retrieval(
 
 
 def _task(subject: Subject, precision: str, method: str, length: int, prompt: list[int]) -> dict[str, Any]:
-    """All that a reply depends on."""
+    """Everything that a reply depends on, as the key in the journal."""
     digest = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:16]
     return {**subject.task(precision, method, length), "prompt": digest}
 
 
 def _reply(model: Transformer, prompt: list[int], *, length: int, qwen: Qwen) -> str:
-    """The likeliest continuation, up to `length` tokens in all."""
+    """The greedy continuation, up to `length` tokens in total."""
     tokenizer = qwen.tokenizer
     engine = Engine(model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids)
     request = Request(ids=list(prompt), max_length=length, stop_ids=qwen.stop_ids, ntk="reserve")

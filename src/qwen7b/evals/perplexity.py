@@ -1,12 +1,12 @@
-"""Perplexity of texts: how surprised a model is by each next token, as exp of the mean negative log-likelihood.
+"""The perplexity of texts: exp of the mean negative log-likelihood of each next token.
 
 A text is cut into windows of `length` tokens that do not overlap, each read with an empty cache; every token but a
-window's first is scored. These are the windows of the GPTQ paper (https://arxiv.org/abs/2210.17323) and most that
-followed; llama.cpp scores only the second half of a window. All lengths read the same part of a text, as many whole
-windows of the longest as it has; a length that does not divide the longest leaves out less than a window of its end.
+window's first is scored. The GPTQ paper (https://arxiv.org/abs/2210.17323) and most papers since use these windows;
+llama.cpp scores only the second half of a window. All lengths read the same part of a text: as many whole windows of
+the longest length as it has. If a length does not divide the longest, less than one window is left out at the end.
 
-Where the tokenizer puts BOS before every text, it takes the place of each window's first token, as in llama.cpp.
-A window is read in chunks, each with the NTK alpha of the whole window: like one full pass over it.
+If the tokenizer puts BOS before every text, it takes the place of each window's first token, as in llama.cpp.
+A window is read in chunks, each with the NTK alpha of the whole window, which equals one full pass over it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from qwen7b.system.regular_file import named_text
 from qwen7b.text import Tokenizer
 
 HEAD_ROWS = 128
-"""Positions that go through the head at a time: the logits of 2,048 would take 1.2 GB."""
+"""How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""
 _MAX_NATS = 700.0
-"""The largest mean of a token's: exp of 710 is more than a float holds, and 12 is no better than to guess."""
+"""The largest plausible mean per token: exp(710) overflows a float, and 12 is already no better than guessing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Perplexity:
-    """One text, read by one model in one precision with one method at one length."""
+    """The perplexity of one text, in one precision, with one method, at one length."""
 
     file: str
     method: str
-    """How positions past the trained length are treated; "none": like all others."""
+    """How positions past the trained length are treated; "none" treats them like all others."""
     precision: str
-    """What the weights are rounded to; "none": nothing but `dtype`."""
+    """The format that the weights are packed in; "none" leaves them in `dtype`."""
     dtype: str
     length: int
     trained_length: int
@@ -54,12 +54,12 @@ class Perplexity:
     seconds: float
     seconds_per_token: float
     cache_bytes: int
-    """Keys and values of one window."""
+    """The size of one window's keys and values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """One window, read."""
+    """The score of one window."""
 
     nats: float
     seconds: float
@@ -75,13 +75,13 @@ def measure_perplexity(
     max_windows: int | None = None,
     resume: Path | None = None,
 ) -> Iterator[Perplexity]:
-    """The perplexity of each file in each precision, with each method, at each length, as they come.
+    """Yield the perplexity of each file in each precision, with each method, at each length.
 
     `max_tokens` and `max_windows` (of the longest length) read only the beginning of each file. With `resume` every
-    window's score is kept in that file as it comes, and none that is there is measured again.
+    window's score is saved in that file, and scores that it already has are not measured again.
 
-    Raises SettingError for a file that is no text and PromptError for one that has fewer tokens than a window, before
-    any weights are read, and CheckpointError where the model's probabilities are none.
+    Raises, before any weights are read, SettingError for a file that is not text and PromptError for one with fewer
+    tokens than a window; raises CheckpointError if the model computes no valid probabilities.
     """
     longest = subject.lengths[-1]
     if max_tokens is not None:
@@ -111,9 +111,10 @@ def measure_perplexity(
                 for window, task in tasks:
                     known = journal.find(task, Score)
                     score = known or read_window(subject.model(precision, method, length), window, report)
-                    if not score.nats / (length - 1) <= _MAX_NATS:  # nor is NaN
+                    if not score.nats / (length - 1) <= _MAX_NATS:  # "not <=" also catches NaN
                         raise CheckpointError(
-                            f"the model gives no probabilities for {file}: its weights or settings are broken"
+                            f"the model gives no valid probabilities for {file}: its weights or settings are broken, "
+                            "so run qwen7b doctor on it"
                         )
                     if known is None:
                         journal.add(task, score)
@@ -136,7 +137,8 @@ def measure_perplexity(
 
 
 def cut_windows(ids: Tensor, *, length: int, bos_id: int | None = None) -> list[Tensor]:
-    """
+    """Cut ids into windows of `length`; with `bos_id` it replaces the first id of each.
+
     >>> cut_windows(torch.tensor([1, 2, 3, 4, 5]), length=2)
     [tensor([1, 2]), tensor([3, 4])]
     >>> cut_windows(torch.tensor([9, 1, 2, 3, 4]), length=2, bos_id=9)
@@ -150,9 +152,9 @@ def cut_windows(ids: Tensor, *, length: int, bos_id: int | None = None) -> list[
 
 @torch.inference_mode()
 def read_window(model: Transformer, window: Tensor, report: Callable[[int], None] = lambda count: None) -> Score:
-    """Score all ids of the window (T,) but the first: their sum of -log p(id | the ids before it) in nats.
+    """Score all ids of the window (T,) but the first: the sum of -log p(id | the ids before it), in nats.
 
-    `report` is called with the tokens of each chunk that is done.
+    `report` is called with the number of tokens of each chunk that is done.
     """
     start, nats = time.perf_counter(), 0.0
     cache = model.new_cache(max_length=len(window))
@@ -174,18 +176,18 @@ def read_window(model: Transformer, window: Tensor, report: Callable[[int], None
 def _tasks(
     subject: Subject, ids: Tensor, *, precision: str, method: str, length: int
 ) -> list[tuple[Tensor, dict[str, object]]]:
-    """A text's windows, each with all that its score depends on."""
-    about = subject.task(precision, method, length)
+    """A text's windows, each with everything that its score depends on, as the key in the journal."""
+    common = subject.task(precision, method, length)
     windows = cut_windows(ids, length=length, bos_id=subject.tokenizer.bos_id)
     return [
-        (window, {**about, "window": hashlib.sha256(window.numpy().tobytes()).hexdigest()[:16]}) for window in windows
+        (window, {**common, "window": hashlib.sha256(window.numpy().tobytes()).hexdigest()[:16]}) for window in windows
     ]
 
 
 def _read_ids(
     file: Path, tokenizer: Tokenizer, *, length: int, max_tokens: int | None, max_windows: int | None
 ) -> Tensor:
-    """The beginning of a text that all lengths read: whole windows of the longest."""
+    """The ids of the part of a text that all lengths read: whole windows of the longest length."""
     ids = tokenizer.after_bos(tokenizer.encode(named_text(file)))
     if not ids:
         raise PromptError(f"{file} is empty: give a text of at least {counted(length, 'token')}")

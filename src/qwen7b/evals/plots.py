@@ -1,4 +1,4 @@
-"""Pictures of what was measured. matplotlib comes with the extra `eval`."""
+"""Plots of results. matplotlib comes with the extra `eval`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def check_plot(target: Path) -> None:
-    """Raises MissingExtraError or SettingError where no picture can be made there: better now than after hours."""
+    """Raise MissingExtraError or SettingError if a plot cannot be written there, so that hours of work are not lost."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
@@ -41,7 +41,7 @@ def check_plot(target: Path) -> None:
 
 
 def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
-    """Perplexity against length, both logarithmic: a line a method, a panel a file and precision."""
+    """Plot perplexity against length, both logarithmic: a line per method, a panel per file and precision."""
     panels = list(dict.fromkeys((result.file, result.precision) for result in results))
     methods = list(dict.fromkeys(result.method for result in results))
     lengths = sorted({result.length for result in results})
@@ -89,15 +89,15 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
 
 
 def plot_retrieval(results: Sequence[Retrieval], target: Path) -> None:
-    """Accuracy by length and depth as a heat map, a panel a precision and method."""
+    """Plot accuracy by length and depth as a heat map, with a panel per precision and method."""
     panels = list(dict.fromkeys((result.precision, result.method) for result in results))
     lengths = sorted({result.length for result in results})
     depths = sorted({result.depth for result in results})
-    found = {(r.precision, r.method, r.length, r.depth): r.accuracy for r in results}
+    accuracies = {(r.precision, r.method, r.length, r.depth): r.accuracy for r in results}
     figure, grid = _panels(len(panels), size=(2.2 + 0.65 * len(lengths), 1.7 + 0.42 * len(depths)))
     for axes, (precision, method) in zip(grid, panels, strict=True):
-        shares = [[found[precision, method, length, depth] for length in lengths] for depth in depths]
-        axes.imshow(shares, cmap="RdYlGn", vmin=-0.3, vmax=1.3, aspect="auto")  # pale enough for letters
+        shares = [[accuracies[precision, method, length, depth] for length in lengths] for depth in depths]
+        axes.imshow(shares, cmap="RdYlGn", vmin=-0.3, vmax=1.3, aspect="auto")  # pale enough for the numbers on it
         for row, values in enumerate(shares):
             for column, value in enumerate(values):
                 axes.text(column, row, f"{value:.0%}", ha="center", va="center", color="black")
@@ -126,7 +126,7 @@ def _save(figure: Figure, target: Path) -> None:
     kind = target.suffix.lower()
     metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
     with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
-        warnings.filterwarnings("ignore", message="Glyph")  # a file's name may have letters that the font has not
+        warnings.filterwarnings("ignore", message="Glyph")  # a file's name may have letters that the font lacks
         try:
             with written_whole(target) as partial:
                 figure.savefig(partial, format=kind.removeprefix("."), dpi=150, metadata=metadata)
@@ -139,7 +139,7 @@ def _weights(precision: str) -> str:
 
 
 def _label_logarithms(axes: Axes) -> None:
-    """Enough plain numbers along y, however little or much it spans."""
+    """Label the y axis with enough plain numbers, whether its range is small or large."""
     from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullLocator
 
     low, high = axes.get_ylim()

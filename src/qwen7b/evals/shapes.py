@@ -1,4 +1,4 @@
-"""Models of a known shape with random weights, made in memory: for speed and memory, which do not depend on values."""
+"""Models of a known shape with random weights, for measuring speed and memory, which do not depend on the values."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ SHAPES = {
         tied_head=True,
     ),
 }
-_SPREAD = 0.02
-"""Standard deviation of the weights, roughly."""
-_PIECE = 1 << 20
-"""Numbers drawn; larger tensors repeat them."""
+_STANDARD_DEVIATION = 0.02
+"""The approximate standard deviation of the weights."""
+_NUM_DRAWN = 1 << 20
+"""How many random numbers are drawn; larger tensors repeat them."""
 
 
 def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype = torch.float32) -> Transformer:
@@ -112,15 +112,15 @@ def random_model(shape: str, *, quantize: str | None = None, dtype: torch.dtype 
 def _random_tensor(name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     tensor = torch.empty(shape, dtype=dtype)
     if name.endswith(".scales"):
-        return tensor.fill_(_SPREAD / 74)  # 74 is what random int8 values spread
+        return tensor.fill_(_STANDARD_DEVIATION / 74)  # 74 is the standard deviation of random int8 values
     if tensor.dim() == 1 or name.endswith(".pair_sizes"):
         return tensor.fill_(0 if name.endswith(".bias") else 1)
     if dtype == torch.uint8:
-        draw = torch.randint(256, (_PIECE,), dtype=dtype)
+        draw = torch.randint(256, (_NUM_DRAWN,), dtype=dtype)
     elif dtype == torch.int8:
-        draw = torch.randint(-127, 128, (_PIECE,), dtype=dtype)
+        draw = torch.randint(-127, 128, (_NUM_DRAWN,), dtype=dtype)
     else:
-        draw = torch.randn(_PIECE).mul_(_SPREAD).to(dtype)
-    for part in torch.split(tensor.view(-1), _PIECE):
+        draw = torch.randn(_NUM_DRAWN).mul_(_STANDARD_DEVIATION).to(dtype)
+    for part in torch.split(tensor.view(-1), _NUM_DRAWN):
         part.copy_(draw[: len(part)])
     return tensor

@@ -1,4 +1,4 @@
-"""The model that is measured: in several weight formats, with several treatments of positions, at several lengths."""
+"""The model to be measured, in several weight formats, with several methods for long contexts, at several lengths."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from qwen7b.text import load_tokenizer
 
 
 class Subject:
-    """A checkpoint and all that it is to be measured with; what contradicts is refused before any weights are read.
+    """A checkpoint and the settings to measure it with; contradictions are refused before any weights are read.
 
     precisions      "none" for the weights in `dtype`, or formats to pack them in
-    methods         what `with_long_context` takes, each in the place of the checkpoint's own settings
-    lengths         tokens a sequence
-    trained_length  in the place of the checkpoint's own
+    methods         what `with_long_context` takes, each instead of the checkpoint's own settings
+    lengths         tokens per sequence
+    trained_length  used instead of the checkpoint's own
 
     Names given twice count once. Raises SettingError, and ResourceError where the model fits in no dtype.
     """
@@ -65,7 +65,7 @@ class Subject:
             )
         self.checkpoint = open_checkpoint(locate(model, offline=offline))
         packed = [precision for precision in self.precisions if precision != NONE]
-        # One for all, so that results differ by nothing else.
+        # One device for all precisions, so that nothing else differs between results.
         self.device = choose_device(device, self.checkpoint, quantize=packed[0] if packed else None)
         self.tokenizer = load_tokenizer(self.checkpoint.path)
         check_vocabulary(self.tokenizer, self.checkpoint.config, source=self.checkpoint.path)
@@ -79,23 +79,23 @@ class Subject:
         self._is_packed = self.checkpoint.packed is not None
         self.dtype = self._unusual_dtype = dtype
         if dtype is None and "none" in self.precisions and not self._is_packed:
-            # The memory that is free decides about it: settled here, all results are in one dtype, and kept as such.
+            # Free memory decides the dtype; choosing it once here gives all results the same one.
             self.dtype = choose_dtype(self.checkpoint.config, device=self.device)
             self._unusual_dtype = None if self.dtype == default_dtype(self.device) else self.dtype
         if trained_length is not None and not any(parse_method(method).uses_trained_length for method in self.methods):
             warnings.warn(
-                f"trained_length {trained_length} is ignored: of the methods {', '.join(self.methods)} none uses it",
+                f"trained_length {trained_length} is ignored, as these methods ignore it: {', '.join(self.methods)}",
                 stacklevel=2,
             )
         self._loaded: tuple[str, Transformer] | None = None
 
     @property
     def trained_length(self) -> int:
-        """What the methods take for it."""
+        """The trained length that the methods use."""
         return next(iter(self.configs.values())).trained_length
 
     def model(self, precision: str, method: str, length: int) -> Transformer:
-        """The model, loaded where it is not; raises ResourceError where the longest sequence has no room beside it."""
+        """The model, loaded if necessary. Raises ResourceError if memory does not suffice for the longest sequence."""
         if self._loaded is None or self._loaded[0] != precision:
             self._loaded = None  # two models need not fit side by side
             self._loaded = precision, self._load(precision)
@@ -114,9 +114,9 @@ class Subject:
         return model
 
     def task(self, precision: str, method: str, length: int) -> dict[str, Any]:
-        """All that a result at that length depends on but for the text, for a journal.
+        """Everything but the text that a result at this length depends on, for a journal.
 
-        Up to the trained length that is neither dynamic NTK nor LogN.
+        Up to the trained length, dynamic NTK and LogN do not belong to it.
         """
         config, dtype = self.configs[method, length], self._unusual_dtype
         if length <= config.trained_length:
@@ -133,5 +133,5 @@ class Subject:
             "attention_windows": config.attention_windows,
         }
         if (precision != "none" or self._is_packed) and kernels.instruction_set() is None:
-            task["reference"] = True  # close to what the native kernels give, and not the same
+            task["reference"] = True  # close to the results of the native kernels, but not equal
         return task

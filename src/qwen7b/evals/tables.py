@@ -1,4 +1,4 @@
-"""Tables of what was measured, in Markdown that also reads well in a terminal."""
+"""Tables of results, in Markdown that also reads well in a terminal."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
 
 
 def perplexity_table(results: Sequence[Perplexity]) -> str:
-    """The results of one file in one precision, in the original's form: a row a method, a column a length."""
-    found = {(result.method, result.length): f"{result.perplexity:.2f}" for result in results}
-    return _table("method", found)
+    """The results of one file in one precision, as in the original's tables: a row per method, a column per length."""
+    cells = {(result.method, result.length): f"{result.perplexity:.2f}" for result in results}
+    return _table("method", cells)
 
 
 def retrieval_table(results: Sequence[Retrieval]) -> str:
-    """The results of one method in one precision: a row a depth, a column a length."""
-    found = {(f"{result.depth}%", result.length): f"{result.accuracy:.0%}" for result in results}
-    return _table("depth", found)
+    """The results of one method in one precision: a row per depth, a column per length."""
+    cells = {(f"{result.depth}%", result.length): f"{result.accuracy:.0%}" for result in results}
+    return _table("depth", cells)
 
 
 def _table(corner: str, cells: dict[tuple[str, int], str]) -> str:
-    """
+    """Format cells, by row name and length, as a table.
+
     >>> print(_table("depth", {("0%", 1024): "50%", ("0%", 2048): "100%"}))
     | depth | 1,024 | 2,048 |
     | ----- | ----: | ----: |
