@@ -49,7 +49,7 @@ def test_a_folder_above_the_checkpoint(tmp_path: Path, place: str) -> None:
     (tmp_path / "logs").mkdir()
     write_model(tmp_path / "._____temp" / "Qwen-7B-Chat")
     message = said(tmp_path)
-    assert message == f"{tmp_path} is no checkpoint itself but holds a checkpoint: give {tmp_path / place}"
+    assert message == f"{tmp_path} is not a checkpoint itself but holds a checkpoint: give {tmp_path / place}"
     open_checkpoint(tmp_path / place)
 
 
@@ -72,7 +72,7 @@ def test_an_adapter(tmp_path: Path, weights: str) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(fields))
     (tmp_path / weights).touch()
     message = said(tmp_path, UnsupportedError)
-    assert "is an adapter for 'Qwen/Qwen-7B-Chat', not a whole model" in message
+    assert "is an adapter for 'Qwen/Qwen-7B-Chat', not a complete model" in message
     assert f"qwen7b doctor {tmp_path}" in message
 
 

@@ -98,10 +98,10 @@ def test_yarn_is_trained_to_its_original_length_and_stretched_beyond() -> None:
 @pytest.mark.parametrize(
     ("rope", "kind", "message"),
     [
-        ({"type": "dynamic", "factor": 2.0}, UnsupportedError, "'dynamic', whose formula is another one than that of"),
+        ({"type": "dynamic", "factor": 2.0}, UnsupportedError, "'dynamic', whose formula differs from that of"),
         ({"rope_type": "llama3", "factor": 8.0}, UnsupportedError, "'llama3': qwen7b computes only linear and yarn"),
         ({"rope_type": ["yarn"]}, UnsupportedError, "qwen7b computes only linear and yarn"),
-        ("yarn", UnsupportedError, "scales rotary positions by 'yarn'"),
+        ("yarn", UnsupportedError, "rope_scaling must be an object, found 'yarn'"),
         ({**YARN, "long_factor": [1.0]}, UnsupportedError, "sets long_factor for yarn rotary positions"),
         ({"type": "linear", "factor": 2.0, "beta_fast": 1}, UnsupportedError, "sets beta_fast for linear"),
         ({"full_attention": {"rope_type": "yarn"}}, UnsupportedError, "sets full_attention for default"),

@@ -151,7 +151,7 @@ def test_half_an_adapter(tmp_path: Path, base: Path) -> None:
 def test_other_kinds_of_adapter_and_bases_that_fail(tmp_path: Path) -> None:
     folder = write(tmp_path / "adapter", lora_tensors(), peft_type="PREFIX_TUNING")
     messages = said(diagnose(folder, base=tmp_path))
-    assert "PREFIX_TUNING" in messages[0] and "is no checkpoint itself" in messages[1]
+    assert "PREFIX_TUNING" in messages[0] and "is not a checkpoint itself" in messages[1]
 
 
 def test_the_recommended_lines_run(tmp_path: Path) -> None:

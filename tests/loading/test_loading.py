@@ -282,7 +282,7 @@ def test_pickle_of_something_else(tmp_path: Path) -> None:
 def test_config_of_neither_generation(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen", "hidden_size": 64, "n_layer": 2}))
     message = refused(folder)
-    assert "neither Qwen generation" in message and "num_hidden_layers" in message and "ffn_hidden_size" in message
+    assert "first-generation Qwen" in message and "num_hidden_layers" in message and "ffn_hidden_size" in message
 
 
 def write_config(folder: Path, **changes: Any) -> Path:

@@ -1,7 +1,6 @@
-"""What a checkpoint says: a path in; out go its config, its tensors by their places in our model, and how it generates.
+"""What a checkpoint contains: a path in; out go config, generation settings, and tensors by their places in our model.
 
-Knows every family's words for sizes and names, and how packed folders are laid out; reads no weights yet, and fills no
-model.
+Knows each family's names for sizes and tensors, and the layout of packed folders; fills no model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a model chats, and what ends its replies: decided here, once, from all that its files say."""
+"""Whether a model was trained to chat, and which tokens end its replies, decided in one place from all its files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from qwen7b.text.chatml import ChatML
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
+    """Whether a model was trained to chat, and why that is assumed."""
+
     is_chat: bool
     reason: str
-    """What decided it, with file and field."""
+    """What decided it: the file and field, for messages."""
 
 
 def find_endings(generation: GenerationSettings, tokenizer: Tokenizer) -> dict[int, str]:
-    """The ids that end a reply, from every place that files put them, each with what says so."""
+    """The ids that end a reply, collected from all files, each with the file and field that say so."""
     return {**tokenizer.endings, **declared_endings(generation, tokenizer)}
 
 
 def decide_chat(
     generation: GenerationSettings, tokenizer: Tokenizer, config: ModelConfig, *, told: bool | None = None
 ) -> Verdict:
-    """Whether a model was trained to chat: as a user told, else as far as its files tell; without a word of it, yes.
+    """Whether a model was trained to chat: as the user says, else as its files say; by default, yes.
 
-    Templates tell little, as base models with ChatML carry it too; what a text ends with tells them apart.
+    A ChatML template proves little, as base models have one too; the token that ends a text tells them apart.
     """
     if told is not None:
         return Verdict(is_chat=told, reason=f"chat={told}")
@@ -58,11 +60,11 @@ def check_chats(verdict: Verdict, *, name: str) -> None:
 
 
 def declared_endings(generation: GenerationSettings, tokenizer: Tokenizer) -> dict[int, str]:
-    """The endings that fields of the files name, the most telling ones first."""
-    others = {id: source for id, source in generation.other_endings.items() if tokenizer.is_control(id)}
-    named = {
+    """The endings that fields of the files name, the most reliable ones first."""
+    other_endings = {id: source for id, source in generation.other_endings.items() if tokenizer.is_control(id)}
+    tokenizer_endings = {
         id: source
         for name, source in tokenizer.vocabulary.settings.ends.items()
         if (id := tokenizer.vocabulary.id_of(name)) is not None
     }
-    return {**named, **others, **generation.endings}
+    return {**tokenizer_endings, **other_endings, **generation.endings}

@@ -1,4 +1,4 @@
-"""A checkpoint on disk: its configuration, and its tensors with their places in the model. Reads no weights yet."""
+"""A checkpoint on disk: its config, and its tensors with their places in the model. Reads no weights."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ class Checkpoint:
     """An opened checkpoint."""
 
     path: Path
-    """The folder, or the GGUF file that says what the model is."""
+    """The folder, or the GGUF file that has the metadata."""
     config: ModelConfig
     generation: GenerationSettings
     tensors: Mapping[str, tuple[Place, StoredTensor]]
     """The tensors, by the file's own names."""
     packed: Packed | None = None
-    """The weights as they are stored, where that is packed; `tensors` then unpack them."""
+    """The packed weights of a packed checkpoint, which `tensors` unpack when read; else None."""
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint folder of either Qwen generation, Qwen2 or Llama, packed or not, or a GGUF file of these.
 
-    A folder may hold one GGUF model; of one in several parts any part is given. Raises ModelNotFoundError where nothing
-    is there, CheckpointError where it is damaged, incomplete or contradicts itself, UnsupportedError where it is sound
-    but of another kind.
+    A folder may hold one GGUF model; for one in several parts, give any part. Raises ModelNotFoundError where there
+    is nothing, CheckpointError where it is damaged, incomplete or contradicts itself, UnsupportedError where it is a
+    valid file of another kind.
     """
     path = existing_path(path)
     if path.is_dir():
@@ -84,7 +84,7 @@ def _open_folder(path: Path) -> Checkpoint:
 def _open_gguf(path: Path) -> Checkpoint:
     path, metadata, tensors = open_gguf(path)
     if "token_embd.weight" not in tensors:
-        raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a whole language model")
+        raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a complete language model")
     vocab_rows = tensors["token_embd.weight"].shape[0]
     config = gguf_config(metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path))
     return Checkpoint(
@@ -98,7 +98,7 @@ def _open_gguf(path: Path) -> Checkpoint:
 def placed(
     tensors: Mapping[str, StoredTensor], *, names: Names, config: ModelConfig, source: Path, report: Report = fail
 ) -> dict[str, tuple[Place, StoredTensor]]:
-    """The tensors that go into a model, with their places. `report` is told of those that no such model has."""
+    """The tensors that a model has, with their places. Tensors that no such model has are reported."""
     result = {}
     unknown = []
     for name, stored in tensors.items():
@@ -114,7 +114,7 @@ def placed(
         report(
             CheckpointError(
                 f"{source} has the tensors of {naming.models} but a config of model_type "
-                f"{quoted(config.family.value)}: take config.json from where the tensors come from"
+                f"{quoted(config.family.value)}: take config.json from the repository that the tensors come from"
             )
         )
     elif unknown:
@@ -131,7 +131,7 @@ def placed(
 def _is_left_out(place: Place, stored: StoredTensor, config: ModelConfig) -> bool:
     if place.parameter == "head.weight":
         return config.tied_head
-    # AutoGPTQ gave every layer a bias, of zeros where it had none.
+    # AutoGPTQ gives every layer a bias, with zeros where the original had none.
     if not is_extra_bias(place, config=config):
         return False
     return len(stored.shape) == 1 and stored.shape[0] > 0 and not stored.read_rows(0, stored.shape[0]).any()

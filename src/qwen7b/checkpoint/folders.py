@@ -1,4 +1,4 @@
-"""Folders that are no checkpoint themselves: what they are, and what to give instead."""
+"""Folders that are not checkpoints themselves: what they are, and which path to give instead."""
 
 from __future__ import annotations
 
@@ -16,64 +16,70 @@ from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import folder_names
 from qwen7b.text.tokenizer_files import holds_tokenizer
 
-_DEPTH = 4
-"""Folders below which checkpoints are looked for: the hub's cache has them three below its own."""
+_MAX_DEPTH = 4
+"""The depth to which checkpoints are searched: in the hub's cache they are three folders below its own."""
 _MAX_FOLDERS = 2000
 _MAX_NAMED = 5
 
 
 def gguf_instead(folder: Path) -> Path | None:
-    """The GGUF file that a folder is to be read by; None where it is a checkpoint folder itself.
+    """The GGUF file to read instead of a folder; None where the folder is a checkpoint itself.
 
-    Raises CheckpointError or UnsupportedError, with the path or the command that works, where it is neither.
+    Raises CheckpointError or UnsupportedError, with the path or command that works, where it is neither.
     """
     if has_weights(folder):
         return None
     if file := gguf_in(folder):
         return file
     if (folder / "adapter_config.json").exists():
-        raise _adapter(folder)
-    found = list(_checkpoints_below(folder))
-    if found or not (folder / "config.json").exists():
-        raise _elsewhere(folder, found)
+        raise _adapter_error(folder)
+    checkpoints = list(_checkpoints_below(folder))
+    if checkpoints or not (folder / "config.json").exists():
+        raise _no_checkpoint_error(folder, checkpoints)
     return None
 
 
-def _adapter(folder: Path) -> Qwen7bError:
+def _adapter_error(folder: Path) -> Qwen7bError:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     return UnsupportedError(
-        f"{folder} is an adapter for {quoted(base)}, not a whole model: 'qwen7b doctor {shlex.quote(str(folder))}' "
-        "says whether it is sound and has the lines that use it with its base or merge it into a model"
+        f"{folder} is an adapter for {quoted(base)}, not a complete model: 'qwen7b doctor {shlex.quote(str(folder))}' "
+        "checks it, and shows how to use it with its base or to merge it into a model"
     )
 
 
-def _elsewhere(folder: Path, found: list[Path]) -> Qwen7bError:
+def _no_checkpoint_error(folder: Path, checkpoints: list[Path]) -> Qwen7bError:
     repository = _cached_repository(folder)
     if repository:
-        own = [path for path in found if path.parent.name == "snapshots"]
-        where = f", or one of its revisions: {_named(own)}" if own else ", which fetches what is missing"
-        return CheckpointError(f"{folder} is where the hub's cache keeps {repository}: give the id {repository}{where}")
-    if not found and holds_tokenizer(folder):
+        snapshots = [path for path in checkpoints if path.parent.name == "snapshots"]
+        alternative = (
+            f", or one of its revisions: {_joined_paths(snapshots)}" if snapshots else ", which fetches what is missing"
+        )
+        return CheckpointError(
+            f"{folder} is the hub cache's folder of {repository}: give the id {repository}{alternative}"
+        )
+    if not checkpoints and holds_tokenizer(folder):
         return CheckpointError(f"{folder} holds a tokenizer but no model: give the folder that has the weights too")
-    if not found:
+    if not checkpoints:
         names = ", ".join(folder_names(folder)[:8]) or "nothing"
         return CheckpointError(
             f"{folder} is neither a checkpoint nor an adapter nor a tokenizer: there is no config.json, "
             f"adapter_config.json, .gguf or tokenizer file, found {names:.300}"
         )
-    what = "a checkpoint" if len(found) == 1 else f"{len(found)} checkpoints"
-    return CheckpointError(f"{folder} is no checkpoint itself but holds {what}: give {_named(found)}")
+    description = "a checkpoint" if len(checkpoints) == 1 else f"{len(checkpoints)} checkpoints"
+    return CheckpointError(
+        f"{folder} is not a checkpoint itself but holds {description}: give {_joined_paths(checkpoints)}"
+    )
 
 
-def _named(paths: list[Path]) -> str:
+def _joined_paths(paths: list[Path]) -> str:
     more = f" … ({len(paths) - _MAX_NAMED} more)" if len(paths) > _MAX_NAMED else ""
     return ", ".join(map(str, paths[:_MAX_NAMED])) + more
 
 
 def _cached_repository(folder: Path) -> str | None:
-    """The hub id whose place in the Hugging Face cache this is, or is within."""
-    whole = folder.resolve()  # "." has no name
-    for place in (whole, whole.parent):
+    """The hub id of the repository whose folder in the Hugging Face cache this is, or is inside of."""
+    resolved = folder.resolve()  # "." has no name
+    for place in (resolved, resolved.parent):
         kind, *names = place.name.split("--")
         if kind == "models" and names and (place / "snapshots").is_dir():
             return "/".join(names)
@@ -84,8 +90,10 @@ def _checkpoints_below(folder: Path) -> Iterator[Path]:
     """The checkpoint folders, adapters and GGUF files below a folder, in the order of their paths."""
     for place, subfolders, files in islice(os.walk(folder), _MAX_FOLDERS):
         path = Path(place)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # or of a tool's own, as .cache
-        if len(path.relative_to(folder).parts) >= _DEPTH:
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".")
+        )  # hidden ones are tools' own, such as .cache
+        if len(path.relative_to(folder).parts) >= _MAX_DEPTH:
             subfolders.clear()
         if path != folder and ("adapter_config.json" in files or ("config.json" in files and has_weights(path))):
             yield path

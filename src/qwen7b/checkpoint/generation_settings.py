@@ -1,4 +1,4 @@
-"""How a checkpoint's makers would generate: generation_config.json, and what config.json says of endings."""
+"""The generation settings of a checkpoint: generation_config.json, and the endings in config.json."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from qwen7b.system.json_file import read_json_if_any
 T = TypeVar("T")
 
 DEFAULT_MAX_NEW_TOKENS = 512
-"""Where neither the checkpoint nor the caller says another number."""
+"""The limit where neither the checkpoint nor the caller sets one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationSettings:
-    """How the checkpoint's makers would generate; None where they say nothing."""
+    """How the checkpoint's authors generate; None where the files do not say."""
 
     is_chat: bool | None = None
     """Whether the model was trained to chat."""
     endings: Mapping[int, str] = field(default_factory=dict)
     """Ids that end a reply, each with the file and field that say so."""
     other_endings: Mapping[int, str] = field(default_factory=dict)
-    """The same from files that are often left as they came, so that they count only for control tokens."""
+    """Ids from files that are often copied unchanged, so that only control tokens among them count."""
     stop_sequences: tuple[tuple[int, ...], ...] = ()
-    """Several ids that end a reply together."""
+    """Sequences of ids that end a reply."""
     stop_strings: tuple[str, ...] = ()
     max_new_tokens: int | None = None
     history_token_limit: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of Sample; empty for greedy."""
     problems: Mapping[str, CheckpointError] = field(default_factory=dict)
-    """Settings that are broken, by their names here: each is left out above, and matters only where it is used."""
+    """Errors of invalid settings, by field: each is left out above, and is raised only where it is needed."""
     remarks: tuple[str, ...] = ()
-    """Settings that mean something else than they seem to."""
+    """Notes on settings that do not mean what they seem to."""
     source: str = "the checkpoint"
-    """The file that says all this, for messages."""
+    """The file that these settings come from, for messages."""
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -48,7 +48,7 @@ class GenerationSettings:
 
 
 def folder_generation(folder: Path, config: Mapping[str, Any]) -> GenerationSettings:
-    """What a folder's generation_config.json says, if there is one, and its config.json, whose fields are given."""
+    """The settings in a folder's generation_config.json, if any, and in config.json, whose fields are given."""
     path, config_path = folder / "generation_config.json", folder / "config.json"
     fields = read_json_if_any(path)
     return read_generation(fields, source=str(path), config=config, config_source=str(config_path))
@@ -57,7 +57,7 @@ def folder_generation(folder: Path, config: Mapping[str, Any]) -> GenerationSett
 def read_generation(
     fields: Mapping[str, Any], *, source: str, config: Mapping[str, Any] | None = None, config_source: str = ""
 ) -> GenerationSettings:
-    """The settings in generation_config.json's fields. Raises CheckpointError for endings that are none."""
+    """The settings in generation_config.json's fields. Raises CheckpointError for invalid endings."""
     settings = Fields(fields, source=source)
     problems: dict[str, CheckpointError] = {}
 
@@ -71,13 +71,13 @@ def read_generation(
     endings = dict.fromkeys(_ids(fields.get("eos_token_id"), f"{source}: eos_token_id"), f"{source} (eos_token_id)")
     sequences = _sequences(fields.get("stop_words_ids"), f"{source}: stop_words_ids")
     endings |= {ids[0]: f"{source} (stop_words_ids)" for ids in sequences if len(ids) == 1 and ids[0] not in endings}
-    others = _ids((config or {}).get("eos_token_id"), f"{config_source}: eos_token_id")
+    config_endings = _ids((config or {}).get("eos_token_id"), f"{config_source}: eos_token_id")
     chat_format = fields.get("chat_format")
     sampling, remarks = _read_sampling(settings, problems)
     return GenerationSettings(
         is_chat=None if chat_format is None else chat_format == "chatml",
         endings=endings,
-        other_endings=dict.fromkeys(others, f"{config_source} (eos_token_id)"),
+        other_endings=dict.fromkeys(config_endings, f"{config_source} (eos_token_id)"),
         stop_sequences=tuple(ids for ids in sequences if len(ids) > 1),
         stop_strings=_strings(fields.get("stop_strings"), f"{source}: stop_strings"),
         max_new_tokens=attempt("max_new_tokens", lambda: settings.count("max_new_tokens")),
@@ -90,7 +90,7 @@ def read_generation(
 
 
 def _read_sampling(settings: Fields, problems: dict[str, CheckpointError]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Keywords of Sample, or none for greedy, and what there is to remark; broken ones go to `problems`."""
+    """Keywords of Sample, or none for greedy, and remarks; errors of invalid settings go to `problems`."""
     fields, source = settings.fields, settings.source
     sampling: dict[str, Any] = {}
     try:
@@ -99,9 +99,9 @@ def _read_sampling(settings: Fields, problems: dict[str, CheckpointError]) -> tu
         problems["do_sample"] = error
         return sampling, ()
     names = ("temperature", "top_p", "min_p", "top_k") if samples else ()
-    # No temperature and no share of the probability leave but the likeliest token.
-    greedy = next((name for name in ("temperature", "top_p") if samples and is_zero(fields.get(name))), None)
-    for name in (*(names if greedy is None else ()), *PENALTIES):
+    # A temperature or top_p of 0 leaves only the likeliest token.
+    greedy_field = next((name for name in ("temperature", "top_p") if samples and is_zero(fields.get(name))), None)
+    for name in (*(names if greedy_field is None else ()), *PENALTIES):
         if fields.get(name) is None:
             continue
         try:
@@ -111,9 +111,9 @@ def _read_sampling(settings: Fields, problems: dict[str, CheckpointError]) -> tu
             problems[name] = error
         except SettingError as error:
             problems[name] = CheckpointError(f"{source} is wrong: {error}")
-    if greedy is None:
+    if greedy_field is None:
         return sampling, ()
-    return sampling, (f"{source} says do_sample with {greedy} 0: that is greedy, so set do_sample to false",)
+    return sampling, (f"{source} sets do_sample with {greedy_field} 0, which is greedy: set do_sample to false",)
 
 
 def _ids(value: object, what: str) -> list[int]:
@@ -124,7 +124,7 @@ def _ids(value: object, what: str) -> list[int]:
 
 
 def _sequences(value: object, what: str) -> list[tuple[int, ...]]:
-    """Lists of ids; an id by itself is taken for a list of one."""
+    """Sequences of ids; a single id is a sequence of one."""
     values = value if isinstance(value, list) else [] if value is None else [value]
     return [ids for one in values if (ids := tuple(_ids(one, what)))]
 

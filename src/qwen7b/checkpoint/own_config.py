@@ -1,4 +1,4 @@
-"""A ModelConfig as JSON, in our own words, and back."""
+"""A ModelConfig as JSON, with qwen7b's own field names, and back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _SCALINGS = {"ntk": DynamicNtk, "linear": LinearInterpolation, "yarn": Yarn}
 
 
 def config_fields(config: ModelConfig) -> dict[str, Any]:
+    """A config as JSON values."""
     fields = {**asdict(config), "family": config.family.value}
     for name, kind in _SCALINGS.items():
         if isinstance(config.rotary_scaling, kind):
@@ -23,7 +24,7 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def config_from(fields: Mapping[str, Any]) -> ModelConfig:
-    """What `config_fields` was given. Raises KeyError, TypeError or ValueError where the fields are no config's."""
+    """The config that `config_fields` wrote. Raises KeyError, TypeError or ValueError for other fields."""
     fields = dict(fields)
     if (scaling := fields["rotary_scaling"]) is not None:
         settings = dict(scaling)

@@ -1,6 +1,6 @@
-"""Packed tensors in a safetensors file, which is mapped rather than read: its pages come in when they are used.
+"""Packed tensors in a safetensors file, which is mapped rather than read: its pages are read when they are used.
 
-Every tensor whose size is a multiple of 64 bytes begins at one, as the kernels like; the few others come last. The
+Every tensor whose size is a multiple of 64 bytes is aligned to 64 bytes, for the kernels; the few others come last. The
 metadata has what was packed in which way, the model's settings, and a checksum of each tensor; files of earlier
 releases lack the last two.
 """
@@ -40,7 +40,7 @@ def layout_bytes(layout: Layout) -> int:
 def writing_packed(path: Path, *, config: ModelConfig, format: Format, source: str) -> Iterator[Write]:
     """Yield a function that takes each tensor of a packed model once, in any order; `source` is what they come from.
 
-    The file is whole when this returns, and only then.
+    The file is complete only when this returns.
     """
     layout = packed_layout(config, format)
     ordered = sorted(layout, key=lambda name: _size(*layout[name]) % _ALIGNMENT != 0)
@@ -76,18 +76,18 @@ def _size(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
 
 
 def map_packed(path: Path, *, config: ModelConfig, format: Format, source: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a packed file; their memory is the file's.
+    """The tensors of a packed file, mapped from it.
 
     `source` is what it should be made from, which settles the config; without one, as in a folder, the config must be
     the one that it was written with. Raises CheckpointError where the file is truncated, of another version, format or
     model, or made from something else. What its numbers are is not looked at: see `check_tensors`.
     """
     stored, metadata = read_safetensors(path)
-    found = (metadata.get(VERSION_FIELD), metadata.get("weight_format"))
-    if found != (str(VERSION), format.name):
+    version, format_name = metadata.get(VERSION_FIELD), metadata.get("weight_format")
+    if (version, format_name) != (str(VERSION), format.name):
         raise CheckpointError(
-            f"{path} holds weights of format {found[1]}, version {found[0]}, and {format.name}, version {VERSION}, is "
-            "what can be read: quantize the original checkpoint again"
+            f"{path} holds weights of format {format_name}, version {version}, but this qwen7b reads {format.name} of "
+            f"version {VERSION}: quantize the original checkpoint again"
         )
     if source not in (None, metadata.get("source")):
         raise CheckpointError(f"{path} was made from another checkpoint than {source}")
@@ -106,12 +106,10 @@ def _check_config(path: Path, config: ModelConfig, written: str) -> None:
     try:
         expected = config_fields(config_from(json.loads(written)))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is damaged: what it says of its model makes no sense ({error}); copy it again"
-        ) from error
-    for name, found in config_fields(config).items():
-        if found != expected[name]:
+        raise CheckpointError(f"{path} is damaged: its model settings are invalid ({error}); copy it again") from error
+    for name, actual in config_fields(config).items():
+        if actual != expected[name]:
             raise CheckpointError(
-                f"{path.with_name('config.json')} is damaged or edited: {name} is {quoted(found)}, and the weights "
+                f"{path.with_name('config.json')} is damaged or edited: {name} is {quoted(actual)}, and the weights "
                 f"were written with {quoted(expected[name])}; copy it again, or give other settings to each run"
             )

@@ -41,7 +41,7 @@ def packed_config(config: ModelConfig, format: Format) -> dict[str, Any]:
 
 
 def is_packed(fields: Mapping[str, Any]) -> bool:
-    """Whether a folder's config.json says that it is a packed one, of whatever version."""
+    """Whether a config.json is that of a packed folder, of any version."""
     return VERSION_FIELD in fields
 
 
@@ -69,7 +69,7 @@ def open_packed(folder: Path, fields: Mapping[str, Any]) -> tuple[ModelConfig, P
 
 
 def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, StoredTensor]]:
-    """The packed numbers as ordinary tensors, by our parameters' names: rows are unpacked when they are read."""
+    """The packed weights as float tensors, by our parameters' names: rows are unpacked when they are read."""
     tensors: dict[str, tuple[Place, StoredTensor]] = {}
     for name, shape in parameter_shapes(config).items():
         stored: StoredTensor
@@ -88,6 +88,8 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
 
 @dataclass(frozen=True, slots=True)
 class Vector:
+    """A float vector, which is stored as it is."""
+
     values: Tensor
 
     @property
@@ -100,6 +102,8 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRows:
+    """The rows of an embedding that is packed row by row."""
+
     embedding: RowEmbedding
 
     @property
@@ -113,6 +117,8 @@ class EmbeddingRows:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRows:
+    """The rows of a packed matrix."""
+
     matrix: PackedMatrix
 
     @property

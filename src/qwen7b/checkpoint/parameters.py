@@ -20,14 +20,14 @@ Parameters = Mapping[str, StoredTensor]
 
 def parameters_of(checkpoint: Checkpoint) -> Parameters:
     """A checkpoint's tensors by the names of our model's parameters: query, key and value joined, halves apart."""
-    pieces: defaultdict[str, list[tuple[Place, StoredTensor]]] = defaultdict(list)
+    parts_of: defaultdict[str, list[tuple[Place, StoredTensor]]] = defaultdict(list)
     for place, stored in checkpoint.tensors.values():
         if heads := place.interleaved_heads:
-            pairs = torch.arange(stored.shape[0]).view(heads, -1, 2)  # rotary pairs lie side by side in GGUF's Llama
+            pairs = torch.arange(stored.shape[0]).view(heads, -1, 2)  # GGUF's Llama interleaves rotary pairs
             stored = SelectedRows(stored, pairs.transpose(1, 2).flatten())
-        pieces[place.parameter].append((place, stored))
+        parts_of[place.parameter].append((place, stored))
     parameters: dict[str, StoredTensor] = {}
-    for name, found in pieces.items():
-        parts = [stored for _, stored in sorted(found, key=lambda piece: piece[0].first_row)]
+    for name, placed_parts in parts_of.items():
+        parts = [stored for _, stored in sorted(placed_parts, key=lambda piece: piece[0].first_row)]
         parameters[name] = parts[0] if len(parts) == 1 else Concatenated(parts)
     return parameters

@@ -1,4 +1,4 @@
-"""What settings files say of stretched rotary positions and attention windows, read and written."""
+"""Reads and writes the fields for stretched rotary positions and attention windows in settings files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from qwen7b.config.rotary_scaling import LinearInterpolation, RotaryScaling, Yar
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 
 _BETAS = ("beta_fast", "beta_slow")
-_YARN = {"original_max_position_embeddings", "attention_factor", "mscale", "mscale_all_dim", "truncate", *_BETAS}
-_KNOWN: dict[str, set[str]] = {"default": set(), "linear": {"factor"}, "yarn": {"factor", *_YARN}}
-_ALWAYS_KNOWN = {"rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned"}
+_YARN_FIELDS = {"original_max_position_embeddings", "attention_factor", "mscale", "mscale_all_dim", "truncate", *_BETAS}
+_FIELDS_OF_KIND: dict[str, set[str]] = {"default": set(), "linear": {"factor"}, "yarn": {"factor", *_YARN_FIELDS}}
+_COMMON_FIELDS = {"rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned"}
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
@@ -23,31 +23,29 @@ _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
 def rope_settings(settings: Fields) -> Fields:
-    """All that a config.json says of rotary positions."""
+    """The fields of a config.json about rotary positions."""
     rope = settings.fields.get("rope_scaling") or settings.fields.get("rope_parameters") or {}
     if not isinstance(rope, dict):
-        raise UnsupportedError(
-            f"{settings.source} scales rotary positions by {quoted(rope)}: qwen7b does not know that"
-        )
+        raise UnsupportedError(f"{settings.source}: rope_scaling must be an object, found {quoted(rope)}")
     theta = {name: settings.fields[name] for name in ("rope_theta",) if name in settings.fields}
     return Fields({**theta, **rope}, source=settings.source)
 
 
 def read_rope(settings: Fields, *, max_positions: int) -> RotaryScaling | None:
-    """The scaling that a config.json names; `max_positions` is YaRN's original length where nothing else is said."""
+    """The scaling that a config.json names; `max_positions` is YaRN's original length where the file has no other."""
     rope = rope_settings(settings)
     kind = rope.fields.get("rope_type", rope.fields.get("type", "default"))
     if kind == "dynamic":
         raise UnsupportedError(
-            f"{settings.source} scales rotary positions by 'dynamic', whose formula is another one than that of Qwen's "
+            f"{settings.source} scales rotary positions by 'dynamic', whose formula differs from that of Qwen's "
             "dynamic NTK: remove it and load the model with long_context='ntk', or set yarn or linear"
         )
-    if not isinstance(kind, str) or kind not in _KNOWN:
+    if not isinstance(kind, str) or kind not in _FIELDS_OF_KIND:
         raise UnsupportedError(
             f"{settings.source} scales rotary positions by {quoted(kind)}: qwen7b computes only linear and yarn"
         )
     for name, value in rope.fields.items():
-        if value is not None and name not in _ALWAYS_KNOWN | _KNOWN[kind]:
+        if value is not None and name not in _COMMON_FIELDS | _FIELDS_OF_KIND[kind]:
             raise UnsupportedError(
                 f"{settings.source} sets {name} for {kind} rotary positions: qwen7b does not know it"
             )
@@ -63,12 +61,12 @@ def _read_yarn(settings: Fields, rope: Fields, *, max_positions: int) -> Yarn:
     attention_factor = rope.fields.get("attention_factor") and rope.number(float, "attention_factor")
     scales = [rope.number(float, name, default=0.0) for name in ("mscale", "mscale_all_dim")]
     if attention_factor is None and all(scales):
-        above, below = (scale * (yarn_attention_factor(factor) - 1) + 1 for scale in scales)
-        attention_factor = above / below
+        numerator, denominator = (scale * (yarn_attention_factor(factor) - 1) + 1 for scale in scales)
+        attention_factor = numerator / denominator
     name = "original_max_position_embeddings"
     return Yarn(
         factor=factor,
-        # As in transformers: one outside of the rope settings goes before, and 0 turns are the default.
+        # As in transformers: a length outside of the rope settings has priority, and 0 turns mean the default.
         original_length=settings.number(int, name, default=rope.number(int, name, default=max_positions)),
         attention_factor=attention_factor,
         **{name: turns for name in _BETAS if (turns := rope.number(float, name, default=0.0))},
@@ -76,7 +74,7 @@ def _read_yarn(settings: Fields, rope: Fields, *, max_positions: int) -> Yarn:
 
 
 def rope_fields(scaling: RotaryScaling | None) -> dict[str, Any]:
-    """The fields of a config.json that say it; none where there is no scaling that they can say."""
+    """The fields of a config.json for this scaling; empty where it has none."""
     match scaling:
         case LinearInterpolation():
             return {"rope_scaling": {"rope_type": "linear", "factor": scaling.factor}}
@@ -95,11 +93,11 @@ def rope_fields(scaling: RotaryScaling | None) -> dict[str, Any]:
 
 
 def read_windows(settings: Fields, *, num_layers: int) -> tuple[int, ...] | None:
-    """A Qwen2's attention windows: of one size, in the layers that layer_types names or from max_window_layers on."""
+    """The attention windows of a Qwen2: of one size, in the layers of layer_types or from max_window_layers on."""
     types = settings.fields.get("layer_types")
     has_windows = settings.flag("use_sliding_window") and settings.fields.get("sliding_window", 0) is not None
     if types is None and not 0 < num_layers <= MAX_LAYERS:
-        return None  # which ModelConfig refuses
+        return None  # ModelConfig refuses such a number of layers
     if types is None:
         first = settings.number(int, "max_window_layers", default=28) if has_windows else num_layers
         types = [_SLIDING if layer >= first else _FULL for layer in range(num_layers)]
@@ -120,30 +118,31 @@ def read_windows(settings: Fields, *, num_layers: int) -> tuple[int, ...] | None
 
 
 def shortest_window(windows: Sequence[int] | None) -> int | None:
+    """The smallest attention window; None where no layer has one."""
     return min((window for window in windows or () if window), default=None)
 
 
-def can_say_windows(windows: Sequence[int] | None) -> bool:
-    """Whether a Qwen2's config.json has words for these windows."""
+def can_express_windows(windows: Sequence[int] | None) -> bool:
+    """Whether a Qwen2's config.json can express these windows."""
     return windows is None or len(set(windows) - {0}) <= 1
 
 
 def window_fields(config: ModelConfig) -> dict[str, Any]:
-    """What `read_windows` reads."""
+    """The fields that `read_windows` reads."""
     windows = config.attention_windows
     if windows is None or not any(windows):
         return {"max_window_layers": config.num_layers, "use_sliding_window": False}
     last_full = max((layer for layer, window in enumerate(windows) if not window), default=-1)
     return {
         "layer_types": [_SLIDING if window else _FULL for window in windows],
-        "max_window_layers": last_full + 1,  # for programs that know no layer_types
+        "max_window_layers": last_full + 1,  # for programs that do not read layer_types
         "sliding_window": max(windows),
         "use_sliding_window": True,
     }
 
 
 def read_own_windows(settings: Fields) -> tuple[int, ...] | None:
-    """`attention_windows`, a setting of ours in a first-generation Qwen's config.json: as in ModelConfig."""
+    """The windows in a first-generation Qwen's config.json: our own field `attention_windows`, as in ModelConfig."""
     windows = settings.fields.get("attention_windows")
     if windows is not None and not isinstance(windows, list):
         raise CheckpointError(
@@ -156,22 +155,22 @@ def read_own_windows(settings: Fields) -> tuple[int, ...] | None:
 
 
 def read_gguf_rope(settings: Fields, *, max_positions: int) -> RotaryScaling | None:
-    """The scaling that GGUF metadata name, the architecture's prefix taken off; a factor alone is a linear one."""
+    """The scaling in GGUF metadata, whose keys are without the architecture's prefix; a factor alone means linear."""
     factor = settings.number(float, "rope.scaling.factor", "rope.scale_linear", default=0.0)
     kind = settings.fields.get("rope.scaling.type", "linear")
     if kind not in ("none", "linear", "yarn"):
         raise UnsupportedError(
             f"{settings.source} scales rotary positions by {quoted(kind)}: qwen7b computes only linear and yarn"
         )
-    settings.refuse("rope.scaling.yarn_ext_factor", unless=1, reason="YaRN is computed whole here")
-    settings.refuse("rope.scaling.yarn_log_multiplier", unless=0, reason="it is no setting of this kind of model")
+    settings.refuse("rope.scaling.yarn_ext_factor", unless=1, reason="qwen7b computes the full YaRN only")
+    settings.refuse("rope.scaling.yarn_log_multiplier", unless=0, reason="it is not a setting of this kind of model")
     if kind == "yarn" and factor:
         attention_factor: float | None = None
         parts = ("rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor")
         if any(part in settings.fields for part in parts):
             # llama.cpp multiplies the paper's factor by the first; its converter writes the whole as the second.
-            whole = settings.number(float, parts[1], default=yarn_attention_factor(factor))
-            attention_factor = settings.number(float, parts[0], default=1.0) * whole
+            full_factor = settings.number(float, parts[1], default=yarn_attention_factor(factor))
+            attention_factor = settings.number(float, parts[0], default=1.0) * full_factor
         return Yarn(
             factor=factor,
             original_length=settings.number(int, "rope.scaling.original_context_length", default=max_positions),
@@ -183,7 +182,7 @@ def read_gguf_rope(settings: Fields, *, max_positions: int) -> RotaryScaling | N
 
 
 def gguf_rope_fields(scaling: RotaryScaling | None) -> dict[str, Any]:
-    """What `read_gguf_rope` reads."""
+    """The metadata that `read_gguf_rope` reads."""
     match scaling:
         case LinearInterpolation():
             return {"rope.scaling.type": "linear", "rope.scaling.factor": float(scaling.factor)}

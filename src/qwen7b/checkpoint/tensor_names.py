@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint fills which rows of which parameter; the only home of the formats' tensor names."""
+"""Which tensor of a checkpoint fills which rows of which parameter; no other file knows the formats' tensor names."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class Place:
     parameter: str
     first_row: int = 0
     num_rows: int | None = None
-    """None for all of them."""
+    """The number of rows; None for all rows of the parameter."""
     interleaved_heads: int = 0
-    """Heads whose rows are stored as rotary pairs side by side (GGUF's Llama), to be put half by half; 0 for none."""
+    """The heads whose rows interleave rotary pairs (GGUF's Llama) instead of storing half after half; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Names:
-    """One format's words for our parameters."""
+    """One format's names of our parameters."""
 
     models: str
-    """Which models have them."""
+    """The models that use these names, for messages."""
     layer: str
-    """Pattern of a layer's tensor: its index, its part, and weight or bias."""
+    """A pattern of the tensors in a layer: the index, the part, and weight or bias."""
     outer: Mapping[str, str]
     parts: Mapping[str, str]
     qkv: tuple[str, str, str] | None = None
-    """Parts that are query, key and value apart."""
+    """The parts for query, key and value, where they are separate tensors."""
 
 
 QWEN = Names(  # transformer.h.0.attn.c_attn.weight
@@ -80,18 +80,20 @@ GGUF = Names(  # blk.0.attn_q.weight
 )
 
 HOLDS_NO_WEIGHTS = re.compile(r"rotary_emb\.inv_freq$|attn\.(masked_bias|bias)$|logn_tensor$|attn_rot_embd")
-"""Buffers that old exports saved along."""
+"""Buffers that old versions saved with the weights."""
 
 
 def folder_names(config: ModelConfig) -> Names:
-    """The words of a checkpoint folder of such a model."""
+    """The names in a checkpoint folder of such a model."""
     return QWEN if config.family is Family.QWEN else QWEN2
 
 
 def naming_of(tensors: Iterable[str]) -> Names | None:
-    """The format whose layers these are; None where it is none, or they are of several."""
-    found = {id(names): names for name in tensors for names in (QWEN, QWEN2, GGUF) if re.fullmatch(names.layer, name)}
-    return next(iter(found.values())) if len(found) == 1 else None
+    """The format of these names; None where they match none, or several."""
+    matching = {
+        id(names): names for name in tensors for names in (QWEN, QWEN2, GGUF) if re.fullmatch(names.layer, name)
+    }
+    return next(iter(matching.values())) if len(matching) == 1 else None
 
 
 def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
@@ -106,31 +108,35 @@ def place_of(name: str, *, names: Names, config: ModelConfig) -> Place | None:
         return Place(parameter=f"layers.{index}.{names.parts[part]}.{kind}")
     if not names.qkv or part not in names.qkv:
         return None
-    which = names.qkv.index(part)
+    role = names.qkv.index(part)
     heads = (config.num_heads, config.num_kv_heads, config.num_kv_heads)
-    interleaved = names is GGUF and config.family is Family.LLAMA and which < 2
+    interleaved = names is GGUF and config.family is Family.LLAMA and role < 2
     return Place(
         parameter=f"layers.{index}.attention.qkv.{kind}",
-        first_row=sum(heads[:which]) * config.head_size,
-        num_rows=heads[which] * config.head_size,
-        interleaved_heads=heads[which] if interleaved else 0,
+        first_row=sum(heads[:role]) * config.head_size,
+        num_rows=heads[role] * config.head_size,
+        interleaved_heads=heads[role] if interleaved else 0,
     )
 
 
 def is_extra_bias(place: Place, *, config: ModelConfig) -> bool:
-    """Whether it is a bias that the model does not have: only query, key and value may have one."""
+    """Whether this is a bias that the model does not have: only query, key and value may have one."""
     return place.parameter.endswith(".bias") and not (config.qkv_bias and ".attention.qkv." in place.parameter)
 
 
 def tensors_of(config: ModelConfig, *, names: Names) -> dict[str, Place]:
     """Every tensor that a format has for such a model, with its place."""
-    start = names.layer.partition("(")[0].replace("\\", "")
-    found = [f"{stem}.weight" for stem, whole in names.outer.items() if whole != "head" or not config.tied_head]
-    together = [part for part, whole in names.parts.items() if not (names.qkv and whole == "attention.qkv")]
+    prefix = names.layer.partition("(")[0].replace("\\", "")
+    tensors = [
+        f"{stem}.weight" for stem, parameter in names.outer.items() if parameter != "head" or not config.tied_head
+    ]
+    common_parts = [part for part, parameter in names.parts.items() if not (names.qkv and parameter == "attention.qkv")]
     for layer in range(config.num_layers):
-        found += [f"{start}{layer}.{part}.weight" for part in (*together, *(names.qkv or ()))]
+        tensors += [f"{prefix}{layer}.{part}.weight" for part in (*common_parts, *(names.qkv or ()))]
         if config.qkv_bias:
-            with_bias = names.qkv or [part for part, whole in names.parts.items() if whole == "attention.qkv"]
-            found += [f"{start}{layer}.{part}.bias" for part in with_bias]
-    places = {name: place_of(name, names=names, config=config) for name in found}
+            biased_parts = names.qkv or [
+                part for part, parameter in names.parts.items() if parameter == "attention.qkv"
+            ]
+            tensors += [f"{prefix}{layer}.{part}.bias" for part in biased_parts]
+    places = {name: place_of(name, names=names, config=config) for name in tensors}
     return {name: place for name, place in places.items() if place is not None}

@@ -1,6 +1,6 @@
-"""What a checkpoint says about its model: config.json or GGUF metadata, in our own words.
+"""Reads the config of a checkpoint, from config.json or GGUF metadata, as a ModelConfig.
 
-The only place, with `position_fields.py` and `tensor_names.py`, that knows the file formats' words for sizes.
+Only this file, `position_fields.py` and `tensor_names.py` know the file formats' names for settings and tensors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def config_of(fields: Mapping[str, Any], *, source: str) -> ModelConfig:
 
 
 def _qwen(settings: Fields) -> ModelConfig:
-    """First-generation Qwen. Each size has two names: of the first release, and since 2023-09."""
+    """The config of a first-generation Qwen. Each size has two names: of the first release, and since 2023-09."""
     settings.refuse("no_bias", unless=True, reason="only query, key and value have a bias here")
     settings.refuse("rotary_pct", unless=1.0, reason="only whole heads are rotated here")
     settings.refuse("scale_attn_weights", unless=True, reason="attention is always scaled here")
@@ -46,7 +46,7 @@ def _qwen(settings: Fields) -> ModelConfig:
     if not any(names <= settings.fields.keys() for names in generations):
         lists = " nor ".join(", ".join(sorted(names)) for names in generations)
         raise CheckpointError(
-            f"{settings.source} is of neither Qwen generation: it has neither {lists}; "
+            f"{settings.source} is not a complete config of a first-generation Qwen: it has neither {lists}; "
             "take config.json from the model's original repository"
         )
     hidden_size = settings.number(int, "hidden_size", "n_embd")
@@ -54,7 +54,9 @@ def _qwen(settings: Fields) -> ModelConfig:
     head_size = settings.number(int, "kv_channels", default=hidden_size // max(num_heads, 1))
     feed_forward_size, odd = divmod(settings.number(int, "intermediate_size", "ffn_hidden_size"), 2)
     if odd:
-        raise CheckpointError(f"{settings.source}: the feed-forward size must be even, as it counts both branches")
+        raise CheckpointError(
+            f"{settings.source}: the feed-forward size counts two branches and must be even, so download it again"
+        )
     seq_length = settings.number(int, "seq_length", default=2048)
     max_positions = settings.number(int, "max_position_embeddings", "n_positions", default=seq_length)
     num_layers = settings.number(int, "num_hidden_layers", "n_layer")
@@ -118,7 +120,7 @@ def _qwen2(settings: Fields, *, family: Family) -> ModelConfig:
 
 
 def _lengths(trained_length: int, context_length: int, scaling: RotaryScaling | None) -> tuple[int, int]:
-    """Both as a file says them, or as YaRN does: what it adds may or may not be counted in the file's."""
+    """The trained and the context length; YaRN's own count where it stretches them, as a file may or may not do so."""
     if not isinstance(scaling, Yarn):
         return trained_length, context_length
     return scaling.original_length, max(context_length, int(min(scaling.factor * scaling.original_length, MAX_WHOLE)))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.checkpoint.parameters import Parameters
-from qwen7b.checkpoint.position_fields import can_say_windows
+from qwen7b.checkpoint.position_fields import can_express_windows
 from qwen7b.checkpoint.tensor_names import Names, tensors_of
 from qwen7b.config import Family, ModelConfig
 from qwen7b.config.rotary_scaling import Yarn
@@ -28,7 +28,7 @@ def target_config(source: ModelConfig, parameters: Parameters, *, to: TargetForm
     if to is TargetFormat.QWEN:
         return replace(source, family=Family.QWEN, num_kv_heads=source.num_heads, qkv_bias=True, tied_head=False)
     windows = (
-        source.attention_windows if to is TargetFormat.QWEN2 and can_say_windows(source.attention_windows) else None
+        source.attention_windows if to is TargetFormat.QWEN2 and can_express_windows(source.attention_windows) else None
     )
     if source.family is not Family.QWEN:
         source = replace(source, attention_windows=windows)
