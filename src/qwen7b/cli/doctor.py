@@ -40,8 +40,8 @@ def doctor(
 ) -> None:
     """Say what a model is, what is wrong with it, and what to do.
 
-    A checkpoint, an adapter or a tokenizer is looked at without loading its weights; a traceback of an old script is
-    explained.
+    A checkpoint, an adapter or a tokenizer is looked at without loading its weights, but packed ones and known models
+    are compared with their checksums; a traceback of an old script is explained.
 
     Exit code 1 where errors are found, or a traceback is not known.
     """

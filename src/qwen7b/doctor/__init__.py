@@ -2,7 +2,8 @@
 
 In comes a path, or the text of a traceback; out goes a Diagnosis, or causes with their remedies. The checks are those
 of loading and chatting, run one after the other and reported together: a healthy model has passed everything that a
-load and a first reply do, except reading all weights and computing. The room generates no text and fetches nothing.
+load and a first reply do, except reading all weights and computing; weights with a checksum are read, too. The room
+generates no text and fetches nothing.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def diagnose(path: str | Path, *, base: Path | None = None, tokenizer: Path | No
     """Diagnose a checkpoint folder, a GGUF file, an adapter or a tokenizer.
 
     `base` is the folder of an adapter's base model; `tokenizer` is a folder or file to repair a missing tokenizer
-    with. Reads headers, settings, tokenizer and the smallest tensors. Raises ModelNotFoundError where there is nothing.
+    with. Reads headers, settings, tokenizer and the smallest tensors, and compares with their checksums what has some:
+    packed weights, copies of the model in the cache, and models known by name. Raises ModelNotFoundError where there
+    is nothing.
 
     >>> diagnose("Qwen-7B-Chat").facts["parameters"]  # doctest: +SKIP
     7721324544

@@ -47,7 +47,8 @@ def load_model(
 
     `quantize` packs the weights on the way: "q8", "q4", "nf4", or "auto" for q8 where it fits with room to spare and
     q4 where not; None or "none" leaves them in `dtype`. Packed weights run on a CPU and compute in float32. With `keep`
-    they stay in the cache for the next start. A checkpoint that is packed already loads as it is.
+    they stay in the cache for the next start. A checkpoint that is packed already loads as it is, once it
+    has been compared with its checksums.
 
     `long_context` says how the model goes beyond its trained length, in place of what the checkpoint says: "none", or
     parts joined by "+", one of "ntk", "linear" and "yarn" (both also with a factor, as in "yarn:4"), then "logn", and
