@@ -412,7 +412,7 @@ def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("qwen7b.loading.loading.available_bytes", lambda device: weights)
     assert "quantize it as q4" in _memory_error(folder)
     monkeypatch.setattr("qwen7b.loading.loading.available_bytes", lambda device: weights // 4)
-    assert "take a smaller model" in _memory_error(folder)
+    assert "load a smaller model" in _memory_error(folder)
 
 
 def _memory_error(folder: Path, **settings: Any) -> str:

@@ -155,7 +155,7 @@ def test_without_calibration_while_loading_it_is_said(
     else:
         (source / "tokenizer.json").unlink()
     model = load_model(source, quantize="q4")
-    expected = "takes longer and is more exact" if reason == "size" else "there is no tokenizer to calibrate with"
+    expected = "takes longer and is more accurate" if reason == "size" else "there is no tokenizer to calibrate with"
     assert expected in capsys.readouterr().err
     tensors: dict[str, torch.Tensor] = {}
     packing.pack_checkpoint(open_checkpoint(source), find_format("q4"), tensors.__setitem__)
@@ -224,7 +224,7 @@ def test_auto_picks_by_memory_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("quantize", "available", "remedy"), [("q8", "q4", "load it as q4"), ("auto", None, "take a smaller model")]
+    ("quantize", "available", "remedy"), [("q8", "q4", "load it as q4"), ("auto", None, "load a smaller model")]
 )
 def test_too_little_memory(
     source: Path, monkeypatch: pytest.MonkeyPatch, quantize: str, available: str | None, remedy: str
@@ -442,7 +442,7 @@ def test_a_quantization_that_ends_early_leaves_nothing(
         ("cut to nothing", "is damaged or incomplete"),
         ("other version", f"is of version 99 of packed weights, while this qwen7b reads {VERSION}"),
         ("other version inside", "holds weights of format q4, version 0"),
-        ("other format", f"holds weights of format q4, version {VERSION}, and q8"),
+        ("other format", f"holds weights of format q4, version {VERSION}, but this qwen7b reads q8"),
         ("unknown format", "is damaged"),
         ("other sizes", "does not hold the tensors of its config"),
         ("nonsense sizes", "is damaged"),

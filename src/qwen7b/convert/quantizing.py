@@ -20,7 +20,7 @@ from qwen7b.files.file_names import is_gguf
 from qwen7b.hub.locate import locate
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import packed_layout
-from qwen7b.packing.automatic import shown
+from qwen7b.packing.automatic import with_progress
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
 from qwen7b.packing.packing import pack_checkpoint
 from qwen7b.system.json_file import MAX_BYTES, read_json_if_any
@@ -133,7 +133,7 @@ def _write_weights(
 ) -> None:
     with (
         writing_packed(path, config=checkpoint.config, format=format, source=str(checkpoint.path)) as write_file,
-        shown(write_file, checkpoint, format) as write,
+        with_progress(write_file, checkpoint, format) as write,
     ):
         if text:
             ids = token_sequences(tokenizer, text, trained_length=checkpoint.config.trained_length)

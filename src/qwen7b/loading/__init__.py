@@ -1,6 +1,6 @@
-"""A checkpoint in, a filled model out: in floats, packed, or with its weights left on the disk. Tokenizers by name.
+"""A checkpoint in, a filled model out: in floats, packed, or with its weights left on the disk. Loads tokenizers too.
 
-Chooses device, number type and weight format where the user leaves them open. Makes no text.
+Chooses device, dtype and weight format where the user does not. Generates no text.
 """
 
 from __future__ import annotations

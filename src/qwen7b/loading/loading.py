@@ -1,4 +1,4 @@
-"""Fills a model from a checkpoint, a block of rows at a time, so that nothing is held but the model itself."""
+"""Fills a model from a checkpoint, a block of rows at a time, so that little but the model itself is in memory."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def load_model(
 ) -> Transformer:
     """The model of a checkpoint, named as for `qwen7b.load`, in eval mode.
 
-    `device` is "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA if it is there and has room for the model, else MPS, else
-    the CPU. `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16, with
-    a warning, where only that fits), bfloat16 on CUDA (float16 before compute capability 8) and float16 on MPS.
+    `device` is "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA if it is available and has room for the model, else MPS,
+    else the CPU. `dtype` is float32, bfloat16 or float16, torch's or by name; None chooses float32 on a CPU (bfloat16,
+    with a warning, where only that fits), bfloat16 on CUDA (float16 before compute capability 8) and float16 on MPS.
     Loading needs a few dozen megabytes beside the model's own size.
 
     `quantize` packs the weights on the way: "q8", "q4", "nf4", or "auto" for q8 where it fits with room to spare and
@@ -50,13 +50,13 @@ def load_model(
     they stay in the cache for the next start. A checkpoint that is packed already loads as it is, once it
     has been compared with its checksums.
 
-    `long_context` says how the model goes beyond its trained length, in place of what the checkpoint says: "none", or
+    `long_context` is the method to go beyond the trained length, instead of the checkpoint's own: "none", or
     parts joined by "+", one of "ntk", "linear" and "yarn" (both also with a factor, as in "yarn:4"), then "logn", and
     "window" or "window:2048" (of as many tokens in every layer). The context is then 4 times the trained length, or as
     many times as the factor says, and never shorter than the checkpoint's own; `context_length` sets it.
 
-    `mapped` leaves weights that a safetensors file holds in the model's dtype in the file's pages: they come in when
-    they are used and are shared with other processes, but nobody may overwrite the file while the model lives.
+    `mapped` maps weights that a safetensors file holds in the model's dtype: they are read when they are used, and are
+    shared with other processes, but nobody may overwrite the file while the model is in use.
 
     Raises CheckpointError where tensors are missing, of other shapes than the config says or no numbers, ResourceError
     where the model does not fit, SettingError for another dtype, format or method or a device that is not there.
@@ -75,7 +75,7 @@ def load_model(
     dtype = choose_dtype(config, dtype, device=device)
     model, shapes = empty_model(config), parameter_shapes(config)
     parameters = parameters_of(checkpoint)
-    with torch.inference_mode(False):  # a caller's inference mode would make the parameters unwritable from the pool
+    with torch.inference_mode(False):  # in a caller's inference mode the threads could not write to the parameters
         state = _mapped(parameters, dtype) if mapped and device.type == "cpu" else {}
         missing = {name: stored for name, stored in parameters.items() if name not in state}
         state |= {name: torch.empty(shapes[name], dtype=dtype, device=device) for name in missing}
@@ -96,15 +96,15 @@ def load_model(
 
 
 def _mapped(parameters: Parameters, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The parameters that lie in files as the model wants them, there."""
+    """The parameters whose bytes in the files are those that the model needs, mapped."""
     maps: dict[Path, mmap.mmap] = {}
-    found = {}
+    mapped = {}
     for name, stored in parameters.items():
         if isinstance(stored, RawTensor) and stored.dtype == dtype and stored.offset % dtype.itemsize == 0:
             if stored.path not in maps:
                 maps[stored.path] = map_file(stored.path)
-            found[name] = stored.view(maps[stored.path])
-    return found
+            mapped[name] = stored.view(maps[stored.path])
+    return mapped
 
 
 def _fill(parameter: Tensor, stored: StoredTensor, start: int, stop: int) -> None:
@@ -112,7 +112,7 @@ def _fill(parameter: Tensor, stored: StoredTensor, start: int, stop: int) -> Non
 
 
 def choose_dtype(config: ModelConfig, dtype: torch.dtype | str | None = None, *, device: torch.device) -> torch.dtype:
-    """What `load_model` makes of `dtype` for a model of that config, with the memory that is free now.
+    """The dtype in which `load_model` loads a model of this config, given the memory that is free now.
 
     Raises SettingError for another dtype, ResourceError where the model does not fit.
     """
@@ -138,7 +138,7 @@ def choose_dtype(config: ModelConfig, dtype: torch.dtype | str | None = None, *,
     elif device.type == "cpu" and (packed := packed_bytes(config, "q4")) <= available:
         remedy = f"quantize it as q4 ({gigabytes(packed)})"
     else:
-        remedy = "free some or take a smaller model"
+        remedy = "free some memory or load a smaller model"
     raise ResourceError(
         f"the model needs {gigabytes(num_weights * chosen.itemsize)} as {str(chosen).removeprefix('torch.')} and "
         f"{gigabytes(available)} of memory are free: {remedy}"

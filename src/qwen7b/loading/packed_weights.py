@@ -1,4 +1,4 @@
-"""A model with packed weights from a checkpoint, packed before or only now."""
+"""Loads a model with packed weights, from a checkpoint that is packed already or is packed now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qwen7b.system.progress import say
 
 AUTO = "auto"
 _ROOM = 1.25
-"""Memory over that of the weights which "auto" leaves for a long context and everything else."""
+"""The memory that "auto" requires, relative to the weights, to leave room for a long context and everything else."""
 
 
 def load_packed(
@@ -35,7 +35,7 @@ def load_packed(
 ) -> Transformer:
     """The packed model of a checkpoint; `quantize` may be None where it is packed already.
 
-    `config` is the model's; the checkpoint's own is what its weights are packed by, so that they serve every other.
+    `config` is the model's. The weights are packed by the checkpoint's own, so that they suit every other.
     """
     if device.type != "cpu":
         raise SettingError(
@@ -64,12 +64,12 @@ def load_packed(
 
 
 def choose_format(config: ModelConfig) -> Format:
-    """What "auto" means: q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
+    """The format that "auto" means: q8 where it leaves room, else q4. Raises ResourceError where neither fits."""
     available = available_bytes(torch.device("cpu"))
     format = FORMATS["q8" if packed_bytes(config, "q8") * _ROOM <= available else "q4"]
     _require_memory(config, format)
-    taken = gigabytes(packed_bytes(config, format.name))
-    say(f"Weights as {format.name}: {taken}, of {gigabytes(available)} of free memory; --quantize none keeps floats.")
+    size = gigabytes(packed_bytes(config, format.name))
+    say(f"Weights as {format.name}: {size}, of {gigabytes(available)} of free memory; --quantize none keeps floats.")
     return format
 
 
@@ -79,7 +79,11 @@ def _require_memory(config: ModelConfig, format: Format) -> None:
     if needed <= available:
         return
     smallest = packed_bytes(config, "q4")
-    remedy = f"load it as q4 ({gigabytes(smallest)})" if smallest <= available else "free some or take a smaller model"
+    remedy = (
+        f"load it as q4 ({gigabytes(smallest)})"
+        if smallest <= available
+        else "free some memory or load a smaller model"
+    )
     raise ResourceError(
         f"the model needs {gigabytes(needed)} as {format.name} and {gigabytes(available)} of memory are free: {remedy}"
     )

@@ -1,4 +1,4 @@
-"""Where a model computes and in what form, where the user leaves that open."""
+"""Chooses where a model computes, and in which format, where the user does not."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from qwen7b.system.memory import available_bytes, gigabytes
 from qwen7b.system.progress import say
 
 NONE = "none"
-"""The weight format of floats."""
+"""The name for weights that are not packed."""
 _BFLOAT16_CAPABILITY = (8, 0)
-"""The first of CUDA's compute capabilities with bfloat16: older devices only emulate it."""
+"""The first CUDA compute capability with bfloat16: older devices only emulate it."""
 
 
 def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantize: str | None) -> torch.device:
-    """The device of that name; for "auto" the graphics processor where one is free enough for the model, else the CPU.
+    """The device of that name; for "auto" the GPU where it has room for the model, else the CPU.
 
-    Packed weights run on the CPU only, so "auto" means that for them, and says so where a graphics processor stays
-    unused. Raises SettingError for a device that is not there.
+    Packed weights run on the CPU only, so "auto" means that for them, and a message says so where a
+    GPU stays unused. Raises SettingError for a device that is not available.
     """
     if device != AUTO:
         return _check_device(device)
@@ -31,23 +31,23 @@ def choose_device(device: torch.device | str, checkpoint: Checkpoint, *, quantiz
     if best is None:
         return torch.device("cpu")
     if will_be_packed(checkpoint, quantize):
-        say(f"Packed weights run on the CPU, so {best.type} stays unused: quantize none computes there.")
+        say(f"Packed weights run on the CPU, so {best.type} stays unused: with quantize none the model runs there.")
         return torch.device("cpu")
     dtype, available = default_dtype(best), available_bytes(best)
     needed = count_weights(parameter_shapes(checkpoint.config)) * dtype.itemsize
     if needed > available:
         say(
-            f"Computing on the CPU: the model needs {gigabytes(needed)} as {_name(dtype)}, and {gigabytes(available)} "
-            f"are free on {best.type}."
+            f"Computing on the CPU: the model needs {gigabytes(needed)} as {_dtype_name(dtype)}, and "
+            f"{gigabytes(available)} are free on {best.type}."
         )
         return torch.device("cpu")
     return best
 
 
 def choose_quantize(*, dtype: torch.dtype | str | None, device: torch.device, quantize: str | None) -> str | None:
-    """What `qwen7b.load` packs weights as: where nobody says, "auto" on a CPU with kernels unless a dtype is asked for.
+    """The format in which `qwen7b.load` packs weights; by default "auto" on a CPU with kernels and no dtype.
 
-    Where the kernels are missing, that is said once.
+    Where the kernels are missing, one warning says so.
     """
     if quantize is not None or dtype is not None or device.type != "cpu":
         return quantize
@@ -55,7 +55,7 @@ def choose_quantize(*, dtype: torch.dtype | str | None, device: torch.device, qu
 
 
 def will_be_packed(checkpoint: Checkpoint, quantize: str | None) -> bool:
-    """Whether a checkpoint loads with packed weights. Raises SettingError where it cannot but is asked not to."""
+    """Whether a checkpoint loads with packed weights. Raises SettingError for "none" where they are already."""
     if quantize == NONE and checkpoint.packed is not None:
         folder = Family.QWEN if checkpoint.config.family is Family.QWEN else Family.QWEN2
         raise SettingError(
@@ -66,7 +66,7 @@ def will_be_packed(checkpoint: Checkpoint, quantize: str | None) -> bool:
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:
-    """What a model is loaded in where it fits."""
+    """The dtype in which a model is loaded where it fits."""
     device = torch.device(device)
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < _BFLOAT16_CAPABILITY:
         return torch.float16
@@ -81,15 +81,15 @@ def _accelerator() -> torch.device | None:
 
 def _check_device(device: torch.device | str) -> torch.device:
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        checked = torch.device(device)
+        torch.empty(0, device=checked)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, OverflowError) as error:
         name = quoted(str(device) if isinstance(device, torch.device) else device)
         raise SettingError(f"device {name} is not available here: use 'auto' or 'cpu'") from error
-    if found.type == "meta":
+    if checked.type == "meta":
         raise SettingError("device 'meta' holds no weights, so nothing can be computed there: use 'auto' or 'cpu'")
-    return found
+    return checked
 
 
-def _name(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

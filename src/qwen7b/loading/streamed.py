@@ -36,12 +36,14 @@ def streamed_model(checkpoint: Checkpoint, threads: Workers) -> Transformer:
 
 
 class StreamedLinear(nn.Module):
+    """A linear layer that reads its weight from the disk in every pass."""
+
     def __init__(self, weight: StoredTensor, bias: Tensor | None, threads: Workers) -> None:
         super().__init__()
         self.weight, self.bias, self.threads = weight, bias, threads
 
     def forward(self, x: Tensor) -> Tensor:
-        # One tensor for all: small ones kept between large blocks would leave holes in the heap that add up.
+        # One tensor for the result: small ones allocated between large blocks would fragment the heap.
         y = x.new_empty(*x.shape[:-1], self.weight.shape[0])
 
         def compute(start: int, stop: int) -> None:
@@ -52,6 +54,8 @@ class StreamedLinear(nn.Module):
 
 
 class StreamedEmbedding(nn.Module):
+    """An embedding that reads each row from the disk when it is looked up."""
+
     def __init__(self, weight: StoredTensor) -> None:
         super().__init__()
         self.weight = weight

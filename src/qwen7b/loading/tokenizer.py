@@ -1,4 +1,4 @@
-"""The tokenizer of a model by whatever the user calls it, as `qwen7b.load` takes it."""
+"""Loads the tokenizer of a model by any name that `qwen7b.load` accepts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def load_tokenizer(
 ) -> Tokenizer:
     """The tokenizer of a model, named as for `qwen7b.load`, or in a file of its own.
 
-    That is a `.tiktoken`, `.gguf`, `tokenizer.json` or `vocab.json` file, or a folder that holds one, which may have
-    another name: that is then said in a warning. `extra_vocabulary` names a file of extra tokens for `qwen.tiktoken`;
+    That is a `.tiktoken`, `.gguf`, `tokenizer.json` or `vocab.json` file, or a folder that holds one; a warning says so
+    where it has an unusual name there. `extra_vocabulary` names a file of extra tokens for `qwen.tiktoken`;
     in a folder it defaults to what `tokenizer_config.json` calls `extra_vocab_file`. With `offline` nothing is fetched
     (default: the environment variable QWEN7B_OFFLINE). Raises ModelNotFoundError where there is nothing,
     CheckpointError for a damaged file and UnsupportedError for a tokenizer of another kind.

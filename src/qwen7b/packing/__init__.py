@@ -1,4 +1,4 @@
-"""A checkpoint in, packed tensors out, kept on the disk for the next start; and what is kept there, listed and removed.
+"""A checkpoint in, packed tensors out, cached on the disk for the next start; and what is cached, listed and removed.
 
-Knows which weights count most to a text, and where everything kept lies; how codes are laid out is `packed`'s.
+Knows which weights matter most for a text, and where everything is cached; the layout of codes is in `packed`.
 """

@@ -1,4 +1,4 @@
-"""How a model is packed while it loads, as exactly as a few minutes allow, and what a user sees of that."""
+"""Packs a model while it loads, as accurately as a few minutes allow, and shows the progress."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from qwen7b.system.progress import progress, say
 from qwen7b.text import load_tokenizer
 
 _MAX_WEIGHTS = 1_000_000_000
-"""A model with more in its layers is not calibrated while it loads: that would take ten minutes and more."""
+"""A model with more weights in its layers is not calibrated while it loads: that would take ten minutes or more."""
 
 
 def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> None:
-    """Calibrated and compensated where the format has use for it and the model is small, else by its weights alone."""
+    """Pack, with calibration and compensation if the format uses them and the model is small."""
     ids = _calibration_ids(checkpoint, format) if format.searches_scales else None
-    with shown(write, checkpoint, format) as write:
+    with with_progress(write, checkpoint, format) as write:
         if ids is None:
             pack_checkpoint(checkpoint, format, write)
         else:
@@ -34,11 +34,11 @@ def pack_automatically(checkpoint: Checkpoint, format: Format, write: Write) -> 
 
 
 def _calibration_ids(checkpoint: Checkpoint, format: Format) -> Tensor | None:
-    """What to calibrate with, (B, T); None, saying why, where that is not done."""
+    """The token ids to calibrate with, (B, T); None, with a message, where the model is not calibrated."""
     if _layer_weights(checkpoint.config) > _MAX_WEIGHTS:
         say(
             f"A model of this size is packed by its weights alone here: 'qwen7b quantize {checkpoint.path} FOLDER "
-            f"--format {format.name} --gptq' takes longer and is more exact."
+            f"--format {format.name} --gptq' takes longer and is more accurate."
         )
         return None
     try:
@@ -62,22 +62,22 @@ def _layer_weights(config: ModelConfig) -> int:
 
 
 @contextmanager
-def shown(write: Write, checkpoint: Checkpoint, format: Format) -> Iterator[Write]:
-    """The same `write`, with a bar.
+def with_progress(write: Write, checkpoint: Checkpoint, format: Format) -> Iterator[Write]:
+    """Yield `write` with a progress bar.
 
-    Where scales are searched, only tensors that this is done for count: the others take no time beside them.
+    Where scales are searched, only the tensors with such scales count: the others take hardly any time.
     """
     layout = packed_layout(checkpoint.config, format)
-    counted = {
+    slow_entries = {
         name: entry
         for name, entry in layout.items()
         if not format.searches_scales or f"{name.removesuffix('.codes')}.codebook" in layout
     }
-    with progress(f"Packing {checkpoint.path} as {format.name}", layout_bytes(counted), "B") as report:
+    with progress(f"Packing {checkpoint.path} as {format.name}", layout_bytes(slow_entries), "B") as report:
 
-        def write_shown(name: str, tensor: Tensor) -> None:
+        def write_and_report(name: str, tensor: Tensor) -> None:
             write(name, tensor)
-            if name in counted:
+            if name in slow_entries:
                 report(tensor.nbytes)
 
-        yield write_shown
+        yield write_and_report

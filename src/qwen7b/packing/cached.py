@@ -1,4 +1,4 @@
-"""What lies in qwen7b's own cache: packed copies of models, and what is of no more use. Reads no weights."""
+"""Lists qwen7b's own cache: packed copies of models, and files that are no longer of use. Reads no weights."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from qwen7b.system.environment import cache_folder
 from qwen7b.system.whole_file import PART_SUFFIX
 
 CURRENT = "current"
-"""The state of what the next start will use."""
+"""The state of a file that the next start will use."""
 _NAME = re.compile(r"(?P<stem>.+)-(?P<format>[a-z0-9]+)-(?P<digest>[0-9a-f]{12})\.safetensors", re.DOTALL)
 _NOTE = re.compile(rf".+-[0-9a-f]{{12}}(?:{re.escape(VOCABULARY_SUFFIX)}|{re.escape(VERDICT_SUFFIX)})", re.DOTALL)
-_LONG_AGO = 3600.0
-"""Seconds after which a small file that is still unfinished was given up."""
+_ABANDONED_SECONDS = 3600.0
+"""Seconds after which a small unfinished file counts as abandoned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +43,10 @@ class PackedCopy:
     """A model's packed weights, made at its first start in a format."""
 
     name: str
-    """What to call it by."""
+    """The name by which a user removes it."""
     format: str
     source: Path | None
-    """What it was made from; None where the file does not say."""
+    """The checkpoint that it was made from; None where the file does not say."""
     state: str
     """CURRENT, or why no start will use it."""
     size: int
@@ -55,7 +55,7 @@ class PackedCopy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leftover:
-    """Something in the cache that may go."""
+    """A file or folder in the cache that may be removed."""
 
     path: Path
     size: int
@@ -77,35 +77,35 @@ def notes() -> list[tuple[Path, Path | None]]:
 
 def leftovers() -> list[Leftover]:
     """What no start will use: copies and notes without their source, unfinished and damaged files."""
-    found = [
+    unused = [
         Leftover(path=copy.path, size=copy.size, reason=copy.state) for copy in list_packed() if copy.state != CURRENT
     ]
-    states: dict[Path | None, str] = {file.path.resolve(): file.reason for file in found}
+    states: dict[Path | None, str] = {file.path.resolve(): file.reason for file in unused}
     for path, source in notes():
         if (reason := states.get(source) or _note_state(path)) != CURRENT:
-            found.append(Leftover(path=path, size=size_of_entry(path), reason=reason))
+            unused.append(Leftover(path=path, size=size_of_entry(path), reason=reason))
     for path in _files(packed_folder()):
-        if path.name.endswith(PART_SUFFIX) and (_NAME.fullmatch(path.stem) or _was_given_up(path)):
-            found.append(Leftover(path=path, size=size_of_entry(path), reason="unfinished"))
+        if path.name.endswith(PART_SUFFIX) and (_NAME.fullmatch(path.stem) or _is_abandoned(path)):
+            unused.append(Leftover(path=path, size=size_of_entry(path), reason="unfinished"))
     for model in KNOWN_MODELS.values():
         folder = model_path(model).parent
         unfinished = {f"{model.file}{PART_SUFFIX}": "unfinished download", f"{model.file}.damaged": "damaged"}
         for path in entries(folder):
             if path.name in unfinished:
-                found.append(Leftover(path=path, size=size_of_entry(path), reason=unfinished[path.name]))
+                unused.append(Leftover(path=path, size=size_of_entry(path), reason=unfinished[path.name]))
             elif path.name.startswith(SCRATCH_PREFIX) and path.is_dir() and not path.is_symlink():
-                found.append(Leftover(path=path, size=folder_size(path), reason="unfinished download"))
-    return found
+                unused.append(Leftover(path=path, size=folder_size(path), reason="unfinished download"))
+    return unused
 
 
 def disk_use() -> dict[Path, int]:
-    """Bytes in qwen7b's own cache and, where they are there, in those of the hubs, which other programs share."""
+    """Bytes in qwen7b's own cache and in the hubs' caches, if they exist, which other programs share."""
     folders = (cache_folder(), huggingface.cache_folder(), modelscope.cache_folder())
     return {folder: folder_size(folder) for folder in folders if folder.is_dir()}
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder; what links point to is not in it."""
+    """Bytes of all files below a folder; links are not followed."""
     sizes = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -130,7 +130,7 @@ def _packed_copy(path: Path) -> PackedCopy:
 
 
 def _name_of(source: Path) -> str:
-    """The shortest name that a source has: a known one, a hub's, or that of its file or folder."""
+    """The shortest name of a source: that of a known model, of a hub repository, or of its file or folder."""
     for model in KNOWN_MODELS.values():
         if source == model_path(model).resolve():
             return model.name
@@ -150,40 +150,40 @@ def _source_and_state(path: Path) -> tuple[Path | None, str]:
         return None, "damaged"
     if metadata.get(VERSION_FIELD) != str(VERSION):
         return source, "of another version"
-    return source, _source_state(source, metadata["source"], now=identity)
+    return source, _source_state(source, metadata["source"], identify=identity)
 
 
 def _note_source(path: Path) -> tuple[Path | None, str]:
-    said = (noted(path) if path.name.endswith(VERDICT_SUFFIX) else source_of_kept(path)) or ""
+    identity_text = (noted(path) if path.name.endswith(VERDICT_SUFFIX) else source_of_kept(path)) or ""
     try:
-        return source_of(said), said
+        return source_of(identity_text), identity_text
     except (ValueError, RecursionError):
-        return None, said
+        return None, identity_text
 
 
 def _note_state(path: Path) -> str:
-    source, said = _note_source(path)
-    return "damaged" if source is None else _source_state(source, said, now=exact_identity)
+    source, identity_text = _note_source(path)
+    return "damaged" if source is None else _source_state(source, identity_text, identify=exact_identity)
 
 
-def _source_state(source: Path, said: str, *, now: Callable[[Path], str]) -> str:
+def _source_state(source: Path, identity_text: str, *, identify: Callable[[Path], str]) -> str:
     try:
         if not source.exists():
             return "source gone"
-        return CURRENT if now(source) == said else "source changed"
-    except OSError:  # a disk that does not answer proves nothing
+        return CURRENT if identify(source) == identity_text else "source changed"
+    except OSError:  # an unreadable disk does not prove that the source is gone
         return CURRENT
 
 
-def _was_given_up(path: Path) -> bool:
+def _is_abandoned(path: Path) -> bool:
     try:
-        return path.name.startswith(".") and time.time() - path.lstat().st_mtime > _LONG_AGO
+        return path.name.startswith(".") and time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS
     except FileNotFoundError:  # it has been finished meanwhile
         return False
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """What lies in a folder of ours; nothing where it is a link, as what is behind that is somebody else's."""
+    """The entries of a folder of the cache; none where it is a link, whose target is not qwen7b's."""
     if folder.is_dir() and folder.resolve() == cache_folder().resolve() / folder.relative_to(cache_folder()):
         yield from sorted(folder.iterdir())
 
@@ -193,7 +193,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def size_of_entry(path: Path) -> int:
-    """Bytes of a file, or of a link itself; 0 where another process has removed it meanwhile."""
+    """Bytes of a file, or of a link itself; 0 where another process has removed it."""
     try:
         return path.lstat().st_size
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Packs a checkpoint while a text runs through it, so that rounding errors fall where that text shows they cost least.
+"""Packs a checkpoint while a text runs through it, so that rounding errors fall where they matter least for that text.
 
-The model is never whole in memory: its embedding and each of its linear layers is packed when the text reaches it, and
-what the layer then puts out, packed, is what the next one is packed for. The text passes once.
+The complete model is never in memory: the embedding and each linear layer are packed when the text reaches them, and
+the next layer is packed for the outputs of the packed ones. The text passes once.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from qwen7b.text import Tokenizer
 
 _SEQUENCE_LENGTH = 1024
 _MAX_TOKENS = 10_000
-"""Tokens of the text, which pass all at once: in a 7B model a feed-forward's numbers take a gigabyte or two."""
-_FLOOR = 0.01
-"""This share of the mean importance is added to each input's: one that the text never used still matters in others."""
+"""The tokens of the text, which pass in one batch: in a 7B model a feed-forward's activations take 1 to 2 GB."""
+_MIN_IMPORTANCE = 0.01
+"""The fraction of the mean importance that is added to each input's, as unused inputs may matter in other texts."""
 _BLOCK_ROWS = 64 * LANES
 
 
 def default_text() -> str:
-    """English, Chinese and code, some of it chat."""
+    """The built-in calibration text: English, Chinese and code, some of it chat."""
     return files("qwen7b.packing").joinpath("calibration.txt").read_text("utf-8")
 
 
@@ -53,7 +53,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
     `compensate` GPTQ."""
     config, parameters = checkpoint.config, parameters_of(checkpoint)
 
-    def put(name: str) -> Tensor:
+    def write_vector(name: str) -> Tensor:
         values = whole(parameters[name], name=name)
         write(name, values)
         return values
@@ -63,7 +63,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
         def linear(name: str, module: nn.Linear) -> nn.Module:
             if name == "head":  # the text does not reach it
                 return module
-            bias = put(f"{name}.bias") if f"{name}.bias" in parameters else None
+            bias = write_vector(f"{name}.bias") if f"{name}.bias" in parameters else None
             weight = parameters[f"{name}.weight"]
             return _Linear(name, weight, bias, format=format, threads=threads, write=write, compensate=compensate)
 
@@ -72,7 +72,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
             model,
             embedding=lambda name, module: _Embedding(parameters[f"{name}.weight"], config, format, threads, write),
             linear=linear,
-            norm=put,
+            norm=write_vector,
         )
         write_pair_sizes(parameters, config, write)
         model.eval().hidden(ids_BT)
@@ -82,7 +82,7 @@ def pack_calibrated(checkpoint: Checkpoint, format: Format, ids_BT: Tensor, writ
 
 
 class _Embedding(nn.Module):
-    """Packs itself when it is used, and is forgotten."""
+    """An embedding that packs itself when it is used, and keeps nothing."""
 
     def __init__(
         self, stored: StoredTensor, config: ModelConfig, format: Format, threads: Workers, write: Write
@@ -98,7 +98,7 @@ class _Embedding(nn.Module):
 
 
 class _Linear(nn.Module):
-    """Packs itself for the inputs it gets, and computes with what it has packed."""
+    """A linear layer that packs itself for the inputs it receives, and computes with the packed weights."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Linear(nn.Module):
                 "layers before it is damaged, or quantize without a text (--data-free)"
             ) from error
         importance = inputs.square().mean(0)
-        importance += _FLOOR * importance.mean()
+        importance += _MIN_IMPORTANCE * importance.mean()
         return pack_matrix(
             self.stored,
             name=self.name,

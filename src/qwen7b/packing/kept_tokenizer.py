@@ -1,4 +1,4 @@
-"""A tokenizer whose vocabulary is kept in the cache, beside packed weights, in a form that is read at once."""
+"""Caches a tokenizer's vocabulary, beside packed weights, in a form that loads quickly."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from qwen7b.system.regular_file import read_whole
 from qwen7b.system.whole_file import written_whole
 from qwen7b.text import Tokenizer, load_tokenizer
 
-_LIMIT = 1 << 26
-"""Bytes of a kept file: above those of a million tokens, below what takes long to read."""
+_MAX_BYTES = 1 << 26
+"""The size limit of a cached file, in bytes: enough for a million tokens, and still quick to read."""
 
 
 def find_kept_tokenizer(source: Path) -> Tokenizer | None:
-    """The tokenizer of a checkpoint as an earlier start has kept it; None where it has not, or of other files."""
-    with suppress(OSError, Qwen7bError):  # there is none, or something else is in its place
-        return from_kept(read_whole(vocabulary_path(source), limit=_LIMIT), source=exact_identity(source))
+    """The tokenizer that an earlier start cached for a checkpoint; None where there is none for these files."""
+    with suppress(OSError, Qwen7bError):  # there is none, or it cannot be read
+        return from_kept(read_whole(vocabulary_path(source), limit=_MAX_BYTES), source=exact_identity(source))
     return None
 
 
 def kept_tokenizer(source: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint as `load_tokenizer` reads it; what it reads is kept for the next start.
+    """The tokenizer of a checkpoint as `load_tokenizer` reads it, cached for the next start.
 
-    One that warns is not kept, so that it warns again.
+    A tokenizer whose reading warns is not cached, so that it warns again.
     """
     if (kept := find_kept_tokenizer(source)) is not None:
         return kept
     state = exact_identity(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        read = load_tokenizer(source)
-        content = as_kept(read, source=state)
+        tokenizer = load_tokenizer(source)
+        content = as_kept(tokenizer, source=state)
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not caught:
         _keep(vocabulary_path(source), content)
-    return read
+    return tokenizer
 
 
 def _keep(path: Path, content: bytes) -> None:

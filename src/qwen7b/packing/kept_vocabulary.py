@@ -1,4 +1,4 @@
-"""A tokenizer as a file of our own, for the cache: numbers and bytes in columns, which take no time to read.
+"""A tokenizer as a file in the cache: numbers and bytes in columns, which are quick to read.
 
 sha256      of all that follows, 32 bytes
 a line      JSON: the version, what it was read from, the number of tokens, Vocabulary's other fields, and its
@@ -51,7 +51,7 @@ CHATML: dict[str, tuple[type, ...]] = {"default_system": _TEXT_OR_NONE, "bos": _
 
 
 def as_kept(tokenizer: Tokenizer, *, source: str) -> bytes:
-    """The content of the file; `source` is what tells the tokenizer's files from others and from what they were."""
+    """The content of the file; `source` identifies the tokenizer's files and their state."""
     vocabulary, chat_format = tokenizer.vocabulary, tokenizer.chat_format
     ids, ranks = vocabulary.ids, vocabulary.ranks
     tokens = list(ids | ranks)
@@ -80,7 +80,7 @@ def from_kept(data: bytes, *, source: str) -> Tokenizer | None:
         if (head["version"], head["source"]) != (_VERSION, source):
             return None
         fields, chatml, count = head["fields"], head["chatml"], head["num_tokens"]
-        if not _are(fields, OTHER_FIELDS) or not _are(fields["settings"], SETTINGS):
+        if not _have_types(fields, OTHER_FIELDS) or not _have_types(fields["settings"], SETTINGS):
             return None
         names = [
             *fields["visible"],
@@ -89,7 +89,7 @@ def from_kept(data: bytes, *, source: str) -> Tokenizer | None:
         ]
         if set(map(type, names)) - {str} or fields["pattern"] not in vars(patterns).values():
             return None
-        if chatml is not None and not _are(chatml, CHATML):
+        if chatml is not None and not _have_types(chatml, CHATML):
             return None
         fields |= {"visible": frozenset(fields["visible"]), "settings": TokenizerSettings(**fields["settings"])}
         lengths, ids, ranks = (struct.unpack_from(f"<{count}i", data, line_end + 4 * count * i) for i in range(3))
@@ -99,12 +99,12 @@ def from_kept(data: bytes, *, source: str) -> Tokenizer | None:
         tokens = [data[start:end] for start, end in pairwise(ends)]
         vocabulary = Vocabulary(**fields, ids=_numbered(tokens, ids), ranks=_numbered(tokens, ranks))
     except (AttributeError, CheckpointError, LookupError, RecursionError, TypeError, ValueError, struct.error):
-        return None  # whoever wrote it knew how to write the hash
+        return None  # such a file has a valid hash, so someone wrote it on purpose
     return Tokenizer(vocabulary, chat_format=None if chatml is None else ChatML(**chatml))
 
 
 def source_of_kept(path: Path) -> str | None:
-    """What a kept file says that it was made from; None where it says nothing that can be read."""
+    """The source that a cached file names; None where it cannot be read."""
     try:
         with BufferedReader(open_regular(path)) as file:
             file.seek(32)
@@ -114,10 +114,10 @@ def source_of_kept(path: Path) -> str | None:
     return source if isinstance(source, str) else None
 
 
-def _are(fields: Any, types: Mapping[str, tuple[type, ...]]) -> bool:
+def _have_types(fields: Any, types: Mapping[str, tuple[type, ...]]) -> bool:
     return fields.keys() == types.keys() and all(type(fields[name]) in types[name] for name in types)
 
 
 def _numbered(tokens: list[bytes], numbers: tuple[int, ...]) -> dict[bytes, int]:
-    found = dict(zip(tokens, numbers, strict=True))
-    return {token: number for token, number in found.items() if number != _NONE} if _NONE in numbers else found
+    number_of = dict(zip(tokens, numbers, strict=True))
+    return {token: number for token, number in number_of.items() if number != _NONE} if _NONE in numbers else number_of

@@ -1,4 +1,4 @@
-"""Packed weights kept in the cache, so that a model is rounded at its first start only."""
+"""Caches packed weights, so that a model is packed at its first start only."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                     note_whole(path)
                 finally:
                     partial.unlink(missing_ok=True)
-                # Before another process may remove them: what is mapped stays.
+                # Mapped before the lock is released and another process may remove the file: what is mapped stays.
                 return map_packed(path, config=checkpoint.config, format=format, source=source)
     except ResourceError as error:
         warnings.warn(f"the packed weights are not kept, and will be packed again: {error}", stacklevel=2)

@@ -26,18 +26,18 @@ from qwen7b.packed.rounding import CodebookRounder, largest_scales, own_importan
 from qwen7b.system.workers import Workers, workers
 
 _BLOCK_WEIGHTS = 1 << 18
-"""Small enough that a block stays in a core's cache while its scales are searched."""
+"""The weights of a block, few enough to stay in a core's cache while its scales are searched."""
 _COMPENSATED_WEIGHTS = 1 << 23
-"""Weights of a block whose inputs are rounded one after the other."""
+"""The weights of a block whose inputs are rounded one after the other."""
 _MAX_WEIGHT = 127 * torch.finfo(torch.float16).max
 """The largest weight that a half-precision scale can still reach."""
 _NOT_FINITE = "holds weights that are infinite, too large or not numbers at all"
 _SAMPLE_WEIGHTS = 1 << 18
-"""Weights of a matrix from which its codebook is chosen."""
+"""How many weights of a matrix its codebook is chosen by."""
 
 
 def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> None:
-    """Hand over everything in the packed model, as `packed_layout` lists it; a matrix is held at a time."""
+    """Write every tensor of the packed model that `packed_layout` lists; one matrix is in memory at a time."""
     parameters = parameters_of(checkpoint)
     with packing_threads() as threads:
         for name in parameter_shapes(checkpoint.config):
@@ -54,7 +54,7 @@ def pack_checkpoint(checkpoint: Checkpoint, format: Format, write: Write) -> Non
 def pack_embedding(
     stored: StoredTensor, *, config: ModelConfig, format: Format, threads: Workers, write: Write
 ) -> PackedEmbedding | RowEmbedding:
-    """Hand over the embedding, and return it."""
+    """Pack and write the embedding, and return it."""
     if not is_row_embedding("embedding", config):
         matrix = pack_matrix(stored, name="embedding", format=format, threads=threads)
         write_matrix("embedding", matrix, write)
@@ -132,15 +132,15 @@ def pack_matrix(
     importance: Tensor | None = None,
     compensation: Compensation | None = None,
 ) -> PackedMatrix:
-    """A matrix in a format; `importance` (columns) is what a unit of squared error costs at each input, if known.
+    """A matrix in a format; `importance` (columns) is the weight of squared errors at each input, if known.
 
-    With a `compensation`, whose inputs are padded to whole groups, rounding errors make up for each other. Raises
+    With a `compensation`, whose inputs are padded to whole groups, rounding errors compensate each other. Raises
     CheckpointError where a weight is no finite number.
     """
     if importance is not None:
         importance = padded_to_groups(importance)
-    choose = partial(_choose_rounder, stored, name=name, format=format, importance=importance)
-    [rounder] = threads.results(choose, [()])
+    choose_rounder = partial(_choose_rounder, stored, name=name, format=format, importance=importance)
+    [rounder] = threads.results(choose_rounder, [()])
 
     def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         if rounder is None:
@@ -156,20 +156,20 @@ def pack_matrix(
     num_rows, num_columns = stored.shape
     matrix = PackedMatrix.empty(num_rows, num_columns, codebook=None if rounder is None else rounder.codebook)
     block_weights = _BLOCK_WEIGHTS
-    if compensation is not None:  # long columns make up for the many steps, but every thread should have some
+    if compensation is not None:  # long columns are worth the many steps, but every thread should get some
         block_weights = min(_COMPENSATED_WEIGHTS, num_rows * num_columns // threads.count)
     step = LANES * max(1, block_weights // (LANES * num_columns))
 
     def fill(start: int) -> None:
         rows = stored.read_rows(start, min(start + step, num_rows))
-        _put(matrix, start, *round_rows(_prepared(rows, name=name)))
+        _copy_rows(matrix, start, *round_rows(_prepared(rows, name=name)))
 
     threads.run(fill, ((start,) for start in range(0, num_rows, step)))
     return matrix
 
 
-def _put(matrix: PackedMatrix, start: int, codes: Tensor, scales: Tensor) -> None:
-    """Codes and scales of consecutive rows into a matrix, at row `start`, a multiple of LANES."""
+def _copy_rows(matrix: PackedMatrix, start: int, codes: Tensor, scales: Tensor) -> None:
+    """Copy codes and scales of consecutive rows into a matrix, at row `start`, a multiple of LANES."""
     packed = PackedMatrix.pack(codes[:, : matrix.num_columns], scales, codebook=matrix.codebook)
     target = matrix.blocks(start // LANES, num_blocks(start + len(codes)))
     target.codes.copy_(packed.codes)
@@ -187,14 +187,14 @@ def _choose_rounder(
     count = min(num_rows, max(1, _SAMPLE_WEIGHTS // num_columns))
     starts = range(0, num_rows, max(1, num_rows // count))
     rows = _prepared(torch.cat([stored.read_rows(start, start + 1) for start in starts]), name=name)
-    weighing = own_importance(rows) if importance is None else importance
-    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, weighing)[1].sum()))
+    error_weights = own_importance(rows) if importance is None else importance
+    return min(rounders, key=lambda rounder: float(rounder.search_scales(rows, error_weights)[1].sum()))
 
 
 def _prepared(rows: Tensor, *, name: str) -> Tensor:
     """Rows in float32 and whole groups. Raises CheckpointError where a weight is no finite number."""
     rows = rows.float()
     smallest, largest = rows.aminmax()
-    if not (smallest > -_MAX_WEIGHT and largest < _MAX_WEIGHT):  # false for what is no number
+    if not (smallest > -_MAX_WEIGHT and largest < _MAX_WEIGHT):  # false for nan
         raise CheckpointError(f"{name} {_NOT_FINITE}")
     return padded_to_groups(rows)

@@ -1,4 +1,4 @@
-"""Where the cache keeps what is made of a checkpoint, and whether that is still its own; reads no weights."""
+"""Where the cache keeps files made from a checkpoint, and how it is identified; reads no weights."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def packed_folder() -> Path:
 
 
 def kept_path(source: Path, format: str) -> Path:
-    """Where the packed weights of a checkpoint are or would be."""
+    """The path where the packed weights of a checkpoint are, or would be."""
     return packed_folder() / f"{source.stem}-{format}-{_digest(source)}.safetensors"
 
 
 def vocabulary_path(source: Path) -> Path:
-    """Where the vocabulary of a checkpoint is or would be."""
+    """The path where the vocabulary of a checkpoint is, or would be."""
     return packed_folder() / f"{source.stem}-{_digest(source)}{VOCABULARY_SUFFIX}"
 
 

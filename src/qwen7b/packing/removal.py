@@ -1,4 +1,4 @@
-"""Removes what a user names, or what is of no more use, from qwen7b's own cache and from nowhere else."""
+"""Removes files that a user names, or that are no longer of use, from qwen7b's own cache and from nowhere else."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from qwen7b.system.storage import only_one_process, storage_errors
 def named_files(names: Iterable[str]) -> list[Leftover]:
     """The files of fetched models and of packed copies by their names; a model's packed copies go with it.
 
-    Raises ModelNotFoundError for a name that nothing in the cache has, with those that come near, and SettingError for
-    what lies elsewhere.
+    Raises ModelNotFoundError for a name that nothing in the cache has, with similar names, and SettingError for
+    a file that lies elsewhere.
     """
     copies = list_packed()
-    found: dict[Path, Leftover] = {}
+    files_by_path: dict[Path, Leftover] = {}
     for name in names:
         if name in KNOWN_MODELS and (files := _model_files(KNOWN_MODELS[name])):
             source = model_path(KNOWN_MODELS[name]).resolve()
@@ -30,17 +30,17 @@ def named_files(names: Iterable[str]) -> list[Leftover]:
         else:
             files, own = [], [copy for copy in copies if name in (copy.name, copy.path.stem, copy.path.name)]
         if not files and not own:
-            raise _not_there(name, copies)
+            raise _missing_error(name, copies)
         files += [Leftover(path=copy.path, size=copy.size, reason="packed weights") for copy in own]
-        found |= {file.path: file for file in files}
-    return [*found.values(), *_orphaned_notes(copies, gone=found.keys())]
+        files_by_path |= {file.path: file for file in files}
+    return [*files_by_path.values(), *_orphaned_notes(copies, gone=files_by_path.keys())]
 
 
 def remove(files: list[Leftover], *, still: Callable[[], list[Leftover]]) -> list[Leftover]:
-    """Delete files of the cache and return those that were; waits for a process that writes beside them.
+    """Delete files of the cache and return those that were deleted; waits for a process that writes beside them.
 
-    `still` lists them anew once no other process writes: what it leaves out has become of use meanwhile and stays.
-    Processes that read a file go on with it. Raises ResourceError where the system refuses.
+    `still` lists them again once no other process writes: a file that it leaves out has become useful and stays.
+    Processes that are reading a file can go on. Raises ResourceError where the system refuses.
     """
     removed = []
     for folder in sorted({file.path.parent for file in files}):
@@ -60,7 +60,7 @@ def remove(files: list[Leftover], *, still: Callable[[], list[Leftover]]) -> lis
 
 
 def removable_names() -> list[str]:
-    """What `named_files` takes, for completion."""
+    """The names that `named_files` accepts, for completion."""
     fetched = [model.name for model in KNOWN_MODELS.values() if _model_files(model)]
     return fetched + [copy.name for copy in list_packed()]
 
@@ -85,7 +85,7 @@ def _orphaned_notes(copies: list[PackedCopy], *, gone: Iterable[Path]) -> list[L
     ]
 
 
-def _not_there(name: str, copies: list[PackedCopy]) -> ModelNotFoundError | SettingError:
+def _missing_error(name: str, copies: list[PackedCopy]) -> ModelNotFoundError | SettingError:
     if name.lower() in (model.name.lower() for model in list_hub_models()):
         repository = name.partition("@")[0]
         return SettingError(
@@ -97,7 +97,7 @@ def _not_there(name: str, copies: list[PackedCopy]) -> ModelNotFoundError | Sett
             f"{name!r} is no name: qwen7b deletes only from its own cache, by names as 'qwen7b models' lists them"
         )
     names = removable_names()
-    near = difflib.get_close_matches(name.lower(), names)
-    guess = f": did you mean {' or '.join(map(repr, near))}?" if near else "."
+    similar = difflib.get_close_matches(name.lower(), names)
+    suggestion = f": did you mean {' or '.join(map(repr, similar))}?" if similar else "."
     listed = f" The names there are {', '.join(names)}." if names else " Nothing is there to remove."
-    return ModelNotFoundError(f"the cache has nothing of the name {name!r}{guess}{listed}")
+    return ModelNotFoundError(f"the cache has nothing of the name {name!r}{suggestion}{listed}")
