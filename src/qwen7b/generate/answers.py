@@ -55,9 +55,12 @@ class Answers:
         try:
             for request in self.requests:
                 self.shared.add(request)
-            while self.unfinished or news:
+            num_open = len(self.requests)
+            while num_open:
                 self.shared.wait(lambda: bool(news))
-                yield _piece(news.popleft())
+                index, piece = _piece(news.popleft())
+                num_open -= piece.reply is not None
+                yield index, piece
         except KeyboardInterrupt:
             self.shared.cancel(self.requests)
             yield from map(_piece, news)
@@ -72,11 +75,11 @@ class Answers:
         try:
             for request in self.requests:
                 self.shared.attend(request)
-            while True:
+            num_open = len(self.requests)
+            while num_open:
                 index, piece = _piece(await queue.get())
+                num_open -= piece.reply is not None
                 yield index, piece
-                if piece.reply and not self.unfinished and queue.empty():
-                    return
         finally:
             self.shared.cancel_attended(self.requests)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Unpack
 
 from qwen7b.checkpoint import GenerationSettings
@@ -29,7 +30,11 @@ ChatInput = str | Sequence[Message]
 
 
 class Qwen:
-    """A model ready to talk. Holds no conversation: each call is given its own."""
+    """A model ready to talk. Holds no conversation: each call is given its own.
+
+    Threads and asyncio tasks may call at once: one engine continues all their replies together, and what each gets is
+    what it would get alone.
+    """
 
     def __init__(
         self,
@@ -57,7 +62,7 @@ class Qwen:
         self._stop_strings = (*self.generation.stop_strings, *sequences)
         self.default_sampling = default_sampling(self.generation)
         self._chat = chat
-        self._engine: tuple[int, SharedEngine] | None = None
+        self._engines: dict[int, SharedEngine] = {}
 
     def __repr__(self) -> str:
         """
@@ -100,6 +105,18 @@ class Qwen:
         checked = CheckedSettings(self.generation, settings, call="chat")
         return self._stream_one(self._chat_ids(messages, checked), checked)
 
+    async def achat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
+        """Like `chat`, in an event loop, which goes on meanwhile. Many such calls at once are answered together."""
+        return await _last_reply(self.astream(messages, **settings))
+
+    def astream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> AsyncGenerator[Piece, None]:
+        """Like `stream`, in an event loop. A task that is cancelled, or a closed generator, ends its reply.
+
+        >>> async for piece in qwen.astream("你好"): print(piece.text, end="")  # doctest: +SKIP
+        """
+        checked = CheckedSettings(self.generation, settings, call="chat")
+        return _pieces(self._answers([self._chat_ids(messages, checked)], checked))
+
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
         return len(chat_prompt(self.tokenizer, messages, history_token_limit=sys.maxsize))
@@ -131,6 +148,19 @@ class Qwen:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
         checked = CheckedSettings(self.generation, settings, call="complete")
         return self._stream_one(self._prompt_ids(prompt, control_tokens), checked)
+
+    async def acomplete(
+        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> Reply:
+        """Like `complete`, in an event loop, which goes on meanwhile."""
+        return await _last_reply(self.astream_completion(prompt, control_tokens=control_tokens, **settings))
+
+    def astream_completion(
+        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> AsyncGenerator[Piece, None]:
+        """Like `stream_completion`, in an event loop."""
+        checked = CheckedSettings(self.generation, settings, call="complete")
+        return _pieces(self._answers([self._prompt_ids(prompt, control_tokens)], checked))
 
     def complete_batch(
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -205,11 +235,23 @@ class Qwen:
     @property
     def _shared(self) -> SharedEngine:
         """The engine of this process: a forked one begins with its own, as another thread may have held this one."""
-        if self._engine is None or self._engine[0] != os.getpid():
-            tokenizer = self.tokenizer
-            engine = Engine(self.model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids)
-            self._engine = os.getpid(), SharedEngine(engine)
-        return self._engine[1]
+        process = os.getpid()
+        if process not in self._engines:
+            engine = Engine(self.model, vocab_size=self.tokenizer.vocab_size, unused_ids=self.tokenizer.unused_ids)
+            self._engines.setdefault(process, SharedEngine(engine))  # of two threads one comes first
+        return self._engines[process]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_engine": None}  # a copy works by itself
+        return {**vars(self), "_engines": {}}  # a copy works by itself
+
+
+async def _pieces(answers: Answers) -> AsyncGenerator[Piece, None]:
+    async with aclosing(answers.stream_async()) as news:
+        async for _, piece in news:
+            yield piece
+
+
+async def _last_reply(pieces: AsyncGenerator[Piece, None]) -> Reply:
+    replies = [piece.reply async for piece in pieces]
+    assert replies[-1] is not None
+    return replies[-1]

@@ -1,0 +1,165 @@
+"""One model for many callers: threads and tasks get what they would get alone, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import qwen7b
+from qwen7b import Qwen, Reply
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.generate.engine import Engine
+
+QUESTIONS = [f"question {number} " * (1 + 9 * (number % 3)) for number in range(12)]
+SETTINGS: dict[str, Any] = {"max_new_tokens": 24, "temperature": 1.3, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def qwen(tiny_chat_checkpoint: Path) -> Qwen:
+    return qwen7b.load(tiny_chat_checkpoint, quantize="q8")
+
+
+@pytest.fixture(scope="module")
+def expected(qwen: Qwen) -> list[Reply]:
+    return [qwen.chat(question, **SETTINGS) for question in QUESTIONS]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(qwen: Qwen) -> Iterator[None]:
+    yield
+    shared = qwen._shared
+    shared.cancel([])
+    assert not shared.engine.slots.busy and not shared.engine.scheduler.running and not shared.engine.scheduler.waiting
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, *, then: Callable[[], object] = lambda: None) -> None:
+    """Let every step take some time, and do something in it."""
+    original = Engine.step
+
+    def step(engine: Engine) -> bool:
+        time.sleep(0.005)
+        then()
+        return original(engine)
+
+    monkeypatch.setattr(Engine, "step", step)
+
+
+def test_threads_share_a_model(qwen: Qwen, expected: list[Reply]) -> None:
+    with ThreadPoolExecutor(len(QUESTIONS)) as pool:
+        replies = list(pool.map(lambda question: qwen.chat(question, **SETTINGS), QUESTIONS))
+        batches = list(pool.map(lambda _: qwen.chat_batch(QUESTIONS[:3], **SETTINGS), range(4)))
+    assert replies == expected and batches == [expected[:3]] * 4
+
+
+def test_tasks_share_a_model(qwen: Qwen, expected: list[Reply]) -> None:
+    async def stream(question: str) -> Reply:
+        pieces = [piece async for piece in qwen.astream(question, **SETTINGS)]
+        reply = pieces[-1].reply
+        assert reply and reply.text == "".join(piece.text for piece in pieces)
+        return reply
+
+    async def ask() -> list[Reply]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        asked = [stream(q) if n % 2 else qwen.achat(q, **SETTINGS) for n, q in enumerate(QUESTIONS)]
+        replies = await asyncio.gather(*asked)
+        ticking.cancel()
+        assert ticks > 100  # the loop went on meanwhile
+        return replies
+
+    assert asyncio.run(ask()) == expected
+    text = qwen.complete("hello", **SETTINGS)
+    assert asyncio.run(qwen.acomplete("hello", **SETTINGS)) == text  # in another loop, after the thread has ended
+
+
+def test_what_is_wrong_is_said_at_once_and_to_its_caller(qwen: Qwen, expected: list[Reply]) -> None:
+    with pytest.raises(SettingError, match="no setting temprature"):
+        qwen.astream("hello", temprature=1.0)  # type: ignore[call-arg]
+
+    async def ask() -> list[Reply | BaseException]:
+        bad = [qwen.achat("hello", logit_bias={10**6: 1.0}), qwen.achat("")]
+        return await asyncio.gather(*bad, qwen.achat(QUESTIONS[0], **SETTINGS), return_exceptions=True)
+
+    biased, empty, reply = asyncio.run(ask())
+    assert isinstance(biased, SettingError) and isinstance(empty, PromptError) and reply == expected[0]
+
+
+def test_a_task_that_is_cancelled_leaves_its_neighbours(
+    qwen: Qwen, expected: list[Reply], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(monkeypatch)
+
+    async def ask() -> list[Reply]:
+        tasks = [asyncio.create_task(qwen.achat(question, **SETTINGS)) for question in QUESTIONS]
+        await asyncio.sleep(0.05)
+        for task in tasks[::2]:
+            task.cancel()
+        cancelled = await asyncio.gather(*tasks[::2], return_exceptions=True)
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in cancelled)
+        replies = await asyncio.gather(*tasks[1::2])
+        async for _ in qwen.astream(QUESTIONS[0], **SETTINGS):
+            break  # and a stream that nobody reads to its end
+        return replies
+
+    assert asyncio.run(ask()) == expected[1::2]
+    deadline = time.monotonic() + 20
+    while qwen._shared.engine.slots.busy and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_stream_that_is_dropped_frees_its_memory(qwen: Qwen, expected: list[Reply]) -> None:
+    pieces = qwen.stream(QUESTIONS[0], **SETTINGS)
+    next(pieces)
+    assert len(qwen._shared.engine.slots.busy) == 1
+    del pieces
+    gc.collect()
+    assert not qwen._shared.engine.slots.busy
+    assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+def test_ctrl_c_ends_the_main_thread_s_reply_only(
+    qwen: Qwen, expected: list[Reply], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(10**6))
+
+    def interrupt() -> None:
+        if next(steps) == 9:
+            signal.raise_signal(signal.SIGINT)
+
+    slow_down(monkeypatch, then=interrupt)
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(qwen.chat, question, **SETTINGS) for question in QUESTIONS[1:4]]
+        try:
+            reply = qwen.chat(QUESTIONS[0], **SETTINGS)
+        except KeyboardInterrupt:  # it came between two steps
+            reply = None
+        assert [other.result(60) for other in others] == expected[1:4]
+    if reply is not None and reply.finish_reason == "interrupted":
+        assert expected[0].token_ids[: len(reply.token_ids)] == reply.token_ids
+    assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
+
+
+def test_the_thread_for_event_loops_ends_with_its_work(qwen: Qwen) -> None:
+    asyncio.run(qwen.achat("hello", **SETTINGS))
+    deadline = time.monotonic() + 20
+    while any(thread.name == "qwen7b engine" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
