@@ -19,7 +19,7 @@ from qwen7b.checkpoint import GenerationSettings
 from qwen7b.cli.app import app
 from qwen7b.generate import Piece, Reply, Usage
 from qwen7b.terminal.chatting import converse
-from qwen7b.terminal.commands import Commands, Surroundings
+from qwen7b.terminal.commands import Commands, Services
 from qwen7b.terminal.conversation import Conversation
 from qwen7b.terminal.display import VisibleConsole
 from qwen7b.terminal.kept_conversations import KeptConversation
@@ -116,12 +116,14 @@ def talk(fake) -> Talk:
         find_model: Callable = lambda name: pytest.fail(f"{name} is looked up"),
     ) -> tuple[Conversation, str]:
         console = VisibleConsole(file=io.StringIO(), width=200)
-        conversation = Conversation(fake, messages or [], asking={"max_new_tokens": 9}, console=console, kept=kept)
+        conversation = Conversation(
+            fake, messages or [], reply_settings={"max_new_tokens": 9}, console=console, kept=kept
+        )
         with create_pipe_input() as pipe:
             pipe.send_text("".join(keys) + CTRL_D)
             session = open_session(history=InMemoryHistory(), input=pipe, output=DummyOutput())
-            surroundings = Surroundings(find_model=find_model, confirm=partial(confirm, session))
-            converse(conversation, Commands(conversation, surroundings), session)
+            services = Services(find_model=find_model, confirm=partial(confirm, session))
+            converse(conversation, Commands(conversation, services), session)
         screen: Any = console.file
         return conversation, screen.getvalue()
 

@@ -49,7 +49,7 @@ def test_a_few_lines_for_people(run: Run, tiny_chat_checkpoint: Path) -> None:
     ("arguments", "message"),
     [
         (["--model", "demo", "--shape", "7b"], "--shape 7b takes the place of a model"),
-        (["--shape", "7b", "--long-context", "ntk"], "--long-context ntk is for a model's checkpoint"),
+        (["--shape", "7b", "--long-context", "ntk"], "--long-context ntk needs a model's checkpoint"),
         (["--long-context", "alibi"], "a long-context method is none"),
         (["--shape", "70b"], "a shape must be one of 1.8b, 7b, 14b, demo, found '70b'"),
         (["--shape", "demo", "--quantize", "q5"], "'q5' is not one of 'q8', 'q4', 'nf4', 'auto', 'none'"),

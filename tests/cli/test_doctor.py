@@ -135,7 +135,7 @@ def test_an_unknown_traceback_is_said_to_be_unknown(run: Run) -> None:
 
 def test_neither_path_nor_traceback(run: Run, tmp_path: Path) -> None:
     assert "nothing to explain" in run("doctor", input="").stderr
-    assert "go with an artefact" in run("doctor", "--fix", str(tmp_path / "x"), input="").stderr
+    assert "need an artefact" in run("doctor", "--fix", str(tmp_path / "x"), input="").stderr
 
 
 def test_on_a_terminal_texts_are_wrapped_beside_their_labels(

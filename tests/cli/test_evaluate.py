@@ -52,9 +52,12 @@ def test_a_line_a_result_then_a_table(needle: Run, tmp_path: Path) -> None:
     [
         (["--lengths", "20"], "a length of 20 leaves no room for a haystack: use a length of at least"),
         (["--lengths", "9999"], "fewer than the length 9999"),
-        (["--lengths", "300,"], "--lengths takes whole numbers of at least 2 with commas between, found ''"),
-        (["--depths", "0,101"], "--depths takes whole numbers from 0 to 100 with commas between, found '101'"),
-        (["--quantize", "int4"], "--quantize takes some of none,q8,q4,nf4 with commas between, found 'int4'"),
+        (["--lengths", "300,"], "--lengths takes a comma-separated list of whole numbers of at least 2, found ''"),
+        (["--depths", "0,101"], "--depths takes a comma-separated list of whole numbers from 0 to 100, found '101'"),
+        (
+            ["--quantize", "int4"],
+            "--quantize takes one or more of none, q8, q4, nf4, separated by commas, found 'int4'",
+        ),
         (["--haystack", "/none"], "/none cannot be read as UTF-8 text"),
     ],
 )

@@ -295,5 +295,5 @@ def test_standard_input_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("qwen7b.terminal.prompts.TEXT_LIMIT", 1 << 21)
     with open("/dev/zero", encoding="utf-8") as endless:
         monkeypatch.setattr("sys.stdin", endless)
-        with pytest.raises(PromptError, match="standard input has more than 2,097,152 bytes: give it in parts"):
+        with pytest.raises(PromptError, match="standard input has more than 2,097,152 bytes: split it into parts"):
             read_standard_input()

@@ -77,11 +77,17 @@ def test_results_are_kept_and_drawn(run: Run, tiny_chat_checkpoint: Path, text: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--quantize", "none,int3"], "--quantize takes some of none,q8,q4,nf4 with commas between, found 'int3'"),
+        (
+            ["--quantize", "none,int3"],
+            "--quantize takes one or more of none, q8, q4, nf4, separated by commas, found 'int3'",
+        ),
         (["--length", "1000"], "fewer than a window of 1000"),
         (["--length", "0"], "a length must be a whole number of at least 2, found 0"),
-        (["--lengths", "32,long"], "--lengths takes whole numbers of at least 2 with commas between, found 'long'"),
-        (["--lengths", "32,1"], "--lengths takes whole numbers of at least 2 with commas between, found '1'"),
+        (
+            ["--lengths", "32,long"],
+            "--lengths takes a comma-separated list of whole numbers of at least 2, found 'long'",
+        ),
+        (["--lengths", "32,1"], "--lengths takes a comma-separated list of whole numbers of at least 2, found '1'"),
         (["--lengths", "32", "--length", "32"], "--length and --lengths both say how long a window is: drop one"),
         (["--length", "32", "--methods", "ntk,"], "a long-context method is none, or parts joined by +"),
         (["--length", "32", "--methods", "window:999"], "window of 999 is larger than the context"),

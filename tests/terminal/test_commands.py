@@ -48,7 +48,7 @@ def test_settings_are_shown_changed_and_given_back(talk: Talk, fake) -> None:
     assert "temperature          0.7  (default)\n" in screen and "max_new_tokens       9\n" in screen
     assert "temperature          1.5\n" in screen
     assert fake.asked[0][1] == {"temperature": 1.5, "seed": 7, "max_new_tokens": 20}
-    assert conversation.asking == {"seed": 7, "max_new_tokens": 20, "stop": ("\\n\\n",)}
+    assert conversation.reply_settings == {"seed": 7, "max_new_tokens": 20, "stop": ("\\n\\n",)}
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_settings_are_shown_changed_and_given_back(talk: Talk, fake) -> None:
 )
 def test_wrong_settings_change_nothing(talk: Talk, line: str, message: str) -> None:
     conversation, screen = talk(line, ENTER)
-    assert "error: " in screen and message in screen and conversation.asking == {"max_new_tokens": 9}
+    assert "error: " in screen and message in screen and conversation.reply_settings == {"max_new_tokens": 9}
 
 
 def test_temperature_0_is_greedy_and_refuses_what_it_cannot_use(talk: Talk) -> None:
     conversation, screen = talk("/set temperature 0", ENTER, "/set top_p 0.5", ENTER)
-    assert conversation.asking["temperature"] == 0 and "top_p" not in conversation.asking
+    assert conversation.reply_settings["temperature"] == 0 and "top_p" not in conversation.reply_settings
     assert (
         "always the likeliest token" in screen
         and "error: top_p cannot be 0.5 here: temperature 0 leaves nothing to chance" in screen

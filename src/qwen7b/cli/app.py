@@ -1,4 +1,4 @@
-"""The `qwen7b` command: its verbs, and how every one of them fails."""
+"""The `qwen7b` command: its verbs, and how their errors are reported."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from qwen7b.errors import Qwen7bError
 from qwen7b.system.importing import check_working_directory
 from qwen7b.terminal.streams import LostOutputError, open_standard_streams
 
-# click's own base of usage errors, which typer carries under a private name.
+# click's base class of usage errors, which typer has only under a private name.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 class Verbs(TyperGroup):
-    """A user's mistake becomes one line and exit code 1, Ctrl-C exit code 130; a defect keeps its traceback."""
+    """Turns a user's mistake into one line and exit code 1, Ctrl-C into exit code 130; a bug keeps its traceback."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        # Typer takes the escape sequences out of what it prints to a pipe, or out of nothing. Those of a file are the
-        # file's and stay; those in which typer itself says that completion is installed are of no use.
+        # Typer removes escape sequences from output to a pipe, or never. Here they stay, as they may belong to a
+        # file's content; only the message that completion is installed is better without them.
         extra.setdefault("color", "--install-completion" not in args)
         with _one_line_errors():
             return super().make_context(info_name, args, parent, **extra)
@@ -48,7 +48,7 @@ class Verbs(TyperGroup):
         with _one_line_errors():
             check_working_directory()
             result = super().invoke(ctx)
-            sys.stdout.flush()  # where a failure is still told
+            sys.stdout.flush()  # here a failure is still reported
             return result
 
 
@@ -65,13 +65,13 @@ def _one_line_errors() -> Iterator[None]:
         typer.echo(f"error: {message}{'' if message.endswith('?') else ':'} see {usage} --help", err=True)
         raise typer.Exit(1) from error
     except LostOutputError as error:
-        if error.errno != EPIPE:  # a reader that has gone needs no telling
+        if error.errno != EPIPE:  # if the reader has closed the pipe, nobody reads the message
             typer.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
         raise typer.Exit(1) from error
     except OSError as error:
         if error.errno == ENOSPC:
             typer.echo("error: the output cannot be written: no space is left where it goes", err=True)
-        elif error.filename is not None:  # the machine's doing, not ours
+        elif error.filename is not None:  # a problem of the machine, not a bug
             typer.echo(f"error: {error.filename} cannot be used: {error.strerror}", err=True)
         else:
             raise
@@ -81,12 +81,12 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _one_line(error: Any) -> str:
-    """What a usage error says, with what was found where typer tells it only by pydantic's error behind its own."""
-    message = " ".join(error.format_message().split()).rstrip(".")  # choices come a line each
+    """The message of a usage error in one line, with the invalid value, which typer may leave to pydantic's error."""
+    message = " ".join(error.format_message().split()).rstrip(".")  # typer puts each choice on its own line
     message = message.replace("Value error, ", "")
     if problems := getattr(error.__cause__, "errors", None):
-        found = repr(problems()[0]["input"])
-        message += "" if found in message else f", found {found}"
+        invalid_value = repr(problems()[0]["input"])
+        message += "" if invalid_value in message else f", found {invalid_value}"
     return message
 
 
@@ -94,7 +94,7 @@ app = typer.Typer(
     cls=Verbs,
     epilog=examples(""),
     invoke_without_command=True,
-    # Plain help takes a third of the time of a coloured one, and plain tracebacks show no prompts.
+    # Plain help takes a third of the time of a coloured one, and plain tracebacks do not reveal prompts.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -105,8 +105,8 @@ app.add_typer(models, name="models", epilog=examples("models"))
 app.add_typer(evaluate, name="eval", epilog=examples("eval"))
 
 
-def show_version(wanted: bool) -> None:
-    if wanted:
+def show_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"qwen7b {__version__}")
         raise typer.Exit
 
@@ -115,7 +115,7 @@ def show_version(wanted: bool) -> None:
 def qwen7b(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Run first-generation Qwen and its dense successors: chat, complete, and look inside."""
@@ -124,9 +124,9 @@ def qwen7b(
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Run the command; this is its entry point."""
     open_standard_streams()
-    # What is alive at the end goes with the process: to look for garbage in it first would take as long as a reply.
+    # Freezing skips the garbage collection at exit, which would take as long as a reply.
     atexit.register(gc.freeze)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()

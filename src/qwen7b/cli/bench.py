@@ -1,4 +1,4 @@
-"""`qwen7b bench`: how fast a model runs here, beside what this machine could do at most."""
+"""`qwen7b bench`: the speed of a model on this machine, compared with the machine's peaks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def bench(
         typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id. [default: demo]"),
     ] = None,
     shape: Annotated[
-        str | None, typer.Option("--shape", help="Instead of a model, random weights shaped as 1.8b, 7b, 14b or demo.")
+        str | None,
+        typer.Option("--shape", help="Random weights instead of a model, in the shape of 1.8b, 7b, 14b or demo."),
     ] = None,
     quantize: options.Quantize = None,
     prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 512,
@@ -41,15 +42,15 @@ def bench(
 ) -> None:
     """Time a model: prompts, replies, loading, and memory.
 
-    Random prompts go through the same engine as every reply. Loading includes the tokenizer and, in a first run, the
-    packing of the weights, which are kept; for a shape it is the making of its weights. The first token is that of a
-    16-token prompt, asked of the model as it was just loaded.
-    What the processor and its memory can do at most is measured in between, with the same threads.
+    Random prompts go through the same engine as every reply. Loading includes the tokenizer and, in a first run,
+    packing the weights, which are cached; for a shape it means generating the weights. The first token is that of a
+    16-token prompt, right after loading.
+    The peaks of processor and memory are measured in between, with the same threads.
     """
     if model is not None and shape is not None:
         raise SettingError(f"--shape {shape} takes the place of a model: drop it or --model {model}")
     if shape is not None and long_context is not None:
-        raise SettingError(f"--long-context {long_context} is for a model's checkpoint: drop it or --shape {shape}")
+        raise SettingError(f"--long-context {long_context} needs a model's checkpoint: drop it or --shape {shape}")
     if shape is not None and device not in ("auto", "cpu"):
         raise SettingError(f"--shape {shape} is made and timed on the CPU: drop it or --device {device}")
     loading = options.Loading(
@@ -68,16 +69,16 @@ def bench(
     from qwen7b.evals import Work, measure_speed, random_model
     from qwen7b.loading.placement import choose_quantize
 
-    timed: list[Transformer] = []
+    loaded_models: list[Transformer] = []
 
     def load() -> Transformer:
         if shape is None:
-            timed.append(loading.load().model)
+            loaded_models.append(loading.load().model)
         else:
             packed_as = choose_quantize(dtype=dtype, device=torch.device("cpu"), quantize=quantize)
             dtype_of_floats = getattr(torch, dtype.value if dtype else "float32")
-            timed.append(random_model(shape, quantize=packed_as, dtype=dtype_of_floats))
-        return timed[0]
+            loaded_models.append(random_model(shape, quantize=packed_as, dtype=dtype_of_floats))
+        return loaded_models[0]
 
     work = Work(
         prompt_tokens=prompt_tokens,
@@ -88,14 +89,14 @@ def bench(
     )
     speed = measure_speed(load, work)
     if as_json:
-        about = {
+        common = {
             "model": f"shape {shape}" if shape else loading.model,
-            "precision": timed[0].weight_format or "none",
-            "device": str(timed[0].device),
+            "precision": loaded_models[0].weight_format or "none",
+            "device": str(loaded_models[0].device),
             "long_context": long_context,
             "threads": kernels.num_threads() or torch.get_num_threads(),
         }
-        print_json({**about, **asdict(work), **asdict(speed)})
+        print_json({**common, **asdict(work), **asdict(speed)})
         return
     show(speed)
 
@@ -104,13 +105,15 @@ def show(speed: Speed) -> None:
     from qwen7b.system.memory import gigabytes
 
     prefill, decode, limits = speed.prefill, speed.decode, speed.limits
-    of_int8 = of_bandwidth = ""
+    int8_text = bandwidth_text = ""
     if prefill.int8_share is not None and limits.int8_ops_per_second is not None:
-        of_int8 = f", {prefill.int8_share:.0%} of the {limits.int8_ops_per_second / 1e12:.2f} int8 TOP/s there are"
+        int8_text = f", {prefill.int8_share:.0%} of the {limits.int8_ops_per_second / 1e12:.2f} int8 TOP/s there are"
     if decode.bandwidth_share is not None and limits.read_bytes_per_second is not None:
-        of_bandwidth = f", {decode.bandwidth_share:.0%} of the {limits.read_bytes_per_second / 1e9:.1f} GB/s there are"
-    typer.echo(f"prefill      {prefill.tokens_per_second:.1f} tokens/s{of_int8}")
-    typer.echo(f"decode       {decode.tokens_per_second:.1f} tokens/s{of_bandwidth}")
+        bandwidth_text = (
+            f", {decode.bandwidth_share:.0%} of the {limits.read_bytes_per_second / 1e9:.1f} GB/s there are"
+        )
+    typer.echo(f"prefill      {prefill.tokens_per_second:.1f} tokens/s{int8_text}")
+    typer.echo(f"decode       {decode.tokens_per_second:.1f} tokens/s{bandwidth_text}")
     typer.echo(f"first token  {speed.first_token_seconds:.2f} s, after loading in {speed.load_seconds:.2f} s")
     typer.echo(
         f"memory       {gigabytes(speed.peak_memory_bytes)} at most, {gigabytes(speed.bytes_per_token)} read a token"

@@ -29,7 +29,7 @@ def chat(
         typer.Argument(help="What to ask; without it, standard input or a conversation.", show_default=False),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="The system prompt.")] = None,
-    go_on: Annotated[
+    continue_last: Annotated[
         bool, typer.Option("--continue", "-c", help="Go on with the conversation that was kept last, and its model.")
     ] = False,
     autosave: Annotated[
@@ -61,16 +61,16 @@ def chat(
     """Chat: with a prompt one reply, at a terminal a conversation."""
     converse = prompt is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
-        raise SettingError("a conversation needs a terminal for its output too: give a prompt to get one reply")
+        raise SettingError("a conversation needs a terminal for its output too: give a prompt to get a single reply")
     if converse and not (is_open_for(sys.stdin, os.O_RDONLY) and is_open_for(sys.stdout, os.O_WRONLY)):
         raise SettingError("a conversation needs a terminal to read from and to write to: give a prompt instead")
     if converse and as_json:
         raise SettingError("--json prints one reply: give a prompt as an argument or on standard input")
     question = "" if converse else read_prompt(prompt)
     messages: Messages = []
-    if go_on:
+    if continue_last:
         source = context.get_parameter_source("model")
-        messages, model = _earlier(model, is_given=source is not None and source.name != "DEFAULT")
+        messages, model = _last_conversation(model, is_given=source is not None and source.name != "DEFAULT")
     if system is not None:
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
     loading = options.Loading(
@@ -96,43 +96,48 @@ def chat(
         seed=seed,
     )
     qwen = loading.load(must_chat=True)
-    asking: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
-    asking = {**asking, **sampling.keywords()}
-    kept = _kept() if autosave and (converse or go_on) else None
+    reply_settings: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    reply_settings = {**reply_settings, **sampling.keywords()}
+    kept = _new_kept_conversation() if autosave and (converse or continue_last) else None
     if converse:
-        _converse(qwen, messages, asking=asking, kept=kept, loading=loading)
+        _converse(qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading)
         return
     from qwen7b.terminal.plain import reply_display
-    from qwen7b.terminal.replies import answer
+    from qwen7b.terminal.replies import show_reply
 
     messages.append({"role": "user", "content": question})
     display = None if as_json else reply_display()
     if display is not None:
-        asking["on_prompt"] = display.show_reading
-    reply = answer(qwen.stream(messages, **asking), display, model=model, messages=messages)
+        reply_settings["on_prompt"] = display.show_reading
+    reply = show_reply(qwen.stream(messages, **reply_settings), display, model=model, messages=messages)
     if kept is not None and reply.text:
         kept.write([*messages, {"role": "assistant", "content": reply.text}], model=model)
 
 
-def _earlier(model: str, *, is_given: bool) -> tuple[Messages, str]:
-    """The conversation that was kept last and the model to go on with: the one that is given, or else its own."""
+def _last_conversation(model: str, *, is_given: bool) -> tuple[Messages, str]:
+    """The conversation that was saved last, and the model to continue with: the given one, or else its own."""
     from qwen7b.terminal.kept_conversations import kept_folder, read_latest
 
-    messages, its_model = read_latest(kept_folder())
-    return messages, model if is_given or its_model is None else its_model
+    messages, last_model = read_latest(kept_folder())
+    return messages, model if is_given or last_model is None else last_model
 
 
-def _kept() -> KeptConversation:
+def _new_kept_conversation() -> KeptConversation:
     from qwen7b.terminal.kept_conversations import KeptConversation, kept_folder
 
     return KeptConversation(kept_folder())
 
 
 def _converse(
-    qwen: Qwen, messages: Messages, *, asking: ChatSettings, kept: KeptConversation | None, loading: options.Loading
+    qwen: Qwen,
+    messages: Messages,
+    *,
+    reply_settings: ChatSettings,
+    kept: KeptConversation | None,
+    loading: options.Loading,
 ) -> None:
     from qwen7b.terminal.chatting import converse
-    from qwen7b.terminal.commands import USAGES, Commands, Surroundings
+    from qwen7b.terminal.commands import USAGES, Commands, Services
     from qwen7b.terminal.conversation import Conversation
     from qwen7b.terminal.terminal import confirm, open_session
 
@@ -142,6 +147,6 @@ def _converse(
         return partial(other.load, must_chat=True)
 
     session = open_session([usage.split()[0] for usage in USAGES])
-    conversation = Conversation(qwen, messages, asking=asking, kept=kept)
-    surroundings = Surroundings(find_model=find_model, confirm=partial(confirm, session))
-    converse(conversation, Commands(conversation, surroundings), session)
+    conversation = Conversation(qwen, messages, reply_settings=reply_settings, kept=kept)
+    services = Services(find_model=find_model, confirm=partial(confirm, session))
+    converse(conversation, Commands(conversation, services), session)

@@ -1,4 +1,4 @@
-"""`qwen7b complete`: a text goes on, without any chat format."""
+"""`qwen7b complete`: continues a text, without any chat format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def complete(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Continue a text as it stands; prints only the continuation."""
+    """Continue a text as it is, and print only the continuation."""
     text = read_prompt(prompt)
     loading = options.Loading(
         model=model,
@@ -62,7 +62,7 @@ def complete(
     )
     qwen = loading.load()
     from qwen7b.terminal.plain import PlainDisplay
-    from qwen7b.terminal.replies import answer
+    from qwen7b.terminal.replies import show_reply
 
     display = None if as_json else PlainDisplay()
     pieces = qwen.stream_completion(
@@ -74,4 +74,4 @@ def complete(
         control_tokens=control_tokens,
         **sampling.keywords(),
     )
-    answer(pieces, display, model=model, prompt=text)
+    show_reply(pieces, display, model=model, prompt=text)

@@ -30,16 +30,16 @@ def convert(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Convert a checkpoint, check every number, say what is lost.
+    """Convert a checkpoint, check every number, report losses.
 
-    A conversion that was interrupted goes on where it stopped.
+    An interrupted conversion continues where it stopped.
     """
-    given = {}
+    optional = {}
     if check_text is not None:
-        given["check_text"] = named_text(check_text, option="--check-text")
+        optional["check_text"] = named_text(check_text, option="--check-text")
     from qwen7b import convert as conversion
 
-    done = conversion.convert(
+    result = conversion.convert(
         source,
         target,
         to=to,
@@ -47,19 +47,19 @@ def convert(
         quantize=None if quantize is None else quantize.value,
         chat=chats,
         offline=offline or None,
-        **given,
+        **optional,
     )
     if as_json:
-        print_json(done.as_document())
+        print_json(result.as_document())
         return
-    size = sum(file.bytes for file in done.files.values())
-    typer.echo(f"{target}: {shown_size(size)}, {counted(done.num_tensors, 'tensor')} checked against the source.")
-    logits = done.logits
+    size = sum(file.bytes for file in result.files.values())
+    typer.echo(f"{target}: {shown_size(size)}, {counted(result.num_tensors, 'tensor')} checked against the source.")
+    logits = result.logits
     typer.echo(
         f"Logits differ by at most {logits.largest_difference:.2g} over {counted(logits.tokens, 'token')}; the "
         f"likeliest token is the same for {logits.same_likeliest_token:.0%}."
     )
-    for sentence in done.changed:
+    for sentence in result.changed:
         typer.echo(f"Changed: {sentence}")
-    for sentence in done.lost or ["nothing."]:
+    for sentence in result.lost or ["nothing."]:
         typer.echo(f"Lost: {sentence}")

@@ -27,11 +27,9 @@ def doctor(
         ),
     ] = None,
     fix: Annotated[
-        Path | None, typer.Option("--fix", metavar="FOLDER", help="Write a mended copy into this new folder.")
+        Path | None, typer.Option("--fix", metavar="FOLDER", help="Write a repaired copy into this new folder.")
     ] = None,
-    base: Annotated[
-        str | None, typer.Option("--base", metavar="MODEL", help="The model that an adapter belongs on.")
-    ] = None,
+    base: Annotated[str | None, typer.Option("--base", metavar="MODEL", help="The base model of an adapter.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", metavar="MODEL", help="Where --fix takes a missing tokenizer from.")
     ] = None,
@@ -40,42 +38,42 @@ def doctor(
 ) -> None:
     """Say what a model is, what is wrong with it, and what to do.
 
-    A checkpoint, an adapter or a tokenizer is looked at without loading its weights, but packed ones and known models
+    A checkpoint, an adapter or a tokenizer is checked without loading its weights, but packed ones and known models
     are compared with their checksums; a traceback of an old script is explained.
 
-    Exit code 1 where errors are found, or a traceback is not known.
+    The exit code is 1 if there are errors, or if a traceback is not known.
     """
     if artefact is None or artefact == _STANDARD_INPUT:
         if fix or base or tokenizer:
-            raise SettingError("--fix, --base and --tokenizer go with an artefact, not with a traceback: give its path")
+            raise SettingError("--fix, --base and --tokenizer need an artefact instead of a traceback: give its path")
         _explain(as_json=as_json)
         return
     from qwen7b.doctor import diagnose
-    from qwen7b.doctor import fix as write_mended
+    from qwen7b.doctor import fix as write_repaired
     from qwen7b.hub import locate
 
     def path_of(model: str | None) -> Path | None:
         return None if model is None else locate(model, offline=offline or None)
 
-    found = diagnose(locate(artefact, offline=offline or None), base=path_of(base), tokenizer=path_of(tokenizer))
-    document: dict[str, Any] = found.as_document()
+    diagnosis = diagnose(locate(artefact, offline=offline or None), base=path_of(base), tokenizer=path_of(tokenizer))
+    document: dict[str, Any] = diagnosis.as_document()
     repairs: list[str] | None = None
-    mended = found
+    repaired_diagnosis = diagnosis
     if fix is not None:
-        repairs = write_mended(found, fix)
+        repairs = write_repaired(diagnosis, fix)
         if repairs:
-            mended = diagnose(fix, base=path_of(base))
-        document |= {"repairs": repairs, "mended": mended.as_document() if repairs else None}
+            repaired_diagnosis = diagnose(fix, base=path_of(base))
+        document |= {"repairs": repairs, "mended": repaired_diagnosis.as_document() if repairs else None}
     if as_json:
         print_json(document)
     else:
-        _show(found)
+        _show(diagnosis)
         if repairs:
             typer.echo("\nRepaired: " + "; ".join(repairs) + ".\n")
-            _show(mended)
+            _show(repaired_diagnosis)
         elif fix is not None:
             typer.echo(f"\nNothing here can be repaired, so {fix} was not made.")
-    if not mended.is_healthy:
+    if not repaired_diagnosis.is_healthy:
         raise typer.Exit(1)
 
 
@@ -83,7 +81,7 @@ def _explain(*, as_json: bool) -> None:
     from qwen7b.doctor import explain_traceback
 
     if sys.stdin.isatty():
-        raise SettingError("there is nothing to look at: give a path, or pipe a traceback in")
+        raise SettingError("there is nothing to diagnose: give a path, or pipe a traceback in")
     explanation = explain_traceback(read_standard_input().decode("utf-8", "replace"))
     if as_json:
         causes = [
@@ -100,7 +98,7 @@ def _explain(*, as_json: bool) -> None:
 def _show_explanation(explanation: Explanation) -> None:
     rows = [("line", explanation.line)]
     if not explanation.causes:
-        rows.append(("cause", "not known: nothing in the table of known errors is like this line"))
+        rows.append(("cause", "not known: no entry in the table of known errors matches this line"))
     for known in explanation.causes:
         rows += [("cause", f"{known.cause} ({known.name})"), ("remedy", known.remedy), ("seen in", known.source)]
     show_rows(rows)
@@ -117,14 +115,16 @@ def _show(diagnosis: Diagnosis) -> None:
         counts[finding.severity] += 1
         rows.append((finding.severity, finding.message + (" (--fix repairs it)" if finding.repair else "")))
     show_rows(rows)
-    said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
-    typer.echo(f"\n{'Healthy' if diagnosis.is_healthy else 'Not usable as it is'}: {said or 'nothing is wrong'}.")
+    counts_text = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+    typer.echo(
+        f"\n{'Healthy' if diagnosis.is_healthy else 'Not usable as it is'}: {counts_text or 'nothing is wrong'}."
+    )
     for line in diagnosis.usage:
         typer.echo(f"  {line}")
 
 
 def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    """The facts in words, a few to a line."""
+    """The facts as rows of text, a few facts per row."""
     facts = diagnosis.facts
     kind = [diagnosis.kind]
     if "model" in facts:
@@ -170,7 +170,7 @@ def _count(number: int) -> str:
 
 
 def show_rows(rows: list[tuple[str, str]]) -> None:
-    """A label and a text a line; on a terminal the texts are wrapped beside their labels."""
+    """Print a label and a text per line; on a terminal long texts are wrapped beside their labels."""
     if not sys.stdout.isatty():
         for label, text in rows:
             typer.echo(f"  {label:<10}  {text}")

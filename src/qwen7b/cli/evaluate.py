@@ -1,4 +1,4 @@
-"""`qwen7b eval …`: tests of what a model can do."""
+"""`qwen7b eval …`: tests of a model's abilities."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def needle(
 ) -> None:
     """Find a number in a long text.
 
-    A part of the haystack is cut to size, and between two of its sentences, at each depth, stands a fact: the secret
-    number of some thing. The model is asked for it: a chat model by a question behind the text, a base model by the
-    beginning of a sentence. Right is a reply, of greedy choice, that has the number. Prompt and room for the reply
-    have exactly the length together; a trial has the same fact and part of the text at all lengths and depths.
+    At each depth a fact is inserted between two sentences of a part of the haystack: the secret number of some thing.
+    The model is asked for it: a chat model by a question after the text, a base model by the beginning of a sentence.
+    A greedy reply that contains the number is correct. The prompt and the reserve for the reply have exactly the
+    length together; a trial has the same fact and part of the text at all lengths and depths.
 
     The format "none" leaves the weights in --dtype. The method "none" treats all positions alike, whatever the
     checkpoint says of NTK, LogN and windows.
@@ -100,7 +100,7 @@ def needle(
 
 
 def show_tables(results: list[Retrieval]) -> None:
-    """A table for each format and method."""
+    """Print a table for each format and method."""
     from qwen7b.evals import retrieval_table
 
     for precision, method in dict.fromkeys((result.precision, result.method) for result in results):

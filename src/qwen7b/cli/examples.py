@@ -1,4 +1,4 @@
-"""What stands below the help of each verb: lines that can be typed as they are, or with names of one's own."""
+"""The examples below the help of each verb: commands to type as they are, or with one's own file names."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def examples(verb: str) -> str:
-    """A verb's examples as typer's epilog; the \\b keeps it from joining the lines."""
+    """A verb's examples as typer's epilog; the \\b keeps typer from joining the lines."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[verb])])

@@ -1,4 +1,4 @@
-"""Options of the verbs that measure one model in several ways, and the lists that they take, with commas between."""
+"""The options of the verbs that measure a model in several ways, and the parsing of their comma-separated lists."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ Plot = Annotated[
 ]
 Resume = Annotated[
     Path | None,
-    typer.Option(
-        "--resume", metavar="FILE", help="Keep results here as they come; what is here is not measured again."
-    ),
+    typer.Option("--resume", metavar="FILE", help="Save results here as they come; saved ones are not measured again."),
 ]
 
 
@@ -64,7 +62,7 @@ def open_subject(
     offline: bool,
     plot: Path | None,
 ) -> Subject:
-    """What is to be measured, once all that was asked for is known to make sense."""
+    """Open the model to be measured, after checking that all the options make sense."""
     options.set_threads(threads)
     precisions = parse_names("--quantize", quantize, known=PRECISIONS)
     from qwen7b.evals import Subject, check_plot
@@ -84,32 +82,34 @@ def open_subject(
 
 
 def report(results: Iterable[T], line: Callable[[T], str], *, as_json: bool) -> list[T]:
-    """All results: a line of each as it comes, or one JSON document of all at the end."""
+    """Print a line for each result as it comes, or one JSON document at the end; return all results."""
     from tqdm import tqdm
 
-    found = []
+    collected = []
     for result in results:
-        found.append(result)
+        collected.append(result)
         if not as_json:
-            tqdm.write(line(result))  # leaves a progress bar whole
+            tqdm.write(line(result))  # does not break a progress bar
     if as_json:
-        print_json([asdict(result) for result in found])
-    return found
+        print_json([asdict(result) for result in collected])
+    return collected
 
 
 def parse_names(flag: str, text: str, *, known: Sequence[str] = ()) -> list[str]:
-    """
+    """Split a comma-separated list of names; with `known` others are refused.
+
     >>> parse_names("--methods", "none, ntk")
     ['none', 'ntk']
     """
     names = [name.strip() for name in text.split(",")]
     if known and (unknown := [name for name in names if name not in known]):
-        raise SettingError(f"{flag} takes some of {','.join(known)} with commas between, found {unknown[0]!r}")
+        raise SettingError(f"{flag} takes one or more of {', '.join(known)}, separated by commas, found {unknown[0]!r}")
     return names
 
 
 def parse_numbers(flag: str, text: str, *, minimum: int, maximum: int | None = None) -> list[int]:
-    """
+    """Split a comma-separated list of whole numbers within a range.
+
     >>> parse_numbers("--lengths", "1024,2048", minimum=2)
     [1024, 2048]
     """
@@ -119,5 +119,5 @@ def parse_numbers(flag: str, text: str, *, minimum: int, maximum: int | None = N
             numbers.append(whole_number(flag, int(part), minimum=minimum, maximum=maximum))
         except ValueError:  # a SettingError is one too
             span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-            raise SettingError(f"{flag} takes whole numbers {span} with commas between, found {part!r}") from None
+            raise SettingError(f"{flag} takes a comma-separated list of whole numbers {span}, found {part!r}") from None
     return numbers

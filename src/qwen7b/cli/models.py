@@ -1,4 +1,4 @@
-"""`qwen7b pull` and `qwen7b models …`: fetching a known model, what is there, and removing it."""
+"""`qwen7b pull` and `qwen7b models …`: fetch, list and remove models."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ models = typer.Typer(rich_markup_mode=None)
 def list_all(context: typer.Context, as_json: options.Json = False) -> None:
     """List the models there are, packed copies, and disk use.
 
-    The models are those that a name fetches and those that are cached.
+    The models are those that can be fetched by a name, and those that are cached.
     """
     if context.invoked_subcommand is not None:
         if as_json:
             raise SettingError(
-                f"--json goes behind {context.invoked_subcommand}: qwen7b models {context.invoked_subcommand} … --json"
+                f"--json goes after {context.invoked_subcommand}: type qwen7b models {context.invoked_subcommand} … "
+                "--json"
             )
         return
     from qwen7b.hub import list_models, list_official_models
@@ -123,9 +124,9 @@ def rm(
 
 @models.command(epilog=examples("prune"))
 def prune(yes: Yes = False, dry_run: DryRun = False, as_json: options.Json = False) -> None:
-    """Delete what no start will use from the cache.
+    """Delete from the cache what will not be used again.
 
-    That is packed copies whose source is gone or changed, old files and unfinished ones.
+    These are packed copies whose source is gone or changed, old files and unfinished ones.
     """
     from qwen7b.packing.cached import leftovers
 
@@ -133,7 +134,7 @@ def prune(yes: Yes = False, dry_run: DryRun = False, as_json: options.Json = Fal
 
 
 def _remove(find: Callable[[], list[Leftover]], *, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Say what would go, ask where somebody can answer, and delete it."""
+    """List what would be deleted, ask for confirmation on a terminal, and delete it."""
     from qwen7b.packing.removal import remove
 
     files = find()

@@ -1,4 +1,4 @@
-"""Options that several verbs share, each declared once, and what they amount to."""
+"""The options that several verbs share, each declared once, and the settings made from them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     PackedFormat: TypeAlias = str
     LoadedFormat: TypeAlias = str
-else:  # the names that typer lists and takes are those of the formats
+else:  # typer lists and accepts the formats' own names
     PackedFormat = Literal[tuple(FORMATS)]
     LoadedFormat = Literal[(*FORMATS, "auto", "none")]
 
 
 class Precision(StrEnum):
-    """Number formats a model can compute in."""
+    """The number formats that a model can compute in."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -159,13 +159,13 @@ def check_threads(threads: int | None) -> None:
 
 
 def set_threads(threads: int | None) -> None:
-    """Compute with so many CPU threads; None leaves it at one a usable core."""
+    """Set the number of CPU threads; None means one per usable core."""
     check_threads(threads)
     import torch
 
     from qwen7b import kernels
 
-    if threads is None:  # torch knows nothing of a container's share
+    if threads is None:  # torch does not know the CPU limit of a container
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         return
     torch.set_num_threads(threads)
@@ -189,19 +189,19 @@ class Loading:
     def __post_init__(self) -> None:
         check_threads(self.threads)
         if self.long_context is not None:
-            parse_method(self.long_context)  # which refuses it here, before a model is loaded
+            parse_method(self.long_context)  # raises here, before a model is loaded
 
     def set_threads(self) -> None:
         set_threads(self.threads)
 
     def find(self) -> None:
-        """Have the model on this machine. Raises Qwen7bError where there is none of its name."""
+        """Fetch the model unless it is on this machine. Raises Qwen7bError if there is none with its name."""
         from qwen7b.hub import locate
 
         locate(self.model, offline=self.offline or None)
 
     def load(self, *, must_chat: bool = False) -> Qwen:
-        """The model, on its way refused where it is to chat and is a base model."""
+        """Load the model. With `must_chat` a base model is refused before its weights are loaded."""
         tokenizer = self._import_torch()
         import torch
 
@@ -210,7 +210,7 @@ class Loading:
         self.set_threads()
         dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
         others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
-        # None leaves the environment's own offline switch in force.
+        # None lets the environment variable for offline use decide.
         return qwen7b.load(
             self.model,
             device=self.device,
@@ -223,7 +223,7 @@ class Loading:
         )
 
     def _import_torch(self) -> Tokenizer | None:
-        """Import torch and, while its library loads, read the tokenizer if an earlier start has kept it."""
+        """Import torch and, while its library loads, read the tokenizer if an earlier run has cached it."""
         if "torch" in sys.modules:
             return None
         from qwen7b.hub import locate
@@ -256,11 +256,11 @@ class SamplingOptions:
         from qwen7b import Greedy
         from qwen7b.generate.sampling_keywords import is_greedy, lay_over, left_to_chance
 
-        given = self._given()
-        if self.greedy or is_greedy(given):
+        chosen = self._chosen()
+        if self.greedy or is_greedy(chosen):
             flag = "--greedy" if self.greedy else "--temperature 0"
-            contradicting = left_to_chance(given)
-            if self.greedy and given.get("temperature"):
+            contradicting = left_to_chance(chosen)
+            if self.greedy and chosen.get("temperature"):
                 contradicting.append("temperature")
             if contradicting:
                 flags = ", ".join(sorted("--" + name.replace("_", "-") for name in contradicting))
@@ -271,11 +271,11 @@ class SamplingOptions:
 
     def keywords(self) -> SamplingKeywords:
         """These options as keywords of `Qwen.chat`."""
-        given = self._given()
+        chosen = self._chosen()
         if self.greedy:
-            given["temperature"] = 0
-        return given
+            chosen["temperature"] = 0
+        return chosen
 
-    def _given(self) -> SamplingKeywords:
-        given = {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}
-        return cast("SamplingKeywords", given)
+    def _chosen(self) -> SamplingKeywords:
+        chosen = {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}
+        return cast("SamplingKeywords", chosen)

@@ -1,4 +1,4 @@
-"""`qwen7b perplexity`: how surprised a model is by texts, and what weight formats and lengths change about that."""
+"""`qwen7b perplexity`: the perplexity of texts, compared between weight formats, methods and lengths."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def perplexity(
     """Measure the perplexity of texts.
 
     A text is cut into windows of --length tokens that do not overlap, each read with an empty cache and the NTK alpha
-    of the whole window; every token but a window's first is scored. With several --lengths all read the same part of a
-    text: as many whole windows of the longest as it has, or as --max-tokens and --max-windows leave of them. What is
-    left behind that part is not read.
+    of the whole window; every token but a window's first is scored. All --lengths read the same part of a text: as
+    many whole windows of the longest length as it has, or as --max-tokens and --max-windows allow. The rest of the
+    text is not read.
 
     Every file is read in each weight format, with each method, at each length. The format "none" leaves the weights in
     --dtype. The method "none" treats all positions alike, whatever the checkpoint says of NTK, LogN and windows.
@@ -96,7 +96,7 @@ def perplexity(
 
 
 def show_tables(results: list[Perplexity]) -> None:
-    """The original's table, for each file and format."""
+    """Print a table like the original's for each file and format."""
     from qwen7b.evals import perplexity_table
 
     for file, precision in dict.fromkeys((result.file, result.precision) for result in results):

@@ -1,4 +1,4 @@
-"""`qwen7b quantize`: a checkpoint with packed weights, which loads by mapping and takes a quarter of the memory."""
+"""`qwen7b quantize`: packs a checkpoint into a folder that loads by memory mapping and needs less memory."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ def quantize(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
     format: Annotated[
-        options.PackedFormat, typer.Option("--format", help="Bits a weight: 8, 4 of least error, or bitsandbytes' 4.")
+        options.PackedFormat,
+        typer.Option("--format", help="Bits per weight: 8, 4 with the least error, or bitsandbytes' 4."),
     ],
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", metavar="FILE", help="For q4: a text like what the model will read."),
+        typer.Option("--calibrate", metavar="FILE", help="For q4: a text like those that the model will read."),
     ] = None,
     data_free: Annotated[
         bool, typer.Option("--data-free", help="For q4: look at the weights only; quicker and less exact.")
     ] = False,
     gptq: Annotated[
-        bool, typer.Option("--gptq", help="For q4: let rounding errors make up for each other; slower, more exact.")
+        bool, typer.Option("--gptq", help="For q4: let rounding errors compensate for each other; slower, more exact.")
     ] = False,
     threads: options.Threads = None,
     chats: options.Chats = None,

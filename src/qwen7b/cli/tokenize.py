@@ -1,4 +1,4 @@
-"""`qwen7b tokenize`: what a model sees of a text."""
+"""`qwen7b tokenize`: shows the tokens that a model reads for a text."""
 
 from __future__ import annotations
 

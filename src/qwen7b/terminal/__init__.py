@@ -1,4 +1,5 @@
-"""The conversation at a terminal: keystrokes in; out go the model's replies as they are made, and commands obeyed.
+"""The conversation at a terminal: keystrokes in, the model's replies out as they are generated; it also runs commands.
 
-Knows terminals, their languages and what they would obey; knows no verb of the command line, nor how a reply is made.
+The room knows terminals, their languages and their control sequences; it knows no verb of the command line, nor how a
+reply is generated.
 """

@@ -1,4 +1,4 @@
-"""The loop of a conversation at a terminal: a line is read, and answered or obeyed."""
+"""The loop of a conversation at a terminal: it reads a line, and answers it or runs it as a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def converse(conversation: Conversation, commands: Commands, session: PromptSession[str]) -> None:
-    """Read and answer until the user leaves."""
+    """Read lines and answer them until the user leaves."""
     name = conversation.qwen.name
     conversation.note(_("Chat with {name}. /help shows what you can do, Ctrl-D leaves.").format(name=name))
     conversation.show_last_exchange()
@@ -28,7 +28,7 @@ def converse(conversation: Conversation, commands: Commands, session: PromptSess
             if line.startswith("/"):
                 conversation.is_editing = False
                 with quiet_keyboard():
-                    if commands.obey(line):
+                    if commands.run(line):
                         continue
             conversation.ask(unquoted(line))
         except KeyboardInterrupt:

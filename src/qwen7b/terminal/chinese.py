@@ -1,4 +1,4 @@
-"""The Chinese of a conversation's own messages, by their English."""
+"""The Chinese translations of a conversation's own messages, by the English ones."""
 
 from __future__ import annotations
 

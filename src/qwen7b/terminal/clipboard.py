@@ -1,4 +1,4 @@
-"""Copying a text: by the system's own program for it, or by asking the terminal."""
+"""Copies a text to the clipboard, by the system's program for it or by asking the terminal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from qwen7b.errors import SettingError
 from qwen7b.terminal.language import translated as _
 
 MAX_OSC52_BYTES = 74_994
-"""The bytes that xterm and those that follow it take of an OSC 52 sequence's text.
+"""The most bytes of text that xterm and similar terminals accept in an OSC 52 sequence.
 https://invisible-island.net/xterm/ctlseqs/ctlseqs.html"""
 
 
 def copy(text: str, terminal: IO[str]) -> str:
-    """Copy a text and say, for the user, where it is now. Raises SettingError where nothing can take it.
+    """Copy a text, and return a message that says where it is now. Raises SettingError if nothing can take it.
 
-    A program is asked first, as only a program answers: to OSC 52, which also works through ssh, a terminal says
-    nothing, and some do not know it.
+    A program is tried first, since it reports success. OSC 52 also works through ssh, but a terminal does not answer
+    it, and some do not support it.
     """
     for command in _programs():
         if _run(command, text):
@@ -39,7 +39,7 @@ def copy(text: str, terminal: IO[str]) -> str:
 
 
 def _programs() -> Iterator[list[str]]:
-    """The programs that can be asked here, the nearest to the user first."""
+    """The programs that may be available here, the nearest to the user first."""
     if os.environ.get("TMUX"):  # which by default takes no OSC 52 from what runs in it, but sends its own
         yield ["tmux", "load-buffer", "-w", "-"]
     if os.environ.get("SSH_CONNECTION"):  # the clipboard of this machine is not the user's
@@ -61,7 +61,7 @@ def _run(command: list[str], text: str) -> bool:
         return False
     encoding = "utf-16" if command[0] == "clip" else "utf-8"
     with suppress(OSError, subprocess.TimeoutExpired):
-        # Some stay behind to serve the clipboard: they must not hold our streams open.
+        # Some programs keep running to serve the clipboard; they must not hold our streams open.
         result = subprocess.run(
             [program, *command[1:]],
             input=text.encode(encoding),

@@ -1,4 +1,4 @@
-"""The lines of a conversation that begin with a slash: what commands there are, and what each does."""
+"""The commands of a conversation: lines that begin with a slash, and what each of them does."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ ALIASES = {"/exit": "/quit", "/bye": "/quit", "/?": "/help"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
-    """The things that commands need beside the conversation.
+class Services:
+    """Functions that commands need beside the conversation.
 
-    find_model  looks a model up by its name, and gives what loads it; raises Qwen7bError where there is none
-    confirm     asks the user a question and tells whether the answer is yes
+    find_model  looks up a model by its name, and returns a function that loads it; raises Qwen7bError if there is none
+    confirm     asks the user a question, and returns whether the answer is yes
     """
 
     find_model: Callable[[str], Callable[[], Qwen]]
@@ -64,9 +64,9 @@ class Surroundings:
 class Commands:
     """The commands of one conversation."""
 
-    def __init__(self, conversation: Conversation, surroundings: Surroundings) -> None:
+    def __init__(self, conversation: Conversation, services: Services) -> None:
         self.conversation = conversation
-        self.surroundings = surroundings
+        self.services = services
         self.table: dict[str, Callable[[str], None]] = {
             "/set": self.set,
             "/model": self.switch_model,
@@ -83,10 +83,10 @@ class Commands:
             "/quit": self.leave,
         }
 
-    def obey(self, line: str) -> bool:
-        """Do what a line commands; False where it is a message, as one that begins with a path is.
+    def run(self, line: str) -> bool:
+        """Run the command in a line; return False if the line is a message, for example one that begins with a path.
 
-        Raises SettingError for a command that there is not, and EOFError to leave.
+        Raises SettingError for an unknown command, and EOFError to leave.
         """
         if not re.match(r"/[A-Za-z?]+(\s|$)", line):
             return False
@@ -97,8 +97,8 @@ class Commands:
             return True
         if os.path.exists(name):
             return False
-        near = difflib.get_close_matches(command, [*self.table, *ALIASES], n=1)
-        hint = _("did you mean {command}?").format(command=near[0]) if near else _("see /help.")
+        close_matches = difflib.get_close_matches(command, [*self.table, *ALIASES], n=1)
+        hint = _("did you mean {command}?").format(command=close_matches[0]) if close_matches else _("see /help.")
         raise SettingError(
             _("there is no command {name}: {hint} To send the line as a message, put a blank before it").format(
                 name=name, hint=hint
@@ -109,26 +109,26 @@ class Commands:
         conversation = self.conversation
         if argument:
             name, *value = argument.split(maxsplit=1)
-            was_greedy = is_greedy(conversation.asking, conversation.qwen)
-            conversation.asking = change_setting(
-                conversation.asking, name, value[0] if value else None, generation=conversation.qwen.generation
+            was_greedy = is_greedy(conversation.reply_settings, conversation.qwen)
+            conversation.reply_settings = change_setting(
+                conversation.reply_settings, name, value[0] if value else None, generation=conversation.qwen.generation
             )
-            if was_greedy and not is_greedy(conversation.asking, conversation.qwen):
+            if was_greedy and not is_greedy(conversation.reply_settings, conversation.qwen):
                 conversation.note(
                     _("Until now the likeliest token was always taken; from now on tokens are drawn at random.")
                 )
-        conversation.note(shown_settings(conversation.asking, conversation.qwen))
+        conversation.note(shown_settings(conversation.reply_settings, conversation.qwen))
 
     def switch_model(self, argument: str) -> None:
         conversation = self.conversation
         if argument:
-            load = self.surroundings.find_model(argument)
+            load = self.services.find_model(argument)
             former = conversation.qwen.name
-            del conversation.qwen  # there may be no room for both
+            del conversation.qwen  # memory may not suffice for both
             try:
                 conversation.qwen = load()
             except BaseException:
-                conversation.qwen = self.surroundings.find_model(former)()
+                conversation.qwen = self.services.find_model(former)()
                 raise
         conversation.note(_("The model is {name}.").format(name=conversation.qwen.name))
 
@@ -147,7 +147,7 @@ class Commands:
     def add_file(self, argument: str) -> None:
         path = Path(os.path.expanduser(argument))
         if argument and not path.exists():
-            with suppress(ValueError):  # quoted, or with its blanks escaped, as a shell would take it
+            with suppress(ValueError):  # quoted or with escaped blanks, as for a shell
                 path = Path(os.path.expanduser(" ".join(shlex.split(argument))))
         text = read_file(_path(str(path) if argument else "", command="/file", example="notes.txt"))
         self.conversation.files.append(as_part(path.name, text))
@@ -160,8 +160,8 @@ class Commands:
 
     def retry(self, argument: str) -> None:
         conversation = self.conversation
-        conversation.last_question()  # where there is none nothing else is said
-        if remedy := remedy_for_sameness(conversation.asking, conversation.qwen):
+        conversation.last_question()  # raises if there is none
+        if remedy := remedy_for_sameness(conversation.reply_settings, conversation.qwen):
             conversation.note(
                 _("Nothing is left to chance, so it may be the same: {remedy} varies it.").format(remedy=remedy)
             )
@@ -188,7 +188,7 @@ class Commands:
 
     def save(self, argument: str) -> None:
         path = _path(argument, command="/save")
-        if path.is_file() and not self.surroundings.confirm(_("{path} exists. Overwrite it?").format(path=path)):
+        if path.is_file() and not self.services.confirm(_("{path} exists. Overwrite it?").format(path=path)):
             self.conversation.note(_("Not saved."))
             return
         messages = self.conversation.messages

@@ -1,4 +1,4 @@
-"""A conversation: the messages so far, the model that answers them, and what is shown of both."""
+"""A conversation: the messages so far, the model that answers them, and what the terminal shows of both."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Conversation:
     """The messages so far and the model that answers them.
 
-    asking  the settings of every reply
-    kept    where the messages are kept after each turn; None keeps them nowhere
+    reply_settings  the settings of every reply
+    kept            the file that messages are saved to after each turn; None saves them nowhere
     """
 
     def __init__(
@@ -31,24 +31,25 @@ class Conversation:
         qwen: Qwen,
         messages: Messages,
         *,
-        asking: ChatSettings,
+        reply_settings: ChatSettings,
         console: Console | None = None,
         kept: KeptConversation | None = None,
     ) -> None:
         self.qwen = qwen
         self.messages = messages
-        self.asking = asking
+        self.reply_settings = reply_settings
         self.console = console or chat_console()
         self.kept = kept
         self.draft = ""
-        """The text that stands in the line when the user is asked next."""
+        """The text that is already in the input line when the user is asked next."""
         self.is_editing = False
-        """True where the next message takes the place of the last one."""
+        """True if the next message replaces the last one."""
         self.files: list[str] = []
         """The texts that go before the next message."""
 
     def ask(self, text: str) -> None:
-        """Answer one message. If interrupted, the reply so far is kept; without any, the message is taken back, too."""
+        """Answer one message. After an interrupt the reply so far is kept; if it is empty, the message is taken back
+        too."""
         if not text:
             return
         earlier, files = self.messages, self.files
@@ -60,21 +61,21 @@ class Conversation:
         self.files = []
 
     def retry(self) -> None:
-        """Answer the last message anew."""
+        """Answer the last message again."""
         self._answer(self.messages[: self.last_question() + 1])
 
     def undo(self) -> str:
-        """Take back the last message and its answer, and return the message."""
+        """Remove the last message and its answer, and return the message."""
         question = self.last_question()
         text = self.messages[question]["content"]
         self.change(self.messages[:question])
         return text
 
     def last_question(self) -> int:
-        """The place of the user's last message. Raises SettingError where there is none."""
-        for place in reversed(range(len(self.messages))):
-            if self.messages[place]["role"] == "user":
-                return place
+        """The index of the user's last message. Raises SettingError if there is none."""
+        for index in reversed(range(len(self.messages))):
+            if self.messages[index]["role"] == "user":
+                return index
         raise SettingError(_("there is no message yet: write one first"))
 
     def last_reply(self) -> str:
@@ -83,23 +84,23 @@ class Conversation:
         return self.messages[-1]["content"]
 
     def begin_anew(self, messages: Messages) -> None:
-        """Go on from other messages; what was said until now stays kept as it is."""
+        """Continue from other messages; the file of the conversation until now stays as it is."""
         self.messages = messages
         if self.kept is not None:
-            self.kept = self.kept.another()
+            self.kept = self.kept.next_file()
 
     def change(self, messages: Messages) -> None:
-        """Replace the messages by these, and keep them."""
+        """Replace the messages by these, and save them."""
         self.messages = messages
         if self.kept is not None and any(message["role"] != "system" for message in messages):
             try:
                 self.kept.write(messages, model=self.qwen.name)
-            except SettingError as error:  # said once: the conversation itself goes on
+            except SettingError as error:  # reported once; the conversation itself continues
                 self.kept = None
                 self.note(_("This conversation is not kept: {error}").format(error=error), style="yellow")
 
     def show_last_exchange(self) -> None:
-        """Show the last message and its answer as they were seen before."""
+        """Show the last message and its answer as they were shown at first."""
         try:
             exchange = self.messages[self.last_question() :]
         except SettingError:
@@ -121,11 +122,11 @@ class Conversation:
     def _answer(self, messages: Messages) -> None:
         self.console.print()
         display = MarkdownDisplay(self.console)
-        asking: ChatSettings = {**self.asking, "on_prompt": display.show_reading}
-        pieces = self.qwen.stream(messages, **asking)
+        reply_settings: ChatSettings = {**self.reply_settings, "on_prompt": display.show_reading}
+        pieces = self.qwen.stream(messages, **reply_settings)
         try:
             timed = follow(pieces, display)
-        except EndedBySignal:  # where the conversation goes on some other day, what was said goes along
+        except EndedBySignal:  # what was said is saved, for a conversation that continues later
             if display.text:
                 self.change([*messages, {"role": "assistant", "content": display.text}])
             raise

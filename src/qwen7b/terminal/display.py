@@ -1,4 +1,4 @@
-"""Shows a reply on a terminal as Markdown while it is being made."""
+"""Shows a reply on a terminal as Markdown while it is generated."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from qwen7b.terminal.live import Line, LiveLines
 from qwen7b.terminal.visible import unfiltered, visible
 
 REDRAWS_PER_SECOND = 12
-# Tags stay visible text: a chat model that writes <div> means to show it.
+# HTML tags stay visible text: a chat model that writes <div> wants to show it.
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
 
 class VisibleConsole(Console):
-    """A console that prints text as it is, made visible: no markup, no emoji codes, no colouring of numbers."""
+    """A console that prints text literally, with visible control characters and without markup or highlighting."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"highlight": False, "markup": False, "emoji": False, **settings})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """All that is printed comes through here, as text or as the console's own control sequences."""
+        """Make all printed text visible; the console's own control sequences pass unchanged."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -45,7 +45,7 @@ class MarkdownDisplay:
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.text = ""
-        """All of the reply that was pushed so far."""
+        """The reply so far."""
         self._console = console
         self._clock = clock
         self._next_redraw = 0.0
@@ -53,7 +53,7 @@ class MarkdownDisplay:
         self._live = LiveLines(console)
 
     def open(self) -> None:
-        """Show that a reply is being made."""
+        """Show that a reply is being generated."""
         self._live.open()
         self._show_state("…")
 
@@ -73,7 +73,7 @@ class MarkdownDisplay:
         tail = self._lines(self._unfinished)[-max(self._console.height - 2, 1) :]
         self._live.draw(tail, above=self._settled(finished))
         end = self._clock()
-        # A long block takes long to draw: most of the time is left to the model.
+        # A long block takes long to draw, so redraws are limited to leave most of the time to the model.
         self._next_redraw = end + max(1 / REDRAWS_PER_SECOND, 10 * (end - start))
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class MarkdownDisplay:
         self._live.draw([[Segment(text, self._console.get_style("dim"))]])
 
     def _settled(self, blocks: list[str]) -> list[Line]:
-        """The lines of finished blocks, with a blank one after each."""
+        """The lines of finished blocks, with a blank line after each block."""
         return [line for block in blocks for line in (*self._lines(block), [])]
 
     def _lines(self, markdown: str) -> list[Line]:
@@ -101,12 +101,12 @@ def trimmed(line: Line) -> Line:
 
 
 def split_blocks(markdown: str) -> list[str]:
-    """Split Markdown into top-level blocks; only the last can still be changed by more text.
+    """Split Markdown into top-level blocks; more text can change only the last one.
 
     >>> split_blocks("# Title\\n\\nSome text\\n\\n- item\\n- it")
     ['# Title\\n\\n', 'Some text\\n\\n', '- item\\n- it']
     """
-    # Only whole lines tell what they are: "#" may yet become "#1", which is no heading.
+    # Only complete lines are certain: "#" may still become "#1", which is no heading.
     *lines, partial_line = markdown.split("\n")
     tokens = PARSER.parse("\n".join(lines))
     starts = [token.map[0] for token in tokens if token.level == 0 and token.map][1:]
@@ -117,10 +117,10 @@ def split_blocks(markdown: str) -> list[str]:
 
 
 class ChatMarkdown(Markdown):
-    """Markdown as chat models mean it: line breaks are kept, tags are text, code can be copied as it stands."""
+    """Markdown as chat models mean it: line breaks are kept, HTML tags are text, and code can be copied unchanged."""
 
     def __init__(self, markup: str) -> None:
-        super().__init__(markup, hyperlinks=False)  # the address stands beside the text, so that it can be seen
+        super().__init__(markup, hyperlinks=False)  # the address is printed beside the text, so that it is visible
         self.parsed = PARSER.parse(markup)
         for token in self.parsed:
             for child in token.children or ():

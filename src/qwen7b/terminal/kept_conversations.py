@@ -1,4 +1,4 @@
-"""Conversations as files: those the user saves, and those that are kept by themselves after every turn."""
+"""Conversations as files: those that the user saves, and those that are saved automatically after every turn."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from qwen7b.text.normalization import without_surrogates
 Messages = list[dict[str, str]]
 
 MAX_KEPT = 100
-"""So many conversations are kept; the oldest go first."""
+"""The number of conversations that are kept; the oldest are deleted first."""
 _LONG_AGO = 3600.0
-"""After so many seconds nobody writes to an unfinished file any more."""
+"""The age in seconds at which an unfinished file counts as abandoned."""
 MAX_BYTES = 64 << 20
-"""The bytes that a conversation's file may have: more than any model reads."""
+"""The size limit of a conversation's file: more than any model reads."""
 
 
 def kept_folder() -> Path:
@@ -32,18 +32,18 @@ def kept_folder() -> Path:
 
 
 class KeptConversation:
-    """One conversation's file in a folder of such; written from its first turn on."""
+    """The file of one conversation in the folder of kept ones; it is created with the first turn."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path: Path | None = None
 
-    def another(self) -> KeptConversation:
-        """The file of the conversation that comes after this one."""
+    def next_file(self) -> KeptConversation:
+        """The file for the next conversation in the same folder."""
         return KeptConversation(self.folder)
 
     def write(self, messages: Messages, *, model: str) -> None:
-        """Write the conversation. Raises SettingError where that is impossible."""
+        """Write the conversation. Raises SettingError if that fails."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -51,14 +51,14 @@ class KeptConversation:
         if self.path is None:
             started = time.strftime("%Y-%m-%d-%H%M%S")
             self.path = self.folder / f"{started}-{os.getpid()}-{time.monotonic_ns() % 10**6:06}.json"
-            for old in [*_newest_first(self.folder)[MAX_KEPT - 1 :], *_given_up(self.folder)]:
+            for old in [*_newest_first(self.folder)[MAX_KEPT - 1 :], *_abandoned_files(self.folder)]:
                 with suppress(OSError):  # another process may have removed it
                     old.unlink()
         write_messages(self.path, messages, model=model)
 
 
 def read_latest(folder: Path) -> tuple[Messages, str | None]:
-    """The conversation that was kept last, and the name of its model. Raises PromptError where there is none."""
+    """The conversation that was saved last, and the name of its model. Raises PromptError if there is none."""
     newest = _newest_first(folder)
     if not newest:
         raise PromptError(_("no earlier conversation is kept in {folder}: begin one").format(folder=folder))
@@ -76,13 +76,13 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.json"), key=_time, reverse=True)
 
 
-def _given_up(folder: Path) -> Iterator[Path]:
-    """The unfinished files of processes that were lost."""
+def _abandoned_files(folder: Path) -> Iterator[Path]:
+    """The unfinished files of processes that were killed."""
     return (path for path in folder.glob(f".*{PART_SUFFIX}") if time.time() - _time(path) / 1e9 > _LONG_AGO)
 
 
 def _time(path: Path) -> int:
-    """The time of a file's last change, in nanoseconds; for a link to nowhere, the time of the link's."""
+    """The time of a file's last change, in nanoseconds; of a symbolic link, the link's own."""
     try:
         return path.lstat().st_mtime_ns
     except OSError:  # gone meanwhile
@@ -90,7 +90,7 @@ def _time(path: Path) -> int:
 
 
 def write_messages(path: Path, messages: Messages, *, model: str | None = None) -> None:
-    """Write a JSON list of the messages, or with a model an object of both. Raises SettingError."""
+    """Write a JSON list of the messages, or with a model an object of both. Raises SettingError if that fails."""
     document = messages if model is None else {"model": model, "messages": messages}
     try:
         write_text_whole(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
@@ -136,7 +136,7 @@ def _read(path: Path) -> object:
 
 
 def read_file(path: Path) -> str:
-    """The text of a regular file in UTF-8, without a byte-order mark. Raises PromptError."""
+    """The text of a regular file in UTF-8, without a byte-order mark. Raises PromptError if it cannot be read."""
     try:
         return read_text(path, limit=MAX_BYTES)
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Quiets the keyboard while a reply comes: what is typed then waits for the next line."""
+"""Turns off the keyboard's echo while a reply is shown; what is typed meanwhile waits for the next line."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_keyboard() -> Iterator[None]:
-    """Keep the terminal from showing what is typed while the body runs: it would stand in the middle of a reply.
+    """Keep the terminal from showing what is typed while the body runs, as it would appear in the middle of a reply.
 
-    It is not lost: whoever reads next gets it. Ctrl-C still acts.
+    The typed text is not lost: the next read gets it. Ctrl-C still works.
     """
     try:
         import termios
 
-        number = sys.stdin.fileno()
-        settings = termios.tcgetattr(number)
+        descriptor = sys.stdin.fileno()
+        settings = termios.tcgetattr(descriptor)
     except (ImportError, OSError, ValueError, termios.error):  # not on Windows; no terminal
         yield
         return
     quiet = [*settings]
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(number, termios.TCSANOW, quiet)
+    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
     try:
         yield
     finally:
-        termios.tcsetattr(number, termios.TCSANOW, settings)
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)

@@ -1,4 +1,4 @@
-"""The lines at the end of the screen that are drawn again and again while a reply comes."""
+"""The lines at the end of the screen that are redrawn while a reply is generated."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from qwen7b.terminal.keyboard import quiet_keyboard
 
 Line = list[Segment]
 
-# rich has no name for these; the code beside the text only marks it as a control sequence.
+# rich has no name for these two; the control code only marks the text as a control sequence.
 _WRAP = Segment("\x1b[?7h", None, [(ControlType.CARRIAGE_RETURN,)])
 _NO_WRAP = Segment("\x1b[?7l", None, [(ControlType.CARRIAGE_RETURN,)])
 
 
 class LiveLines:
-    """Lines that are replaced by each drawing; what is printed above them stays. Nothing is drawn without a terminal.
+    """Lines that each drawing replaces; what is printed above them stays. Without a terminal nothing is drawn.
 
-    Most terminals wrap what is on the screen anew when their window gets narrower, so that lines drawn before take
-    more rows. They do so before the process learns of it: until then each drawing is one for the old width. Drawn
-    without wrapping it takes a row a line, as many as it erases, so that the rows to erase in the end do not depend
-    on how many such drawings there were.
+    When their window gets narrower, most terminals wrap the screen's content again, so that lines drawn before take
+    more rows. They do so before the process learns of it, so some drawings still use the old width. These are drawn
+    without wrapping and take one row per line, as many as they erase; so the number of rows to erase in the end does
+    not depend on how many such drawings there were.
     """
 
     def __init__(self, console: Console) -> None:
@@ -65,14 +65,14 @@ class LiveLines:
         if not self._drawn:
             return
         rows = len(self._drawn)
-        if _wraps_anew():  # where a wide character does not fit at the end of a row, it goes to the next
+        if _rewraps():  # a wide character that does not fit at the end of a row goes to the next
             rows = sum(max(len(chop_cells(line, self._console.width)), 1) for line in self._drawn)
         erase_row = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
         self._console.control(Control(ControlType.CARRIAGE_RETURN, *erase_row * rows))
         self._drawn = []
 
 
-def _wraps_anew() -> bool:
-    """Tell whether the terminal wraps its lines anew when it gets narrower; those that do not cut them off."""
+def _rewraps() -> bool:
+    """Tell whether the terminal wraps its lines again when it gets narrower; other terminals cut them off."""
     is_screen = os.environ.get("TERM", "").startswith("screen") and "TMUX" not in os.environ
     return not (is_screen or "XTERM_VERSION" in os.environ or os.environ.get("TERM") == "linux")

@@ -1,4 +1,4 @@
-"""Text files as parts of a message, before what the user types: put there, and told apart again."""
+"""Text files as parts of a message, before the text that the user types: joined, and split again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PART = re.compile(r"(?P<name>[^\n]+):\n(?P<fence>`{3,})\n(?:.*?\n)??(?P=fence)\
 
 
 def as_part(name: str, text: str) -> str:
-    """A file as a part of a message: its name, and its text between fences that it does not have itself."""
+    """A file as a part of a message: its name, and its text between fences that do not occur in it."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -17,20 +17,20 @@ def as_part(name: str, text: str) -> str:
 
 
 def join_parts(parts: list[str], typed: str) -> str:
-    """A message of files and what the user types."""
+    """Join files and the text that the user typed into a message."""
     return "\n\n".join([*parts, typed])
 
 
 def split_parts(message: str) -> tuple[list[str], str]:
-    """The files of a message, and what the user typed.
+    """Split a message into its files and the text that the user typed.
 
     >>> split_parts(join_parts([as_part("a.txt", "A"), as_part("b.txt", "B")], "What?"))[1]
     'What?'
     """
     parts, start = [], 0
-    while found := _PART.match(message, start):
-        parts.append(found[0].removesuffix("\n\n"))
-        start = found.end()
+    while match := _PART.match(message, start):
+        parts.append(match[0].removesuffix("\n\n"))
+        start = match.end()
     return parts, message[start:]
 
 

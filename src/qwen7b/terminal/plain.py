@@ -1,4 +1,4 @@
-"""Shows a reply while it is being made: as plain text here, or on a terminal as the Markdown of `display.py`."""
+"""Shows a reply while it is generated: as plain text here, or on a terminal as Markdown by `display.py`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
+    """Shows one reply while it is generated."""
+
     def open(self) -> None: ...
     def show_reading(self, tokens_read: int, tokens: int) -> None: ...
     def push(self, text: str) -> None: ...
@@ -17,7 +19,7 @@ class Display(Protocol):
 
 
 def reply_display() -> Display:
-    """Markdown on a terminal, else plain text, which does without rich."""
+    """The display for standard output: Markdown on a terminal, else plain text, which does not need rich."""
     if not sys.stdout.isatty():
         return PlainDisplay()
     from qwen7b.terminal.display import MarkdownDisplay, chat_console
@@ -26,7 +28,7 @@ def reply_display() -> Display:
 
 
 class PlainDisplay:
-    """The text as it is, ended by a newline."""
+    """Shows the text unchanged, and ends it with a newline."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -36,7 +38,7 @@ class PlainDisplay:
         pass
 
     def show_reading(self, tokens_read: int, tokens: int) -> None:
-        """A bar on standard error, where that is a terminal."""
+        """Show a progress bar on standard error, if that is a terminal."""
         if self._bar is None:
             from tqdm import tqdm
 

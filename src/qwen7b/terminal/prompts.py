@@ -1,4 +1,4 @@
-"""The prompt of a one-shot verb: its argument, or else standard input."""
+"""Reads the prompt of a verb, from its argument or else from standard input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1 << 20  # bytes read at once
 
 
 def read_prompt(argument: str | None) -> str:
-    """The argument, or else standard input less its final newline. Raises PromptError where there is no text."""
+    """The argument, or else standard input without its final newline. Raises PromptError if there is no text."""
     text = read_text(argument).removesuffix("\n").removesuffix("\r")
     if not text.strip():
         raise PromptError("the prompt is empty: give some text as an argument or on standard input")
@@ -20,12 +20,12 @@ def read_prompt(argument: str | None) -> str:
 
 
 def read_text(argument: str | None) -> str:
-    """The argument, or else all of standard input, exactly but for a byte-order mark.
+    """The argument, or else all of standard input, exactly except for a byte-order mark.
 
-    Raises PromptError where that is not UTF-8.
+    Raises PromptError if that is not UTF-8.
     """
     if argument is not None:
-        # What of an argument is not UTF-8 reaches Python as lone surrogates; this brings the bytes back.
+        # Bytes of an argument that are not UTF-8 reach Python as lone surrogates; this restores them.
         data, origin = argument.encode("utf-8", "surrogateescape"), "the argument"
     elif sys.stdin.isatty():
         raise PromptError("there is no text: give it as an argument or on standard input")
@@ -42,7 +42,7 @@ def read_text(argument: str | None) -> str:
 
 
 def read_standard_input() -> bytes:
-    """Read all of standard input. Raises PromptError where it is closed, only for writing, fails, or does not end."""
+    """Read all of standard input. Raises PromptError if it cannot be read or does not end."""
     data = bytearray()
     try:
         while len(data) <= TEXT_LIMIT and (block := sys.stdin.buffer.read(_BLOCK)):
@@ -50,5 +50,5 @@ def read_standard_input() -> bytes:
     except OSError as error:
         raise PromptError(f"standard input cannot be read ({error.strerror}): give the text as an argument") from error
     if len(data) > TEXT_LIMIT:
-        raise PromptError(f"standard input has more than {TEXT_LIMIT:,} bytes: give it in parts")
+        raise PromptError(f"standard input has more than {TEXT_LIMIT:,} bytes: split it into parts")
     return bytes(data)

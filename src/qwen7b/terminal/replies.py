@@ -1,4 +1,4 @@
-"""Following a reply while it is made, and saying how it went."""
+"""Follows a reply while it is generated, and reports its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimedReply:
-    """A reply and how long it took; seconds count from the question."""
+    """A reply and how long it took, in seconds since the question."""
 
     reply: Reply
     seconds: float
@@ -27,7 +27,7 @@ class TimedReply:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The speed of writing, the reading of the prompt left out; None for a reply of fewer than two tokens."""
+        """The speed of generation without the reading of the prompt; None for a reply of fewer than two tokens."""
         writing = self.seconds - self.seconds_to_first_piece
         tokens = self.reply.usage.completion_tokens - 1
         return tokens / writing if tokens > 0 and writing > 0 else None
@@ -35,7 +35,7 @@ class TimedReply:
     def summary(self, *, context_length: int, is_shortened: bool = False) -> str:
         """The figures of a reply: "34 tokens, 12.3 tokens/s, first after 0.8 s, 81 of 32,768 tokens of context".
 
-        A conversation is shortened where its oldest turns had no room in the prompt.
+        `is_shortened` says that the oldest turns had no room in the prompt.
         """
         usage = self.reply.usage
         num_tokens = usage.completion_tokens
@@ -55,10 +55,10 @@ class TimedReply:
             parts.append(_("interrupted"))
         return _(", ").join(parts)
 
-    def document(self, **asked: object) -> dict[str, Any]:
-        """The document that --json prints: what was asked, then what came back."""
+    def document(self, **request: object) -> dict[str, Any]:
+        """The document that --json prints: the request, then the reply."""
         return {
-            **asked,
+            **request,
             "text": self.reply.text,
             "token_ids": list(self.reply.token_ids),
             "finish_reason": self.reply.finish_reason,
@@ -70,7 +70,7 @@ class TimedReply:
 
 
 def follow(pieces: Generator[Piece, None, None], display: Display | None) -> TimedReply:
-    """Show a reply as it is made. Ctrl-C ends it, and what was said until then is the reply."""
+    """Show a reply as it is generated. Ctrl-C ends it, and the text until then is the reply."""
     start = time.perf_counter()
     seconds_to_first: float | None = None
     reply: Reply | None = None
@@ -86,7 +86,7 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
                 if display is not None:
                     display.push(piece.text)
             except KeyboardInterrupt as interrupt:
-                # While the model works it makes a last piece of Ctrl-C itself; here a piece was being shown.
+                # While the model works, it turns Ctrl-C into a last piece itself; here a piece was being shown.
                 if reply is None:
                     reply = pieces.throw(interrupt).reply
     finally:
@@ -98,11 +98,11 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
     return TimedReply(reply=reply, seconds=seconds, seconds_to_first_piece=seconds_to_first)
 
 
-def answer(pieces: Generator[Piece, None, None], display: Display | None, **asked: object) -> Reply:
-    """Show one reply as it is made or, without a display, as one JSON document; the exit code is 130 if interrupted."""
+def show_reply(pieces: Generator[Piece, None, None], display: Display | None, **request: object) -> Reply:
+    """Show a reply as it is generated or, without a display, as a JSON document; exit with code 130 if interrupted."""
     timed = follow(pieces, display)
     if display is None:
-        print_json(timed.document(**asked))
+        print_json(timed.document(**request))
     if timed.reply.finish_reason == "interrupted":
         raise typer.Exit(130)
     return timed.reply

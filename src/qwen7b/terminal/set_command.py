@@ -1,4 +1,4 @@
-"""`/set`: the settings of a conversation's replies, shown and changed by name."""
+"""`/set`: shows the settings of a conversation's replies, and changes them by name."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ DEFAULT = "default"
 
 
 def change_setting(
-    asking: ChatSettings, name: str, value: str | None, *, generation: GenerationSettings
+    settings: ChatSettings, name: str, value: str | None, *, generation: GenerationSettings
 ) -> ChatSettings:
-    """The settings with one changed, by its name and its value as typed. Raises SettingError.
+    """The settings with one changed, given its name and its value as typed. Raises SettingError.
 
-    "default" as the value gives back what the checkpoint says, or else qwen7b.
+    The value "default" restores the default of the checkpoint, or else of qwen7b.
     """
     from qwen7b.generate.call_settings import CheckedSettings
 
     known = name.lower().replace("-", "_")
     known = ALIASES.get(known, known)
     if known not in NAMES:
-        near = difflib.get_close_matches(known, NAMES, n=1)
-        hint = _("did you mean {name}?").format(name=near[0]) if near else ", ".join(NAMES)
+        close_matches = difflib.get_close_matches(known, NAMES, n=1)
+        hint = _("did you mean {name}?").format(name=close_matches[0]) if close_matches else ", ".join(NAMES)
         raise SettingError(_("there is no setting {name}: {hint}").format(name=name, hint=hint))
     if value is None:
         raise SettingError(
             _("/set {name} needs a value; {default} gives back the default").format(name=known, default=DEFAULT)
         )
-    changed: dict[str, Any] = {**asking}
+    changed: dict[str, Any] = {**settings}
     changed.pop(known, None)
     if value.lower() != DEFAULT:
         changed[known] = _parse(known, value)
@@ -75,30 +75,30 @@ def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
         raise SettingError(_("{name} takes {kind}, found {value}").format(name=name, kind=kind, value=value)) from None
 
 
-def is_greedy(asking: ChatSettings, qwen: Qwen) -> bool:
-    """Tell whether a reply with these settings always takes the likeliest token."""
+def is_greedy(settings: ChatSettings, qwen: Qwen) -> bool:
+    """Tell whether replies with these settings always take the likeliest token."""
     from qwen7b import Greedy
     from qwen7b.generate.call_settings import CheckedSettings
 
-    return isinstance(CheckedSettings(qwen.generation, asking, call="chat").sampling, Greedy)
+    return isinstance(CheckedSettings(qwen.generation, settings, call="chat").sampling, Greedy)
 
 
-def remedy_for_sameness(asking: ChatSettings, qwen: Qwen) -> str | None:
-    """The line to type where a question always gets the same reply, by greedy choice or a seed; else None."""
+def remedy_for_sameness(settings: ChatSettings, qwen: Qwen) -> str | None:
+    """The command that varies replies, if greedy choice or a seed makes them always the same; else None."""
     from qwen7b import Greedy
     from qwen7b.generate.call_settings import CheckedSettings
 
-    sampling = CheckedSettings(qwen.generation, asking, call="chat").sampling
+    sampling = CheckedSettings(qwen.generation, settings, call="chat").sampling
     if isinstance(sampling, Greedy):
         return "/set temperature 0.8"
     return None if sampling.seed is None else f"/set seed {DEFAULT}"
 
 
-def shown_settings(asking: ChatSettings, qwen: Qwen) -> str:
-    """A line for each setting: its name, its value, and whether that is the default."""
+def shown_settings(settings: ChatSettings, qwen: Qwen) -> str:
+    """A line for each setting, with its name, its value, and whether that is the default."""
     from qwen7b.generate.call_settings import CheckedSettings
 
-    checked = CheckedSettings(qwen.generation, asking, call="chat")
+    checked = CheckedSettings(qwen.generation, settings, call="chat")
     sampling = asdict(checked.sampling)
     values: dict[str, object] = {"temperature": 0, **{name: sampling.get(name) for name in NUMBERS if name in sampling}}
     values |= {"max_new_tokens": checked.max_new_tokens, "history_token_limit": checked.history_token_limit}
@@ -111,6 +111,6 @@ def shown_settings(asking: ChatSettings, qwen: Qwen) -> str:
             shown = _("0, always the likeliest token")
         else:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-        given = dict(asking).get(name) not in (None, ())
-        rows.append(f"{name:<21}{shown}" + ("" if given else "  " + _("(default)")))
+        is_set = dict(settings).get(name) not in (None, ())
+        rows.append(f"{name:<21}{shown}" + ("" if is_set else "  " + _("(default)")))
     return "\n".join(rows)

@@ -14,43 +14,43 @@ from qwen7b.terminal.visible import VisibleStream
 
 
 class LostOutputError(OSError):
-    """Text that was written to standard output did not get there."""
+    """Writing to standard output failed."""
 
 
 def open_standard_streams() -> None:
-    """Give every standard stream a file, UTF-8 and this module's checks; once, at the start of a process."""
-    _occupy_closed_numbers()
+    """Give every standard stream a file, UTF-8 and this module's checks; called once, when the process starts."""
+    _occupy_closed_descriptors()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
     codecs.register_error("qwen7b.bytes", _encode_surrogate)
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(encoding="utf-8", errors="qwen7b.bytes")  # whatever the locale
+            reconfigure(encoding="utf-8", errors="qwen7b.bytes")  # whatever the locale is
     sys.stdout = _filtered(OutputStream(sys.stdout))
     sys.stderr = _filtered(MessageStream(sys.stderr))
 
 
-def is_open_for(stream: TextIO, way: int) -> bool:
+def is_open_for(stream: TextIO, access_mode: int) -> bool:
     """Tell whether a stream was opened for reading (os.O_RDONLY) or writing (os.O_WRONLY), or for both."""
     try:
         import fcntl
 
-        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE in (way, os.O_RDWR)
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE in (access_mode, os.O_RDWR)
     except (ImportError, OSError):  # not on Windows; no file behind it
         return True
 
 
 def print_json(document: object) -> None:
-    """Print one document on standard output, which is UTF-8 and JSON even where a name in it is neither."""
+    """Print one document on standard output, as valid UTF-8 and JSON even if a name in it is not UTF-8."""
     text = json.dumps(document, ensure_ascii=False)
     typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a surrogate as \udc9b, which is JSON for it
 
 
-def _occupy_closed_numbers() -> None:
-    """Open something that fails like a closed stream under each standard number that is free.
+def _occupy_closed_descriptors() -> None:
+    """Open a file that fails like a closed stream for each standard descriptor that is free.
 
-    The next file opened would else get that number, and with it what native libraries say on standard error.
+    Otherwise the next opened file would get that descriptor, and with it what native libraries write to standard error.
     """
     for number in range(3):
         try:
@@ -60,7 +60,7 @@ def _occupy_closed_numbers() -> None:
 
 
 def _encode_surrogate(error: UnicodeError) -> tuple[bytes, int]:
-    """Write bytes of a name that is no UTF-8 as they came in, and any other surrogate as an escape like \\ud800."""
+    """Write the bytes of a name that is not UTF-8 unchanged, and any other surrogate as an escape like \\ud800."""
     assert isinstance(error, UnicodeEncodeError)
     surrogate = error.object[error.start]
     try:
@@ -74,7 +74,7 @@ def _filtered(stream: OutputStream) -> TextIO:
 
 
 class OutputStream:
-    """Standard output: a write that fails raises LostOutputError, and the process can still end in peace."""
+    """Standard output: a failed write raises LostOutputError, and the process can still end normally."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -86,37 +86,37 @@ class OutputStream:
 
     def write(self, text: str) -> int:
         if self._failure is not None:
-            self._lose(self._failure)
-        elif text != "":  # typer probes a stream with none, and takes no notice of what comes of it
+            self._handle_failure(self._failure)
+        elif text != "":  # typer probes a stream with "" and ignores the result
             try:
                 self._stream.write(text)
             except OSError as error:
-                self._lose(error)
+                self._handle_failure(error)
         return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
-            self._lose(error)
+            self._handle_failure(error)
 
-    def _lose(self, error: OSError) -> None:
+    def _handle_failure(self, error: OSError) -> None:
         if self._failure is None:
             self._failure = error
-            self._drop()
+            self._discard_output()
         raise LostOutputError(error.errno, error.strerror) from error
 
-    def _drop(self) -> None:
-        """Discard what is in the buffer and all that comes: Python flushes once more as it ends."""
+    def _discard_output(self) -> None:
+        """Discard the buffer and everything after it, since Python flushes once more at exit."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
 
 
 class MessageStream(OutputStream):
-    """Standard error: a message that nobody can read is no reason to stop."""
+    """Standard error: a message that cannot be written is dropped, since that is no reason to stop."""
 
-    def _lose(self, error: OSError) -> None:
+    def _handle_failure(self, error: OSError) -> None:
         if self._failure is None:
             self._failure = error
-            self._drop()
+            self._discard_output()

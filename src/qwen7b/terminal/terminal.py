@@ -33,7 +33,7 @@ def open_session(
     output: Output | None = None,
 ) -> PromptSession[str]:
     """Open a line editor: Enter sends; Alt-Enter, a backslash before it, or an open triple quote begin another line."""
-    # What is typed or pasted is shown as what is printed; the library does so for control characters only.
+    # Typed and pasted text is made visible like printed text; the library does so only for control characters.
     Char.display_mappings.update({chr(code): shown for code, shown in SHOWN.items() if shown and code > 0xFF})
     keys = KeyBindings()
 
@@ -45,7 +45,7 @@ def open_session(
             buffer.insert_text("\n")
         elif is_open(buffer.text):
             buffer.insert_text("\n")
-        elif not buffer.text.strip():  # perhaps typed while a reply came: nothing to send, so no line of its own
+        elif not buffer.text.strip():  # perhaps typed during a reply; there is nothing to send
             buffer.reset()
         else:
             buffer.validate_and_handle()
@@ -93,10 +93,10 @@ def read_line(session: PromptSession[str], prompt: str | None = None, *, draft: 
 
 
 def confirm(session: PromptSession[str], question: str) -> bool:
-    """Ask the user, and tell whether the answer is yes."""
-    asking: PromptSession[str] = PromptSession(input=session.input, output=session.output)
+    """Ask the user a yes-or-no question, and return whether the answer is yes."""
+    answer_session: PromptSession[str] = PromptSession(input=session.input, output=session.output)
     with suppress(KeyboardInterrupt, EOFError):
-        return read_line(asking, f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
+        return read_line(answer_session, f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
     return False
 
 
@@ -107,7 +107,7 @@ def is_open(text: str) -> bool:
 
 
 def unquoted(text: str) -> str:
-    """Strip a typed message of its triple quotes, or of the blanks around it."""
+    """Remove the triple quotes of a typed message, or the blanks around it."""
     text = text.strip()
     if text.startswith(QUOTES):
         return text.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")
@@ -115,7 +115,7 @@ def unquoted(text: str) -> str:
 
 
 class KeptHistory(FileHistory):
-    """A history in a file, which a full disk or a strange character must not turn into an error at every line."""
+    """A history in a file that ignores write errors: a full disk must not cause an error at every line."""
 
     def store_string(self, string: str) -> None:
         with suppress(OSError, UnicodeError):
@@ -123,7 +123,7 @@ class KeptHistory(FileHistory):
 
 
 def kept_history(path: Path) -> History:
-    """The history in a file that only its owner may read; in memory where that cannot be written or is too large."""
+    """The history in a file that only its owner may read; in memory if the file cannot be written or is too large."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(path):
