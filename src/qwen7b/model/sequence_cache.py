@@ -148,7 +148,7 @@ class SequenceCache:
         for layer, num_slots in enumerate(slots_of_layers(self.config, capacity)):
             if num_slots > self.num_slots[layer]:  # or it is a ring of full size; a smaller one has not wound around
                 larger = _zeros(self._shapes(self.config, num_slots=num_slots, dtype=self.dtype), device=device)
-                _copy(self.layers[layer], larger, 0, -(-self.length // self.block_size))
+                self._copy(self.layers[layer], larger, 0, self.length)
                 self.layers[layer], self.num_slots[layer] = larger, num_slots
         ids = torch.zeros(capacity, dtype=torch.long)
         ids[: self.length] = self.ids[: self.length]
@@ -173,15 +173,25 @@ class SequenceCache:
         """Replace the content by the first `length` tokens of another cache of the same kind."""
         assert type(self) is type(source) and self.config == source.config and self.dtype == source.dtype
         assert source.reaches_back(length) and length <= self.capacity
-        stop = -(-length // self.block_size)
-        self.length = 0  # until everything is copied
-        for layer, (theirs, ours) in enumerate(zip(source.layers, self.layers, strict=True)):
-            first = source.oldest.get(layer, 0) // self.block_size
-            copied = _copy(theirs, ours, first, stop)
-            if layer in self.oldest:
-                self.oldest[layer] = max(source.oldest[layer], copied * self.block_size) if length else 0
+        self.truncate(0)  # until everything is copied
+        if not length:
+            return
+        for layer in range(self.config.num_layers):
+            self._copy(source.layers[layer], self.layers[layer], source.oldest.get(layer, 0), length)
         self.ids[:length] = source.ids[:length]
-        self.length, self.alpha = length, source.alpha
+        self.length, self.alpha, self.oldest = length, source.alpha, dict(source.oldest)
+
+    def _copy(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor], first: int, stop: int) -> None:
+        """Copy a layer's positions from `first` up to `stop`, in whole blocks.
+
+        Of two rings that differ in size the smaller has not wound around, so nothing is overwritten.
+        """
+        first, stop = first // self.block_size, -(-stop // self.block_size)
+        for name, theirs in source.items():
+            ours = target[name]
+            for begin, end in _runs(first, stop, theirs.shape[1], ours.shape[1]):
+                to, of = begin % ours.shape[1], begin % theirs.shape[1]
+                ours[:, to : to + end - begin] = theirs[:, of : of + end - begin]
 
     def make_room(self, count: int) -> None:
         """Give up the positions that a pass over `count` new tokens overwrites, even where it is interrupted."""
@@ -251,20 +261,6 @@ def _zeros(
     shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]], *, device: torch.device | str
 ) -> dict[str, Tensor]:
     return {name: torch.zeros(shape, dtype=dtype, device=device) for name, (shape, dtype) in shapes.items()}
-
-
-def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor], first: int, stop: int) -> int:
-    """Copy a layer's blocks of positions, `first` to `stop`: as many of the last ones as have room.
-
-    Returns the first that was copied.
-    """
-    first = max(first, stop - target["keys"].shape[1])
-    for name, theirs in source.items():
-        ours = target[name]
-        for begin, end in _runs(first, stop, theirs.shape[1], ours.shape[1]):
-            to, of = begin % ours.shape[1], begin % theirs.shape[1]
-            ours[:, to : to + end - begin] = theirs[:, of : of + end - begin]
-    return first
 
 
 def _runs(first: int, stop: int, *rings: int) -> Iterator[tuple[int, int]]:
