@@ -27,3 +27,24 @@ def test_no_docstring_is_a_fragment_and_no_limit_is_called_most(path: Path) -> N
     source = path.read_text("utf-8")
     assert [(line, text) for line, text in docstrings(ast.parse(source)) if FRAGMENT.match(text)] == []
     assert DIALECT.findall(source) == []
+
+
+def test_a_class_name_names_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_names_are_the_field_s_words() -> None:
+    """The rooms whose names have been read through; a value found is `actual`, or what it is."""
+    rooms = ("system", "config", "files", "hub", "kernels", "checkpoint", "packing", "loading")
+    dialect = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else ""
+            if path.parent.name in rooms and name in ("asked", "found", "given", "lacking", "said", "wanted"):
+                dialect.append((str(path.relative_to(PACKAGE)), name))
+    assert dialect == []

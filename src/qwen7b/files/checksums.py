@@ -49,8 +49,8 @@ def check_tensors(path: Path, *, remedy: str = "copy it again from where it is w
         workers(caller_waits=True) as threads,
         progress(f"Checking {path} by its checksums", sum(sizes.values()), "B") as report,
     ):
-        found = threads.results(_checksum_in_file, ((stored[name], sizes[name]) for name in largest_first))
-        for name, actual in zip(largest_first, found, strict=True):
+        checksums = threads.results(_checksum_in_file, ((stored[name], sizes[name]) for name in largest_first))
+        for name, actual in zip(largest_first, checksums, strict=True):
             report(sizes[name])
             if metadata.get(_field(name)) != actual:
                 damaged.append(name)
@@ -64,15 +64,15 @@ def check_tensors(path: Path, *, remedy: str = "copy it again from where it is w
 
 def _checksum_in_file(tensor: RawTensor, num_bytes: int) -> str:
     block = bytearray(min(num_bytes, _BLOCK_BYTES))
-    total = 0
+    crc = 0
     with opened(tensor.path) as file:
         file.seek(tensor.offset)
         while num_bytes and (count := file.readinto(memoryview(block)[: min(num_bytes, len(block))])):
-            total = zlib.crc32(memoryview(block)[:count], total)
+            crc = zlib.crc32(memoryview(block)[:count], crc)
             num_bytes -= count
     if num_bytes:
         raise CheckpointError(f"{tensor.path} ends before its data does: download it again")
-    return f"{total:08x}"
+    return f"{crc:08x}"
 
 
 def _field(name: str) -> str:
