@@ -9,7 +9,7 @@ from qwen7b.generate.request import Request, State
 from qwen7b.generate.slots import Slots, count_common
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 
-_READING_SHARE = 1.0
+_READING_SHARE = 0.75
 """Reading prompts may make a step of decoding requests longer by this share, so that a long one stalls nobody."""
 _WORTH_WAITING = 64
 """A request waits for another to read its prompt where that spares it so many tokens."""
