@@ -189,7 +189,7 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
         before = [len(request.ids) for request in decoding]
         engine.step()
         assert [len(request.ids) for request in decoding] == [length + 1 for length in before]
-    assert passes[0] == [1, 1, 1, 32] and len(passes) == 11
+    assert passes[0] == [1, 1, 1, 24] and len(passes) == 15
 
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:

@@ -74,13 +74,13 @@ class Rendered:
 
     @cached_property
     def generated(self) -> tuple[slice, ...] | None:
-        """The tokens that the assistant writes, which training learns from: each reply with the token that ends it.
+        """The tokens that the assistant writes, which training uses as targets: each reply with the token that ends it.
 
-        In a template with {% generation %} tags they are the tokens with any of what stands between these, as in
-        Transformers. None where they cannot be located.
+        In a template with {% generation %} tags they are the tokens with any of the text between these, as in
+        Transformers. The result is None if they cannot be located.
         """
         spans = self._find_generated()
-        return None if spans is None else tuple(found for found in self._slices(spans) if found is not None)
+        return None if spans is None else tuple(tokens for tokens in self._slices(spans) if tokens is not None)
 
     @cached_property
     def _spans(self) -> tuple[slice | None, ...]:
