@@ -95,7 +95,7 @@ READING: dict[str, str] = {
     "packing": (
         "automatic packing calibration kept_weights verdicts kept_tokenizer kept_vocabulary places cached removal"
     ),
-    "loading": "loading placement packed_weights streamed tokenizer",
+    "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
         "loader qwen call_settings sampling_keywords sampling answers draft stopping reply "
         "shared_engine engine scheduler pace slots request choosing picking"

@@ -394,6 +394,20 @@ def test_an_interrupt_costs_the_step_only(
     assert [request.ids for request in requests] == expected
 
 
+def test_where_memory_was_taken_by_others_each_request_fails_by_itself(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [Request(ids=[n, 5, 6], max_length=500) for n in range(3)]
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: 0)
+    run(engine_of(model, max_bytes=10**9), *requests)
+    assert [str(request.error).split(",")[0] for request in requests] == ["a cache of 3 tokens needs 0.0 GB"] * 3
+    free = iter([10**9] * 2 + [0] * 100)
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: next(free))
+    first, second = Request(ids=[1], max_length=900), Request(ids=[2], max_length=270)
+    run(engine_of(model, max_bytes=10**9), first, second)
+    assert isinstance(first.error, ResourceError) and second.state is State.DONE
+
+
 def test_requests_that_cannot_run_are_refused(model: Transformer) -> None:
     for ids, length in (([], 9), ([1, 2], 2)):
         with pytest.raises(PromptError):

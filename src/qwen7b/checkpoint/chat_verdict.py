@@ -26,14 +26,14 @@ def find_endings(generation: GenerationSettings, tokenizer: Tokenizer) -> dict[i
 
 
 def decide_chat(
-    generation: GenerationSettings, tokenizer: Tokenizer, config: ModelConfig, *, told: bool | None = None
+    generation: GenerationSettings, tokenizer: Tokenizer, config: ModelConfig, *, override: bool | None = None
 ) -> Verdict:
     """Whether a model was trained to chat: as the user says, else as its files say; by default, yes.
 
     A ChatML template proves little, as base models have one too; the token that ends a text tells them apart.
     """
-    if told is not None:
-        return Verdict(is_chat=told, reason=f"chat={told}")
+    if override is not None:
+        return Verdict(is_chat=override, reason=f"chat={override}")
     if generation.is_chat is not None:
         return Verdict(is_chat=generation.is_chat, reason=f"{generation.source} (chat_format)")
     source = tokenizer.vocabulary.source

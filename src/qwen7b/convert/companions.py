@@ -47,7 +47,7 @@ def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = No
     `chat` says whether the model was trained to chat, if its files do not say so or are wrong.
     """
     tokenizer, generation = load_tokenizer(checkpoint.path), checkpoint.generation
-    is_chat = decide_chat(generation, tokenizer, checkpoint.config, told=chat).is_chat
+    is_chat = decide_chat(generation, tokenizer, checkpoint.config, override=chat).is_chat
     format, template = tokenizer.chat_format, tokenizer.vocabulary.settings.chat_template
     if chat and format is None:
         raise SettingError(

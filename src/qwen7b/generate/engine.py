@@ -83,7 +83,8 @@ class Engine:
         """
         self.sweep()
         if not (shares := self.scheduler.plan()):
-            return False
+            self.sweep()
+            return bool(self.scheduler.running or self.scheduler.waiting)
         started = time.perf_counter()
         num_decoding = sum(share.request.state is State.DECODING for share in shares)
         try:

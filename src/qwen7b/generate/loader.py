@@ -68,7 +68,7 @@ def load(
         tokenizer = read(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     if must_chat:
-        check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, told=chat), name=str(model))
+        check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, override=chat), name=str(model))
     loaded = load_model(
         checkpoint,
         dtype=dtype,

@@ -84,7 +84,7 @@ class Qwen:
 
     @property
     def _verdict(self) -> Verdict:
-        return decide_chat(self.generation, self.tokenizer, self.config, told=self._chat)
+        return decide_chat(self.generation, self.tokenizer, self.config, override=self._chat)
 
     def chat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.

@@ -72,9 +72,10 @@ class Scheduler:
             if self._awaits(request):
                 continue
             if (cache := self.slots.take(request)) is None:
-                if not self.running:  # nobody will make room
-                    request.fail(self.slots.shortage(len(request.ids)))
-                return
+                if self.running:  # they will make room
+                    return
+                request.fail(self.slots.shortage(len(request.ids)))
+                continue
             request.cache = cache
             request.state = State.READING
             self.waiting.remove(request)

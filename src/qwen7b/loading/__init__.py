@@ -11,11 +11,11 @@ from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
     from qwen7b.loading.loading import load_model
-    from qwen7b.loading.tokenizer import load_tokenizer
+    from qwen7b.loading.named_tokenizer import load_tokenizer
 
 __all__ = [
     "load_model",
     "load_tokenizer",
 ]
 
-__getattr__ = imported_when_used(__name__, {"load_model": "loading", "load_tokenizer": "tokenizer"})
+__getattr__ = imported_when_used(__name__, {"load_model": "loading", "load_tokenizer": "named_tokenizer"})
