@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -565,6 +566,25 @@ def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.Mo
     assert told == []
     with pytest.raises(SettingError, match="on_prompt must be a function"):
         qwen.chat("hello", on_prompt=3)
+
+
+def test_processors_and_priority_are_settings_of_a_call(qwen: Qwen) -> None:
+    def always(ids: Sequence[int], logits_V: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(logits_V, -torch.inf).index_fill_(0, torch.tensor([ids[0]]), 0.0)
+
+    prompt = qwen.tokenizer.encode("hello")
+    reply = qwen.complete("hello", processors=[always], max_new_tokens=5, priority=3)
+    assert reply.token_ids == [prompt[0]] * 5
+    with pytest.raises(SettingError, match="processors must be a list of functions, found 3"):
+        qwen.chat("hello", processors=3)
+    with pytest.raises(SettingError, match="priority must be a whole number from -1000 to 1000"):
+        qwen.chat("hello", priority=1.5)
+    with pytest.raises(ZeroDivisionError):
+        qwen.chat("hello", processors=[lambda ids, logits_V: logits_V * (1 / 0)])
+    with pytest.raises(SettingError, match="leave no token to choose"):
+        qwen.complete("hello", processors=[lambda ids, logits_V: logits_V.fill_(-torch.inf)])
+    with pytest.raises(SettingError, match="a processor must return the logits"):
+        qwen.complete("hello", processors=[lambda ids, logits_V: logits_V[1:]])
 
 
 def test_an_interrupt_while_a_prompt_is_read_ends_the_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:

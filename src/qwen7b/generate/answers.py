@@ -41,6 +41,8 @@ class Answers:
                 sampling=settings.sampling,
                 logprobs=settings.logprobs,
                 ntk=settings.ntk,
+                processors=settings.processors,
+                priority=settings.priority,
                 on_token=partial(self._take_in, index),
                 on_error=partial(self._fail, index),
                 on_prompt=self._report_reading if self.on_prompt else None,

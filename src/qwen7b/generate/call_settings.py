@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
@@ -15,6 +15,9 @@ from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.model import NtkMode
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
+
+if TYPE_CHECKING:
+    from qwen7b.generate.request import Processor
 
 
 class CompletionSettings(SamplingKeywords, total=False):
@@ -32,6 +35,10 @@ class CompletionSettings(SamplingKeywords, total=False):
     """The way in which dynamic NTK chooses alpha anew: see `NtkMode`."""
     on_prompt: Callable[[int, int], None] | None
     """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
+    processors: Sequence[Processor] | None
+    """Functions that change the next token's logits, given the ids so far and a tensor (V,), before penalties act."""
+    priority: int | None
+    """Where several calls share the model: a higher one's prompt is read first. 0 by default."""
 
 
 class ChatSettings(CompletionSettings, total=False):
@@ -62,12 +69,19 @@ class CheckedSettings:
         self.logprobs = given.get("logprobs")
         self.ntk: NtkMode = given.get("ntk") or "recompute"
         self.on_prompt = given.get("on_prompt")
+        processors = given.get("processors")
+        listed_processors = items(() if processors is None else processors)
+        priority = given.get("priority")
+        self.priority = 0 if priority is None else whole_number("priority", priority, minimum=-1000, maximum=1000)
         if not isinstance(self.sampling, (Greedy, Sample)):
             raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
         if not all(isinstance(string, str) and string for string in self.stop):
             raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
         if self.on_prompt is not None and not callable(self.on_prompt):
             raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
+        if listed_processors is None or not all(map(callable, listed_processors)):
+            raise SettingError(f"processors must be a list of functions, found {quoted(processors)}")
+        self.processors: Sequence[Processor] = listed_processors
         whole_number("max_new_tokens", self.max_new_tokens, minimum=1)
         whole_number("history_token_limit", self.history_token_limit, minimum=0)
         if self.logprobs is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qwen7b.errors import Qwen7bError, SettingError
+from qwen7b.errors import Qwen7bError, SettingError, quoted
 from qwen7b.generate.picking import check_finite, log_probabilities, pick
 from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.request import Request
@@ -48,6 +48,10 @@ def _process(request: Request, logits_V: Tensor) -> None:
     changed_V = logits_V
     for processor in request.processors:
         changed_V = processor(request.ids, changed_V)
+        if not isinstance(changed_V, Tensor) or changed_V.shape != logits_V.shape:
+            raise SettingError(
+                f"a processor must return the logits of all {len(logits_V)} tokens, found {quoted(changed_V)}"
+            )
     if changed_V is not logits_V:
         logits_V.copy_(changed_V)
     if not logits_V.max() > -torch.inf:
