@@ -348,6 +348,9 @@ def test_what_fails_fails_alone(model: Transformer) -> None:
     for kind, request in failing.items():
         assert request.state is State.FAILED and isinstance(request.error, kind)
     assert len(told) == 3 and isinstance(never.error, SettingError) and "token id 300" in str(never.error)
+    reading = copy_of(sound, on_hidden=lambda start, hidden_TC: [][start])
+    run(engine_of(model), reading)
+    assert reading.state is State.FAILED and isinstance(reading.error, IndexError)
     broken_model = random_model()
     broken_model.head.matrix.scales.fill_(torch.inf)
     request = copy_of(sound)

@@ -136,5 +136,5 @@ def _report_hidden(request: Request, hidden_TC: Tensor) -> None:
         with request.failing():
             request.on_hidden(start, hidden_TC[start - request.num_read :])
         request.hidden_from = request.num_read
-    if not request.num_unread:
+    if not request.num_unread and not request.is_over:
         request.state = State.DONE

@@ -8,6 +8,7 @@ from qwen7b.generate.pace import Pace
 from qwen7b.generate.request import Request, State
 from qwen7b.generate.slots import Slots, count_common
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
+from qwen7b.model.transformer import warn_of_recompute
 
 _READING_SHARE = 0.75
 """Reading prompts may make a step of decoding requests longer by this share, so that a long one stalls nobody."""
@@ -105,6 +106,7 @@ class Scheduler:
         """Make room for a request's next tokens, if need be by setting the least urgent back."""
         assert request.cache is not None
         if request.ntk == "recompute" and self.slots.alpha(request) != request.cache.alpha:
+            warn_of_recompute()
             request.cache.truncate(0)  # its keys were turned by the old alpha: it reads all again as others go on
             request.cache.planned_length = request.planned_length
             request.state = State.READING
