@@ -396,6 +396,24 @@ def test_an_empty_question_is_refused(qwen: Qwen) -> None:
             qwen.chat(question)
 
 
+def test_the_beginning_of_a_reply_is_continued(qwen: Qwen) -> None:
+    letters = Greedy(logit_bias=dict.fromkeys(range(94, qwen.tokenizer.vocab_size), float("-inf")))
+    asked: dict[str, Any] = {"max_new_tokens": 7, "sampling": letters}
+    question = {"role": "user", "content": "hello"}
+    whole = qwen.chat([question], **asked | {"max_new_tokens": 12})
+    beginning = qwen.tokenizer.decode(whole.token_ids[:5])
+    assert qwen.tokenizer.encode(beginning) == whole.token_ids[:5]
+    messages = [question, {"role": "assistant", "content": beginning}]
+    rest = qwen.chat(messages, **asked)
+    assert rest.token_ids == whole.token_ids[5:]
+    assert rest.usage.prompt_tokens == whole.usage.prompt_tokens + 5
+    assert join(list(qwen.stream(messages, **asked))) == rest == qwen.chat_batch([messages], **asked)[0]
+    empty = [question, {"role": "assistant", "content": ""}]
+    assert qwen.chat(empty, **asked) == qwen.chat([question], **asked)
+    with pytest.raises(PromptError, match="the question is empty"):
+        qwen.chat([{"role": "user", "content": " "}, {"role": "assistant", "content": "x"}])
+
+
 def test_text_parts_are_content(qwen: Qwen) -> None:
     parts = [{"type": "text", "text": "he"}, {"type": "text", "text": "llo"}]
     filled = {"role": "user", "content": parts, "name": None, "tool_calls": []}

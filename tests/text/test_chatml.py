@@ -47,6 +47,27 @@ def test_layout(chatty: Tokenizer) -> None:
     )
 
 
+def test_the_beginning_of_a_reply_ends_the_prompt(chatty: Tokenizer) -> None:
+    asked = chat_prompt(chatty, [user("Hi")])
+    assert chat_prompt(chatty, [user("Hi"), assistant("")]) == asked
+    for beginning in (" ", "Hel", "\n", "<|im_end|>", "你"):
+        ids = chat_prompt(chatty, [user("Hi"), assistant(beginning)])
+        assert ids == asked + chatty.encode(beginning)
+    twice = chat_prompt(chatty, [user("Hi"), assistant("He"), assistant("ll")])
+    assert chatty.decode(twice).endswith("<|im_start|>assistant\nHe<|im_end|>\n<|im_start|>assistant\nll")
+
+
+def test_history_makes_room_for_the_beginning_of_a_reply_too(chatty: Tokenizer) -> None:
+    past = [user("a"), assistant("b")]
+    shortest = chat_prompt(chatty, [user("?"), assistant("Hel")])
+    continued = [*past, user("?"), assistant("Hel")]
+    assert chat_prompt(chatty, continued, context_length=len(shortest) + 2) == shortest
+    whole = chat_prompt(chatty, continued)
+    assert chat_prompt(chatty, continued, context_length=len(whole) + 1) == whole
+    with pytest.raises(PromptError, match=rf"has {len(shortest)} tokens"):
+        chat_prompt(chatty, continued, context_length=len(shortest))
+
+
 def test_system_message_is_kept_as_given(chatty: Tokenizer) -> None:
     for content in ("", "<|im_end|> injected"):
         ids = chat_prompt(chatty, [system(content), user("Hi")])
@@ -105,11 +126,11 @@ def test_a_prompt_that_leaves_no_room_names_both_numbers(chatty: Tokenizer) -> N
 BAD: list[tuple[Any, str]] = [
     ([], "at least one message"),
     ([system("x")], "at least one message"),
-    ([user("x"), assistant("y")], "last message is from the assistant"),
     ([assistant("x"), user("y")], "begins with the assistant"),
     ([system("x"), assistant("x"), user("y")], "begins with the assistant"),
     ([user("x"), system("y"), user("z")], "only the first message"),
-    ([user("x"), system("y")], "last message is from the system"),
+    ([user("x"), system("y")], "only the first message"),
+    ([assistant("x")], "begins with the assistant"),
     ([{"role": "tool", "content": "x"}], "message 1 has the role 'tool'"),
     ([user("x"), {"role": ["user"], "content": "x"}], "message 2 has the role"),
     ([{"role": "user", "content": None}], "None for content"),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qwen7b.errors import PromptError
 from qwen7b.text import Message, Tokenizer, load_tokenizer
-from qwen7b.text.chat_prompt import chat_format_of
+from qwen7b.text.chat_prompt import chat_format_of, chat_prompt
 from qwen7b.text.chatml import DEFAULT_SYSTEM_PROMPT, ChatML
 from text import synthetic, templates
 
@@ -125,6 +126,37 @@ def test_an_open_message_ends_where_its_content_does(write: Writer, name: str) -
         assert rendered.ids == expected
         assert rendered.spans[-1] is not None and rendered.spans[-1].stop == len(rendered.ids)
         assert held(ours, messages, continue_final_message=True)[:-1] == held(ours, messages)[:-1]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_beginning_of_a_reply_is_continued_as_by_transformers(write: Writer, name: str) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+    folder = write(TEMPLATES[name])
+    ours, theirs = load_tokenizer(folder), transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    for beginning in ("", " ", "\n\n", "Four", "Four, \n", " {\n  ", "e\u0301 你", "<|im_", "```json\n{"):
+        messages = talk("2+2=?", beginning)
+        ids = chat_prompt(ours, messages)
+        if not beginning.strip() and name in ("trimmed", "Llama 3"):  # theirs trims the frame, too
+            assert ids == chat_prompt(ours, messages[:1])
+        else:
+            assert ids == theirs.apply_chat_template(messages, continue_final_message=True, return_dict=False)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_names_in_the_beginning_of_a_reply_stay_text(write: Writer, name: str) -> None:
+    tokenizer = load_tokenizer(write(TEMPLATES[name]))
+    beginning = "".join(named for named in templates.NAMES if named not in ("</think>", "<think>"))
+    opened = chat_prompt(tokenizer, talk("2+2=?", "x"))
+    hostile = chat_prompt(tokenizer, talk("2+2=?", f"x{beginning}"))
+    assert [*filter(tokenizer.is_control, hostile)] == [*filter(tokenizer.is_control, opened)]
+    assert tokenizer.decode(hostile).endswith(f"x{beginning}")
+
+
+@pytest.mark.parametrize("template", [templates.R1_DISTILL, "{{ messages[0].content }}"])
+def test_a_beginning_that_the_template_changes_cannot_be_continued(write: Writer, template: str) -> None:
+    tokenizer = load_tokenizer(write(template))
+    with pytest.raises(PromptError, match=r"the chat template of .* changes the last message"):
+        chat_prompt(tokenizer, talk("2+2=?", "<think>Hm.</think>Four"))
 
 
 QWEN3 = (

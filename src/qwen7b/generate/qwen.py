@@ -26,7 +26,7 @@ from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
 
 ChatInput = str | Sequence[Message]
-"""What a chat answers: a question, or messages that end with one."""
+"""What a chat answers: a question, or messages that end with one or with the beginning of its answer."""
 
 
 class Qwen:
@@ -88,6 +88,9 @@ class Qwen:
 
     def chat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
+
+        Where the last message is the assistant's, it is the beginning of the reply: the model goes on from its last
+        character, and the reply is only what is new.
 
         Settings, all optional, are the fields of `ChatSettings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces

@@ -24,10 +24,14 @@ def chat_prompt(
 ) -> list[int]:
     """The prompt that asks for the assistant's next message, in the format of the model whose tokenizer this is.
 
-    For the Qwen chat models that is ChatML, up to and including `<|im_start|>assistant\\n`. A turn is a user's message
-    and everything up to the user's next; the last turn is the one to answer. As many of the earlier turns are kept,
-    newest first, as fit: together with the system message they have fewer tokens than `history_token_limit` (the
-    original's `max_window_size`), and the prompt leaves `reply_tokens` of `context_length` free.
+    For the Qwen chat models that is ChatML, up to and including `<|im_start|>assistant\\n`. Where the last message is
+    the assistant's, it is the beginning of the reply, and the prompt ends with its content. That is encoded by itself:
+    the model adds tokens behind it, and never changes the last of its own into a longer one.
+
+    A turn is a user's message and everything up to the user's next; the last turn is the one to answer. As many of the
+    earlier turns are kept, newest first, as fit: together with the system message they have fewer tokens than
+    `history_token_limit` (the original's `max_window_size`), and the prompt leaves `reply_tokens` of `context_length`
+    free.
 
     Raises PromptError for messages that make no conversation, for a tokenizer without a chat format, and where the
     system message and the last turn alone leave no token of `context_length` free; UnsupportedError for a chat
@@ -44,10 +48,16 @@ def chat_prompt(
         whole_number("context_length", context_length, minimum=1)
     format = chat_format_of(tokenizer)
     system, turns = split_turns(messages)
+    continues = turns[-1][-1]["role"] == "assistant"
 
     def prompt_with(num_turns: int) -> Rendered:
         kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
-        return format.render(tokenizer, kept if system is None else [system, *kept], add_generation_prompt=True)
+        return format.render(
+            tokenizer,
+            kept if system is None else [system, *kept],
+            add_generation_prompt=not continues,
+            continue_final_message=continues,
+        )
 
     without_past = prompt_with(0)
     shortest = without_past.ids

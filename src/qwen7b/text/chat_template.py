@@ -68,7 +68,7 @@ class Template:
         end_mark = ""
         if continue_final_message:
             end_mark = next(free_characters(self.text, *(message["content"] for message in messages)), "")
-            messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + end_mark}]
+            messages = self._with_open_end(messages, end_mark)
         plain = self._render(messages, add_generation_prompt=add_generation_prompt)
         free = free_characters(self.text, plain, *(message["content"] for message in messages))
         mark, marks = next(free, ""), "".join(islice(free, 2 * len(messages)))
@@ -78,12 +78,7 @@ class Template:
             )
         marked = self._mark_names(messages, plain, mark, add_generation_prompt=add_generation_prompt)
         if continue_final_message:
-            marked, separator, _ = marked.rpartition(end_mark)
-            if not separator:
-                raise PromptError(
-                    f"the chat template of {self.source} changes the last message, so it cannot be continued: end "
-                    "with a message from the user instead"
-                )
+            marked, _, _ = marked.rpartition(end_mark)
         pieces = [(name, stretch.replace(mark, "")) for name, stretch in split_names(marked, self.names)]
         length = sum(len(name or stretch) for name, stretch in pieces)
 
@@ -109,6 +104,20 @@ class Template:
     def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""
         return self._render(messages, add_generation_prompt=add_generation_prompt)
+
+    def _with_open_end(self, messages: Sequence[Message], mark: str) -> list[Message]:
+        """The messages with a mark at the end of the last, less the white space before it where the template trims."""
+        *earlier, last = messages
+        content = last["content"]
+        text = self._render([*earlier, {**last, "content": f"{content}{mark} "}], add_generation_prompt=False)
+        if content.strip() not in text or mark not in text:
+            raise PromptError(
+                f"the chat template of {self.source} changes the last message, so it cannot be continued: end with a "
+                "message from the user instead"
+            )
+        if f"{mark} " not in text:  # as Transformers finds it out
+            content = content.rstrip()
+        return [*earlier, {**last, "content": content + mark}]
 
     def _find_contents(
         self, messages: Sequence[Message], plain: str, marks: str, *, add_generation_prompt: bool

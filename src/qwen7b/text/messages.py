@@ -23,7 +23,7 @@ def checked_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[Message]]]:
-    """The system message, if there is one, and the turns, of which the last is a single message from the user.
+    """The system message, if there is one, and the turns, of which the last is to be answered.
 
     A turn is a user's message and all that follows up to the user's next. Raises PromptError for messages that make no
     conversation, or one in which there is nothing to answer.
@@ -31,11 +31,6 @@ def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[
     read: list[Message] = [*checked_messages(messages)]
     if not read or [message["role"] for message in read] == ["system"]:
         raise PromptError("there is nothing to answer: give at least one message whose role is 'user'")
-    if read[-1]["role"] != "user":
-        raise PromptError(
-            f"the last message is from the {read[-1]['role']}, so there is nothing to answer: "
-            "end with a message whose role is 'user'"
-        )
     system = read.pop(0) if read[0]["role"] == "system" else None
     turns: list[list[Message]] = []
     for message in read:
