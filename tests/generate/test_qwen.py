@@ -7,6 +7,7 @@ import copy
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from qwen7b.errors import CheckpointError, PromptError, Qwen7bError, SettingErro
 from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
+from qwen7b.model import Transformer
 
 PROMPTS = ["hello there", "你好，世界", "the inner hell", "1+1=?", "x"]
 
@@ -60,6 +62,44 @@ def test_single_stream_and_batch_give_the_same_reply(qwen: Qwen, sampling: qwen7
     assert qwen.complete_batch(PROMPTS, sampling=sampling) == completions
     assert [join(list(qwen.stream_completion(prompt, sampling=sampling))) for prompt in PROMPTS] == completions
     assert len({reply.text for reply in singles}) > 1
+
+
+@pytest.mark.parametrize("sampling", [Sample(seed=7, temperature=2.0), Greedy(), Sample()])
+def test_samples_of_a_prompt_share_its_reading(
+    qwen: Qwen, sampling: qwen7b.generate.Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "hello there " * 20
+    asked: dict[str, Any] = {"sampling": sampling, "max_new_tokens": 9}
+    alone = []
+    for number in range(4):
+        own = replace(sampling, seed=7 + number) if isinstance(sampling, Sample) and sampling.seed else sampling
+        alone.append(qwen.chat(question, **asked | {"sampling": own}))
+    num_read, passes = 0, Transformer.passes
+
+    def counted(self: Transformer, new_ids: Sequence[torch.Tensor], **options: Any) -> Any:
+        nonlocal num_read
+        num_read += sum(map(len, new_ids))
+        return passes(self, new_ids, **options)
+
+    monkeypatch.setattr(Transformer, "passes", counted)
+    samples = copy.copy(qwen).chat_samples(question, n=4, **asked)  # whose caches hold nothing yet
+    num_made = sum(reply.usage.completion_tokens for reply in samples)
+    # The last token is read by each, as is all that it made but for its own last.
+    assert num_read == samples[0].usage.prompt_tokens - 1 + num_made
+    if sampling == Sample():
+        assert len({reply.text for reply in samples}) > 1
+    else:
+        assert samples == alone
+    completions = qwen.complete_samples(question, n=3, **asked)
+    assert len(completions) == 3 and completions[0].usage.prompt_tokens < samples[0].usage.prompt_tokens
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 1.5, "2", None])
+def test_a_number_of_samples_that_is_none_is_refused(qwen: Qwen, n: Any) -> None:
+    with pytest.raises(SettingError, match="n must be a whole number of at least 1, found"):
+        qwen.chat_samples("hello", n=n)
+    with pytest.raises(SettingError, match="seed must be a whole number"):
+        qwen.complete_samples("hello", n=2, seed=2**63 - 1)
 
 
 def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:

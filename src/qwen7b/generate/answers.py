@@ -9,8 +9,9 @@ from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.draft import Draft
-from qwen7b.generate.reply import Piece
+from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.sampling import Sampling
 from qwen7b.generate.shared_engine import SharedEngine
 
 News = tuple[int, Piece | Exception]
@@ -27,6 +28,7 @@ class Answers:
         drafts: Sequence[Draft],
         settings: CheckedSettings,
         *,
+        samplings: Sequence[Sampling],
         context_length: int,
     ) -> None:
         self.shared = shared
@@ -38,7 +40,7 @@ class Answers:
             Request(
                 ids=list(prompt),
                 max_length=min(len(prompt) + settings.max_new_tokens, context_length),
-                sampling=settings.sampling,
+                sampling=sampling,
                 logprobs=settings.logprobs,
                 ntk=settings.ntk,
                 processors=settings.processors,
@@ -47,7 +49,7 @@ class Answers:
                 on_error=partial(self._fail, index),
                 on_prompt=self._report_reading if self.on_prompt else None,
             )
-            for index, prompt in enumerate(prompts)
+            for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
         ]
 
     def stream(self) -> Generator[tuple[int, Piece], None, None]:
@@ -69,6 +71,11 @@ class Answers:
             yield from self._interrupt()
         finally:
             self.shared.cancel(self.requests)
+
+    def replies(self) -> list[Reply]:
+        """All replies, once they are whole, in the order of their prompts."""
+        replies = {index: piece.reply for index, piece in self.stream() if piece.reply}
+        return [replies[index] for index in range(len(self.requests))]
 
     async def stream_async(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """Like `stream`, in an event loop: a thread runs the engine meanwhile."""

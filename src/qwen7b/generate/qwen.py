@@ -19,6 +19,7 @@ from qwen7b.generate.call_settings import ChatSettings, CheckedSettings, Complet
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
+from qwen7b.generate.sampling import Sampling, samplings
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt
@@ -132,7 +133,16 @@ class Qwen:
                 f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
             )
         checked = CheckedSettings(self.generation, settings, call="chat")
-        return self._replies([self._chat_ids(messages, checked) for messages in listed], checked)
+        return self._answers([self._chat_ids(messages, checked) for messages in listed], checked).replies()
+
+    def chat_samples(self, messages: ChatInput, *, n: int, **settings: Unpack[ChatSettings]) -> list[Reply]:
+        """Several replies to one conversation, which is read only once.
+
+        Each is drawn as `chat` draws one; with a seed, reply i is that of `chat` with the seed + i. Greedy choice gives
+        the same one n times.
+        """
+        checked = CheckedSettings(self.generation, settings, call="chat")
+        return self._samples(self._chat_ids(messages, checked), checked, n)
 
     def complete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -173,7 +183,14 @@ class Qwen:
         if listed is None:
             raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
         checked = CheckedSettings(self.generation, settings, call="complete")
-        return self._replies([self._prompt_ids(prompt, control_tokens) for prompt in listed], checked)
+        return self._answers([self._prompt_ids(prompt, control_tokens) for prompt in listed], checked).replies()
+
+    def complete_samples(
+        self, prompt: str, *, n: int, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+    ) -> list[Reply]:
+        """Several continuations of one text, as `chat_samples` gives several replies."""
+        checked = CheckedSettings(self.generation, settings, call="complete")
+        return self._samples(self._prompt_ids(prompt, control_tokens), checked, n)
 
     def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:
         check_chats(self._verdict, name=self.name)
@@ -214,13 +231,13 @@ class Qwen:
                     raise
                 yield pieces.throw(interrupt)[1]
 
-    def _replies(self, prompts: list[list[int]], checked: CheckedSettings) -> list[Reply]:
-        if not prompts:
-            return []
-        replies = {index: piece.reply for index, piece in self._answers(prompts, checked).stream() if piece.reply}
-        return [replies[index] for index in range(len(prompts))]
+    def _samples(self, prompt: list[int], checked: CheckedSettings, n: int) -> list[Reply]:
+        whole_number("n", n, minimum=1)
+        return self._answers([prompt] * n, checked, samplings=samplings(checked.sampling, n)).replies()
 
-    def _answers(self, prompts: list[list[int]], settings: CheckedSettings) -> Answers:
+    def _answers(
+        self, prompts: list[list[int]], settings: CheckedSettings, *, samplings: Sequence[Sampling] | None = None
+    ) -> Answers:
         if settings.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(settings.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         drafts = [
@@ -233,7 +250,14 @@ class Qwen:
             )
             for prompt in prompts
         ]
-        return Answers(self._shared, prompts, drafts, settings, context_length=self.context_length)
+        return Answers(
+            self._shared,
+            prompts,
+            drafts,
+            settings,
+            samplings=samplings or [settings.sampling] * len(prompts),
+            context_length=self.context_length,
+        )
 
     @property
     def _shared(self) -> SharedEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, is_finite, whole_number
 from qwen7b.errors import SettingError, quoted
@@ -57,6 +57,17 @@ class Sample:
 
 
 Sampling = Greedy | Sample
+
+
+def samplings(sampling: Sampling, num_samples: int) -> list[Sampling]:
+    """How each of several samples of one prompt is picked: with a seed, sample i as with the seed + i.
+
+    >>> [sampling.seed for sampling in samplings(Sample(seed=5), 3)]
+    [5, 6, 7]
+    """
+    if isinstance(sampling, Greedy) or sampling.seed is None:
+        return [sampling] * num_samples
+    return [replace(sampling, seed=sampling.seed + number) for number in range(num_samples)]
 
 
 def _check_shared(sampling: Greedy | Sample) -> None:
