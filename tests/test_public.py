@@ -21,6 +21,7 @@ PUBLIC = [
     "Reply",
     "ResourceError",
     "Sample",
+    "Score",
     "SettingError",
     "UnsupportedError",
     "chat_prompt",

@@ -27,7 +27,7 @@ from qwen7b.errors import (
 
 if TYPE_CHECKING:
     from qwen7b.config import ModelConfig
-    from qwen7b.generate import Greedy, Piece, Qwen, Reply, Sample, load
+    from qwen7b.generate import Greedy, Piece, Qwen, Reply, Sample, Score, load
     from qwen7b.loading import load_model, load_tokenizer
     from qwen7b.text import Message, chat_prompt
 
@@ -48,6 +48,7 @@ __all__ = [
     "Reply",
     "ResourceError",
     "Sample",
+    "Score",
     "SettingError",
     "UnsupportedError",
     "chat_prompt",
@@ -58,7 +59,7 @@ __all__ = [
 
 _HOMES = {
     "qwen7b.config": ("ModelConfig",),
-    "qwen7b.generate": ("Greedy", "Piece", "Qwen", "Reply", "Sample", "load"),
+    "qwen7b.generate": ("Greedy", "Piece", "Qwen", "Reply", "Sample", "Score", "load"),
     "qwen7b.loading": ("load_model", "load_tokenizer"),
     "qwen7b.text": ("Message", "chat_prompt"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 import qwen7b
 from qwen7b import Greedy, Qwen
@@ -45,3 +46,21 @@ def test_conversation_remembers_its_first_turn(qwen: Qwen) -> None:
 def test_text_is_continued(qwen: Qwen) -> None:
     reply = qwen.complete("def fibonacci(n):\n    ", sampling=Greedy(), max_new_tokens=24, stop="\n\n")
     assert "return" in reply.text or "if" in reply.text
+
+
+def test_right_answers_are_likelier_than_wrong_ones(qwen: Qwen) -> None:
+    contexts = ["Question: What is the capital of France?\nAnswer:", "1 + 1 =", "中国的首都是"]
+    choices = [[" Rome", " Paris"], [" 7", " 2"], ["上海", "北京"]]
+    for wrong, right in qwen.score(contexts, choices):
+        assert right.logprob > wrong.logprob
+
+
+def test_texts_of_like_content_have_like_embeddings(qwen: Qwen) -> None:
+    pairs = [
+        ("The cat sleeps on the sofa.", "A kitten is dozing on the couch."),
+        ("Interest rates rose again in March.", "The central bank made borrowing more expensive."),
+        ("def add(a, b): return a + b", "function sum(x, y) { return x + y; }"),
+    ]
+    vectors = qwen.embed([text for pair in pairs for text in pair])
+    likeness = vectors @ vectors.T - 2 * torch.eye(len(vectors))
+    assert likeness.argmax(dim=-1).tolist() == [1, 0, 3, 2, 5, 4]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen7b.generate.reply import Piece, Reply, TokenLogprob, Usage
+from qwen7b.generate.reply import Piece, Reply, Score, TokenLogprob, Usage
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.system.importing import imported_when_used
 
@@ -27,6 +27,7 @@ __all__ = [
     "Request",
     "Sample",
     "Sampling",
+    "Score",
     "Token",
     "TokenLogprob",
     "Usage",

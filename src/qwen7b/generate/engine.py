@@ -74,6 +74,8 @@ class Engine:
                 request.state = State.CANCELLED
             if request.is_over:
                 self.scheduler.release(request)
+        if not self.scheduler.waiting:  # else those come first who may go on from what is left
+            self.slots.trim()
 
     @torch.inference_mode()
     def step(self) -> bool:

@@ -20,6 +20,7 @@ from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.sampling import Sampling, samplings
+from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt
@@ -30,7 +31,7 @@ ChatInput = str | Sequence[Message]
 """What a chat answers: a question, or messages that end with one or with the beginning of its answer."""
 
 
-class Qwen:
+class Qwen(Scorer):
     """A model ready to talk. Holds no conversation: each call is given its own.
 
     Threads and asyncio tasks may call at once: one engine continues all their replies together, and what each gets is

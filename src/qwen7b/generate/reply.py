@@ -1,4 +1,4 @@
-"""The results of a generation: replies, their pieces and their logprobs."""
+"""The results of a generation: replies, their pieces and their logprobs; and those of scoring."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ class TokenLogprob:
     logprob: float
     top: tuple[tuple[int, float], ...]
     """The likeliest token ids with their log-probabilities, as many as were asked for, likeliest first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """How likely a continuation is under the model, before sampling settings act."""
+
+    logprob: float
+    """The natural log of its probability given the context: the sum of `token_logprobs`."""
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    """The log-probability of each of `token_ids` given all before it."""
+    is_greedy: bool
+    """Whether each token is the likeliest in its place, so that greedy decoding would make just these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,8 @@ _READING_SHARE = 0.75
 """Reading prompts may make a step of decoding requests longer by this share, so that a long one stalls nobody."""
 _WORTH_WAITING = 64
 """A request waits for another to read its prompt where that spares it so many tokens."""
+_WORTH_A_STEP = 16
+"""Where nobody waits for its reply, it is enough if they are more work than the step that it takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Scheduler:
     def plan(self) -> list[Share]:
         """Admit whom there is room for, and divide the next step."""
         self._admit()
+        self.slots.trim()
         for request in self.running:  # a step that was interrupted, or a draft, may have left more
             assert request.cache is not None
             if request.num_read > request.needed_from:
@@ -68,7 +71,7 @@ class Scheduler:
     def _admit(self) -> None:
         self.waiting.sort(key=_urgency)
         for request in list(self.waiting):
-            if len(self.running) >= self.max_running:
+            if len(self.running) >= self.max_running or self._fill_step(request):
                 return
             if self._awaits(request):
                 continue
@@ -82,25 +85,32 @@ class Scheduler:
             self.waiting.remove(request)
             self.running.append(request)
 
+    def _fill_step(self, request: Request) -> bool:
+        """Whether requests that are read before this one fill a step, so that memory for it would only lie idle."""
+        before = (
+            other for other in self.running if other.state is State.READING and _urgency(other) < _urgency(request)
+        )
+        return sum(other.num_unread for other in before) >= MAX_NEW_TOKENS
+
     def _awaits(self, request: Request) -> bool:
         """Whether another is reading what a request begins with, so that it will soon be there to copy."""
-        if request not in self._awaited:
-            common = {
-                other: min(count_common(request.ids, other.ids), request.needed_from)
-                for other in self.running
-                if other.state is State.READING and self.slots.alpha(other) == self.slots.alpha(request)
-            }
-            if not common:
-                return False
-            other = max(common, key=common.__getitem__)
-            if common[other] < self.slots.longest_prefix(request) + _WORTH_WAITING:
-                return False
-            self._awaited[request] = other, common[other]
-        other, length = self._awaited[request]
-        if other.state is State.READING and other.num_read < length:
-            return True
-        del self._awaited[request]
-        return False
+        if request in self._awaited:
+            other, length = self._awaited[request]
+            if other.state is State.READING and other.num_read < length:
+                return True
+            del self._awaited[request]
+        common = {
+            other: min(count_common(request.ids, other.ids), request.needed_from)
+            for other in self.running
+            if other.state is State.READING and self.slots.alpha(other) == self.slots.alpha(request)
+        }
+        other = max(common, key=common.__getitem__, default=request)
+        worthwhile = _WORTH_WAITING if request.on_hidden is None else _WORTH_A_STEP
+        is_worthwhile = common and common[other] >= self.slots.longest_prefix(request) + worthwhile
+        if not is_worthwhile or other.num_read >= common[other]:  # a ring that wound around keeps nothing to copy
+            return False
+        self._awaited[request] = other, common[other]
+        return True
 
     def _make_ready(self, request: Request) -> None:
         """Make room for a request's next tokens, if need be by setting the least urgent back."""

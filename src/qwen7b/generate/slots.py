@@ -79,8 +79,12 @@ class Slots:
 
     def alpha(self, request: Request) -> float:
         """Dynamic NTK's alpha with which a request's tokens are read."""
+        return self.alpha_of(request.planned_length)
+
+    def alpha_of(self, length: int) -> float:
+        """Dynamic NTK's alpha for sequences of so many tokens."""
         config = self.model.config
-        return ntk_alpha(request.planned_length, trained_length=config.trained_length) if config.dynamic_ntk else 1.0
+        return ntk_alpha(length, trained_length=config.trained_length) if config.dynamic_ntk else 1.0
 
     def grow(self, cache: SequenceCache, length: int, *, limit: int) -> bool:
         """Give a cache room for `length` tokens, and for some more up to `limit`; false where memory is short."""
@@ -96,6 +100,9 @@ class Slots:
         """Keep what a cache holds for a request to come."""
         self.busy.remove(cache)
         self.kept.append(cache)
+
+    def trim(self) -> None:
+        """Free the caches, the longest unused first, that are more than should be kept."""
         del self.kept[:-_MAX_KEPT]
 
     def drop(self, cache: SequenceCache) -> None:

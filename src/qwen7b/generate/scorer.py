@@ -1,0 +1,71 @@
+"""`Scorer`: the part of `Qwen` that reads and does not reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, count
+
+import torch
+from torch import Tensor
+
+from qwen7b.generate.continuations import Text, TextReader
+from qwen7b.generate.reading import mean_hidden
+from qwen7b.generate.reply import Score
+from qwen7b.generate.scoring import Scoring
+from qwen7b.generate.shared_engine import SharedEngine
+from qwen7b.model import Transformer
+from qwen7b.text import Tokenizer
+
+
+class Scorer:
+    """Says how likely texts are, and what they are alike in."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    context_length: int
+
+    @property
+    def _shared(self) -> SharedEngine:
+        raise NotImplementedError
+
+    def score(
+        self,
+        contexts: Sequence[Text],
+        continuations: Sequence[Sequence[Text]],
+        *,
+        control_tokens: bool | None = None,
+    ) -> list[list[Score]]:
+        """The log-probability of each of a context's continuations, for any number of contexts.
+
+        `continuations[i]` are those of `contexts[i]`, and so are the scores. What contexts begin with alike is read
+        once, as is a context for all of its continuations; the scores are those that each would get by itself.
+
+        A context and a continuation that are texts are encoded as one text, and the continuation's tokens are those
+        from which on that differs from the context by itself: of "Answer:" and " B", or of "Answer: " and "B", the
+        last is " B". To encode them apart, give one of them as token ids, which are taken as they are. An empty
+        context is BOS. `control_tokens` is that of `complete`. Raises PromptError for a continuation that is empty,
+        that has nothing before it, or that ends behind the context length.
+
+        >>> (scores,) = qwen.score(["1+1="], [["2", "3"]])  # doctest: +SKIP
+        >>> scores[0].logprob > scores[1].logprob           # doctest: +SKIP
+        True
+        """
+        reader = TextReader(self.tokenizer, context_length=self.context_length, control_tokens=control_tokens)
+        groups = list(reader.pairs(contexts, continuations))
+        scores = dict(Scoring(self._shared, [*chain.from_iterable(groups)]).stream())
+        numbers = count()
+        return [[scores[next(numbers)] for _ in group] for group in groups]
+
+    def embed(self, texts: Sequence[Text], *, control_tokens: bool | None = None) -> Tensor:
+        """A vector for each text, (N, C) float32 on the CPU: the mean of its hidden states, of length 1.
+
+        The model was not trained for it: texts of like content have like vectors, but a model that was trained to embed
+        texts tells them apart far better. Token ids are taken as they are. Raises PromptError for an empty text, and
+        for one that is longer than the context.
+        """
+        reader = TextReader(self.tokenizer, context_length=self.context_length, control_tokens=control_tokens)
+        sequences = reader.texts(texts)
+        means = torch.zeros(len(sequences), self.model.config.hidden_size, dtype=torch.float64)
+        for index, mean_C in mean_hidden(self._shared, sequences):
+            means[index] = mean_C
+        return torch.nn.functional.normalize(means, dim=-1).float()

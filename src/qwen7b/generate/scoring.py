@@ -1,0 +1,159 @@
+"""The log-probabilities of given tokens behind others. What sequences begin with alike is read once."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from qwen7b.generate.picking import check_finite
+from qwen7b.generate.reading import BACKGROUND, read_all
+from qwen7b.generate.reply import Score
+from qwen7b.generate.request import Request
+from qwen7b.generate.shared_engine import SharedEngine
+
+HEAD_ROWS = 128
+"""How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A sequence, of whose ids those from `start` on are to be scored, each given all before it; `start` is above 0."""
+
+    ids: array[int]
+    start: int
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is read for one or several sequences: all ids but the last of the longest, which begins as the others do."""
+
+    ids: array[int]
+    hidden_from: int
+    indices: list[int]
+
+
+class Scoring:
+    """The scores of sequences in the making. Made for one call, and used up by it.
+
+    The probability of an id is its share among those that the engine may pick. A sequence is read with dynamic NTK's
+    alpha for its full length, as in one pass over it. `report` is told how many more ids are scored.
+    """
+
+    def __init__(
+        self,
+        shared: SharedEngine,
+        sequences: Sequence[Scored],
+        *,
+        report: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self.shared = shared
+        self.sequences = sequences
+        self.report = report
+        self._told: deque[tuple[Tensor, list[tuple[int, int]]]] = deque()
+        """Hidden states (C,) as the engine tells them, each with the sequences that need it and the ids to score."""
+        self._logprobs: dict[int, list[float]] = {}
+        self._not_greedy: set[int] = set()
+
+    def stream(self) -> Iterator[tuple[int, Score]]:
+        """Each sequence's score with its index, in whatever order they are done."""
+        requests = map(self._request, _share(self.sequences, self.shared.engine.slots.alpha_of))
+        for _ in read_all(self.shared, requests, has_news=lambda: len(self._told) >= HEAD_ROWS):
+            while len(self._told) >= HEAD_ROWS:
+                yield from self._score(HEAD_ROWS)
+        yield from self._score(len(self._told))
+
+    def _request(self, reading: _Reading) -> Request:
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for index in reading.indices:
+            sequence = self.sequences[index]
+            for position, token_id in enumerate(sequence.ids[sequence.start :], start=sequence.start - 1):
+                wanted.setdefault(position, []).append((index, token_id))
+        return Request(
+            ids=reading.ids.tolist(),
+            max_length=len(reading.ids) + 1,
+            ntk="reserve",
+            priority=BACKGROUND,
+            on_hidden=partial(self._take_in, wanted),
+            hidden_from=reading.hidden_from,
+        )
+
+    def _take_in(self, wanted: dict[int, list[tuple[int, int]]], start: int, hidden_TC: Tensor) -> None:
+        positions = [position for position in range(start, start + len(hidden_TC)) if position in wanted]
+        if positions:
+            hidden_RC = hidden_TC[
+                [position - start for position in positions]
+            ]  # a copy: the whole would stay in memory
+            self._told.extend(zip(hidden_RC, map(wanted.__getitem__, positions), strict=True))
+
+    @torch.inference_mode()
+    def _score(self, count: int) -> list[tuple[int, Score]]:
+        """Score what the first `count` hidden states were told for. Returns what is done with it."""
+        if not count:
+            return []
+        hidden, wanted = zip(*(self._told.popleft() for _ in range(count)), strict=True)
+        engine = self.shared.engine
+        logits_RV = engine.model.head(torch.stack(hidden))[:, : engine.vocab_size].float()
+        logits_RV[:, engine.unused_ids] = -math.inf
+        best_ids = check_finite(logits_RV).tolist()
+        rows, indices, ids = zip(*((row, *pair) for row, pairs in enumerate(wanted) for pair in pairs), strict=True)
+        done = []
+        for row, index, token_id, logprob in zip(rows, indices, ids, _logprobs(logits_RV, rows, ids), strict=True):
+            if token_id != best_ids[row]:
+                self._not_greedy.add(index)
+            if (score := self._add(index, logprob)) is not None:
+                done.append((index, score))
+        self.report(len(ids))
+        return done
+
+    def _add(self, index: int, logprob: float) -> Score | None:
+        sequence, logprobs = self.sequences[index], self._logprobs.setdefault(index, [])
+        logprobs.append(logprob)
+        if sequence.start + len(logprobs) < len(sequence.ids):
+            return None
+        del self._logprobs[index]
+        return Score(
+            logprob=math.fsum(logprobs),
+            token_ids=tuple(sequence.ids[sequence.start :]),
+            token_logprobs=tuple(logprobs),
+            is_greedy=index not in self._not_greedy,
+        )
+
+
+def _logprobs(logits_RV: Tensor, rows: Sequence[int], ids: Sequence[int]) -> list[float]:
+    """The log-probability of each id in its row of logits."""
+    # Row by row a sum is the same in any company; over a table it is also slower, and a softmax less exact.
+    log_sum_exp_R = torch.stack([logits_V.logsumexp(dim=-1) for logits_V in logits_RV])
+    chosen: list[float] = (logits_RV[list(rows), list(ids)] - log_sum_exp_R[list(rows)]).tolist()
+    return chosen
+
+
+def _share(sequences: Sequence[Scored], alpha_of: Callable[[int], float]) -> list[_Reading]:
+    """What to read so that each sequence's hidden states are computed, those that begin alike one after the other."""
+    alphas = {length: alpha_of(length) for length in {len(sequence.ids) for sequence in sequences}}
+    order = sorted(range(len(sequences)), key=lambda index: (alphas[len(sequences[index].ids)], sequences[index].ids))
+    readings: list[_Reading] = []
+    alpha = 0.0
+    for index in order:
+        ids, hidden_from = sequences[index].ids[:-1], sequences[index].start - 1
+        last = readings[-1] if readings and alphas[len(sequences[index].ids)] == alpha else None
+        if last is not None and _joins(last, ids, hidden_from):
+            last.ids = max(last.ids, ids, key=len)
+            last.hidden_from = min(last.hidden_from, hidden_from)
+            last.indices.append(index)
+        else:
+            readings.append(_Reading(ids, hidden_from, [index]))
+        alpha = alphas[len(sequences[index].ids)]
+    return readings
+
+
+def _joins(reading: _Reading, ids: array[int], hidden_from: int) -> bool:
+    """Whether the shorter is the other's beginning, and no hidden state in between is computed for neither."""
+    common = min(len(reading.ids), len(ids))
+    return max(reading.hidden_from, hidden_from) <= common and reading.ids[:common] == ids[:common]
