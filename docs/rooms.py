@@ -98,7 +98,8 @@ READING: dict[str, str] = {
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
         "loader qwen call_settings sampling_keywords sampling answers draft stopping reply "
-        "scorer continuations scoring reading shared_engine engine scheduler pace slots request choosing picking"
+        "scorer continuations scoring reading shared_engine engine scheduler pace slots request choosing "
+        "picking verification speculation ngram_drafter model_drafter"
     ),
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "

@@ -13,16 +13,17 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from qwen7b.generate.choosing import choose
 from qwen7b.generate.request import Request, State
 from qwen7b.generate.scheduler import Scheduler, Share
 from qwen7b.generate.slots import Slots
+from qwen7b.generate.speculation import Speculation
+from qwen7b.generate.verification import Drafts, add_tokens
 from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
@@ -30,12 +31,13 @@ from qwen7b.system.signals import interrupts_deferred
 
 
 class Engine:
-    """Continues requests, one token each at every step. Knows nothing of text.
+    """Continues requests, one token each at every step, or more where a draft is right. Knows nothing of text.
 
     vocab_size   ids at and past it are never picked
     unused_ids   nor are these
     max_bytes    the memory that caches may take; None for most of what is free
     max_running  requests that are read or decoded at a time; others wait
+    draft_model  a smaller model of the same vocabulary, which requests that say speculate="model" are drafted by
     """
 
     def __init__(
@@ -46,18 +48,21 @@ class Engine:
         unused_ids: Sequence[int] = (),
         max_bytes: int | None = None,
         max_running: int = 64,
+        draft_model: Transformer | None = None,
     ) -> None:
         self.model = model
         self.vocab_size = vocab_size
         self.unused_ids = list(unused_ids)
         self.slots = Slots(model, max_bytes=max_bytes)
         self.scheduler = Scheduler(self.slots, max_running=max_running)
+        self.speculation = Speculation(self.scheduler.pace, draft_model=draft_model, vocab_size=vocab_size)
         self._numbers = itertools.count()
         self._arrived: deque[Request] = deque()
 
     def add(self, request: Request) -> None:
         """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
         self.slots.check_fit(request)
+        self.speculation.check(request)
         request.number = next(self._numbers)
         self._arrived.append(request)
 
@@ -74,6 +79,7 @@ class Engine:
                 request.state = State.CANCELLED
             if request.is_over:
                 self.scheduler.release(request)
+                self.speculation.forget(request)
         if not self.scheduler.waiting:  # else those come first who may go on from what is left
             self.slots.trim()
 
@@ -87,48 +93,56 @@ class Engine:
         if not (shares := self.scheduler.plan()):
             self.sweep()
             return bool(self.scheduler.running or self.scheduler.waiting)
-        started = time.perf_counter()
-        num_decoding = sum(share.request.state is State.DECODING for share in shares)
+        decoding = [share for share in shares if share.request.state is State.DECODING]
         try:
-            hidden = self._read(shares)
+            drafts = self._draft(decoding, num_rows=sum(share.count for share in shares))
+            started = time.perf_counter()
+            hidden = self._read(shares, drafts)
         except Exception as error:  # it is no request's own, so all of them fail
             for share in shares:
                 share.request.fail(error)
         else:
             with interrupts_deferred():  # half done, it could not be taken up again
-                self._take_in([share.request for share in shares], hidden)
-            num_read = sum(share.count for share in shares[num_decoding:])
+                self._take_in([share.request for share in shares], hidden, drafts)
+            num_read = sum(share.count for share in shares[len(decoding) :])
+            num_decoding = sum(map(len, hidden[: len(decoding)]))
             self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
         self.sweep()
         return True
 
-    def _read(self, shares: Sequence[Share]) -> list[Tensor]:
-        """Put each share's tokens into its cache; their hidden states (T, C)."""
-        cache = Cache([cast(SequenceCache, share.request.cache) for share in shares])
-        new_ids = [share.request.unread_ids(share.count) for share in shares]
-        ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
-        return list(torch.split(hidden_RC, [share.count for share in shares]))
+    def _draft(self, decoding: Sequence[Share], *, num_rows: int) -> Drafts:
+        """What may come behind the newest tokens of decoding requests, in a step of so many rows."""
+        room = {share.request: self.slots.room_for_draft(share.request, share.count) for share in decoding}
+        return self.speculation.draft(room, num_rows=num_rows)
 
-    def _take_in(self, requests: Sequence[Request], hidden: Sequence[Tensor]) -> None:
+    def _read(self, shares: Sequence[Share], drafts: Drafts) -> list[Tensor]:
+        """Put each share's tokens into its cache, and the request's draft behind them; their hidden states (T, C)."""
+        cache = Cache([cast(SequenceCache, share.request.cache) for share in shares])
+        new_ids = [share.request.unread_ids(share.count, drafts.get(share.request, ())) for share in shares]
+        ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
+        return list(torch.split(hidden_RC, [len(ids) for ids in new_ids]))
+
+    def _take_in(self, requests: Sequence[Request], hidden: Sequence[Tensor], drafts: Drafts) -> None:
         """Do for each request what its newest tokens allow."""
         last = {}
         for request, hidden_TC in zip(requests, hidden, strict=True):
             if request.on_hidden is not None:
                 _report_hidden(request, hidden_TC)
-            elif not request.num_unread:
-                last[request] = hidden_TC[-1]
+            elif request.num_unread <= 0:
+                last[request] = hidden_TC[-1 - len(drafts.get(request, ())) :]
             elif request.on_prompt is not None:
                 with request.failing():
                     request.on_prompt(request.num_read, len(request.ids))
         if last:
-            self._add_tokens(list(last), torch.stack(list(last.values())))
+            self._add_tokens(last, drafts)
 
-    def _add_tokens(self, requests: Sequence[Request], hidden_BC: Tensor) -> None:
-        logits_BV = self.model.head(hidden_BC)[:, : self.vocab_size].float()
-        logits_BV[:, self.unused_ids] = -math.inf
-        for request, (token_id, logprob) in choose(requests, logits_BV).items():
-            with request.failing():
-                request.add(token_id, logprob)
+    def _add_tokens(self, hidden: Mapping[Request, Tensor], drafts: Drafts) -> None:
+        """Add a token to each request, given the hidden states (T, C) of its newest token and of its draft."""
+        logits_RV = self.model.head(torch.cat(list(hidden.values())))[:, : self.vocab_size].float()
+        logits_RV[:, self.unused_ids] = -math.inf
+        num_rows = {request: len(hidden_TC) for request, hidden_TC in hidden.items()}
+        for request, num_accepted in add_tokens(num_rows, logits_RV, drafts).items():
+            self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
 
 
 def _report_hidden(request: Request, hidden_TC: Tensor) -> None:

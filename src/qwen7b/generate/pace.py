@@ -1,11 +1,20 @@
-"""How long rows take, as measured: what the scheduler divides a step's time by."""
+"""How long rows take, as measured: what the scheduler divides a step's time by, and what a draft has to be worth."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
 
 _NEW = 0.3
 """The weight of a new measurement in the running mean."""
 _FIRST_ROWS = 16
 """Rows read beside decoding requests before it is known how long they take there."""
+_FIRST_SHARE = 0.1
+"""The share of a step's time that one row more is taken to add, before it is known."""
+_MEMORY = 500
+"""Decoding steps after which a number of rows that did not come again is unknown: the sequences are longer by then, or
+the machine is less busy."""
 
 
 class Pace:
@@ -14,13 +23,22 @@ class Pace:
     def __init__(self) -> None:
         self.decode_seconds: float | None = None
         self.row_seconds: float | None = None
+        self._num_steps = 0
+        self._by_rows: dict[int, tuple[float, int]] = {}
+        """The seconds of a decoding step with so many rows, and when it was measured last."""
 
     def measure(self, seconds: float, *, num_decoding: int, num_read: int) -> None:
-        """Take in what a step of so many decoding requests and so many rows of prompts took."""
+        """Take in what a step took of so many rows of decoding requests, drafts among them, and so many of prompts."""
         if not num_read:
-            self.decode_seconds = _mean(self.decode_seconds, seconds)
-        elif num_decoding and self.decode_seconds is not None:
-            self.row_seconds = _mean(self.row_seconds, max(seconds - self.decode_seconds, 0.0) / num_read)
+            self.decode_seconds = running_mean(self.decode_seconds, seconds)
+            self._num_steps += 1
+            before = self._by_rows.get(num_decoding, (None, 0))[0]
+            self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
+            oldest = self._num_steps - _MEMORY
+            self._by_rows = {rows: known for rows, known in self._by_rows.items() if known[1] > oldest}
+        elif num_decoding and self._by_rows:
+            expected = self.seconds_of_rows([num_decoding])[0]
+            self.row_seconds = running_mean(self.row_seconds, max(seconds - expected, 0.0) / num_read)
 
     def rows_within(self, share: float) -> int:
         """The rows of prompts that add this share of a decoding step's time; at least one."""
@@ -28,6 +46,20 @@ class Pace:
             return _FIRST_ROWS
         return max(int(share * self.decode_seconds / self.row_seconds), 1)
 
+    def seconds_of_rows(self, counts: Sequence[int]) -> list[float]:
+        """What a decoding step of each of these numbers of rows takes: drawn through what is known, and beyond it."""
+        known = {rows: seconds for rows, (seconds, _) in sorted(self._by_rows.items())} or {1: 1.0}
+        rows, seconds = list(known), list(known.values())
+        if len(known) == 1:
+            slope = seconds[0] * _FIRST_SHARE / (1 + _FIRST_SHARE * (rows[0] - 1))
+        else:
+            slope = max(seconds[-1] - seconds[0], 0.0) / (rows[-1] - rows[0])
+        lowest, highest = min(*counts, rows[0]), max(*counts, rows[-1])
+        ends = max(seconds[0] - slope * (rows[0] - lowest), 0.0), seconds[-1] + slope * (highest - rows[-1])
+        xs, ys = [lowest - 1, *rows, highest + 1], [ends[0] - slope, *seconds, ends[1] + slope]
+        return np.interp(counts, xs, ys).tolist()
 
-def _mean(old: float | None, new: float) -> float:
+
+def running_mean(old: float | None, new: float) -> float:
+    """Take a measurement into a running mean."""
     return new if old is None else (1 - _NEW) * old + _NEW * new

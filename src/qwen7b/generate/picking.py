@@ -58,7 +58,7 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
     best_B = check_finite(logits_BV)
     adjusted_BV = adjust_logits(logits_BV, sampling, states)
     if adjusted_BV is not logits_BV:
-        logits_BV, best_B = adjusted_BV, _likeliest(adjusted_BV)
+        logits_BV, best_B = adjusted_BV, likeliest(adjusted_BV)
         if not _are_finite(logits_BV, best_B):
             raise SettingError("penalties and logit_bias leave no token to choose: make them less extreme")
     if isinstance(sampling, Greedy):
@@ -75,7 +75,7 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
 
 def check_finite(logits_BV: Tensor) -> Tensor:
     """The likeliest id of each row. Raises UnsupportedError where logits are not numbers."""
-    best_B = _likeliest(logits_BV)
+    best_B = likeliest(logits_BV)
     if not _are_finite(logits_BV, best_B):
         raise UnsupportedError(
             "the model's logits are not finite: its weights are damaged or overflow this dtype; try float32 or bfloat16"
@@ -142,7 +142,7 @@ def log_probabilities(logits_BV: Tensor, token_ids: Sequence[int], *, num_top: i
     ]
 
 
-def _likeliest(logits_BV: Tensor) -> Tensor:
+def likeliest(logits_BV: Tensor) -> Tensor:
     """The largest's id in each row, or one that is not a number."""
     if logits_BV.device.type != "cpu":
         return logits_BV.argmax(dim=-1)

@@ -51,6 +51,7 @@ class Request:
     forced        told all ids behind each new token, names ids that come next without being picked
     logprobs      None for no log-probabilities, else how many likeliest tokens to list with each
     priority      requests of a higher one are read first, and set back last
+    speculate     who drafts its next tokens, by a name that the engine knows; None for nobody
     adapter       the weights it is computed with; None for the model's own. Prefixes are shared only within one
     on_token      told each new token; ends the request by returning true
     on_prompt     told the tokens read so far and all there are, while a prompt takes several passes
@@ -68,6 +69,7 @@ class Request:
     logprobs: int | None = None
     ntk: NtkMode = "recompute"
     priority: int = 0
+    speculate: str | None = None
     adapter: str | None = None
     on_token: Callable[[Token], bool] | None = None
     on_prompt: Callable[[int, int], None] | None = None
@@ -122,9 +124,9 @@ class Request:
         """The length that dynamic NTK chooses alpha for when reading begins."""
         return {"recompute": len(self.ids), "original": self.num_prompt, "reserve": self.max_length}[self.ntk]
 
-    def unread_ids(self, count: int) -> Tensor:
-        """The first `count` ids that are not in the cache yet."""
-        return torch.tensor(self.ids[self.num_read : self.num_read + count])
+    def unread_ids(self, count: int, draft: Sequence[int] = ()) -> Tensor:
+        """The first `count` ids that are not in the cache yet, and those of a draft behind them."""
+        return torch.tensor([*self.ids[self.num_read : self.num_read + count], *draft])
 
     @contextmanager
     def failing(self) -> Iterator[None]:

@@ -86,6 +86,21 @@ class Slots:
         config = self.model.config
         return ntk_alpha(length, trained_length=config.trained_length) if config.dynamic_ntk else 1.0
 
+    def room_for_draft(self, request: Request, num_read: int) -> int:
+        """How many drafted tokens a step can put behind the `num_read` that it reads of a request.
+
+        The cache takes them as it is, all of the request is read, and it can grow so long with the same alpha.
+        """
+        assert request.cache is not None
+        length = len(request.ids)
+        room = min(request.max_length - 1, request.cache.capacity) - length
+        room = min(room, request.cache.max_new_tokens - num_read if num_read == request.num_unread else 0)
+        if request.ntk == "recompute" and self.model.config.dynamic_ntk:
+            trained = self.model.config.trained_length
+            while room > 0 and ntk_alpha(length + room, trained_length=trained) != request.cache.alpha:
+                room -= 1
+        return room
+
     def grow(self, cache: SequenceCache, length: int, *, limit: int) -> bool:
         """Give a cache room for `length` tokens, and for some more up to `limit`; false where memory is short."""
         if length <= cache.capacity:

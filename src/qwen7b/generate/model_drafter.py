@@ -1,0 +1,89 @@
+"""Drafts by a smaller model of the same vocabulary, with caches of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from qwen7b.generate.picking import likeliest
+from qwen7b.generate.request import Request
+from qwen7b.generate.slots import Slots, count_common
+from qwen7b.model import Transformer
+from qwen7b.model.cache import Cache
+from qwen7b.model.sequence_cache import SequenceCache
+
+_CATCHING_UP = 128
+"""Tokens that a draft model reads in one step before it can draft, so that a long prompt stalls nobody."""
+
+
+class ModelDrafter:
+    """Speculative decoding by a draft model, whose likeliest tokens are the draft: https://arxiv.org/abs/2211.17192
+
+    vocab_size  ids at and past it are never drafted
+    """
+
+    def __init__(self, model: Transformer, *, vocab_size: int) -> None:
+        self.model = model
+        self.vocab_size = min(vocab_size, model.config.vocab_rows)
+        self._slots = Slots(model)
+        self._caches: dict[Request, SequenceCache] = {}
+        self._num_known: dict[Request, int] = {}
+        """How many of a request's ids its cache was compared with."""
+
+    def offer(self, request: Request, *, max_length: int) -> int:
+        """Bring the request's cache nearer to its text, and say how long a draft can be: none until it is there."""
+        length = len(request.ids)
+        if length + max_length > self.model.config.context_length:
+            return 0
+        cache = self._caches.get(request)
+        if cache is None:
+            if (cache := self._slots.take(request)) is None:
+                return 0
+            self._caches[request], self._num_known[request] = cache, 0
+        self._rewind(request, cache)
+        if not self._slots.grow(cache, length + max_length, limit=max(request.max_length, length + max_length)):
+            return 0
+        num_unread = length - cache.length
+        if num_unread > 2:  # the newest token, and one that was drafted last but not read
+            ids = torch.tensor(request.ids[cache.length : -1][:_CATCHING_UP])
+            if int(ids.max()) >= self.model.config.vocab_rows:
+                return 0
+            for _ in self.model.passes([ids], cache=Cache([cache])):
+                pass
+        return max_length if length - cache.length <= 2 else 0
+
+    def draft(self, lengths: Mapping[Request, int]) -> dict[Request, list[int]]:
+        """So many ids for each request, as offered: one pass a token, for all that are still to have one."""
+        drafts: dict[Request, list[int]] = {request: [] for request in lengths}
+        new_ids = {request: request.ids[self._caches[request].length :] for request in lengths}
+        while new_ids:
+            for request, token_id in zip(new_ids, self._next(new_ids), strict=True):
+                drafts[request].append(token_id)
+            new_ids = {request: drafts[request][-1:] for request in new_ids if len(drafts[request]) < lengths[request]}
+        return drafts
+
+    def forget(self, request: Request) -> None:
+        if (cache := self._caches.pop(request, None)) is not None:
+            self._slots.give_back(cache)
+            self._slots.trim()
+            del self._num_known[request]
+
+    def _rewind(self, request: Request, cache: SequenceCache) -> None:
+        """Drop what the cache holds of drafts that were not accepted, or all where dynamic NTK has another alpha."""
+        known = min(self._num_known[request], cache.length)
+        theirs = cache.ids[known : cache.length].numpy()
+        length = min(known + count_common(request.ids[known : cache.length], theirs), len(request.ids) - 1)
+        if self._slots.alpha(request) != cache.alpha or not cache.reaches_back(length):
+            length = 0
+        cache.truncate(length)
+        cache.planned_length = request.planned_length
+        self._num_known[request] = length
+
+    def _next(self, new_ids: Mapping[Request, Sequence[int]]) -> list[int]:
+        """The likeliest id after each request's new ids."""
+        cache = Cache([self._caches[request] for request in new_ids])
+        ((rows, hidden_RC),) = self.model.passes([*map(torch.tensor, new_ids.values())], cache=cache)
+        last: Tensor = hidden_RC[list(rows.last().values())]
+        return likeliest(self.model.head(last)[:, : self.vocab_size].float()).tolist()

@@ -1,0 +1,54 @@
+"""Verification: which of the drafted tokens are what their requests pick anyway.
+
+A row of logits counts only where all drafted tokens before it were picked, one after the other, by the request's own
+processors, settings and draws. So no token depends on a draft, with greedy picks and seeds alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from torch import Tensor
+
+from qwen7b.generate.choosing import choose
+from qwen7b.generate.request import Request, State
+from qwen7b.generate.slots import count_common
+
+Drafts = Mapping[Request, Sequence[int]]
+"""The ids that may come next, of some requests."""
+
+
+def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Drafts) -> dict[Request, int]:
+    """Add a token to each request, and more as long as its draft has said the same.
+
+    Each request has so many rows of logits: that of its newest token, and those of its draft. Returns how many tokens
+    of each draft were right, where that is known: not where the request ended before.
+    """
+    first = dict(zip(num_rows, accumulate(num_rows.values(), initial=0), strict=False))
+    start = {request: len(request.ids) for request in num_rows}
+    rows = dict(first)
+    while rows:
+        logits_BV = logits_RV if len(rows) == len(logits_RV) else logits_RV[list(rows.values())]
+        for request, (token_id, logprob) in choose(list(rows), logits_BV).items():
+            with request.failing():
+                request.add(token_id, logprob)
+        rows = {
+            request: first[request] + len(request.ids) - start[request]
+            for request in rows
+            if _goes_on(request) and _is_right(drafts.get(request, ()), request.ids[start[request] :])
+        }
+    return {
+        request: count_common(draft, request.ids[start[request] :])
+        for request, draft in drafts.items()
+        if _goes_on(request)
+    }
+
+
+def _goes_on(request: Request) -> bool:
+    return request.state is State.DECODING and not request.is_cancelled
+
+
+def _is_right(draft: Sequence[int], ids: Sequence[int]) -> bool:
+    """Whether a draft begins with the ids that came, so that the row behind them belongs to the text."""
+    return list(draft[: len(ids)]) == ids
