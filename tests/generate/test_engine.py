@@ -176,34 +176,43 @@ def test_weights_that_changed_make_what_is_known_worthless(model: Transformer) -
 def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(model)
     decoding = [Request(ids=[n], max_length=300, ntk="reserve") for n in range(3)]
-    long = Request(ids=[7] * 350, max_length=360, ntk="reserve")
+    long = Request(ids=[7] * 350, max_length=351, ntk="reserve")
     for request in decoding:
         engine.add(request)
     for _ in range(4):
         engine.step()
     engine.add(long)
-    engine.scheduler.pace.decode_seconds, engine.scheduler.pace.row_seconds = 0.064, 0.002
+    pace = engine.scheduler.pace = Pace()
+    pace.measure(0.065, num_decoding=3, num_read=0)
+    pace.measure(0.065 + 0.02, num_decoding=3, num_read=10)
     monkeypatch.setattr(Pace, "measure", lambda *_, **__: None)
     passes = count_read(monkeypatch)
     while long.state in (State.WAITING, State.READING):
         before = [len(request.ids) for request in decoding]
         engine.step()
         assert [len(request.ids) for request in decoding] == [length + 1 for length in before]
-    assert passes[0] == [1, 1, 1, 24] and len(passes) == 15
+    assert passes[0] == [1, 1, 1, 32] and len(passes) == 11
+    for number in range(9):
+        engine.add(Request(ids=[20 + number] * 40, max_length=42, ntk="reserve"))
+    passes.clear()
+    engine.step()
+    assert sum(passes[0][3:]) == 97  # three requests read for each that decodes
 
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
     pace = Pace()
-    assert pace.rows_within(1.0) == 16  # nothing is known yet
+    assert pace.rows_within(1.0, num_decoding=8) == 16  # nothing is known yet
     pace.measure(1.0, num_decoding=0, num_read=512)
-    assert pace.rows_within(1.0) == 16
+    assert pace.rows_within(1.0, num_decoding=8) == 16
     pace.measure(0.1, num_decoding=8, num_read=0)
     pace.measure(0.3, num_decoding=8, num_read=20)
-    assert (pace.rows_within(1.0), pace.rows_within(0.5), pace.rows_within(0.01)) == (10, 5, 1)
+    assert [pace.rows_within(share, num_decoding=8) for share in (1.0, 0.5, 0.01)] == [10, 5, 1]
     for _ in range(30):  # another length, another machine's load
         pace.measure(0.2, num_decoding=8, num_read=0)
         pace.measure(0.3, num_decoding=8, num_read=20)
-    assert pace.rows_within(1.0) == 39
+    assert pace.rows_within(1.0, num_decoding=8) == 39
+    pace.measure(0.4, num_decoding=24, num_read=0)
+    assert pace.rows_within(1.0, num_decoding=16) == 59  # between the two
 
 
 def test_a_new_alpha_is_read_for_while_others_go_on(model: Transformer) -> None:

@@ -21,7 +21,6 @@ class Pace:
     """Running means of the seconds that a decoding step takes, and of those that each row read beside it adds."""
 
     def __init__(self) -> None:
-        self.decode_seconds: float | None = None
         self.row_seconds: float | None = None
         self._num_steps = 0
         self._by_rows: dict[int, tuple[float, int]] = {}
@@ -30,7 +29,6 @@ class Pace:
     def measure(self, seconds: float, *, num_decoding: int, num_read: int) -> None:
         """Take in what a step took of so many rows of decoding requests, drafts among them, and so many of prompts."""
         if not num_read:
-            self.decode_seconds = running_mean(self.decode_seconds, seconds)
             self._num_steps += 1
             before = self._by_rows.get(num_decoding, (None, 0))[0]
             self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
@@ -40,11 +38,11 @@ class Pace:
             expected = self.seconds_of_rows([num_decoding])[0]
             self.row_seconds = running_mean(self.row_seconds, max(seconds - expected, 0.0) / num_read)
 
-    def rows_within(self, share: float) -> int:
-        """The rows of prompts that add this share of a decoding step's time; at least one."""
-        if self.decode_seconds is None or not self.row_seconds:
+    def rows_within(self, share: float, *, num_decoding: int) -> int:
+        """The rows of prompts that add this share to the time of a decoding step of so many rows; at least one."""
+        if not self._by_rows or not self.row_seconds:
             return _FIRST_ROWS
-        return max(int(share * self.decode_seconds / self.row_seconds), 1)
+        return max(int(share * self.seconds_of_rows([num_decoding])[0] / self.row_seconds), 1)
 
     def seconds_of_rows(self, counts: Sequence[int]) -> list[float]:
         """What a decoding step of each of these numbers of rows takes: drawn through what is known, and beyond it."""

@@ -10,8 +10,8 @@ from qwen7b.generate.slots import Slots, count_common
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 from qwen7b.model.transformer import warn_of_recompute
 
-_READING_SHARE = 0.75
-"""Reading prompts may make a step of decoding requests longer by this share, so that a long one stalls nobody."""
+_MAX_READING_SHARE = 8
+"""Reading prompts never makes a step of decoding requests longer than by so many times its own length."""
 _WORTH_WAITING = 64
 """A request waits for another to read its prompt where that spares it so many tokens."""
 _WORTH_A_STEP = 16
@@ -50,13 +50,25 @@ class Scheduler:
             if request.state is State.DECODING:
                 self._make_ready(request)
         decoding = [Share(request, _stretch(request)) for request in self.running if request.state is State.DECODING]
-        left = min(self.pace.rows_within(_READING_SHARE), MAX_NEW_TOKENS) if decoding else MAX_NEW_TOKENS
+        left = self._rows_to_read(num_decoding=len(decoding))
         reading = []
         for request in sorted(self.running, key=_urgency):
             if request.state is State.READING and left:
                 reading.append(Share(request, min(_stretch(request), left)))
                 left -= reading[-1].count
         return decoding + reading
+
+    def _rows_to_read(self, *, num_decoding: int) -> int:
+        """The rows of prompts that a step takes.
+
+        Its time goes to decoding and to reading by how many requests do either, so that neither many prompts nor a long
+        one stall those who decode; but at least half of it goes to reading, as a pass of few rows is a waste.
+        """
+        if not num_decoding:
+            return MAX_NEW_TOKENS
+        num_reading = len(self.waiting) + sum(request.state is State.READING for request in self.running)
+        share = min(max(num_reading / num_decoding, 1.0), _MAX_READING_SHARE)
+        return min(self.pace.rows_within(share, num_decoding=num_decoding), MAX_NEW_TOKENS)
 
     def release(self, request: Request) -> None:
         """Let a request go, wherever it is."""
