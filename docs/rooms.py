@@ -75,8 +75,8 @@ READING: dict[str, str] = {
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (
-        "stored views safetensors_file checksums pickled_file zip_records tensor_pickle gguf_header gguf_file "
-        "gguf_parts gptq file_names weight_files"
+        "stored views safetensors_file checksums tensor_folder pickled_file zip_records tensor_pickle gguf_header "
+        "gguf_file gguf_parts gptq file_names weight_files"
     ),
     "kernels": "matrix linear native structures constants limits",
     "hub": "locate known official address repository protocol huggingface modelscope wheels fetch listing",
@@ -98,8 +98,8 @@ READING: dict[str, str] = {
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
         "loader qwen call_settings sampling_keywords sampling answers draft stopping reply "
-        "scorer continuations scoring reading shared_engine engine scheduler pace slots request choosing "
-        "picking verification speculation ngram_drafter model_drafter"
+        "scorer continuations scoring reading shared_engine engine scheduler pace slots saved_prefixes request "
+        "choosing picking verification speculation ngram_drafter model_drafter"
     ),
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "

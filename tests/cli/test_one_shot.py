@@ -83,6 +83,17 @@ def test_loading_options_arrive(run: Run, fake) -> None:
     }
 
 
+def test_the_folder_of_prompts_arrives(run: Run, fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for verb in ("chat", "complete"):
+        run(verb, "x", "--prompt-cache", "~/prompts", "--prompt-cache-gb", "2")
+        assert fake.loaded["prompt_cache"] == str(tmp_path / "prompts")
+        assert fake.loaded["prompt_cache_bytes"] == 2_000_000_000
+    for wrong in (["--prompt-cache-gb", "1"], ["--prompt-cache", "p", "--prompt-cache-gb", "0"]):
+        result = run("chat", "x", *wrong)
+        assert result.exit_code != 0 and "--prompt-cache-gb" in result.stderr
+
+
 def test_without_the_offline_option_the_environment_decides(run: Run, fake) -> None:
     run("complete", "x")
     others = ("dtype", "offline", "quantize", "long_context", "context_length")

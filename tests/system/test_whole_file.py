@@ -100,3 +100,13 @@ def test_a_write_protected_file_stays(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         write_text_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_private_file_is_the_user_s_alone_from_its_beginning(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "file", durable=False, private=True) as partial:
+        modes = [stat.S_IMODE(partial.stat().st_mode)]
+        partial.write_text("new")
+    modes.append(stat.S_IMODE((tmp_path / "file").stat().st_mode))
+    assert (tmp_path / "file").read_text() == "new"
+    if os.name == "posix":
+        assert modes == [0o600, 0o600]

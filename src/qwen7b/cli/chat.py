@@ -54,6 +54,8 @@ def chat(
     long_context: options.LongContext = None,
     context_length: options.ContextLength = None,
     ntk: options.Ntk = "recompute",
+    prompt_cache: options.PromptCache = None,
+    prompt_cache_gb: options.PromptCacheGb = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -82,6 +84,8 @@ def chat(
         quantize=quantize,
         long_context=long_context,
         context_length=context_length,
+        prompt_cache=prompt_cache,
+        prompt_cache_gb=prompt_cache_gb,
         chat=chats,
     )
     sampling = options.SamplingOptions(

@@ -33,6 +33,8 @@ def complete(
     long_context: options.LongContext = None,
     context_length: options.ContextLength = None,
     ntk: options.Ntk = "recompute",
+    prompt_cache: options.PromptCache = None,
+    prompt_cache_gb: options.PromptCacheGb = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -48,6 +50,8 @@ def complete(
         quantize=quantize,
         long_context=long_context,
         context_length=context_length,
+        prompt_cache=prompt_cache,
+        prompt_cache_gb=prompt_cache_gb,
     )
     sampling = options.SamplingOptions(
         greedy=greedy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -88,6 +89,17 @@ Ntk = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+PromptCache = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-cache",
+        metavar="FOLDER",
+        help="Keep prompts, as they were read, in this folder: later starts go on from there.",
+    ),
+]
+PromptCacheGb = Annotated[
+    int | None, typer.Option("--prompt-cache-gb", metavar="N", min=1, help="That folder's limit; by default 10 GB.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 MaxNewTokens = Annotated[
@@ -185,9 +197,13 @@ class Loading:
     long_context: str | None = None
     context_length: int | None = None
     chat: bool | None = None
+    prompt_cache: str | None = None
+    prompt_cache_gb: int | None = None
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
+        if self.prompt_cache_gb is not None and self.prompt_cache is None:
+            raise SettingError("--prompt-cache-gb limits the folder of --prompt-cache: give that too")
         if self.long_context is not None:
             parse_method(self.long_context)  # raises here, before a model is loaded
 
@@ -210,6 +226,8 @@ class Loading:
         self.set_threads()
         dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
         others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
+        others["prompt_cache"] = self.prompt_cache and os.path.expanduser(self.prompt_cache)
+        others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
         # None lets the environment variable for offline use decide.
         return qwen7b.load(
             self.model,

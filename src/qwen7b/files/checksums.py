@@ -6,14 +6,19 @@ would end the process.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from qwen7b.errors import CheckpointError, and_more, quoted
-from qwen7b.files.safetensors_file import read_safetensors
-from qwen7b.files.stored import RawTensor, opened
+from qwen7b.files.safetensors_file import read_safetensors, safetensors_header
+from qwen7b.files.stored import RawTensor, file_size, opened, read_bytes
 from qwen7b.system.progress import progress
 from qwen7b.system.workers import workers
 
@@ -60,6 +65,41 @@ def check_tensors(path: Path, *, remedy: str = "copy it again from where it is w
             f"of{and_more(len(damaged))}: {remedy}"
         )
     return True
+
+
+def content_digest(path: Path) -> str | None:
+    """What tells the tensors of a file from all others, by their checksums; None where it has none."""
+    stored, metadata = read_safetensors(path)
+    sums = {name: (metadata.get(_field(name)), tensor.shape, str(tensor.dtype)) for name, tensor in stored.items()}
+    if any(total is None for total, _, _ in sums.values()):
+        return None
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def write_checked(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file of tensors on the CPU, with their checksums. Raises OSError."""
+    contents = {name: _bytes_of(tensor) for name, tensor in tensors.items()}
+    sums = {name: checksum(content) for name, content in contents.items()}
+    entries = [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
+    header, _ = safetensors_header(entries, metadata=checksum_fields(sums, sums))
+    with path.open("wb") as file:
+        file.write(header)
+        file.writelines(contents.values())
+
+
+def read_checked(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of such a file. Raises CheckpointError where one is not what was written."""
+    stored, metadata = read_safetensors(path)
+    content = read_bytes(path, offset=0, num_bytes=file_size(path))
+    tensors = {name: tensor.view(content) for name, tensor in stored.items()}
+    for name, tensor in tensors.items():
+        if metadata.get(_field(name)) != checksum(_bytes_of(tensor)):
+            raise CheckpointError(f"{path} is damaged: tensor {quoted(name)} is not what its checksum was made of")
+    return tensors
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _checksum_in_file(tensor: RawTensor, num_bytes: int) -> str:

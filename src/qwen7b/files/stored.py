@@ -120,8 +120,8 @@ class RawTensor:
             return torch.empty((stop - start, *self.shape[1:]), dtype=self.dtype)
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape[1:])
 
-    def view(self, pages: mmap.mmap) -> Tensor:
-        """The tensor as a view of `pages`, the mapped file."""
+    def view(self, pages: mmap.mmap | bytearray) -> Tensor:
+        """The tensor as a view of `pages`, the file mapped or read whole."""
         count = math.prod(self.shape)
         return torch.frombuffer(pages, dtype=self.dtype, count=count, offset=self.offset).view(self.shape)
 

@@ -42,7 +42,7 @@ class TextReader:
         return sequences
 
     def pairs(self, contexts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Iterator[list[Scored]]:
-        """For each context its continuations, to be scored behind it. Raises PromptError."""
+        """Prepare the continuations of each context to be scored behind it. Raises PromptError."""
         listed_contexts = listed(contexts, name="contexts")
         lists = listed(continuations, name="continuations", of="lists, one for each context")
         if len(listed_contexts) != len(lists):

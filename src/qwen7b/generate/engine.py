@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.generate.request import Request, State
+from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scheduler import Scheduler, Share
 from qwen7b.generate.slots import Slots
 from qwen7b.generate.speculation import Speculation
@@ -38,6 +39,7 @@ class Engine:
     max_bytes    the memory that caches may take; None for most of what is free
     max_running  requests that are read or decoded at a time; others wait
     draft_model  a smaller model of the same vocabulary, which requests that say speculate="model" are drafted by
+    saved        where prompts are found that were read before, and kept for later
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class Engine:
         max_bytes: int | None = None,
         max_running: int = 64,
         draft_model: Transformer | None = None,
+        saved: SavedPrefixes | None = None,
     ) -> None:
         self.model = model
         self.vocab_size = vocab_size
         self.unused_ids = list(unused_ids)
-        self.slots = Slots(model, max_bytes=max_bytes)
+        self.slots = Slots(model, max_bytes=max_bytes, saved=saved)
         self.scheduler = Scheduler(self.slots, max_running=max_running)
         self.speculation = Speculation(self.scheduler.pace, draft_model=draft_model, vocab_size=vocab_size)
         self._numbers = itertools.count()
@@ -107,6 +110,8 @@ class Engine:
             num_read = sum(share.count for share in shares[len(decoding) :])
             num_decoding = sum(map(len, hidden[: len(decoding)]))
             self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
+            for share in shares[len(decoding) :]:
+                self.slots.save(share.request)
         self.sweep()
         return True
 

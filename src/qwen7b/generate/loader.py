@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -12,11 +13,16 @@ from qwen7b.checkpoint.checks import check_vocabulary
 from qwen7b.config.checked import flag
 from qwen7b.config.long_context import parse_method
 from qwen7b.errors import SettingError, quoted
+from qwen7b.files.checksums import content_digest
+from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate.qwen import Qwen
+from qwen7b.generate.saved_prefixes import DEFAULT_BYTES, SavedPrefixes, open_prompt_cache
 from qwen7b.hub import locate
 from qwen7b.loading import load_model
 from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
+from qwen7b.model import Transformer
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
+from qwen7b.packing.places import exact_identity
 from qwen7b.text import Tokenizer, load_tokenizer
 
 
@@ -32,6 +38,8 @@ def load(
     chat: bool | None = None,
     must_chat: bool = False,
     tokenizer: Tokenizer | None = None,
+    prompt_cache: str | Path | None = None,
+    prompt_cache_bytes: int = DEFAULT_BYTES,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -45,8 +53,13 @@ def load(
     length, or as many times as the method says, unless it is larger already. See `load_model` for the methods, and
     for `device`, `dtype` and `quantize`. `chat` says whether the model was trained to chat, where its files do not
     or say it wrongly; with `must_chat` a base model is refused before its weights are read. `tokenizer` is the model's
-    own, where it has been read already. With `offline` nothing is fetched (default: the environment variable
-    QWEN7B_OFFLINE). Raises Qwen7bError subclasses: see `errors.py`.
+    own, where it has been read already.
+
+    `prompt_cache` names a folder in which keys and values of prompts are kept, with their tokens, and found by later
+    starts, so that a prompt need not be read again; beyond `prompt_cache_bytes` the longest unused go.
+
+    With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
+    see `errors.py`.
 
     >>> qwen = load("demo")  # doctest: +SKIP
     >>> qwen.chat("你好").text  # doctest: +SKIP
@@ -60,7 +73,9 @@ def load(
         raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
+    folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=prompt_cache_bytes)
     checkpoint = open_checkpoint(locate(model, offline=offline))
+    files = exact_identity(checkpoint.path)  # before they are read
     place = choose_device(device, checkpoint, quantize=quantize)
     quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
     if tokenizer is None:
@@ -79,4 +94,19 @@ def load(
         long_context=long_context,
         context_length=context_length,
     )
-    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat)
+    saved = None if folder is None else _saved_prefixes(folder, loaded, files=files)
+    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat, saved=saved)
+
+
+def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> SavedPrefixes | None:
+    """The prompts in a folder that a model has read whose weights come from these files."""
+    if model.weight_format is None:
+        return SavedPrefixes(folder, model, weights=files)
+    if model.weights_file is None:
+        warnings.warn(
+            "prompt_cache is not used: packed weights that are not kept may be others next time", stacklevel=3
+        )
+        return None
+    return SavedPrefixes(
+        folder, model, weights=content_digest(model.weights_file) or exact_identity(model.weights_file)
+    )

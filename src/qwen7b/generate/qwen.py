@@ -20,6 +20,7 @@ from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.sampling import Sampling, samplings
+from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
@@ -47,6 +48,7 @@ class Qwen(Scorer):
         context_length: int | None = None,
         name: str = "",
         chat: bool | None = None,
+        saved: SavedPrefixes | None = None,
     ) -> None:
         if context_length is not None:
             whole_number("context_length", context_length, minimum=2)
@@ -64,6 +66,7 @@ class Qwen(Scorer):
         self._stop_strings = (*self.generation.stop_strings, *sequences)
         self.default_sampling = default_sampling(self.generation)
         self._chat = chat
+        self._saved = saved
         self._engines: dict[int, SharedEngine] = {}
 
     def __repr__(self) -> str:
@@ -265,7 +268,12 @@ class Qwen(Scorer):
         """The engine of this process: a forked one begins with its own, as another thread may have held this one."""
         process = os.getpid()
         if process not in self._engines:
-            engine = Engine(self.model, vocab_size=self.tokenizer.vocab_size, unused_ids=self.tokenizer.unused_ids)
+            engine = Engine(
+                self.model,
+                vocab_size=self.tokenizer.vocab_size,
+                unused_ids=self.tokenizer.unused_ids,
+                saved=self._saved,
+            )
             self._engines.setdefault(process, SharedEngine(engine))  # of two threads one comes first
         return self._engines[process]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qwen7b.generate.pace import Pace
@@ -37,6 +40,8 @@ class Scheduler:
         self.running: list[Request] = []
         self._awaited: dict[Request, tuple[Request, int]] = {}
         """Which request reads what a waiting one begins with, and how many tokens that are."""
+        self._restored: dict[Request, Iterator[None]] = {}
+        """The requests whose beginnings may be saved, and how they are gone on with from there."""
 
     def plan(self) -> list[Share]:
         """Admit whom there is room for, and divide the next step."""
@@ -53,7 +58,7 @@ class Scheduler:
         left = self._rows_to_read(num_decoding=len(decoding))
         reading = []
         for request in sorted(self.running, key=_urgency):
-            if request.state is State.READING and left:
+            if request.state is State.READING and left and self._is_restored(request, num_decoding=len(decoding)):
                 reading.append(Share(request, min(_stretch(request), left)))
                 left -= reading[-1].count
         return decoding + reading
@@ -73,6 +78,7 @@ class Scheduler:
     def release(self, request: Request) -> None:
         """Let a request go, wherever it is."""
         self._awaited.pop(request, None)
+        self._restored.pop(request, None)
         if request.cache is None:
             self.waiting.remove(request)
             return
@@ -96,6 +102,17 @@ class Scheduler:
             request.state = State.READING
             self.waiting.remove(request)
             self.running.append(request)
+            self._restored[request] = self.slots.restore(request)
+
+    def _is_restored(self, request: Request, *, num_decoding: int) -> bool:
+        """Go on with what is saved of a prompt; false where more is to come, so that others are not kept waiting."""
+        seconds = self.pace.seconds_of_rows([num_decoding])[0] if num_decoding else math.inf
+        started = time.perf_counter()
+        for _ in self._restored.get(request, ()):
+            if time.perf_counter() - started > seconds:
+                return False
+        self._restored.pop(request, None)
+        return True
 
     def _fill_step(self, request: Request) -> bool:
         """Whether requests that are read before this one fill a step, so that memory for it would only lie idle."""
@@ -141,6 +158,7 @@ class Scheduler:
     def _set_back(self, request: Request) -> None:
         """Free a request's memory; it reads all again once there is room."""
         assert request.cache is not None
+        self._restored.pop(request, None)
         self.slots.drop(request.cache)
         self.running.remove(request)
         request.cache = None

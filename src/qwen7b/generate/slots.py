@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
-from torch import Tensor
 
 from qwen7b.errors import ResourceError
 from qwen7b.generate.request import Request
+from qwen7b.generate.saved_prefixes import SavedPrefixes, weights_state
 from qwen7b.model import Transformer
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.sequence_cache import SequenceCache
@@ -26,8 +27,9 @@ _MAX_KEPT = 4
 class Slots:
     """Caches at work, and those kept for a request that begins as they do. At most `max_bytes` in all."""
 
-    def __init__(self, model: Transformer, *, max_bytes: int | None = None) -> None:
+    def __init__(self, model: Transformer, *, max_bytes: int | None = None, saved: SavedPrefixes | None = None) -> None:
         self.model = model
+        self.saved = saved
         self.max_bytes = int(_MEMORY_SHARE * available_bytes(model.device)) if max_bytes is None else max_bytes
         self.busy: list[SequenceCache] = []
         self.kept: list[SequenceCache] = []  # the longest unused first
@@ -72,6 +74,18 @@ class Slots:
             return None
         cache.planned_length = request.planned_length
         return cache
+
+    def restore(self, request: Request) -> Iterator[None]:
+        """Go on with what is saved of a request's tokens, some at a time."""
+        assert request.cache is not None
+        if self.saved is not None:
+            ids = request.ids[: request.needed_from]
+            yield from self.saved.read_into(request.cache, ids, alpha=self.alpha(request))
+
+    def save(self, request: Request) -> None:
+        """Save for later starts what has been read of a request's prompt."""
+        if self.saved is not None and request.cache is not None and request.on_hidden is None:
+            self.saved.save(request.cache, request.ids[: request.num_prompt])
 
     def longest_prefix(self, request: Request) -> int:
         """How many tokens of a request need not be read, as a cache holds them."""
@@ -149,14 +163,16 @@ class Slots:
 
     def _forget_other_weights(self) -> None:
         """Drop kept caches where a weight was replaced or changed since: they hold what the old one made."""
-        weights = (
-            self.model.config,
-            self.model.cache_dtype,
-            *map(_identity, (*self.model.parameters(), *self.model.buffers())),
-        )
+        state = weights_state(self.model)
+        weights = self.model.config, self.model.cache_dtype, state
         if weights != self._weights:
             self._weights = weights
             self.kept.clear()
+        if self.saved is not None and self.saved.weights_state != state:
+            self.saved = None
+            warnings.warn(
+                "prompt_cache is not used any more, as a weight of the model was changed or moved", stacklevel=2
+            )
 
 
 def count_common(ids: Sequence[int] | np.ndarray, other_ids: Sequence[int] | np.ndarray) -> int:
@@ -168,7 +184,3 @@ def count_common(ids: Sequence[int] | np.ndarray, other_ids: Sequence[int] | np.
     length = min(len(ids), len(other_ids))
     differ = np.asarray(ids[:length]) != np.asarray(other_ids[:length])
     return int(differ.argmax()) if differ.any() else length
-
-
-def _identity(tensor: Tensor) -> tuple[int, int]:
-    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

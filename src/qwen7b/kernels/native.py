@@ -7,6 +7,7 @@ one warning.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import os
 import warnings
@@ -106,6 +107,13 @@ def instruction_set() -> str | None:
     """The name of the instruction set in use, by default the best of this processor; None without the library."""
     loaded = library()
     return None if loaded is None else loaded.qwen7b_instruction_set().decode()
+
+
+@cache
+def fingerprint() -> str | None:
+    """What tells the library's code from that of all others; None without it."""
+    loaded = library()
+    return None if loaded is None else hashlib.sha256(Path(loaded._name).read_bytes()).hexdigest()
 
 
 def available_instruction_sets() -> tuple[str, ...]:

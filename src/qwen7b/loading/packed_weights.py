@@ -53,14 +53,14 @@ def load_packed(
             )
         _require_memory(checkpoint.config, format)
         check_once(checkpoint.path / WEIGHTS)
-        return packed_model(config, checkpoint.packed.tensors, format=format)
+        return packed_model(config, checkpoint.packed.tensors, format=format, path=checkpoint.path / WEIGHTS)
     if quantize == AUTO:
         format = choose_format(checkpoint.config)
     else:
         format = find_format(quantize, other_names=[AUTO])
         _require_memory(checkpoint.config, format)
-    tensors = kept_tensors(checkpoint, format) if keep else packed_in_memory(checkpoint, format)
-    return packed_model(config, tensors, format=format)
+    tensors, path = kept_tensors(checkpoint, format) if keep else (packed_in_memory(checkpoint, format), None)
+    return packed_model(config, tensors, format=format, path=path)
 
 
 def choose_format(config: ModelConfig) -> Format:

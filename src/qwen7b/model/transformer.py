@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -70,6 +71,8 @@ class Transformer(nn.Module):
         self.cache_factory: CacheFactory = PlainCacheFactory()
         self.weight_format: str | None = None
         """The format that weights are held in, as in "q8"; None for the model's dtype."""
+        self.weights_file: Path | None = None
+        """The file that packed weights are mapped from; None where there is none."""
         self.cache_dtype: torch.dtype | None = None
         """The dtype of new caches; None for the one that suits the weights: the model's own, or int8 for packed
         weights."""

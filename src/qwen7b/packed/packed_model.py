@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -17,8 +18,13 @@ from qwen7b.packed.packed_cache import PackedCacheFactory, can_pack
 from qwen7b.packed.runner import NativeRunner
 
 
-def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor], *, format: Format) -> Transformer:
-    """A model whose linear layers and embedding are packed. It shares the tensors' memory, and so does a tied head."""
+def packed_model(
+    config: ModelConfig, tensors: Mapping[str, Tensor], *, format: Format, path: Path | None = None
+) -> Transformer:
+    """A model whose linear layers and embedding are packed. It shares the tensors' memory, and so does a tied head.
+
+    `path` is the file that the tensors are mapped from, if they are.
+    """
 
     def embedding(name: str, module: nn.Embedding) -> nn.Module:
         if is_row_embedding(name, config):
@@ -34,7 +40,7 @@ def packed_model(config: ModelConfig, tensors: Mapping[str, Tensor], *, format: 
 
     model = empty_model(config)
     rebuild(model, embedding=embedding, linear=linear, norm=tensors.__getitem__)
-    model.weight_format = format.name
+    model.weight_format, model.weights_file = format.name, path
     if can_pack(config):
         model.cache_factory = PackedCacheFactory([tensors[pair_sizes_name(n)] for n in range(config.num_layers)])
         model.runner = NativeRunner(config)

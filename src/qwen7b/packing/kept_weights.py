@@ -20,15 +20,15 @@ from qwen7b.system.progress import say
 from qwen7b.system.storage import check_disk_space, only_one_process, storage_errors
 
 
-def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
-    """A checkpoint's packed tensors, mapped from the cache; packed and put there unless they are there already.
+def kept_tensors(checkpoint: Checkpoint, format: Format) -> tuple[dict[str, Tensor], Path | None]:
+    """A checkpoint's packed tensors, mapped from the cache, and the file; packed and put there unless they are there.
 
-    Where the cache cannot be written they stay in memory, with a warning.
+    Where the cache cannot be written they stay in memory, with a warning, and there is no file.
     """
     path = kept_path(checkpoint.path, format.name)
     source = identity(checkpoint.path)
     if (tensors := _whole(path, checkpoint, format, source)) is not None:
-        return tensors
+        return tensors, path
     layout = packed_layout(checkpoint.config, format)
     try:
         with storage_errors(path.parent, variable="QWEN7B_CACHE"):
@@ -36,7 +36,7 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with only_one_process(path.parent, what="a model", doing="packing"):
                 if (tensors := _whole(path, checkpoint, format, source)) is not None:
-                    return tensors
+                    return tensors, path
                 if path.exists():
                     say(f"{path} is of another version or of older weights, or damaged: packing them again.")
                 partial = path.with_name(f"{path.name}.part")
@@ -53,10 +53,10 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> dict[str, Tensor]:
                 finally:
                     partial.unlink(missing_ok=True)
                 # Mapped before the lock is released and another process may remove the file: what is mapped stays.
-                return map_packed(path, config=checkpoint.config, format=format, source=source)
+                return map_packed(path, config=checkpoint.config, format=format, source=source), path
     except ResourceError as error:
         warnings.warn(f"the packed weights are not kept, and will be packed again: {error}", stacklevel=2)
-        return packed_in_memory(checkpoint, format)
+        return packed_in_memory(checkpoint, format), None
 
 
 def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:

@@ -15,11 +15,13 @@ PART_SUFFIX = ".part"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, durable: bool = True, private: bool = False) -> Iterator[Path]:
     """Yield the path of an empty file beside `path` to write to; it replaces `path` when the block ends.
 
     After an exception, such as a full disk's or an interrupt, `path` is unchanged and nothing is left beside it. A link
-    stays a link, and a file keeps its permissions. Raises OSError, also for a write-protected or irregular file.
+    stays a link, and a file keeps its permissions; a new one is the user's alone where it is `private`. One that is not
+    `durable` is written without waiting for the disk, so that a power cut may damage it. Raises OSError, also for a
+    write-protected or irregular file.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -31,12 +33,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     partial = path.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the user's umask
+        mode = 0o600 if private else 0o666  # less the user's umask
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         if exists:
             shutil.copymode(path, partial)
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())  # or a power cut could leave an empty file of that name
+        if durable:
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())  # or a power cut could leave an empty file of that name
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):

@@ -1,0 +1,149 @@
+"""What prompts begin with, kept on disk: keys and values that other processes, too, find by the tokens alone.
+
+They lie in blocks of 32 tokens. A block is named by a hash of all that its keys and values come from: the weights, how
+they are computed with, and every token up to its last one. So a prompt names the blocks that may hold its beginning,
+prompts share what they begin with alike, and a conversation that grows adds its new blocks only. (vLLM and nano-vllm
+name the blocks in their memory that way.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qwen7b.config.checked import whole_number
+from qwen7b.errors import SettingError, quoted
+from qwen7b.files.tensor_folder import TensorFolder
+from qwen7b.kernels import native
+from qwen7b.model import Transformer
+from qwen7b.model.sequence_cache import SequenceCache
+
+BLOCK = 32
+"""Tokens of a block: a whole number of any cache's own blocks."""
+DEFAULT_BYTES = 10_000_000_000
+"""The limit of a folder, where the user sets none."""
+_VERSION = 1
+"""The version of what a block holds; raised where other code makes other keys and values of the same weights."""
+_Views = dict[str, list[Tensor]]
+"""Tensors by name, of each layer."""
+
+
+class SavedPrefixes:
+    """The beginnings of one model's prompts in a folder, which may hold those of others.
+
+    weights  what tells the model's weights from all others, in any process
+    """
+
+    def __init__(self, folder: TensorFolder, model: Transformer, *, weights: str) -> None:
+        self.folder = folder
+        self.model = model
+        self.weights_state = weights_state(model)
+        self._weights = weights
+        self._can_write = True
+
+    def read_into(self, cache: SequenceCache, ids: Sequence[int], *, alpha: float) -> Iterator[None]:
+        """Let a cache go on with a prompt's tokens for as far as they are here, a block at a time."""
+        names, number = self._names(cache, ids, alpha), 0
+        try:
+            for number, name in enumerate(names):
+                start, stop = number * BLOCK, (number + 1) * BLOCK
+                if stop <= cache.length:
+                    continue
+                views = _views(cache, start, stop)
+                if views is None or (saved := self._read(name, ids[start:stop], like=views)) is None:
+                    return
+                for key, of_layers in views.items():
+                    for view, stored in zip(of_layers, saved[key], strict=True):
+                        view.copy_(stored)
+                cache.advance(torch.tensor(ids[cache.length : stop]), alpha)
+                yield
+        finally:
+            self.folder.touch(names[: number + 1])
+
+    def save(self, cache: SequenceCache, prompt: Sequence[int]) -> None:
+        """Keep the blocks of a prompt that a cache holds, except for those that are here."""
+        if not self._can_write:
+            return
+        names = self._names(cache, prompt[: cache.length], cache.alpha)
+        try:
+            for number, name in enumerate(names):
+                start, stop = number * BLOCK, (number + 1) * BLOCK
+                if name in self.folder:
+                    continue
+                views = _views(cache, start, stop)
+                if views is None or any(oldest > start for oldest in cache.oldest.values()):
+                    break
+                block = {key: torch.stack(of_layers).cpu() for key, of_layers in views.items()}
+                self.folder.write(name, {**block, "ids": torch.tensor(prompt[start:stop])})
+            self.folder.touch(names)
+            self.folder.make_room()
+        except OSError as error:
+            self._can_write = False
+            warnings.warn(
+                f"no more prompts are kept for later starts, as {self.folder.path} cannot be written to: "
+                f"{error.strerror or error}",
+                stacklevel=2,
+            )
+
+    def _names(self, cache: SequenceCache, ids: Sequence[int], alpha: float) -> list[str]:
+        """The names of a sequence's whole blocks."""
+        config = asdict(self.model.config)
+        del config["context_length"]  # on which no key depends
+        parts = (
+            *(_VERSION, torch.__version__, torch.backends.cpu.get_cpu_capability(), self.model.device.type),
+            *(native.fingerprint(), native.instruction_set(), self._weights, config, str(self.model.dtype)),
+            *(self.model.weight_format, type(cache).__name__, str(cache.dtype), alpha),
+        )
+        digest = hashlib.sha256(repr(parts).encode()).digest()
+        names, tokens = [], torch.tensor(ids, dtype=torch.int64).numpy()
+        for stop in range(BLOCK, len(ids) + 1, BLOCK):
+            digest = hashlib.sha256(digest + tokens[stop - BLOCK : stop].tobytes()).digest()
+            names.append(digest.hex())
+        return names
+
+    def _read(self, name: str, ids: Sequence[int], *, like: _Views) -> dict[str, Tensor] | None:
+        """A block; None where there is none."""
+        saved = self.folder.read(name)
+        if saved is None:
+            return None
+        expected = {key: ((len(views), *views[0].shape), views[0].dtype) for key, views in like.items()}
+        expected["ids"] = (BLOCK,), torch.int64
+        found = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in saved.items()}
+        if found != expected or saved["ids"].tolist() != list(ids):
+            self.folder.remove(name, reason="it does not hold what its name says")
+            return None
+        return saved
+
+
+def open_prompt_cache(folder: str | Path, *, max_bytes: int) -> TensorFolder:
+    """The folder, made where there is none. Raises SettingError where that is impossible, or the limit no number."""
+    whole_number("prompt_cache_bytes", max_bytes, minimum=1)
+    if not isinstance(folder, (str, Path)) or not str(folder):
+        raise SettingError(f"prompt_cache should be the name of a folder, found {quoted(folder)}")
+    try:
+        return TensorFolder(Path(folder), max_bytes=max_bytes)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"prompt_cache {quoted(str(folder))} cannot be made a folder: {error}") from error
+
+
+def weights_state(model: Transformer) -> Hashable:
+    """What tells, within a process, whether a weight was replaced or changed."""
+    return tuple(map(_identity, (*model.parameters(), *model.buffers())))
+
+
+def _identity(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+
+
+def _views(cache: SequenceCache, start: int, stop: int) -> _Views | None:
+    """Where positions lie in a cache; None where a ring is too small to hold them in order."""
+    if stop > min(cache.num_slots):
+        return None
+    blocks = slice(start // cache.block_size, stop // cache.block_size)
+    return {name: [layer[name][:, blocks] for layer in cache.layers] for name in cache.layers[0]}
