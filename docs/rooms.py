@@ -35,6 +35,7 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
         )
     },
     {
+        "batch": ("many requests in, an answer to each out: files of them", "许多请求进，逐个回答出：请求文件"),
         "convert": ("checkpoint → another on the disk", "权重 → 磁盘上的另一种权重"),
         "doctor": (
             "what is wrong with an artefact, and the remedy; what old tracebacks mean",
@@ -101,6 +102,7 @@ READING: dict[str, str] = {
         "scorer continuations scoring reading shared_engine engine scheduler pace slots saved_prefixes request "
         "choosing picking verification speculation ngram_drafter model_drafter"
     ),
+    "batch": "answering request_files request_line request_body reply_objects",
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "
         "verification conversion quantizing"
@@ -119,7 +121,8 @@ READING: dict[str, str] = {
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app options chat complete tokenize models doctor convert quantize measuring perplexity evaluate bench examples"
+        "app options chat complete answer_file tokenize models doctor convert quantize measuring perplexity evaluate "
+        "bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
 from qwen7b.errors import SettingError
 from qwen7b.terminal.prompts import read_prompt
 from qwen7b.terminal.streams import is_open_for
@@ -35,6 +36,8 @@ def chat(
     autosave: Annotated[
         bool, typer.Option("--autosave/--no-autosave", help="Keep the conversation for --continue.")
     ] = True,
+    input: Input = None,
+    output: Output = None,
     model: options.Model = "demo",
     chats: options.Chats = None,
     max_new_tokens: options.MaxNewTokens = None,
@@ -60,15 +63,23 @@ def chat(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Chat: with a prompt one reply, at a terminal a conversation."""
-    converse = prompt is None and sys.stdin.isatty()
+    """Chat: with a prompt one reply, at a terminal a conversation.
+
+    With --input every request of a file is answered, many at a time. A line is a question as a JSON text, an object
+    such as {"messages": […], "temperature": 0}, or a request as in OpenAI's batch files. Options are for what a line
+    leaves out. A line that cannot be answered gets an error, and the exit code is then 1.
+    """
+    check_files(prompt, input, output, as_json=as_json)
+    if input is not None and continue_last:
+        raise SettingError("--continue goes on with one conversation: leave it out where --input has many")
+    converse = prompt is None and input is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
         raise SettingError("a conversation needs a terminal for its output too: give a prompt to get a single reply")
     if converse and not (is_open_for(sys.stdin, os.O_RDONLY) and is_open_for(sys.stdout, os.O_WRONLY)):
         raise SettingError("a conversation needs a terminal to read from and to write to: give a prompt instead")
     if converse and as_json:
         raise SettingError("--json prints one reply: give a prompt as an argument or on standard input")
-    question = "" if converse else read_prompt(prompt)
+    question = "" if converse or input is not None else read_prompt(prompt)
     messages: Messages = []
     if continue_last:
         source = context.get_parameter_source("model")
@@ -99,9 +110,15 @@ def chat(
         frequency_penalty=frequency_penalty,
         seed=seed,
     )
-    qwen = loading.load(must_chat=True)
     reply_settings: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
     reply_settings = {**reply_settings, **sampling.keywords()}
+    load = partial(loading.load, must_chat=True)
+    if input is not None:
+        answer_file(
+            load, call="chat", input=input, output=output, settings=reply_settings, system=system, as_json=as_json
+        )
+        return
+    qwen = load()
     kept = _new_kept_conversation() if autosave and (converse or continue_last) else None
     if converse:
         _converse(qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
 from qwen7b.terminal.prompts import read_prompt
 
 
@@ -14,6 +15,8 @@ def complete(
     prompt: Annotated[
         str | None, typer.Argument(help="The text to continue; without it, standard input.", show_default=False)
     ] = None,
+    input: Input = None,
+    output: Output = None,
     model: options.Model = "demo",
     control_tokens: options.ControlTokens = None,
     max_new_tokens: options.MaxNewTokens = None,
@@ -39,8 +42,14 @@ def complete(
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
-    """Continue a text as it is, and print only the continuation."""
-    text = read_prompt(prompt)
+    """Continue a text as it is, and print only the continuation.
+
+    With --input every text of a file is continued, many at a time. A line is a JSON text, an object such as
+    {"prompt": "…", "temperature": 0}, or a request as in OpenAI's batch files. Options are for what a line leaves out.
+    A line that cannot be continued gets an error, and the exit code is then 1.
+    """
+    check_files(prompt, input, output, as_json=as_json)
+    text = "" if input is not None else read_prompt(prompt)
     loading = options.Loading(
         model=model,
         device=device,
@@ -64,18 +73,15 @@ def complete(
         frequency_penalty=frequency_penalty,
         seed=seed,
     )
+    asking: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    asking = {**asking, "control_tokens": control_tokens, **sampling.keywords()}
+    if input is not None:
+        answer_file(loading.load, call="complete", input=input, output=output, settings=asking, as_json=as_json)
+        return
     qwen = loading.load()
     from qwen7b.terminal.plain import PlainDisplay
     from qwen7b.terminal.replies import show_reply
 
     display = None if as_json else PlainDisplay()
-    pieces = qwen.stream_completion(
-        text,
-        max_new_tokens=max_new_tokens,
-        stop=tuple(stop or ()),
-        ntk=ntk,
-        on_prompt=None if display is None else display.show_reading,
-        control_tokens=control_tokens,
-        **sampling.keywords(),
-    )
-    show_reply(pieces, display, model=model, prompt=text)
+    on_prompt = None if display is None else display.show_reading
+    show_reply(qwen.stream_completion(text, on_prompt=on_prompt, **asking), display, model=model, prompt=text)

@@ -15,11 +15,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'qwen7b chat "Why is the sky blue?" --temperature 0.7 --seed 1',
         'qwen7b chat --system "Answer in one sentence." < question.txt',
         "qwen7b chat --model ./Qwen-7B-Chat --quantize q4",
+        "qwen7b chat --input requests.jsonl --output answers.jsonl",
     ),
     "complete": (
         'qwen7b complete "The capital of Mongolia is" --max-new-tokens 8',
         'qwen7b complete --stop ";" --json < start.sql',
         "qwen7b complete --control-tokens < chatml.txt",
+        "qwen7b complete --input prompts.jsonl --output answers.jsonl --temperature 0",
     ),
     "pull": ("qwen7b pull demo", "qwen7b pull Qwen/Qwen2.5-0.5B-Instruct"),
     "models": ("qwen7b models", "qwen7b models --json", "qwen7b models rm demo-q8", "qwen7b models prune"),

@@ -35,5 +35,12 @@ __all__ = [
 ]
 
 __getattr__ = imported_when_used(
-    __name__, {"Engine": "engine", "Qwen": "qwen", "Request": "request", "Token": "request", "load": "loader"}
+    __name__,
+    {
+        "Engine": "engine",
+        "Qwen": "qwen",
+        "Request": "request",
+        "Token": "request",
+        "load": "loader",
+    },
 )

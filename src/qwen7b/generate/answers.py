@@ -52,13 +52,17 @@ class Answers:
             for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
         ]
 
+    def start(self, tell: Callable[[News], object]) -> None:
+        """Let the engine begin; whoever runs it is told all news of the replies."""
+        self.tell = tell
+        for request in self.requests:
+            self.shared.add(request)
+
     def stream(self) -> Generator[tuple[int, Piece], None, None]:
         """Pieces of all replies as they come, with the prompt's index. Ctrl-C ends all, and keeps what was said."""
         news: deque[News] = deque()
-        self.tell = news.append
         try:
-            for request in self.requests:
-                self.shared.add(request)
+            self.start(news.append)
             num_open = len(self.requests)
             while num_open:
                 self.shared.wait(lambda: bool(news))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
@@ -18,6 +18,9 @@ from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 
 if TYPE_CHECKING:
     from qwen7b.generate.request import Processor
+
+
+Call = Literal["chat", "complete"]
 
 
 class CompletionSettings(SamplingKeywords, total=False):
@@ -52,7 +55,7 @@ class CheckedSettings:
     """The settings of one call, completed and checked. Raises SettingError."""
 
     def __init__(
-        self, generation: GenerationSettings, settings: ChatSettings | CompletionSettings, *, call: str
+        self, generation: GenerationSettings, settings: ChatSettings | CompletionSettings, *, call: Call
     ) -> None:
         _check_names(settings, call=call)
         given: ChatSettings = {**settings}
@@ -67,7 +70,8 @@ class CheckedSettings:
             _or_default(given, "history_token_limit", generation, DEFAULT_HISTORY_TOKEN_LIMIT) if call == "chat" else 0
         )
         self.logprobs = given.get("logprobs")
-        self.ntk: NtkMode = given.get("ntk") or "recompute"
+        ntk = given.get("ntk")
+        self.ntk: NtkMode = "recompute" if ntk is None else ntk
         self.on_prompt = given.get("on_prompt")
         processors = given.get("processors")
         listed_processors = items(() if processors is None else processors)
@@ -77,6 +81,8 @@ class CheckedSettings:
             raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
         if not all(isinstance(string, str) and string for string in self.stop):
             raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
+        if self.ntk not in get_args(NtkMode):
+            raise SettingError(f"ntk must be one of {', '.join(get_args(NtkMode))}, found {quoted(self.ntk)}")
         if self.on_prompt is not None and not callable(self.on_prompt):
             raise SettingError(f"on_prompt must be a function of two numbers, found {quoted(self.on_prompt)}")
         if listed_processors is None or not all(map(callable, listed_processors)):
@@ -88,7 +94,7 @@ class CheckedSettings:
             whole_number("logprobs", self.logprobs, minimum=0, maximum=100)
 
 
-def _check_names(settings: Mapping[str, object], *, call: str) -> None:
+def _check_names(settings: Mapping[str, object], *, call: Call) -> None:
     """Raise SettingError where a call is given what it does not know or has no use for."""
     known = list((CompletionSettings if call == "complete" else ChatSettings).__annotations__)
     for name, value in settings.items():

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Unpack
+from typing import Any, Unpack
 
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, find_endings
@@ -15,7 +15,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag, items, whole_number
 from qwen7b.errors import PromptError, counted, quoted
 from qwen7b.generate.answers import Answers
-from qwen7b.generate.call_settings import ChatSettings, CheckedSettings, CompletionSettings, default_sampling
+from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
@@ -145,8 +145,7 @@ class Qwen(Scorer):
         Each is drawn as `chat` draws one; with a seed, reply i is that of `chat` with the seed + i. Greedy choice gives
         the same one n times.
         """
-        checked = CheckedSettings(self.generation, settings, call="chat")
-        return self._samples(self._chat_ids(messages, checked), checked, n)
+        return self.answers("chat", [messages], settings, n=n).replies()
 
     def complete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -193,8 +192,19 @@ class Qwen(Scorer):
         self, prompt: str, *, n: int, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Several continuations of one text, as `chat_samples` gives several replies."""
-        checked = CheckedSettings(self.generation, settings, call="complete")
-        return self._samples(self._prompt_ids(prompt, control_tokens), checked, n)
+        return self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}, n=n).replies()
+
+    def answers(self, call: Call, inputs: Sequence[Any], settings: Mapping[str, Any], *, n: int = 1) -> Answers:
+        """Replies that are yet to be made, n to each conversation or text: for whoever has many requests answered."""
+        whole_number("n", n, minimum=1)
+        named: Any = {**settings}
+        control_tokens = named.pop("control_tokens", None) if call == "complete" else None
+        checked = CheckedSettings(self.generation, named, call=call)
+        prompts = [
+            self._chat_ids(one, checked) if call == "chat" else self._prompt_ids(one, control_tokens) for one in inputs
+        ]
+        repeated = [prompt for prompt in prompts for _ in range(n)]
+        return self._answers(repeated, checked, samplings=samplings(checked.sampling, n) * len(prompts))
 
     def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:
         check_chats(self._verdict, name=self.name)
@@ -234,10 +244,6 @@ class Qwen(Scorer):
                 if piece.reply:
                     raise
                 yield pieces.throw(interrupt)[1]
-
-    def _samples(self, prompt: list[int], checked: CheckedSettings, n: int) -> list[Reply]:
-        whole_number("n", n, minimum=1)
-        return self._answers([prompt] * n, checked, samplings=samplings(checked.sampling, n)).replies()
 
     def _answers(
         self, prompts: list[list[int]], settings: CheckedSettings, *, samplings: Sequence[Sampling] | None = None

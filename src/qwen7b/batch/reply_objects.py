@@ -1,0 +1,82 @@
+"""Replies as the objects of OpenAI's API.
+
+https://platform.openai.com/docs/api-reference/chat/object, https://platform.openai.com/docs/api-reference/completions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from qwen7b.generate.reply import Reply, TokenLogprob
+from qwen7b.text import Tokenizer
+
+
+def chat_completion(replies: Sequence[Reply], tokenizer: Tokenizer, **about: Any) -> dict[str, Any]:
+    """The object for replies to one conversation; `about` are its id, the time it was created and the model."""
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": reply.text},
+            "logprobs": None if reply.logprobs is None else {"content": listed_logprobs(reply.logprobs, tokenizer)},
+            "finish_reason": reply.finish_reason,
+        }
+        for index, reply in enumerate(replies)
+    ]
+    return {**about, "object": "chat.completion", "choices": choices, "usage": usage(replies, num_inputs=1)}
+
+
+def text_completion(
+    replies: Sequence[Reply], tokenizer: Tokenizer, *, num_inputs: int = 1, **about: Any
+) -> dict[str, Any]:
+    """The object for continuations of some texts, as many of each, those of the first text first."""
+    choices = [
+        {
+            "index": index,
+            "text": reply.text,
+            "logprobs": None if reply.logprobs is None else _aligned_logprobs(reply.logprobs, tokenizer),
+            "finish_reason": reply.finish_reason,
+        }
+        for index, reply in enumerate(replies)
+    ]
+    return {**about, "object": "text_completion", "choices": choices, "usage": usage(replies, num_inputs=num_inputs)}
+
+
+def usage(replies: Sequence[Reply], *, num_inputs: int) -> dict[str, int]:
+    """The tokens of replies to some prompts, as many to each; each prompt counts once."""
+    prompts = sum(reply.usage.prompt_tokens for reply in replies[:: len(replies) // num_inputs])
+    made = sum(reply.usage.completion_tokens for reply in replies)
+    return {"prompt_tokens": prompts, "completion_tokens": made, "total_tokens": prompts + made}
+
+
+def listed_logprobs(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """An object for each token, with its text, its bytes, and the likeliest tokens in its place."""
+    return [
+        {
+            **_token_object(token.token_id, token.logprob, tokenizer),
+            "top_logprobs": [_token_object(token_id, logprob, tokenizer) for token_id, logprob in token.top],
+        }
+        for token in logprobs
+    ]
+
+
+def _token_object(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "token": tokenizer.decode([token_id]),
+        "logprob": logprob,
+        "bytes": list(tokenizer.decode_bytes([token_id])),
+    }
+
+
+def _aligned_logprobs(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> dict[str, list[Any]]:
+    """A list for each property of the tokens."""
+    tokens = [tokenizer.decode([token.token_id]) for token in logprobs]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [token.logprob for token in logprobs],
+        "top_logprobs": [
+            {tokenizer.decode([token_id]): logprob for token_id, logprob in token.top} for token in logprobs
+        ],
+        "text_offset": [*accumulate(map(len, tokens), initial=0)][: len(tokens)],
+    }

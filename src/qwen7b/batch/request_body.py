@@ -1,0 +1,147 @@
+"""What the body of a request asks for, in the fields of OpenAI's API and in the keywords of `Qwen.chat`.
+
+https://platform.openai.com/docs/api-reference/chat/create, https://platform.openai.com/docs/api-reference/completions,
+https://platform.openai.com/docs/guides/batch
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qwen7b.config.checked import is_zero, items, whole_number
+from qwen7b.errors import PromptError, SettingError, quoted
+from qwen7b.generate.call_settings import Call, ChatSettings, CompletionSettings
+
+_URLS = {"chat": "/v1/chat/completions", "complete": "/v1/completions"}
+_ENVELOPE = {"custom_id", "method", "url", "body"}
+_INPUT = {"chat": "messages", "complete": "prompt"}
+_NOT_IN_JSON = {"sampling", "on_prompt", "processors"}
+_KEYWORDS = {
+    "chat": {*ChatSettings.__annotations__} - _NOT_IN_JSON,
+    "complete": {*CompletionSettings.__annotations__, "control_tokens"} - _NOT_IN_JSON,
+}
+_RENAMED = {"max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens"}
+_OF_THE_CALLER = {"model", "user", "metadata", "store"}
+"""Fields that say nothing about the reply; which model answers is not a request's choice here."""
+_FIXED: dict[str, tuple[object, ...]] = {
+    "stream": (False,),
+    "echo": (False,),
+    "suffix": ("",),
+    "best_of": (1,),
+    "tools": ([],),
+    "tool_choice": ("none",),
+    "response_format": ({"type": "text"},),
+}
+"""Fields that can have only these values: what else they ask for is not done here."""
+_OF_CHANCE = ("seed", "top_p", "top_k", "min_p")
+MAX_SAMPLES = 128
+"""The most replies that one request may ask for, as in OpenAI's API."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a request asks for: `n` replies to a conversation, or to each of some texts."""
+
+    inputs: list[Any]
+    n: int
+    settings: dict[str, Any]
+
+
+def read_body(body: Mapping[str, Any], call: Call, defaults: Mapping[str, Any], *, system: str | None = None) -> Asked:
+    """Read a body; `defaults` are keywords for what it leaves out, `system` goes before a conversation without a system
+    message. Raises SettingError and PromptError.
+
+    With temperature 0 a seed and what narrows chance are dropped: they keep what they promise.
+
+    >>> read_body({"prompt": "1+1=", "max_tokens": 4, "temperature": 0, "seed": 1}, "complete", {}).settings
+    {'max_new_tokens': 4, 'temperature': 0}
+    """
+    given = {name: value for name, value in body.items() if value is not None}
+    if (input := given.pop(_INPUT[call], None)) is None:
+        raise PromptError(f"the request has no {_INPUT[call]}, found {quoted(sorted(body))}: say what to {call}")
+    n = whole_number("n", given.pop("n", 1), minimum=1, maximum=MAX_SAMPLES)
+    own: dict[str, Any] = {}
+    given |= _read_logprobs(given.pop("logprobs", None), given.pop("top_logprobs", None))
+    for name, value in given.items():
+        keyword = _RENAMED.get(name, name)
+        if name in _FIXED:
+            if value not in _FIXED[name]:
+                raise SettingError(f"{name} cannot be {quoted(value)} here: leave it out")
+        elif keyword in _KEYWORDS[call]:
+            if own.setdefault(keyword, value) != value:
+                raise SettingError(
+                    f"{name} and another name of it differ, found {quoted(value)}: leave one of them out"
+                )
+        elif name not in _OF_THE_CALLER:
+            raise SettingError(f"a request has no field {quoted(name)}: {_remedy(name, call)}")
+    if "logit_bias" in own:
+        own["logit_bias"] = _read_logit_bias(own["logit_bias"])
+    settings = {**defaults, **own}
+    if is_zero(settings.get("temperature")):
+        settings = {name: value for name, value in settings.items() if name not in _OF_CHANCE}
+    inputs = [input] if call == "chat" or isinstance(input, str) else items(input)
+    if not inputs:
+        raise PromptError(f"prompt should be a text or a list of them, found {quoted(input)}")
+    if system is not None:
+        inputs = [_with_system(conversation, system) for conversation in inputs]
+    return Asked(inputs=list(inputs), n=n, settings=settings)
+
+
+def open_envelope(envelope: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+    """The body of a request in OpenAI's batch form. Raises SettingError where the form is another."""
+    if unknown := envelope.keys() - _ENVELOPE:
+        raise SettingError(f"a request of a batch has no field {quoted(min(unknown))}: move it into the body")
+    if not isinstance(envelope.get("custom_id"), str):
+        raise SettingError(f"custom_id should be a text, found {quoted(envelope.get('custom_id'))}: give one")
+    if envelope.get("method", "POST") != "POST":
+        raise SettingError(f"method should be POST, found {quoted(envelope['method'])}: correct it")
+    if envelope.get("url") != _URLS[call]:
+        others = [verb for verb, url in _URLS.items() if url == envelope.get("url")]
+        remedy = f"use qwen7b {others[0]} for it" if others else "correct it"
+        raise SettingError(f"url should be {_URLS[call]}, found {quoted(envelope.get('url'))}: {remedy}")
+    body = envelope.get("body")
+    if not isinstance(body, Mapping):
+        raise SettingError(f"body should be an object, found {quoted(body)}: correct it")
+    return body
+
+
+def _read_logprobs(logprobs: Any, top: Any) -> dict[str, Any]:
+    """How many log-probabilities are asked for: by a number or, in a chat of OpenAI's, by a yes and another number."""
+    if logprobs is not None and not isinstance(logprobs, bool):
+        if top is not None:
+            raise SettingError(f"top_logprobs goes with logprobs set to true, found {quoted(logprobs)}: correct it")
+        return {"logprobs": logprobs}
+    if logprobs:
+        return {"logprobs": 0 if top is None else top}
+    if top:
+        raise SettingError(f"top_logprobs is {quoted(top)} without logprobs: set logprobs to true")
+    return {}
+
+
+def _read_logit_bias(value: object) -> object:
+    """The biases by token ids, which as names in JSON are strings."""
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return {int(name): bias for name, bias in value.items()}
+    except ValueError:
+        raise SettingError(f"logit_bias must map token ids to numbers, found {quoted(value)}") from None
+
+
+def _remedy(name: str, call: Call) -> str:
+    known = {*_KEYWORDS[call], *_RENAMED, *_OF_THE_CALLER, *_FIXED, _INPUT[call], "n", "top_logprobs"}
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else "leave it out"
+
+
+def _with_system(conversation: object, system: str) -> object:
+    """Put a system message before a conversation that has none; what is no conversation is refused later."""
+    first = {"role": "system", "content": system}
+    if isinstance(conversation, str):
+        return [first, {"role": "user", "content": conversation}]
+    if not isinstance(conversation, list) or not conversation or not isinstance(conversation[0], Mapping):
+        return conversation
+    return conversation if conversation[0].get("role") == "system" else [first, *conversation]
