@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from qwen7b.evals import Retrieval, Subject, measure_retrieval
 from qwen7b.evals import needle as module
 from qwen7b.evals import subject as subject_module
 from qwen7b.evals.needle import REPLY_TOKENS, Haystack, Trial
+from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
 
 ENGLISH = "".join(f"the hell in there is no {word}. " for word in ("heat", "sin", "tin") * 100)
@@ -188,3 +190,18 @@ def test_whether_it_chats_can_be_said(
     monkeypatch.setattr("qwen7b.evals.needle.Haystack", ask)
     with pytest.raises(Asked, match=str(chat)):
         measure(tiny_chat_checkpoint, english, testing={"chat": chat}, lengths=[400])
+
+
+def test_what_a_trial_s_prompts_begin_with_alike_is_read_once(
+    tiny_chat_checkpoint: Path, english: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, original = [], Transformer.passes
+
+    def counted(self: Transformer, new_ids: Sequence[torch.Tensor], **options: Any) -> Any:
+        rows.append(sum(map(len, new_ids)))
+        return original(self, new_ids, **options)
+
+    monkeypatch.setattr(Transformer, "passes", counted)
+    measure(tiny_chat_checkpoint, english, testing={"depths": [50, 100], "trials": 2})
+    prompt, reply = 400 - REPLY_TOKENS, REPLY_TOKENS - 1
+    assert sum(rows) <= 2 * (2 * prompt - prompt // 2 + 60 + 2 * reply)  # a fact lies up to a sentence before its depth

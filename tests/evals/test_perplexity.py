@@ -20,6 +20,7 @@ from qwen7b.evals import Perplexity, Subject, measure_perplexity
 from qwen7b.evals import perplexity as module
 from qwen7b.evals import subject as subject_module
 from qwen7b.evals.perplexity import cut_windows, read_window
+from qwen7b.generate import scoring
 
 METHODS = ["none", "ntk", "ntk+logn", "ntk+logn+window", "window:16", "yarn:2", "linear+logn"]
 
@@ -84,7 +85,7 @@ def test_chunks_change_nothing(
     window = torch.randint(0, 260, (61,))
     expected = read_window(model, window).nats
     monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", chunk)
-    monkeypatch.setattr(module, "HEAD_ROWS", rows)
+    monkeypatch.setattr(scoring, "HEAD_ROWS", rows)
     reported: list[int] = []
     assert read_window(model, window, reported.append).nats == pytest.approx(expected, rel=1e-5)
     assert sum(reported) == 60

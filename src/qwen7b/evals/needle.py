@@ -25,7 +25,6 @@ from qwen7b.errors import PromptError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.generate import Engine, Qwen, Request
-from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.system.progress import progress
 from qwen7b.system.regular_file import named_text
@@ -202,6 +201,7 @@ def measure_retrieval(
         for depth in depths
     }
     for precision in subject.precisions:
+        engine = None  # the last precision's would keep its model in memory
         cells = [(method, *length_and_depth) for method in subject.methods for length_and_depth in prompts]
         tasks = {
             (method, length, depth): [_task(subject, precision, method, length, ids) for ids in prompts[length, depth]]
@@ -219,7 +219,12 @@ def measure_retrieval(
                     answer = journal.find(task, Answer)
                     if answer is None:
                         start = time.perf_counter()
-                        reply = _reply(subject.model(precision, method, length), ids, length=length, qwen=qwen)
+                        model = subject.model(precision, method, length)
+                        # One engine for all: what a trial's prompts begin with alike is read once.
+                        engine = engine or Engine(
+                            model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids
+                        )
+                        reply = _reply(engine, ids, length=length, qwen=qwen)
                         answer = Answer(reply=reply, seconds=time.perf_counter() - start)
                         journal.add(task, answer)
                         report(length)
@@ -247,14 +252,15 @@ def _task(subject: Subject, precision: str, method: str, length: int, prompt: li
     return {**subject.task(precision, method, length), "prompt": digest}
 
 
-def _reply(model: Transformer, prompt: list[int], *, length: int, qwen: Qwen) -> str:
+def _reply(engine: Engine, prompt: list[int], *, length: int, qwen: Qwen) -> str:
     """The greedy continuation, up to `length` tokens in total."""
-    tokenizer = qwen.tokenizer
-    engine = Engine(model, vocab_size=tokenizer.vocab_size, unused_ids=tokenizer.unused_ids)
     request = Request(ids=list(prompt), max_length=length, stop_ids=qwen.stop_ids, ntk="reserve")
     engine.add(request)
-    while engine.step():
-        pass
+    try:
+        while engine.step():
+            pass
+    finally:
+        engine.cancel(request)
     if request.error:
         raise request.error
-    return tokenizer.decode([token_id for token_id in request.ids[len(prompt) :] if token_id not in qwen.stop_ids])
+    return qwen.tokenizer.decode([token_id for token_id in request.ids[len(prompt) :] if token_id not in qwen.stop_ids])

@@ -14,25 +14,26 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from qwen7b.config.checked import whole_number
-from qwen7b.errors import CheckpointError, PromptError, counted
+from qwen7b.errors import CheckpointError, PromptError, UnsupportedError, counted
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
+from qwen7b.generate import Engine
+from qwen7b.generate.scoring import Scored, Scoring
+from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
 from qwen7b.system.progress import progress
 from qwen7b.system.regular_file import named_text
 from qwen7b.text import Tokenizer
 
-HEAD_ROWS = 128
-"""How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""
 _MAX_NATS = 700.0
 """The largest plausible mean per token: exp(710) overflows a float, and 12 is already no better than guessing."""
 
@@ -58,7 +59,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
+class WindowScore:
     """The score of one window."""
 
     nats: float
@@ -100,7 +101,9 @@ def measure_perplexity(
             for method in subject.methods
             for length in subject.lengths
         ]
-        unknown = [length - 1 for *_, length, tasks in readings for _, task in tasks if not journal.find(task, Score)]
+        unknown = [
+            length - 1 for *_, length, tasks in readings for _, task in tasks if not journal.find(task, WindowScore)
+        ]
         if unknown:
             subject.model(precision, subject.methods[0], longest)  # loading has a progress bar of its own
         with progress(
@@ -109,13 +112,13 @@ def measure_perplexity(
             for file, method, length, tasks in readings:
                 scores = []
                 for window, task in tasks:
-                    known = journal.find(task, Score)
-                    score = known or read_window(subject.model(precision, method, length), window, report)
-                    if not score.nats / (length - 1) <= _MAX_NATS:  # "not <=" also catches NaN
-                        raise CheckpointError(
-                            f"the model gives no valid probabilities for {file}: its weights or settings are broken, "
-                            "so run qwen7b doctor on it"
-                        )
+                    known = journal.find(task, WindowScore)
+                    try:
+                        score = known or read_window(subject.model(precision, method, length), window, report)
+                    except UnsupportedError as error:  # logits that are no numbers
+                        raise _no_probabilities(file) from error
+                    if score.nats / (length - 1) > _MAX_NATS:
+                        raise _no_probabilities(file)
                     if known is None:
                         journal.add(task, score)
                     scores.append(score)
@@ -150,26 +153,29 @@ def cut_windows(ids: Tensor, *, length: int, bos_id: int | None = None) -> list[
     return list(windows)
 
 
-@torch.inference_mode()
-def read_window(model: Transformer, window: Tensor, report: Callable[[int], None] = lambda count: None) -> Score:
+def read_window(model: Transformer, window: Tensor, report: Callable[[int], None] = lambda count: None) -> WindowScore:
     """Score all ids of the window (T,) but the first: the sum of -log p(id | the ids before it), in nats.
 
-    `report` is called with the number of tokens of each chunk that is done.
+    All rows of the vocabulary have their share of the probability. `report` is called with the number of tokens that
+    were scored since. Raises UnsupportedError where the model's logits are not finite.
     """
-    start, nats = time.perf_counter(), 0.0
-    cache = model.new_cache(max_length=len(window))
-    cache.plan([len(window)])
-    for rows, hidden_TC in model.passes([window[:-1]], cache=cache):
-        targets = window[1:][rows.positions]
-        for hidden, expected in zip(torch.split(hidden_TC, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
-            logits = model.head(hidden).float()
-            nats += float(F.cross_entropy(logits, expected.to(logits.device), reduction="sum"))
-        report(len(targets))
-    return Score(
-        nats=nats,
+    start = time.perf_counter()
+    cache_bytes = model.cache_bytes(capacity=len(window))
+    engine = Engine(model, vocab_size=model.config.vocab_rows, max_bytes=cache_bytes)
+    sequence = Scored(array("i", window.tolist()), start=1)
+    ((_, score),) = Scoring(SharedEngine(engine), [sequence], report=report).stream()
+    return WindowScore(
+        nats=-score.logprob,
         seconds=time.perf_counter() - start,
-        cache_bytes=cache.num_bytes,
+        cache_bytes=cache_bytes,
         dtype=str(model.dtype).removeprefix("torch."),
+    )
+
+
+def _no_probabilities(file: Path) -> CheckpointError:
+    return CheckpointError(
+        f"the model gives no valid probabilities for {file}: its weights or settings are broken, so run qwen7b doctor "
+        "on it"
     )
 
 
