@@ -192,11 +192,15 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
         engine.step()
         assert [len(request.ids) for request in decoding] == [length + 1 for length in before]
     assert passes[0] == [1, 1, 1, 32] and len(passes) == 11
-    for number in range(9):
-        engine.add(Request(ids=[20 + number] * 40, max_length=42, ntk="reserve"))
-    passes.clear()
+    prompts = [[20 + number] * 40 for number in range(9)]
+    for prompt in prompts:
+        engine.add(Request(ids=prompt, max_length=42, ntk="reserve", priority=-1))
     engine.step()
-    assert sum(passes[0][3:]) == 97  # three requests read for each that decodes
+    assert sum(passes[-1][3:]) == 32  # they come behind those that decode, however many they are
+    for prompt in prompts:
+        engine.add(Request(ids=prompt[1:], max_length=42, ntk="reserve"))
+    engine.step()
+    assert sum(passes[-1][3:]) == 97  # three requests read for each that decodes
 
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:

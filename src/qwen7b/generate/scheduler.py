@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen7b.generate.pace import Pace
@@ -55,7 +55,7 @@ class Scheduler:
             if request.state is State.DECODING:
                 self._make_ready(request)
         decoding = [Share(request, _stretch(request)) for request in self.running if request.state is State.DECODING]
-        left = self._rows_to_read(num_decoding=len(decoding))
+        left = self._rows_to_read([share.request for share in decoding])
         reading = []
         for request in sorted(self.running, key=_urgency):
             if request.state is State.READING and left and self._is_restored(request, num_decoding=len(decoding)):
@@ -63,17 +63,19 @@ class Scheduler:
                 left -= reading[-1].count
         return decoding + reading
 
-    def _rows_to_read(self, *, num_decoding: int) -> int:
-        """The rows of prompts that a step takes.
+    def _rows_to_read(self, decoding: Sequence[Request]) -> int:
+        """The rows of prompts that a step takes beside those that decode.
 
         Its time goes to decoding and to reading by how many requests do either, so that neither many prompts nor a long
         one stall those who decode; but at least half of it goes to reading, as a pass of few rows is a waste.
         """
-        if not num_decoding:
+        if not decoding:
             return MAX_NEW_TOKENS
-        num_reading = len(self.waiting) + sum(request.state is State.READING for request in self.running)
-        share = min(max(num_reading / num_decoding, 1.0), _MAX_READING_SHARE)
-        return min(self.pace.rows_within(share, num_decoding=num_decoding), MAX_NEW_TOKENS)
+        reading = [*self.waiting, *(request for request in self.running if request.state is State.READING)]
+        priority = min(request.priority for request in decoding)  # what comes behind all of them does not count
+        num_reading = sum(request.priority >= priority for request in reading)
+        share = min(max(num_reading / len(decoding), 1.0), _MAX_READING_SHARE)
+        return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 
     def release(self, request: Request) -> None:
         """Let a request go, wherever it is."""
