@@ -200,14 +200,17 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
     for prompt in prompts:
         engine.add(Request(ids=prompt[1:], max_length=42, ntk="reserve"))
     engine.step()
-    assert sum(passes[-1][3:]) == 97  # three requests read for each that decodes
+    assert sum(passes[-1][3:]) == 173  # many wait for each that decodes
 
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
     pace = Pace()
     assert pace.rows_within(1.0, num_decoding=8) == 16  # nothing is known yet
-    pace.measure(1.0, num_decoding=0, num_read=512)
+    pace.measure(1.024, num_decoding=0, num_read=512)
     assert pace.rows_within(1.0, num_decoding=8) == 16
+    pace.measure(0.256 + 0.1, num_decoding=28, num_read=100)  # requests begin to decode while others are read
+    assert pace.rows_within(1.0, num_decoding=4) == 53  # 0.1 s and 4 rows of 0.002 s
+    pace = Pace()
     pace.measure(0.1, num_decoding=8, num_read=0)
     pace.measure(0.3, num_decoding=8, num_read=20)
     assert [pace.rows_within(share, num_decoding=8) for share in (1.0, 0.5, 0.01)] == [10, 5, 1]

@@ -66,15 +66,15 @@ class Scheduler:
     def _rows_to_read(self, decoding: Sequence[Request]) -> int:
         """The rows of prompts that a step takes beside those that decode.
 
-        Its time goes to decoding and to reading by how many requests do either, so that neither many prompts nor a long
-        one stall those who decode; but at least half of it goes to reading, as a pass of few rows is a waste.
+        At most half of its time, so that a long prompt stalls nobody; but the more requests wait for each one that
+        decodes the more of it, as a pass of few rows is slow for what it reads, and those who wait have nothing yet.
         """
         if not decoding:
             return MAX_NEW_TOKENS
         reading = [*self.waiting, *(request for request in self.running if request.state is State.READING)]
         priority = min(request.priority for request in decoding)  # what comes behind all of them does not count
         num_reading = sum(request.priority >= priority for request in reading)
-        share = min(max(num_reading / len(decoding), 1.0), _MAX_READING_SHARE)
+        share = min(max(2 * (num_reading - 1) / len(decoding), 1.0), _MAX_READING_SHARE)
         return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 
     def release(self, request: Request) -> None:
