@@ -98,7 +98,7 @@ READING: dict[str, str] = {
     ),
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
-        "loader qwen call_settings sampling_keywords sampling answers draft stopping reply "
+        "loader qwen call_settings sampling_keywords sampling speculate_setting answers draft stopping reply "
         "scorer continuations scoring reading shared_engine engine scheduler pace slots saved_prefixes request "
         "choosing picking verification speculation ngram_drafter model_drafter"
     ),
@@ -121,8 +121,8 @@ READING: dict[str, str] = {
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app options chat complete answer_file tokenize models doctor convert quantize measuring perplexity evaluate "
-        "bench examples"
+        "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
+        "perplexity evaluate bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -14,7 +14,7 @@ from typer.testing import Result
 import qwen7b
 import tiny
 from qwen7b.cli import options
-from qwen7b.cli.options import SamplingOptions
+from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import PromptError
 from qwen7b.generate.sampling import Sampling
@@ -308,3 +308,22 @@ def test_standard_input_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("sys.stdin", endless)
         with pytest.raises(PromptError, match="standard input has more than 2,097,152 bytes: split it into parts"):
             read_standard_input()
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_who_drafts_may_be_chosen(run: Run, fake, verb: str) -> None:
+    for speculate in ("ngram", "./smaller"):
+        run(verb, "x", "--speculate", speculate)
+        assert fake.loaded["speculate"] == speculate
+    run(verb, "x", "--speculate", "none")
+    assert "speculate" not in fake.loaded
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_a_reply_is_the_same_whoever_drafts(run: Run, tiny_chat_checkpoint: Path, verb: str) -> None:
+    model = str(tiny_chat_checkpoint)
+    arguments = (verb, "the inner hello", "--model", model, "--max-new-tokens", "20", "--temperature", "1")
+    outputs = {
+        run(*arguments, "--seed", "1", "--speculate", speculate).stdout for speculate in ("none", "ngram", model)
+    }
+    assert len(outputs) == 1 and outputs != {""}

@@ -13,6 +13,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
+from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.errors import SettingError
 from qwen7b.terminal.prompts import read_prompt
 from qwen7b.terminal.streams import is_open_for
@@ -59,6 +60,7 @@ def chat(
     ntk: options.Ntk = "recompute",
     prompt_cache: options.PromptCache = None,
     prompt_cache_gb: options.PromptCacheGb = None,
+    speculate: options.Speculate = "none",
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -97,9 +99,10 @@ def chat(
         context_length=context_length,
         prompt_cache=prompt_cache,
         prompt_cache_gb=prompt_cache_gb,
+        speculate=speculate,
         chat=chats,
     )
-    sampling = options.SamplingOptions(
+    sampling = SamplingOptions(
         greedy=greedy,
         temperature=temperature,
         top_k=top_k,

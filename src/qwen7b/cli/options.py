@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -17,7 +17,6 @@ from qwen7b.system.container import usable_cores
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
-    from qwen7b.generate.sampling_keywords import SamplingKeywords
     from qwen7b.text import Tokenizer
 
     PackedFormat: TypeAlias = str
@@ -85,6 +84,15 @@ Ntk = Annotated[
         "--ntk",
         help="When dynamic NTK stretches anew: recompute: whenever a sequence outgrows it; original: never, as the "
         "original did; reserve: once, for prompt and reply.",
+    ),
+]
+Speculate = Annotated[
+    str,
+    typer.Option(
+        "--speculate",
+        metavar="none|ngram|MODEL",
+        help="Draft tokens and have the model check several at once, for speed; replies stay the same. ngram: from the "
+        "text so far; MODEL: by a smaller model of the same vocabulary.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
@@ -199,6 +207,7 @@ class Loading:
     chat: bool | None = None
     prompt_cache: str | None = None
     prompt_cache_gb: int | None = None
+    speculate: str = "none"
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -228,6 +237,7 @@ class Loading:
         others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
         others["prompt_cache"] = self.prompt_cache and os.path.expanduser(self.prompt_cache)
         others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
+        others["speculate"] = None if self.speculate == "none" else self.speculate
         # None lets the environment variable for offline use decide.
         return qwen7b.load(
             self.model,
@@ -254,46 +264,3 @@ class Loading:
                 tokenizer = find_kept_tokenizer(path)
             import torch  # noqa: F401
         return tokenizer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SamplingOptions:
-    """The sampling options as typed; None where an option was not given."""
-
-    greedy: bool
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    repetition_penalty: float | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    seed: int | None
-
-    def __post_init__(self) -> None:
-        from qwen7b import Greedy
-        from qwen7b.generate.sampling_keywords import is_greedy, lay_over, left_to_chance
-
-        chosen = self._chosen()
-        if self.greedy or is_greedy(chosen):
-            flag = "--greedy" if self.greedy else "--temperature 0"
-            contradicting = left_to_chance(chosen)
-            if self.greedy and chosen.get("temperature"):
-                contradicting.append("temperature")
-            if contradicting:
-                flags = ", ".join(sorted("--" + name.replace("_", "-") for name in contradicting))
-                raise SettingError(
-                    f"{flag} leaves nothing to chance, so it cannot go with {flags}: drop one or the other"
-                )
-        lay_over(Greedy(), **self.keywords())  # a value out of range is refused here, before a model is loaded
-
-    def keywords(self) -> SamplingKeywords:
-        """These options as keywords of `Qwen.chat`."""
-        chosen = self._chosen()
-        if self.greedy:
-            chosen["temperature"] = 0
-        return chosen
-
-    def _chosen(self) -> SamplingKeywords:
-        chosen = {name: value for name, value in asdict(self).items() if name != "greedy" and value is not None}
-        return cast("SamplingKeywords", chosen)

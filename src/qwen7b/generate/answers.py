@@ -30,6 +30,7 @@ class Answers:
         *,
         samplings: Sequence[Sampling],
         context_length: int,
+        speculate: str | None,
     ) -> None:
         self.shared = shared
         self.tell: Callable[[News], object] = lambda news: None
@@ -45,6 +46,7 @@ class Answers:
                 ntk=settings.ntk,
                 processors=settings.processors,
                 priority=settings.priority,
+                speculate=speculate,
                 on_token=partial(self._take_in, index),
                 on_error=partial(self._fail, index),
                 on_prompt=self._report_reading if self.on_prompt else None,

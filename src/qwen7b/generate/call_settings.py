@@ -13,6 +13,7 @@ from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_numbe
 from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
+from qwen7b.generate.speculate_setting import check_lookup
 from qwen7b.model import NtkMode
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 
@@ -40,6 +41,8 @@ class CompletionSettings(SamplingKeywords, total=False):
     """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
     processors: Sequence[Processor] | None
     """Functions that change the next token's logits, given the ids so far and a tensor (V,), before penalties act."""
+    speculate: str | None
+    """Who drafts the reply's next tokens, which never changes what they are: "ngram", "ngram-pool" or "none"."""
     priority: int | None
     """Where several calls share the model: a higher one's prompt is read first. 0 by default."""
 
@@ -75,6 +78,7 @@ class CheckedSettings:
         self.on_prompt = given.get("on_prompt")
         processors = given.get("processors")
         listed_processors = items(() if processors is None else processors)
+        self.speculate = check_lookup(given.get("speculate"))
         priority = given.get("priority")
         self.priority = 0 if priority is None else whole_number("priority", priority, minimum=-1000, maximum=1000)
         if not isinstance(self.sampling, (Greedy, Sample)):

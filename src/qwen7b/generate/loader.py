@@ -17,8 +17,10 @@ from qwen7b.files.checksums import content_digest
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate.qwen import Qwen
 from qwen7b.generate.saved_prefixes import DEFAULT_BYTES, SavedPrefixes, open_prompt_cache
+from qwen7b.generate.speculate_setting import LOOKUPS, NONE, check_same_tokens
 from qwen7b.hub import locate
 from qwen7b.loading import load_model
+from qwen7b.loading.packed_weights import AUTO
 from qwen7b.loading.placement import choose_device, choose_quantize, will_be_packed
 from qwen7b.model import Transformer
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
@@ -40,6 +42,7 @@ def load(
     tokenizer: Tokenizer | None = None,
     prompt_cache: str | Path | None = None,
     prompt_cache_bytes: int = DEFAULT_BYTES,
+    speculate: str | Path | Qwen | Transformer | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -57,6 +60,12 @@ def load(
 
     `prompt_cache` names a folder in which keys and values of prompts are kept, with their tokens, and found by later
     starts, so that a prompt need not be read again; beyond `prompt_cache_bytes` the longest unused go.
+
+    `speculate` makes replies quicker and never changes them: a few tokens are drafted, and the model checks all of them
+    at once. "ngram" drafts what followed the same words earlier in the prompt or the reply, "ngram-pool" also looks
+    in what other calls were given and replied; a model of the same vocabulary, as it was loaded or by a name like
+    `model`, drafts what it would say. By its name it is loaded in q4 where weights are packed by default. How much is
+    drafted, if any, follows from how often drafts are right and how long checking takes.
 
     With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
     see `errors.py`.
@@ -84,6 +93,9 @@ def load(
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     if must_chat:
         check_chats(decide_chat(checkpoint.generation, tokenizer, checkpoint.config, override=chat), name=str(model))
+    if isinstance(speculate, Path) or (isinstance(speculate, str) and speculate not in (NONE, *LOOKUPS)):
+        speculate = _load_draft(speculate, device=device, offline=offline)
+        check_same_tokens(tokenizer, speculate.tokenizer, draft_name=speculate.name)  # before the weights are read
     loaded = load_model(
         checkpoint,
         dtype=dtype,
@@ -95,7 +107,15 @@ def load(
         context_length=context_length,
     )
     saved = None if folder is None else _saved_prefixes(folder, loaded, files=files)
-    return Qwen(loaded, tokenizer, generation=checkpoint.generation, name=str(model), chat=chat, saved=saved)
+    return Qwen(
+        loaded,
+        tokenizer,
+        generation=checkpoint.generation,
+        name=str(model),
+        chat=chat,
+        saved=saved,
+        speculate=speculate,
+    )
 
 
 def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> SavedPrefixes | None:
@@ -110,3 +130,11 @@ def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> 
     return SavedPrefixes(
         folder, model, weights=content_digest(model.weights_file) or exact_identity(model.weights_file)
     )
+
+
+def _load_draft(model: str | Path, *, device: str | torch.device, offline: bool | None) -> Qwen:
+    """A draft model by its name. It may be rounded, since only speed depends on it."""
+    checkpoint = open_checkpoint(locate(model, offline=offline))
+    place = choose_device(device, checkpoint, quantize=None)
+    is_free = checkpoint.packed is None and choose_quantize(dtype=None, device=place, quantize=None) == AUTO
+    return load(model, device=place, offline=offline, quantize="q4" if is_free else None)

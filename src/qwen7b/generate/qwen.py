@@ -23,6 +23,7 @@ from qwen7b.generate.sampling import Sampling, samplings
 from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
+from qwen7b.generate.speculate_setting import NONE, choose_drafter
 from qwen7b.model import Transformer
 from qwen7b.text import Message, Tokenizer, chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
@@ -49,7 +50,9 @@ class Qwen(Scorer):
         name: str = "",
         chat: bool | None = None,
         saved: SavedPrefixes | None = None,
+        speculate: str | Qwen | Transformer | None = None,
     ) -> None:
+        """`speculate` is as in `qwen7b.load`, but for a draft model, which has to be loaded."""
         if context_length is not None:
             whole_number("context_length", context_length, minimum=2)
         if chat is not None:
@@ -67,6 +70,7 @@ class Qwen(Scorer):
         self.default_sampling = default_sampling(self.generation)
         self._chat = chat
         self._saved = saved
+        self.speculate, self._draft_model = choose_drafter(speculate, tokenizer=tokenizer)
         self._engines: dict[int, SharedEngine] = {}
 
     def __repr__(self) -> str:
@@ -260,6 +264,7 @@ class Qwen(Scorer):
             )
             for prompt in prompts
         ]
+        speculate = settings.speculate or self.speculate
         return Answers(
             self._shared,
             prompts,
@@ -267,6 +272,7 @@ class Qwen(Scorer):
             settings,
             samplings=samplings or [settings.sampling] * len(prompts),
             context_length=self.context_length,
+            speculate=None if speculate == NONE else speculate,
         )
 
     @property
@@ -279,6 +285,7 @@ class Qwen(Scorer):
                 vocab_size=self.tokenizer.vocab_size,
                 unused_ids=self.tokenizer.unused_ids,
                 saved=self._saved,
+                draft_model=self._draft_model,
             )
             self._engines.setdefault(process, SharedEngine(engine))  # of two threads one comes first
         return self._engines[process]

@@ -113,6 +113,11 @@ class Tokenizer:
         """The ids of `endings`."""
         return frozenset(self.endings)
 
+    def first_difference(self, other: Tokenizer) -> int | None:
+        """The lowest id that is another token in another vocabulary; ids that only one of them has do not count."""
+        shared = self._bytes_of.keys() & other._bytes_of.keys()
+        return min((id for id in shared if self._bytes_of[id] != other._bytes_of[id]), default=None)
+
     def is_control(self, id: int) -> bool:
         return id in self._control_ids
 
