@@ -41,7 +41,7 @@ QUICK := $(addprefix tests/, \
 	model/test_golden.py model/test_rotary.py text/test_chatml.py text/test_detokenizer.py text/test_golden.py \
 	packed/test_key_balance.py packed/test_runner.py::test_native_layers_equal_the_reference \
 	checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
-	packing/test_cached.py loading/test_placement.py generate/test_sampling.py generate/test_stopping.py \
+	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py generate/test_stopping.py \
 	convert/test_prompts.py::test_a_base_model_stays_one doctor/test_generation.py \
 	evals/test_bench.py hf/test_cache_name.py terminal/test_conversation.py cli/test_tokenize.py)
 

@@ -22,6 +22,7 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
             "token ids → logits: the readable PyTorch model and its cache",
             "词元 id → logits：可读的 PyTorch 模型及其缓存",
         ),
+        "sampling": ("logits → the id that is picked", "logits → 选中的 id"),
         "text": ("text ⇄ token ids; ChatML", "文本 ⇄ 词元 id；ChatML"),
     },
     {"packed": ("the same model in 8 or 4 bits", "同一个模型，8 比特或 4 比特")},
@@ -30,8 +31,8 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
     {"loading": ("checkpoint → filled model", "权重 → 可用的模型")},
     {
         "generate": (
-            "logits → token ids → text: sampling, stopping, the engine, chat",
-            "logits → 词元 id → 文本：采样、停止、引擎、聊天",
+            "logits → token ids → text: the engine, speculation, stopping, chat",
+            "logits → 词元 id → 文本：引擎、推测解码、停止、聊天",
         )
     },
     {
@@ -61,10 +62,11 @@ WAY: list[tuple[str, str]] = [
     ("packing", "rounds them to 4 or 8 bits, where the model is not packed yet, by the rules of `packed`"),
     ("loading", "fills the model, or maps what was packed before"),
     ("text", "turns the conversation into token ids"),
-    ("generate", "asks the model for the next tokens, picks them and stops"),
+    ("generate", "asks the model for the next tokens, lets them be picked and stops"),
     ("model", "makes logits of ids, layer by layer"),
     ("packed", "does the same on packed weights, all layers in one call"),
     ("kernels", "are what that call runs"),
+    ("sampling", "picks a token by its logits"),
     ("terminal", "shows the reply while `text` turns its ids back into characters"),
 ]
 """The way of a question through the rooms, from `qwen7b chat` to the reply."""
@@ -88,6 +90,7 @@ READING: dict[str, str] = {
         "reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary tokenizer_settings endings "
         "pattern_forms export"
     ),
+    "sampling": "sampling sampling_keywords picking token_logprob",
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
@@ -98,9 +101,9 @@ READING: dict[str, str] = {
     ),
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
-        "loader qwen call_settings sampling_keywords sampling speculate_setting answers draft stopping reply "
+        "loader qwen call_settings speculate_setting answers draft stopping reply "
         "scorer continuations scoring reading shared_engine engine scheduler pace slots saved_prefixes request "
-        "choosing picking verification speculation ngram_drafter model_drafter"
+        "choosing verification speculation ngram_drafter model_drafter"
     ),
     "batch": "answering request_files request_line request_body reply_objects",
     "convert": (

@@ -17,8 +17,8 @@ from qwen7b.cli import options
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.config.checked import PENALTIES
 from qwen7b.errors import PromptError
-from qwen7b.generate.sampling import Sampling
-from qwen7b.generate.sampling_keywords import lay_over
+from qwen7b.sampling.sampling import Sampling
+from qwen7b.sampling.sampling_keywords import lay_over
 from qwen7b.system.container import usable_cores
 from qwen7b.terminal.plain import PlainDisplay
 from qwen7b.terminal.prompts import read_standard_input

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
-    from qwen7b.generate.sampling_keywords import SamplingKeywords
+    from qwen7b.sampling.sampling_keywords import SamplingKeywords
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         from qwen7b import Greedy
-        from qwen7b.generate.sampling_keywords import is_greedy, lay_over, left_to_chance
+        from qwen7b.sampling.sampling_keywords import is_greedy, lay_over, left_to_chance
 
         chosen = self._chosen()
         if self.greedy or is_greedy(chosen):

@@ -1,4 +1,4 @@
-"""Logits in, replies out: sampling, stopping, the engine, and `Qwen`, which ties a model to its tokenizer.
+"""Logits in, replies out: the engine, speculation, stopping, and `Qwen`, which ties a model to its tokenizer.
 
 The engine (`engine.py`) knows token ids and no text; `Qwen` knows no file format. What is asked for and what is given
 back needs no torch, so the half that computes is imported when it is first used.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen7b.generate.reply import Piece, Reply, Score, TokenLogprob, Usage
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.generate.reply import Piece, Reply, Score, Usage
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.token_logprob import TokenLogprob
 from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.request import Request, State, Token
-from qwen7b.generate.sampling import Sampling
 from qwen7b.generate.shared_engine import SharedEngine
+from qwen7b.sampling.sampling import Sampling
 
 News = tuple[int, Piece | Exception]
 """A piece of the reply to the prompt of this index, or why there will be none."""

@@ -11,10 +11,10 @@ from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
 from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
 from qwen7b.errors import SettingError, quoted
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
-from qwen7b.generate.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.generate.speculate_setting import check_lookup
 from qwen7b.model import NtkMode
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import Qwen7bError, SettingError, quoted
-from qwen7b.generate.picking import check_finite, log_probabilities, pick
-from qwen7b.generate.reply import TokenLogprob
 from qwen7b.generate.request import Request
+from qwen7b.sampling.picking import check_finite, log_probabilities, pick
+from qwen7b.sampling.token_logprob import TokenLogprob
 
 Choice = tuple[int, TokenLogprob | None]
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from qwen7b.generate.picking import likeliest
 from qwen7b.generate.request import Request
 from qwen7b.generate.slots import Slots, count_common
 from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
+from qwen7b.sampling.picking import likeliest
 
 _CATCHING_UP = 128
 """Tokens that a draft model reads in one step before it can draft, so that a long prompt stalls nobody."""

@@ -19,12 +19,12 @@ from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, C
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.sampling import Sampling, samplings
 from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.generate.speculate_setting import NONE, choose_drafter
 from qwen7b.model import Transformer
+from qwen7b.sampling.sampling import Sampling, samplings
 from qwen7b.text import Message, Tokenizer, chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from qwen7b.sampling.token_logprob import TokenLogprob
+
 FinishReason = Literal["stop", "length", "interrupted"]
 """The reply was ended by the model or a stop string, by max_new_tokens or the context, or by the user (Ctrl-C)."""
 
@@ -14,16 +16,6 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     """The number of tokens that the model made, the stop token included."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenLogprob:
-    """One token's natural-log probability under the model, before sampling settings act."""
-
-    token_id: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
-    """The likeliest token ids with their log-probabilities, as many as were asked for, likeliest first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

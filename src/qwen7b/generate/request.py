@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import PromptError, SettingError, counted
-from qwen7b.generate.picking import SamplingState
-from qwen7b.generate.reply import TokenLogprob
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
 from qwen7b.model import NtkMode
 from qwen7b.model.sequence_cache import SequenceCache
+from qwen7b.sampling.picking import SamplingState
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.token_logprob import TokenLogprob
 
 Processor = Callable[[Sequence[int], Tensor], Tensor]
 """Changes the logits (V,) of the next token, given all ids so far; it may change them in place."""

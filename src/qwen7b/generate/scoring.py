@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from qwen7b.generate.picking import check_finite
 from qwen7b.generate.reading import BACKGROUND, read_all
 from qwen7b.generate.reply import Score
 from qwen7b.generate.request import Request
 from qwen7b.generate.shared_engine import SharedEngine
+from qwen7b.sampling.picking import check_finite
 
 HEAD_ROWS = 128
 """How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""

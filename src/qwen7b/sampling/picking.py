@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import SettingError, UnsupportedError
-from qwen7b.generate.reply import TokenLogprob
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.token_logprob import TokenLogprob
 
 _NUM_CANDIDATES = 1024
 """The likeliest tokens that top_p is sought among first; they nearly always suffice, and a vocabulary sorts slowly."""

@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 
 from qwen7b.config.checked import PENALTIES, is_zero
 from qwen7b.errors import SettingError
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
 
 
 class SamplingKeywords(TypedDict, total=False):

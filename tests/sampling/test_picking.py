@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qwen7b.errors import SettingError, UnsupportedError
-from qwen7b.generate.picking import SamplingState, adjust_logits, log_probabilities, narrow, pick
-from qwen7b.generate.sampling import Greedy, Sample, Sampling
+from qwen7b.sampling.picking import SamplingState, adjust_logits, log_probabilities, narrow, pick
+from qwen7b.sampling.sampling import Greedy, Sample, Sampling
 
 LOGITS = torch.tensor([0.1, 3.0, -1.0, 2.0, 2.5])
 VOCAB_SIZE = 151_936

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from qwen7b.errors import SettingError
-from qwen7b.generate.sampling import Greedy, Sample
+from qwen7b.sampling.sampling import Greedy, Sample
 
 SHARED: list[dict[str, object]] = [
     {"repetition_penalty": 0.0},
