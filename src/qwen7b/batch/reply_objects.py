@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from qwen7b.generate.reply import Reply, TokenLogprob
+from qwen7b.generate.reply import Reply
+from qwen7b.sampling.token_logprob import TokenLogprob
 from qwen7b.text import Tokenizer
 
 

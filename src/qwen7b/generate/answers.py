@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
@@ -133,3 +134,17 @@ def _piece(news: News) -> tuple[int, Piece]:
     if isinstance(piece, Exception):
         raise piece
     return index, piece
+
+
+async def single_pieces(answers: Answers) -> AsyncGenerator[Piece, None]:
+    """The pieces of a single reply, in an event loop."""
+    async with aclosing(answers.stream_async()) as news:
+        async for _, piece in news:
+            yield piece
+
+
+async def last_reply(pieces: AsyncGenerator[Piece, None]) -> Reply:
+    """The reply that its last piece carries."""
+    replies = [piece.reply async for piece in pieces]
+    assert replies[-1] is not None
+    return replies[-1]

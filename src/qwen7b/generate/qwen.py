@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Unpack
 
 from qwen7b.checkpoint import GenerationSettings
@@ -14,7 +13,7 @@ from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, fi
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag, items, whole_number
 from qwen7b.errors import PromptError, counted, quoted
-from qwen7b.generate.answers import Answers
+from qwen7b.generate.answers import Answers, last_reply, single_pieces
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
@@ -119,7 +118,7 @@ class Qwen(Scorer):
 
     async def achat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Like `chat`, in an event loop, which goes on meanwhile. Many such calls at once are answered together."""
-        return await _last_reply(self.astream(messages, **settings))
+        return await last_reply(self.astream(messages, **settings))
 
     def astream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> AsyncGenerator[Piece, None]:
         """Like `stream`, in an event loop. A task that is cancelled, or a closed generator, ends its reply.
@@ -127,7 +126,7 @@ class Qwen(Scorer):
         >>> async for piece in qwen.astream("你好"): print(piece.text, end="")  # doctest: +SKIP
         """
         checked = CheckedSettings(self.generation, settings, call="chat")
-        return _pieces(self._answers([self._chat_ids(messages, checked)], checked))
+        return single_pieces(self._answers([self._chat_ids(messages, checked)], checked))
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
@@ -173,14 +172,14 @@ class Qwen(Scorer):
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Reply:
         """Like `complete`, in an event loop, which goes on meanwhile."""
-        return await _last_reply(self.astream_completion(prompt, control_tokens=control_tokens, **settings))
+        return await last_reply(self.astream_completion(prompt, control_tokens=control_tokens, **settings))
 
     def astream_completion(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> AsyncGenerator[Piece, None]:
         """Like `stream_completion`, in an event loop."""
         checked = CheckedSettings(self.generation, settings, call="complete")
-        return _pieces(self._answers([self._prompt_ids(prompt, control_tokens)], checked))
+        return single_pieces(self._answers([self._prompt_ids(prompt, control_tokens)], checked))
 
     def complete_batch(
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -292,15 +291,3 @@ class Qwen(Scorer):
 
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_engines": {}}  # a copy works by itself
-
-
-async def _pieces(answers: Answers) -> AsyncGenerator[Piece, None]:
-    async with aclosing(answers.stream_async()) as news:
-        async for _, piece in news:
-            yield piece
-
-
-async def _last_reply(pieces: AsyncGenerator[Piece, None]) -> Reply:
-    replies = [piece.reply async for piece in pieces]
-    assert replies[-1] is not None
-    return replies[-1]
