@@ -15,6 +15,7 @@ from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.pace import Pace
 from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
@@ -126,6 +127,36 @@ def test_the_youngest_gives_way_where_memory_is_short_and_is_read_again(
     decoding, waiting = State.DECODING, State.WAITING
     assert any(before[1] == decoding for before in states) and (decoding, waiting, waiting, waiting) in states
     assert [request.ids for request in requests] == expected
+
+
+def test_scarce_memory_does_not_turn_work_into_reading_again(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.generate.slots._ROOM", 8)
+    requests = [request_of(random.Random(n), max_length=170, ntk="reserve") for n in range(8)]
+    passes = count_read(monkeypatch)
+    run(engine_of(model, max_bytes=2 * model.cache_bytes(capacity=176)), *requests)
+    assert sum(map(sum, passes)) < 1.8 * sum(len(request.ids) for request in requests)
+
+
+def test_nobody_starves_and_the_urgent_end_first(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others keep coming, memory is short, and still the oldest of each priority goes on."""
+    monkeypatch.setattr("qwen7b.generate.slots._ROOM", 16)
+    engine = engine_of(model, max_bytes=2 * model.cache_bytes(capacity=128), max_running=3)
+    ended: list[Request] = []
+    requests = [Request(ids=[n, 2], max_length=60 + n % 9, priority=n % 2, ntk="original") for n in range(40)]
+    late = list(requests)
+    while late or engine.step():
+        for _ in range(2 if len(engine.scheduler.waiting) < 6 else 0):
+            if late:
+                engine.add(late.pop(0))
+        ended += [request for request in requests if request.is_over and request not in ended]
+    assert all(request.state is State.DONE for request in requests)
+    for priority in (0, 1):
+        order = [requests.index(request) for request in ended if request.priority == priority]
+        assert all(index < later + 8 for place, index in enumerate(order) for later in order[place:])
+    places = [ended.index(request) for request in requests[:6]]
+    assert sum(places[1::2]) < sum(places[0::2])
 
 
 def test_what_is_known_is_not_read_again(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +364,7 @@ def test_a_thousand_requests_are_cancelled_and_none_is_lost(model: Transformer) 
         running = [request for request in requests if request.cache]
         assert len(engine.slots.busy) == len(running) and all(not request.is_over for request in running)
     assert {request.state for request in requests} == {State.DONE, State.CANCELLED}
-    assert not engine.slots.busy and len(engine.slots.kept) <= 4 and not engine.step()
+    assert not engine.slots.busy and len(engine.slots.kept) <= MAX_KEPT and not engine.step()
 
 
 def test_what_fails_fails_alone(model: Transformer) -> None:

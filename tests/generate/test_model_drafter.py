@@ -10,6 +10,7 @@ import torch
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.model_drafter import ModelDrafter
 from qwen7b.generate.request import Request
+from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
@@ -82,5 +83,5 @@ def test_the_memory_of_a_request_that_is_over_is_given_back(model: Transformer) 
     while engine.step():
         pass
     drafter = engine.speculation.drafters["model"]
-    assert isinstance(drafter, ModelDrafter) and not drafter._slots.busy and len(drafter._slots.kept) <= 4
+    assert isinstance(drafter, ModelDrafter) and not drafter._slots.busy and len(drafter._slots.kept) <= MAX_KEPT
     assert all(len(request.ids) == 30 for request in requests) and not engine.speculation._success

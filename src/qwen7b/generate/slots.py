@@ -19,34 +19,47 @@ _ROOM = 256
 """Tokens that a cache has room for beside those it is about to hold, so that it seldom has to grow."""
 _GROWTH = 1.5
 _MEMORY_SHARE = 0.8
-"""The share of the memory free at the start that caches may take."""
-_MAX_KEPT = 4
+"""The share of the memory that caches may take, of what they hold already and what is free."""
+MAX_KEPT = 16
 """Caches that are kept when nothing works on them, for what they hold."""
+_MAX_KEPT_SHARE = 0.25
+"""The share of the caches' memory that is kept so, unless a single one takes more."""
 
 
 class Slots:
-    """Caches at work, and those kept for a request that begins as they do. At most `max_bytes` in all."""
+    """Caches at work, and those kept for a request that begins as they do.
+
+    They take at most `max_bytes` in all; where that is None, most of what memory there is as they need it.
+    """
 
     def __init__(self, model: Transformer, *, max_bytes: int | None = None, saved: SavedPrefixes | None = None) -> None:
         self.model = model
         self.saved = saved
-        self.max_bytes = int(_MEMORY_SHARE * available_bytes(model.device)) if max_bytes is None else max_bytes
+        self.max_bytes = max_bytes
         self.busy: list[SequenceCache] = []
         self.kept: list[SequenceCache] = []  # the longest unused first
+        self._is_trimmed = True
         self._weights: Hashable = None
 
     def check_fit(self, request: Request) -> None:
         """Raise ResourceError for a request that could not run even by itself."""
-        if self.model.cache_bytes(capacity=request.max_length) > self.max_bytes:
-            raise self.shortage(request.max_length, free=self.max_bytes)
+        if self.model.cache_bytes(capacity=request.max_length) > self.limit():
+            raise self.shortage(request.max_length)
 
-    def shortage(self, length: int, *, free: int | None = None) -> ResourceError:
+    def shortage(self, length: int) -> ResourceError:
         """What to raise where there is no room for so many tokens."""
-        free = available_bytes(self.model.device) if free is None else free
         return ResourceError(
             f"a cache of {length} tokens needs {gigabytes(self.model.cache_bytes(capacity=length))}, but "
-            f"{gigabytes(free)} are free for it: lower max_new_tokens or context_length"
+            f"{gigabytes(self.limit())} are free for it: lower max_new_tokens or context_length"
         )
+
+    def limit(self) -> int:
+        """The bytes that caches may take in all, as others leave them memory now."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        # Pages count as free until they are written to, as those for tokens to come are not.
+        held = sum(cache.num_bytes * cache.length // cache.capacity for cache in (*self.busy, *self.kept))
+        return int(_MEMORY_SHARE * (held + available_bytes(self.model.device)))
 
     def take(self, request: Request) -> SequenceCache | None:
         """A cache that holds as much of the request's beginning as any does; None where memory is short.
@@ -129,10 +142,17 @@ class Slots:
         """Keep what a cache holds for a request to come."""
         self.busy.remove(cache)
         self.kept.append(cache)
+        self._is_trimmed = False
 
     def trim(self) -> None:
-        """Free the caches, the longest unused first, that are more than should be kept."""
-        del self.kept[:-_MAX_KEPT]
+        """Free the caches, the longest unused first, that are more than should be kept; the last stays in any case."""
+        if self._is_trimmed:
+            return
+        del self.kept[:-MAX_KEPT]
+        excess = sum(cache.num_bytes for cache in self.kept) - _MAX_KEPT_SHARE * self.limit()
+        while excess > 0 and len(self.kept) > 1:
+            excess -= self.kept.pop(0).num_bytes
+        self._is_trimmed = True
 
     def drop(self, cache: SequenceCache) -> None:
         """Free the memory of a cache at work."""
@@ -152,7 +172,7 @@ class Slots:
 
     def _make_room(self, num_bytes: int, *, spare: SequenceCache | None = None) -> bool:
         """Drop kept caches, the longest unused first, until so many bytes are free."""
-        free = self.max_bytes - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
+        free = self.limit() - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
         free = min(free, available_bytes(self.model.device))
         for cache in [cache for cache in self.kept if cache is not spare]:
             if free >= num_bytes:

@@ -1,0 +1,131 @@
+"""Memory: what caches take is bounded, follows what others leave, and does not grow with the number of chats."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from qwen7b.errors import ResourceError
+from qwen7b.generate.engine import Engine
+from qwen7b.generate.request import Request, State
+from qwen7b.model import Transformer
+from random_packed import random_model
+
+VOCAB = 300
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    torch.manual_seed(1)
+    return random_model(trained_length=4000, context_length=4000)
+
+
+def engine_of(model: Transformer, **options: Any) -> Engine:
+    return Engine(model, vocab_size=VOCAB, **options)
+
+
+def request_of(seed: int, length: int = 20, new: int = 2) -> Request:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(VOCAB, (length,), generator=generator).tolist()
+    return Request(ids=ids, max_length=length + new)
+
+
+def run(engine: Engine, *requests: Request) -> None:
+    for request in requests:
+        engine.add(request)
+    while engine.step():
+        pass
+    assert [request.error for request in requests] == [None] * len(requests) and not engine.slots.busy
+
+
+def kept_bytes(engine: Engine) -> int:
+    return sum(cache.num_bytes for cache in engine.slots.kept)
+
+
+def test_what_is_kept_is_bounded_by_number_and_by_bytes(model: Transformer) -> None:
+    room = model.cache_bytes(capacity=3000)
+    engine = engine_of(model, max_bytes=room)
+    run(engine, *map(request_of, range(64)))
+    assert len(engine.slots.kept) == 16 and kept_bytes(engine) <= room / 4
+    run(engine, *(request_of(seed, length=300) for seed in range(8)))
+    assert 1 < len(engine.slots.kept) < 8 and kept_bytes(engine) <= room / 4
+    long = request_of(9, length=2000)
+    run(engine, long)
+    (kept,) = engine.slots.kept  # for the next turn of a long conversation, whatever it takes
+    assert kept.ids[:2000].tolist() == long.ids[:2000] and kept.num_bytes > room / 4
+    run(engine, request_of(10))
+    assert len(engine.slots.kept) == 1 and kept_bytes(engine) <= room / 4
+
+
+def test_memory_that_others_take_or_leave_is_noticed(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = model.cache_bytes(capacity=1000)
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: free)
+    engine = engine_of(model)
+    with pytest.raises(ResourceError, match="1500 tokens"):
+        engine.add(request_of(1, length=1400, new=100))
+    free = model.cache_bytes(capacity=3000)
+    run(engine, request_of(1, length=1400, new=100))
+    run(engine, *(request_of(seed, length=40) for seed in range(9)))
+    assert len(engine.slots.kept) > 1
+    free = model.cache_bytes(capacity=16)
+    starved, waiting = request_of(3, length=900), request_of(4)
+    with pytest.raises(ResourceError, match="902 tokens"):
+        engine.add(starved)
+    engine.add(waiting)
+    while engine.step():
+        pass
+    assert waiting.state in (State.DONE, State.FAILED) and kept_bytes(engine) <= model.cache_bytes(capacity=700)
+
+
+def test_two_models_in_a_process_do_not_take_the_same_memory_twice(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = model.cache_bytes(capacity=4000)
+    engines = [engine_of(model) for _ in range(2)]
+
+    def written(engine: Engine) -> int:
+        caches = (*engine.slots.busy, *engine.slots.kept)
+        return sum(cache.num_bytes * cache.length // cache.capacity for cache in caches)
+
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: total - sum(map(written, engines)))
+    requests = [request_of(seed, length=350, new=40) for seed in range(16)]
+    for number, request in enumerate(requests):
+        engines[number % 2].add(request)
+    while [engine for engine in engines if engine.step()]:
+        assert sum(map(written, engines)) <= total
+    assert {request.state for request in requests} == {State.DONE}
+
+
+CHATS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import psutil, torch
+from qwen7b.generate.engine import Engine
+from qwen7b.generate.request import Request
+from random_packed import random_model
+
+torch.manual_seed(1)
+model = random_model(trained_length=4000, context_length=4000)
+engine = Engine(model, vocab_size=300)
+kept, held = [], []
+for chat in range(200):
+    ids = torch.randint(300, (100 + 13 * (chat % 16),)).tolist()
+    engine.add(Request(ids=ids, max_length=len(ids) + 1))
+    while engine.step():
+        pass
+    kept.append(sum(cache.num_bytes for cache in engine.slots.kept))
+    held.append(psutil.Process().memory_info().rss)
+print(max(kept[20:]) / max(kept[:20]), max(held[20:]) / max(held[:20]))
+"""
+
+
+def test_a_process_holds_no_more_after_two_hundred_chats_than_after_twenty() -> None:
+    command = [sys.executable, "-c", CHATS, str(Path(__file__).parents[1])]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept, held = map(float, result.stdout.split())
+    assert kept <= 1.0 and held < 1.05
