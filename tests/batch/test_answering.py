@@ -182,7 +182,18 @@ WEIRD: list[Any] = [True, -1, 0, 1e400, 10**30, "x", "", [], [1], [[]], {}, {"a"
     [
         *("messages", "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n"),
         *("logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty", "repetition_penalty"),
-        *("ntk", "priority", "history_token_limit", "custom_id", "metadata", "id", "user", "tools", "best_of"),
+        *(
+            "ntk",
+            "priority",
+            "history_token_limit",
+            "custom_id",
+            "metadata",
+            "id",
+            "user",
+            "tools",
+            "best_of",
+            "speculate",
+        ),
     ],
 )
 def test_no_value_of_a_field_is_a_defect(qwen: Qwen, name: str) -> None:

@@ -64,11 +64,12 @@ def test_single_stream_and_batch_give_the_same_reply(qwen: Qwen, sampling: qwen7
     assert len({reply.text for reply in singles}) > 1
 
 
+@pytest.mark.parametrize("repeats", [2, 20])
 @pytest.mark.parametrize("sampling", [Sample(seed=7, temperature=2.0), Greedy(), Sample()])
 def test_samples_of_a_prompt_share_its_reading(
-    qwen: Qwen, sampling: qwen7b.generate.Sampling, monkeypatch: pytest.MonkeyPatch
+    qwen: Qwen, sampling: qwen7b.generate.Sampling, repeats: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    question = "hello there " * 20
+    question = "hello there " * repeats
     asked: dict[str, Any] = {"sampling": sampling, "max_new_tokens": 9}
     alone = []
     for number in range(4):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -38,6 +38,7 @@ class Answers:
         self.drafts = drafts
         self.unfinished = set(range(len(prompts)))
         self.on_prompt = settings.on_prompt
+        num_alike = Counter(map(tuple, prompts))
         self.requests = [
             Request(
                 ids=list(prompt),
@@ -47,6 +48,7 @@ class Answers:
                 ntk=settings.ntk,
                 processors=settings.processors,
                 priority=settings.priority,
+                num_alike=num_alike[tuple(prompt)],
                 speculate=speculate,
                 on_token=partial(self._take_in, index),
                 on_error=partial(self._fail, index),

@@ -51,6 +51,7 @@ class Request:
     forced        told all ids behind each new token, names ids that come next without being picked
     logprobs      None for no log-probabilities, else how many likeliest tokens to list with each
     priority      requests of a higher one are read first, and set back last
+    num_alike     requests with these ids that come together, which do better to read them once
     speculate     who drafts its next tokens, by a name that the engine knows; None for nobody
     adapter       the weights it is computed with; None for the model's own. Prefixes are shared only within one
     on_token      told each new token; ends the request by returning true
@@ -69,6 +70,7 @@ class Request:
     logprobs: int | None = None
     ntk: NtkMode = "recompute"
     priority: int = 0
+    num_alike: int = 1
     speculate: str | None = None
     adapter: str | None = None
     on_token: Callable[[Token], bool] | None = None

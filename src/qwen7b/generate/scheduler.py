@@ -16,7 +16,7 @@ from qwen7b.model.transformer import warn_of_recompute
 _MAX_READING_SHARE = 8
 """Reading prompts never makes a step of decoding requests longer than by so many times its own length."""
 _WORTH_WAITING = 64
-"""A request waits for another to read its prompt where that spares it so many tokens."""
+"""A request waits for another to read its prompt where that spares it, and those like it, so many tokens."""
 _WORTH_A_STEP = 16
 """Where nobody waits for its reply, it is enough if they are more work than the step that it takes longer."""
 
@@ -137,8 +137,10 @@ class Scheduler:
         }
         other = max(common, key=common.__getitem__, default=request)
         worthwhile = _WORTH_WAITING if request.on_hidden is None else _WORTH_A_STEP
-        is_worthwhile = common and common[other] >= self.slots.longest_prefix(request) + worthwhile
-        if not is_worthwhile or other.num_read >= common[other]:  # a ring that wound around keeps nothing to copy
+        num_spared = common[other] - self.slots.longest_prefix(request) if common else 0
+        if (
+            num_spared * request.num_alike < worthwhile or other.num_read >= common[other]
+        ):  # a ring that wound around keeps nothing to copy
             return False
         self._awaited[request] = other, common[other]
         return True
