@@ -36,6 +36,20 @@ def test_one_reply(run: Run, tiny_chat_checkpoint: Path) -> None:
     assert shown.removesuffix("\n") == document["text"].removesuffix("\n")
 
 
+def test_a_prompt_that_is_kept_is_answered_alike(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    model = ("-m", str(tiny_chat_checkpoint), "--quantize", "none", "--json")
+    folder = tmp_path / "new" / "prompts"
+    for verb in (("chat", "hello", "--system", "1" * 80, "--no-autosave"), ("complete", "1" * 80)):
+        plain = run(*verb, *model)
+        first, second = (run(*verb, *model, "--prompt-cache", str(folder)) for _ in range(2))
+        for result in (first, second):
+            assert result.exit_code == 0, result.output
+            assert json.loads(result.stdout)["text"] == json.loads(plain.stdout)["text"]
+    assert len(list(folder.iterdir())) >= 4
+    refused = run("complete", "hello", *model, "--prompt-cache", str(next(folder.iterdir())))
+    assert refused.exit_code == 1 and refused.stderr.startswith("error: ") and "prompt_cache" in refused.stderr
+
+
 def test_a_seed_repeats_a_completion(run: Run, tiny_chat_checkpoint: Path) -> None:
     model = ("-m", str(tiny_chat_checkpoint), "--quantize", "none")
     arguments = ("complete", "hello", *model, "--seed", "7", "--max-new-tokens", "9", "--json")

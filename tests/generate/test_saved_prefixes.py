@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -259,6 +262,43 @@ def test_two_processes_share_a_folder_that_is_too_small(model: Transformer, tmp_
     for thread in threads:
         thread.join()
     assert not failures
+
+
+STARTS = """
+import sys
+import qwen7b
+for number in range(1, 1000):
+    qwen = qwen7b.load(sys.argv[1], quantize="q8", prompt_cache=sys.argv[2], prompt_cache_bytes=int(sys.argv[3]))
+    replies = [qwen.complete(f"{start}" * 80, max_new_tokens=3).token_ids for start in (number % 7, 8)]
+    print(number % 7, replies, flush=True)
+"""
+
+
+def test_processes_that_are_killed_leave_nothing_wrong(
+    tiny_chat_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    qwen = qwen7b.load(tiny_chat_checkpoint, quantize="q8")
+    expected = {
+        start: [qwen.complete(f"{digit}" * 80, max_new_tokens=3).token_ids for digit in (start, 8)]
+        for start in range(7)
+    }
+    folder = str(tmp_path / "prompts")
+    command = [sys.executable, "-c", STARTS, str(tiny_chat_checkpoint), folder]
+    processes = [
+        subprocess.Popen([*command, limit], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for limit in ("20000", "1000000")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(9)]
+        process.kill()
+        lines += process.communicate()[0].splitlines(keepends=True)
+        whole = [line.split(maxsplit=1) for line in lines if line.endswith("]]\n")]
+        assert len(whole) >= 9 and all(ast.literal_eval(replies) == expected[int(start)] for start, replies in whole)
+    qwen = qwen7b.load(tiny_chat_checkpoint, quantize="q8", prompt_cache=folder)
+    for start, replies in expected.items():
+        assert [qwen.complete(f"{digit}" * 80, max_new_tokens=3).token_ids for digit in (start, 8)] == replies
 
 
 def test_a_long_prompt_is_restored_without_stalling_others(

@@ -111,7 +111,7 @@ class Engine:
             num_decoding = sum(map(len, hidden[: len(decoding)]))
             self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
             for share in shares[len(decoding) :]:
-                self.slots.save(share.request)
+                self.slots.save(share.request, num_new=share.count)
         self.sweep()
         return True
 

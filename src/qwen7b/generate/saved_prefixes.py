@@ -66,14 +66,18 @@ class SavedPrefixes:
         finally:
             self.folder.touch(names[: number + 1])
 
-    def save(self, cache: SequenceCache, prompt: Sequence[int]) -> None:
-        """Keep the blocks of a prompt that a cache holds, except for those that are here."""
+    def save(self, cache: SequenceCache, prompt: Sequence[int], *, num_new: int) -> None:
+        """Keep the blocks of a prompt that a cache holds, except for those that are here.
+
+        Until all of it is read only the `num_new` last tokens are looked at, for the others have been saved or will be.
+        """
         if not self._can_write:
             return
         names = self._names(cache, prompt[: cache.length], cache.alpha)
+        first = 0 if cache.length >= len(prompt) else (cache.length - num_new) // BLOCK
         try:
-            for number, name in enumerate(names):
-                start, stop = number * BLOCK, (number + 1) * BLOCK
+            for number in range(first, len(names)):
+                name, start, stop = names[number], number * BLOCK, (number + 1) * BLOCK
                 if name in self.folder:
                     continue
                 views = _views(cache, start, stop)
@@ -81,7 +85,8 @@ class SavedPrefixes:
                     break
                 block = {key: torch.stack(of_layers).cpu() for key, of_layers in views.items()}
                 self.folder.write(name, {**block, "ids": torch.tensor(prompt[start:stop])})
-            self.folder.touch(names)
+            if not first:
+                self.folder.touch(names)
             self.folder.make_room()
         except OSError as error:
             self._can_write = False

@@ -95,10 +95,10 @@ class Slots:
             ids = request.ids[: request.needed_from]
             yield from self.saved.read_into(request.cache, ids, alpha=self.alpha(request))
 
-    def save(self, request: Request) -> None:
-        """Save for later starts what has been read of a request's prompt."""
+    def save(self, request: Request, *, num_new: int) -> None:
+        """Save for later starts what has been read of a request's prompt, of which so many tokens are new."""
         if self.saved is not None and request.cache is not None and request.on_hidden is None:
-            self.saved.save(request.cache, request.ids[: request.num_prompt])
+            self.saved.save(request.cache, request.ids[: request.num_prompt], num_new=num_new)
 
     def longest_prefix(self, request: Request) -> int:
         """How many tokens of a request need not be read, as a cache holds them."""
