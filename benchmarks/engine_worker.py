@@ -156,7 +156,7 @@ class Work:
     def invariance(self, count: int) -> dict[str, int]:
         """Replies that differ from what they are alone, on one thread, whatever runs beside them.
 
-        Requests come at random, begin as others do, in scarce memory, and with 1 or 2 threads.
+        Requests come at random, begin as others do, in scarce memory, some with drafts, and with 1 or 2 threads.
         """
         chance, requests = random.Random(2), list[dict[str, Any]]()
         beginnings = [self.prompt(chance.randrange(8, 200)) for _ in range(9)]
@@ -171,8 +171,10 @@ class Work:
         together: list[list[int]] = []
         for first in range(0, count, 100):
             room = self.model.cache_bytes(capacity=600) * chance.choice([4, 100])
-            engine = self.engine(max_bytes=room, max_running=chance.choice([8, 64]))
-            together += self._run(engine, requests[first : first + 100], chance)
+            engine = self.engine(max_bytes=room, max_running=chance.choice([8, 64]), draft_model=self.model)
+            drafters = [None, "ngram", "ngram-pool", "model"]
+            drafted = [{**fields, "speculate": chance.choice(drafters)} for fields in requests[first : first + 100]]
+            together += self._run(engine, drafted, chance)
         return {"replies": count, "differ": sum(a != b for a, b in zip(alone, together, strict=True))}
 
     def _run(self, engine: Any, settings: list[dict[str, Any]], chance: random.Random) -> list[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from qwen7b import Qwen
 from qwen7b.errors import SettingError
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
+from qwen7b.loading import load_model
 from qwen7b.model import Transformer
 from qwen7b.text import load_tokenizer
 
@@ -110,3 +112,22 @@ def test_other_values_are_refused(plain: Qwen, wrong: Any) -> None:
         plain.complete(PROMPT, speculate=wrong)
     with pytest.raises(SettingError, match="speculate must be 'none', 'ngram', 'ngram-pool' or a model that is loaded"):
         Qwen(plain.model, plain.tokenizer, speculate=wrong)
+
+
+def test_another_vocabulary_is_refused_before_the_weights_are_read(
+    tiny_chat_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_chat_checkpoint, other)
+    path = other / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|im_end|>", "<|im_stop|>"))
+    loaded: list[Any] = []
+
+    def load_and_note(*args: Any, **options: Any) -> Transformer:
+        loaded.append(options["quantize"])
+        return load_model(*args, **options)
+
+    monkeypatch.setattr("qwen7b.generate.loader.load_model", load_and_note)
+    with pytest.raises(SettingError, match=r"found id \d+ to be '<\|im_end\|>' here and '<\|im_stop\|>' in .*other:"):
+        qwen7b.load(tiny_chat_checkpoint, quantize="none", speculate=other)
+    assert loaded == ["q4"]

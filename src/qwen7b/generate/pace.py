@@ -63,7 +63,9 @@ class Pace:
     def seconds_of_rows(self, counts: Sequence[int]) -> list[float]:
         """What a decoding step of each of these numbers of rows takes: drawn through what is known, and beyond it."""
         known = {rows: seconds for rows, (seconds, _) in sorted(self._by_rows.items())} or {1: 1.0}
-        rows, seconds = list(known), list(known.values())
+        rows = list(known)
+        # Fewer rows never take longer: where they seem to, the machine was busy when they were measured.
+        seconds = np.minimum.accumulate(list(known.values())[::-1])[::-1].tolist()
         if len(known) == 1:
             slope = seconds[0] * _FIRST_SHARE / (1 + _FIRST_SHARE * (rows[0] - 1))
         else:
@@ -71,7 +73,7 @@ class Pace:
         lowest, highest = min(*counts, rows[0]), max(*counts, rows[-1])
         ends = max(seconds[0] - slope * (rows[0] - lowest), 0.0), seconds[-1] + slope * (highest - rows[-1])
         xs, ys = [lowest - 1, *rows, highest + 1], [ends[0] - slope, *seconds, ends[1] + slope]
-        return np.interp(counts, xs, ys).tolist()
+        return [float(each) for each in np.interp(counts, xs, ys)]
 
 
 def running_mean(old: float | None, new: float) -> float:
