@@ -102,3 +102,22 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         ReplyFile(tmp_path)
     with pytest.raises(SettingError, match=r"answers cannot be kept in .*missing"):
         ReplyFile(tmp_path / "missing" / "out.jsonl")
+
+
+def test_a_full_disk_is_told_once_and_costs_one_answer(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no limit on the size of files")
+    path, limits = tmp_path / "out.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = len(lines_of(PLAIN)) + 20
+    try:
+        with ReplyFile(path) as replies:
+            replies.add(PLAIN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+            with pytest.raises(SettingError, match=r"answers cannot be kept in .*: File too large"):
+                replies.add(BATCH)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.stat().st_size == room
+    with ReplyFile(path) as replies:
+        assert replies.find_answered() == {"aa"}
+        replies.add(BATCH)
+    assert path.read_bytes() == lines_of(PLAIN, BATCH)

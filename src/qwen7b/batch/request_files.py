@@ -6,7 +6,7 @@ import itertools
 import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -68,7 +68,8 @@ class ReplyFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written was told when it was added
+            self._file.close()
 
     def find_answered(self) -> frozenset[str]:
         """The ids of the requests that are answered; what is no answer to keep is taken out of the file."""
