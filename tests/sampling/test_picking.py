@@ -293,3 +293,11 @@ def test_log_probabilities_of_rows_are_each_row_s_own() -> None:
         assert [value for _, value in entry.top] == pytest.approx(logprobs_V.topk(2).values.tolist(), abs=1e-5)
     assert [entry.token_id for entry in together] == ids
     assert [entry.top for entry in log_probabilities(logits_BV, ids, num_top=0)] == [()] * 4
+
+
+def test_log_probabilities_among_many_tokens_are_exact_to_a_float() -> None:
+    logits_BV = 4 * torch.randn(2, 150_000, generator=torch.Generator().manual_seed(0))
+    for entry, logits_V in zip(log_probabilities(logits_BV, [5, 149_999], num_top=1), logits_BV, strict=True):
+        expected_V = logits_V.double().log_softmax(-1)
+        assert entry.logprob == pytest.approx(float(expected_V[entry.token_id]), abs=5e-6)
+        assert entry.top[0][1] == pytest.approx(float(expected_V.max()), abs=5e-6)

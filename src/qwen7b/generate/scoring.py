@@ -16,7 +16,7 @@ from qwen7b.generate.reading import BACKGROUND, read_all
 from qwen7b.generate.reply import Score
 from qwen7b.generate.request import Request
 from qwen7b.generate.shared_engine import SharedEngine
-from qwen7b.sampling.picking import check_finite
+from qwen7b.sampling.picking import check_finite, log_sum_exp
 
 HEAD_ROWS = 128
 """How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""
@@ -103,8 +103,9 @@ class Scoring:
         logits_RV[:, engine.unused_ids] = -math.inf
         best_ids = check_finite(logits_RV).tolist()
         rows, indices, ids = zip(*((row, *pair) for row, pairs in enumerate(wanted) for pair in pairs), strict=True)
+        chosen = (logits_RV[list(rows), list(ids)] - log_sum_exp(logits_RV)[list(rows)]).tolist()
         done = []
-        for row, index, token_id, logprob in zip(rows, indices, ids, _logprobs(logits_RV, rows, ids), strict=True):
+        for row, index, token_id, logprob in zip(rows, indices, ids, chosen, strict=True):
             if token_id != best_ids[row]:
                 self._not_greedy.add(index)
             if (score := self._add(index, logprob)) is not None:
@@ -124,14 +125,6 @@ class Scoring:
             token_logprobs=tuple(logprobs),
             is_greedy=index not in self._not_greedy,
         )
-
-
-def _logprobs(logits_RV: Tensor, rows: Sequence[int], ids: Sequence[int]) -> list[float]:
-    """The log-probability of each id in its row of logits."""
-    # Row by row a sum is the same in any company; over a table it is also slower, and a softmax less exact.
-    log_sum_exp_R = torch.stack([logits_V.logsumexp(dim=-1) for logits_V in logits_RV])
-    chosen: list[float] = (logits_RV[list(rows), list(ids)] - log_sum_exp_R[list(rows)]).tolist()
-    return chosen
 
 
 def _share(sequences: Sequence[Scored], alpha_of: Callable[[int], float]) -> list[_Reading]:
