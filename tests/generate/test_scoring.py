@@ -322,6 +322,18 @@ def test_damaged_weights_are_named(floats: Qwen) -> None:
 
 
 @needs_kernels
+def test_an_error_of_the_caller_leaves_no_memory_in_use(packed: Qwen) -> None:
+    sequences = [Scored(array("i", [number] * 600), 1) for number in range(4)]
+
+    def report(count: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as raised:  # which holds on to all that was going on
+        list(Scoring(packed._shared, sequences, report=report).stream())
+    assert raised.tb is not None and not packed._shared.engine.slots.busy
+
+
+@needs_kernels
 def test_an_interrupt_leaves_the_engine_usable(packed: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = shots(choices=(2, 2))
     count, original = iter(range(100)), Transformer.passes

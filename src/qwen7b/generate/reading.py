@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ BACKGROUND = -1
 
 def read_all(
     shared: SharedEngine, requests: Iterable[Request], *, has_news: Callable[[], bool] = lambda: False
-) -> Iterator[list[Request]]:
+) -> Generator[list[Request], None, None]:
     """Run the requests, which may be made as they are asked for, and yield those that are over, time and again.
 
     There are none among them where only `has_news` was true. Raises the error that failed one. Whatever ends this
-    cancels the others.
+    cancels the others; a caller that may go before the end closes it.
     """
     left, under_way = iter(requests), list[Request]()
     try:

@@ -6,6 +6,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,9 +65,10 @@ class Scoring:
     def stream(self) -> Iterator[tuple[int, Score]]:
         """Each sequence's score with its index, in whatever order they are done."""
         requests = map(self._request, _share(self.sequences, self.shared.engine.slots.alpha_of))
-        for _ in read_all(self.shared, requests, has_news=lambda: len(self._told) >= HEAD_ROWS):
-            while len(self._told) >= HEAD_ROWS:
-                yield from self._score(HEAD_ROWS)
+        with closing(read_all(self.shared, requests, has_news=lambda: len(self._told) >= HEAD_ROWS)) as news:
+            for _ in news:
+                while len(self._told) >= HEAD_ROWS:
+                    yield from self._score(HEAD_ROWS)
         yield from self._score(len(self._told))
 
     def _request(self, reading: _Reading) -> Request:
