@@ -225,6 +225,8 @@ def test_wrong_settings_for_all_are_refused_at_once(qwen: Qwen) -> None:
     for settings in wrong:
         with pytest.raises(SettingError):
             answer_requests(qwen, ["x"], **settings)
+    with pytest.raises(SettingError, match="system is of no use to complete"):
+        answer_requests(qwen, ["x"], call="complete", system="Be brief.")
 
 
 def test_only_a_window_of_requests_is_taken(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:

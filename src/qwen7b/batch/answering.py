@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 
 from qwen7b.batch.request_files import ReplyFile, read_requests
 from qwen7b.batch.request_line import Asking, RequestLine, is_failure
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.answers import News
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings
 from qwen7b.generate.qwen import Qwen
@@ -37,6 +37,8 @@ def answer_requests(
 
 def asking_of(qwen: Qwen, *, call: Call, system: str | None, settings: Mapping[str, Any]) -> Asking:
     """What requests to a model have in common. Raises SettingError where a setting is wrong."""
+    if system is not None and call != "chat":
+        raise SettingError(f"system is of no use to {call}, found {quoted(system)}: leave it out, or use chat")
     of_call = {name: value for name, value in settings.items() if name != "control_tokens"}
     CheckedSettings(qwen.generation, cast(ChatSettings, of_call), call=call)
     return Asking(call=call, system=system, defaults=dict(settings), model=qwen.name, weights=repr(qwen))
