@@ -18,7 +18,7 @@ from qwen7b.batch.request_files import ReplyFile
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
-from qwen7b.generate.request import Token
+from qwen7b.generate.request_state import Token
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def qwen(tiny_chat_checkpoint: Path) -> Qwen:
 def nothing_is_left(qwen: Qwen) -> Iterator[None]:
     yield
     shared = qwen._shared
-    assert not shared.engine.slots.busy and not shared.engine.scheduler.running and not shared.engine.scheduler.waiting
+    assert not shared.engine.slots.busy and not shared.engine.admission.running and not shared.engine.admission.waiting
 
 
 def batch(body: dict[str, Any], *, url: str = "/v1/chat/completions", custom_id: str = "a") -> dict[str, Any]:

@@ -14,7 +14,8 @@ from qwen7b.errors import PromptError, ResourceError, SettingError, UnsupportedE
 from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.pace import Pace
-from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
@@ -147,7 +148,7 @@ def test_nobody_starves_and_the_urgent_end_first(model: Transformer, monkeypatch
     requests = [Request(ids=[n, 2], max_length=60 + n % 9, priority=n % 2, ntk="original") for n in range(40)]
     late = list(requests)
     while late or engine.step():
-        for _ in range(2 if len(engine.scheduler.waiting) < 6 else 0):
+        for _ in range(2 if len(engine.admission.waiting) < 6 else 0):
             if late:
                 engine.add(late.pop(0))
         ended += [request for request in requests if request.is_over and request not in ended]

@@ -177,7 +177,7 @@ def test_few_are_under_way_and_all_are_scored(packed: Qwen, monkeypatch: pytest.
     def add(request: Request) -> None:
         nonlocal largest
         original(request)
-        largest = max(largest, len(engine._arrived) + len(engine.scheduler.waiting) + len(engine.scheduler.running))
+        largest = max(largest, len(engine._arrived) + len(engine.admission.waiting) + len(engine.admission.running))
 
     monkeypatch.setattr(engine, "add", add)
     pairs = shots(common=3, questions=150, own=(1, 2, 5))
@@ -348,7 +348,7 @@ def test_an_interrupt_leaves_the_engine_usable(packed: Qwen, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             packed.score(*pairs)
     engine = packed._shared.engine
-    assert not engine.slots.busy and not engine.scheduler.waiting and not engine.scheduler.running
+    assert not engine.slots.busy and not engine.admission.waiting and not engine.admission.running
     assert packed.score(*pairs) == all_alone(packed, pairs)
 
 

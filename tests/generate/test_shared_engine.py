@@ -39,7 +39,7 @@ def nothing_is_left(qwen: Qwen) -> Iterator[None]:
     yield
     shared = qwen._shared
     shared.cancel([])
-    assert not shared.engine.slots.busy and not shared.engine.scheduler.running and not shared.engine.scheduler.waiting
+    assert not shared.engine.slots.busy and not shared.engine.admission.running and not shared.engine.admission.waiting
 
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, *, then: Callable[[], object] = lambda: None) -> None:

@@ -12,7 +12,8 @@ import torch
 
 from qwen7b.errors import ResourceError
 from qwen7b.generate.engine import Engine
-from qwen7b.generate.request import Request, State
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State
 from qwen7b.model import Transformer
 from random_packed import random_model
 

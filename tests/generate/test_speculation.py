@@ -13,7 +13,8 @@ from qwen7b.errors import SettingError
 from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.pace import Pace
-from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.speculation import MAX_DRAFT, Drafter, Speculation, Success
 from qwen7b.kernels import native
 from qwen7b.model import Transformer

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from qwen7b.generate.engine import Engine
     from qwen7b.generate.loader import load
     from qwen7b.generate.qwen import Qwen
-    from qwen7b.generate.request import Request, Token
+    from qwen7b.generate.request import Request
+    from qwen7b.generate.request_state import Token
 
 __all__ = [
     "Engine",
@@ -41,7 +42,7 @@ __getattr__ = imported_when_used(
         "Engine": "engine",
         "Qwen": "qwen",
         "Request": "request",
-        "Token": "request",
+        "Token": "request_state",
         "load": "loader",
     },
 )

@@ -11,7 +11,8 @@ from functools import partial
 from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.draft import Draft
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.request import Request, State, Token
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.sampling.sampling import Sampling
 

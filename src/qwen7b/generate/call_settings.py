@@ -18,7 +18,7 @@ from qwen7b.sampling.sampling_keywords import SamplingKeywords, lay_over
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT
 
 if TYPE_CHECKING:
-    from qwen7b.generate.request import Processor
+    from qwen7b.generate.request_state import Processor
 
 
 Call = Literal["chat", "complete"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qwen7b.generate.reply import FinishReason, Piece, Reply, Usage
-from qwen7b.generate.request import Token
+from qwen7b.generate.request_state import Token
 from qwen7b.generate.stopping import StopStrings
 from qwen7b.sampling.token_logprob import TokenLogprob
 from qwen7b.text import Detokenizer, Tokenizer

@@ -13,18 +13,21 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from qwen7b.generate.request import Request, State
+from qwen7b.generate.admission import Admission
+from qwen7b.generate.outcome import take_in
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State
 from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scheduler import Scheduler, Share
 from qwen7b.generate.slots import Slots
 from qwen7b.generate.speculation import Speculation
-from qwen7b.generate.verification import Drafts, add_tokens
+from qwen7b.generate.verification import Drafts
 from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
@@ -57,7 +60,8 @@ class Engine:
         self.vocab_size = vocab_size
         self.unused_ids = list(unused_ids)
         self.slots = Slots(model, max_bytes=max_bytes, saved=saved)
-        self.scheduler = Scheduler(self.slots, max_running=max_running)
+        self.admission = Admission(self.slots, max_running=max_running)
+        self.scheduler = Scheduler(self.admission)
         self.speculation = Speculation(self.scheduler.pace, draft_model=draft_model, vocab_size=vocab_size)
         self._numbers = itertools.count()
         self._arrived: deque[Request] = deque()
@@ -76,14 +80,15 @@ class Engine:
     def sweep(self) -> None:
         """Let the requests in that were added, and those go that are over."""
         while self._arrived:
-            self.scheduler.waiting.append(self._arrived.popleft())
-        for request in [*self.scheduler.running, *self.scheduler.waiting]:
+            self.admission.waiting.append(self._arrived.popleft())
+        for request in [*self.admission.running, *self.admission.waiting]:
             if request.is_cancelled and not request.is_over:
                 request.state = State.CANCELLED
             if request.is_over:
-                self.scheduler.release(request)
+                self.admission.release(request)
+                self.scheduler.forget(request)
                 self.speculation.forget(request)
-        if not self.scheduler.waiting:  # else those come first who may go on from what is left
+        if not self.admission.waiting:  # else those come first who may go on from what is left
             self.slots.trim()
 
     @torch.inference_mode()
@@ -95,7 +100,7 @@ class Engine:
         self.sweep()
         if not (shares := self.scheduler.plan()):
             self.sweep()
-            return bool(self.scheduler.running or self.scheduler.waiting)
+            return bool(self.admission.running or self.admission.waiting)
         decoding = [share for share in shares if share.request.state is State.DECODING]
         try:
             drafts = self._draft(decoding, num_rows=sum(share.count for share in shares))
@@ -106,7 +111,9 @@ class Engine:
                 share.request.fail(error)
         else:
             with interrupts_deferred():  # half done, it could not be taken up again
-                self._take_in([share.request for share in shares], hidden, drafts)
+                accepted = take_in([share.request for share in shares], hidden, drafts, logits_of=self._logits_of)
+                for request, num_accepted in accepted.items():
+                    self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
             num_read = sum(share.count for share in shares[len(decoding) :])
             num_decoding = sum(map(len, hidden[: len(decoding)]))
             self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
@@ -127,35 +134,8 @@ class Engine:
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
         return list(torch.split(hidden_RC, [len(ids) for ids in new_ids]))
 
-    def _take_in(self, requests: Sequence[Request], hidden: Sequence[Tensor], drafts: Drafts) -> None:
-        """Do for each request what its newest tokens allow."""
-        last = {}
-        for request, hidden_TC in zip(requests, hidden, strict=True):
-            if request.on_hidden is not None:
-                _report_hidden(request, hidden_TC)
-            elif request.num_unread <= 0:
-                last[request] = hidden_TC[-1 - len(drafts.get(request, ())) :]
-            elif request.on_prompt is not None:
-                with request.failing():
-                    request.on_prompt(request.num_read, len(request.ids))
-        if last:
-            self._add_tokens(last, drafts)
-
-    def _add_tokens(self, hidden: Mapping[Request, Tensor], drafts: Drafts) -> None:
-        """Add a token to each request, given the hidden states (T, C) of its newest token and of its draft."""
-        logits_RV = self.model.head(torch.cat(list(hidden.values())))[:, : self.vocab_size].float()
+    def _logits_of(self, hidden_RC: Tensor) -> Tensor:
+        """float32 logits (R, V) of the ids that may be picked; the others are not, or have -inf."""
+        logits_RV: Tensor = self.model.head(hidden_RC)[:, : self.vocab_size].float()
         logits_RV[:, self.unused_ids] = -math.inf
-        num_rows = {request: len(hidden_TC) for request, hidden_TC in hidden.items()}
-        for request, num_accepted in add_tokens(num_rows, logits_RV, drafts).items():
-            self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
-
-
-def _report_hidden(request: Request, hidden_TC: Tensor) -> None:
-    assert request.on_hidden is not None
-    start = max(request.num_read - len(hidden_TC), request.hidden_from)
-    if start < request.num_read:
-        with request.failing():
-            request.on_hidden(start, hidden_TC[start - request.num_read :])
-        request.hidden_from = request.num_read
-    if not request.num_unread and not request.is_over:
-        request.state = State.DONE
+        return logits_RV

@@ -6,38 +6,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from qwen7b.errors import PromptError, SettingError, counted
+from qwen7b.generate.request_state import Processor, State, Token
 from qwen7b.model import NtkMode
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.sampling.picking import SamplingState
 from qwen7b.sampling.sampling import Greedy, Sample, Sampling
 from qwen7b.sampling.token_logprob import TokenLogprob
-
-Processor = Callable[[Sequence[int], Tensor], Tensor]
-"""Changes the logits (V,) of the next token, given all ids so far; it may change them in place."""
-
-
-class State(StrEnum):
-    WAITING = "waiting"
-    READING = "reading"
-    DECODING = "decoding"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token that joined a request's ids."""
-
-    id: int
-    logprob: TokenLogprob | None
-    is_last: bool
 
 
 @dataclass(eq=False, kw_only=True)
@@ -106,7 +85,7 @@ class Request:
 
     @property
     def is_over(self) -> bool:
-        return self.state in (State.DONE, State.CANCELLED, State.FAILED)
+        return self.state.is_over
 
     @property
     def num_read(self) -> int:
