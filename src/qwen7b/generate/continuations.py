@@ -72,7 +72,10 @@ class TextReader:
         if start == len(ids):
             raise PromptError(f"{name} is empty, so that its probability says nothing: leave it out")
         if not start:
-            raise PromptError(f"{name} has no token before it, and so no probability: give a longer context")
+            raise PromptError(
+                f"{name} has no token before it, as this model puts no BOS there, and so no probability: give a longer "
+                "context"
+            )
         if len(ids) > self.context_length:
             raise PromptError(self._too_long(f"{name} with its context", len(ids)))
         return Scored(array("i", ids), start)
