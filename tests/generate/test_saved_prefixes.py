@@ -24,8 +24,9 @@ from qwen7b.errors import SettingError
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.engine import Engine
+from qwen7b.generate.loader import open_prompt_cache
 from qwen7b.generate.request import Request
-from qwen7b.generate.saved_prefixes import BLOCK, SavedPrefixes, open_prompt_cache
+from qwen7b.generate.saved_prefixes import BLOCK, SavedPrefixes
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model

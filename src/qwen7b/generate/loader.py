@@ -10,13 +10,13 @@ import torch
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.checkpoint.chat_verdict import check_chats, decide_chat
 from qwen7b.checkpoint.checks import check_vocabulary
-from qwen7b.config.checked import flag
+from qwen7b.config.checked import flag, whole_number
 from qwen7b.config.long_context import parse_method
 from qwen7b.errors import SettingError, quoted
 from qwen7b.files.checksums import content_digest
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate.qwen import Qwen
-from qwen7b.generate.saved_prefixes import DEFAULT_BYTES, SavedPrefixes, open_prompt_cache
+from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.speculate_setting import LOOKUPS, NONE, check_same_tokens
 from qwen7b.hub import locate
 from qwen7b.loading import load_model
@@ -26,6 +26,9 @@ from qwen7b.model import Transformer
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
 from qwen7b.packing.places import exact_identity
 from qwen7b.text import Tokenizer, load_tokenizer
+
+_PROMPT_CACHE_BYTES = 10_000_000_000
+"""The limit of a folder of prompts, where the user sets none."""
 
 
 def load(
@@ -41,7 +44,7 @@ def load(
     must_chat: bool = False,
     tokenizer: Tokenizer | None = None,
     prompt_cache: str | Path | None = None,
-    prompt_cache_bytes: int = DEFAULT_BYTES,
+    prompt_cache_bytes: int = _PROMPT_CACHE_BYTES,
     speculate: str | Path | Qwen | Transformer | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
@@ -116,6 +119,17 @@ def load(
         saved=saved,
         speculate=speculate,
     )
+
+
+def open_prompt_cache(folder: str | Path, *, max_bytes: int) -> TensorFolder:
+    """The folder, made where there is none. Raises SettingError where that is impossible, or the limit no number."""
+    whole_number("prompt_cache_bytes", max_bytes, minimum=1)
+    if not isinstance(folder, (str, Path)) or not str(folder):
+        raise SettingError(f"prompt_cache should be the name of a folder, found {quoted(folder)}")
+    try:
+        return TensorFolder(Path(folder), max_bytes=max_bytes)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"prompt_cache {quoted(str(folder))} cannot be made a folder: {error}") from error
 
 
 def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> SavedPrefixes | None:

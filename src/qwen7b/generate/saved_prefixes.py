@@ -12,13 +12,10 @@ import hashlib
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from qwen7b.config.checked import whole_number
-from qwen7b.errors import SettingError, quoted
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
@@ -26,8 +23,6 @@ from qwen7b.model.sequence_cache import SequenceCache
 
 BLOCK = 32
 """Tokens of a block: a whole number of any cache's own blocks."""
-DEFAULT_BYTES = 10_000_000_000
-"""The limit of a folder, where the user sets none."""
 _VERSION = 1
 """The version of what a block holds; raised where other code makes other keys and values of the same weights."""
 _Views = dict[str, list[Tensor]]
@@ -124,17 +119,6 @@ class SavedPrefixes:
             self.folder.remove(name, reason="it does not hold what its name says")
             return None
         return saved
-
-
-def open_prompt_cache(folder: str | Path, *, max_bytes: int) -> TensorFolder:
-    """The folder, made where there is none. Raises SettingError where that is impossible, or the limit no number."""
-    whole_number("prompt_cache_bytes", max_bytes, minimum=1)
-    if not isinstance(folder, (str, Path)) or not str(folder):
-        raise SettingError(f"prompt_cache should be the name of a folder, found {quoted(folder)}")
-    try:
-        return TensorFolder(Path(folder), max_bytes=max_bytes)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"prompt_cache {quoted(str(folder))} cannot be made a folder: {error}") from error
 
 
 def weights_state(model: Transformer) -> Hashable:
