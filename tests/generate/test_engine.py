@@ -452,10 +452,15 @@ def test_where_memory_was_taken_by_others_each_request_fails_by_itself(
     monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: 0)
     run(engine_of(model, max_bytes=10**9), *requests)
     assert [str(request.error).split(",")[0] for request in requests] == ["a cache of 3 tokens needs 0.0 GB"] * 3
-    free = iter([10**9] * 2 + [0] * 100)
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: next(free))
+    engine, held = engine_of(model, max_bytes=10**9), []
+
+    def left(device: torch.device) -> int:
+        held.append(sum(cache.num_bytes for cache in (*engine.slots.busy, *engine.slots.kept)))
+        return 10**9 if len(held) <= 2 else max(held) - held[-1]  # others have taken all but the caches' own
+
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", left)
     first, second = Request(ids=[1], max_length=900), Request(ids=[2], max_length=270)
-    run(engine_of(model, max_bytes=10**9), first, second)
+    run(engine, first, second)
     assert isinstance(first.error, ResourceError) and second.state is State.DONE
 
 

@@ -102,6 +102,69 @@ def test_two_models_in_a_process_do_not_take_the_same_memory_twice(
     assert {request.state for request in requests} == {State.DONE}
 
 
+def test_freed_memory_counts_once_the_system_has_it_back(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with glibc, which holds freed memory back until it is told to return it."""
+    total = model.cache_bytes(capacity=4000)
+    engine = engine_of(model)
+    released: list[int] = []
+    peak = 0
+
+    def held() -> int:
+        return sum(cache.num_bytes for cache in (*engine.slots.busy, *engine.slots.kept))
+
+    def available(device: torch.device) -> int:
+        nonlocal peak
+        peak = max(peak, held())
+        return total - peak
+
+    def release(device: torch.device) -> None:
+        nonlocal peak
+        peak = held()
+        released.append(peak)
+
+    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", available)
+    monkeypatch.setattr("qwen7b.generate.slots.release_freed", release)
+    run(engine, request_of(1, length=1300), request_of(2, length=1200))
+    run(engine, request_of(3, length=1500))
+    assert released and engine.slots.kept
+
+
+def test_memory_that_is_taken_at_the_last_moment_makes_a_request_wait(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, first, second = engine_of(model), request_of(1, length=30, new=400), request_of(2)
+    engine.add(first)
+    engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr("qwen7b.system.memory.available_bytes", lambda device: 0)  # as the cache itself finds it
+        engine.add(second)
+        for _ in range(5):
+            engine.step()
+        assert second.state is State.WAITING and first.state is State.DECODING
+    while engine.step():
+        pass
+    assert {first.state, second.state} == {State.DONE}
+
+
+RELEASE = """
+import psutil, torch
+from qwen7b.system.memory import release_freed
+
+torch.ones(16 << 20, dtype=torch.uint8)  # from when on glibc takes smaller ones from its heap
+held = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(300)]
+before = psutil.Process().memory_info().rss
+del held[:-1]  # the last is on top of them
+release_freed(torch.device("cpu"))
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries do so by themselves, or cannot be told to")
+def test_freed_memory_is_given_back() -> None:
+    result = subprocess.run([sys.executable, "-c", RELEASE], capture_output=True, text=True, check=True)
+    assert int(result.stdout) > 250 << 20
+
+
 CHATS = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from qwen7b.generate.saved_prefixes import SavedPrefixes, weights_state
 from qwen7b.model import Transformer
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.sequence_cache import SequenceCache
-from qwen7b.system.memory import available_bytes, gigabytes
+from qwen7b.system.memory import available_bytes, gigabytes, release_freed
 
 _ROOM = 256
 """Tokens that a cache has room for beside those it is about to hold, so that it seldom has to grow."""
@@ -24,6 +25,8 @@ MAX_KEPT = 16
 """Caches that are kept when nothing works on them, for what they hold."""
 _MAX_KEPT_SHARE = 0.25
 """The share of the caches' memory that is kept so, unless a single one takes more."""
+_RETAINED_BYTES = 1 << 28
+"""Freed memory of so many bytes is given back to the system."""
 
 
 class Slots:
@@ -39,6 +42,8 @@ class Slots:
         self.busy: list[SequenceCache] = []
         self.kept: list[SequenceCache] = []  # the longest unused first
         self._is_trimmed = True
+        self._freed_bytes = 0
+        """Bytes of caches that were dropped, which the C library may hold back from the system."""
         self._weights: Hashable = None
 
     def check_fit(self, request: Request) -> None:
@@ -79,7 +84,10 @@ class Slots:
                 self.give_back(cache)
                 return None
         elif self._make_room(needed, spare=source):
-            cache = self.model.new_sequence_cache(capacity=capacity, ntk="original")
+            try:
+                cache = self.model.new_sequence_cache(capacity=capacity, ntk="original")
+            except ResourceError:  # others have taken memory meanwhile
+                return None
             self.busy.append(cache)
             if source is not None:
                 cache.copy_prefix(source, length)
@@ -135,8 +143,9 @@ class Slots:
         capacity = max(length, min(limit, int(_GROWTH * length)))
         if not self._make_room(self.model.cache_bytes(capacity=capacity) - cache.num_bytes):
             return False
-        cache.grow(capacity)
-        return True
+        with suppress(ResourceError):  # others have taken memory meanwhile
+            cache.grow(capacity)
+        return cache.capacity == capacity
 
     def give_back(self, cache: SequenceCache) -> None:
         """Keep what a cache holds for a request to come."""
@@ -148,15 +157,18 @@ class Slots:
         """Free the caches, the longest unused first, that are more than should be kept; the last stays in any case."""
         if self._is_trimmed:
             return
-        del self.kept[:-MAX_KEPT]
-        excess = sum(cache.num_bytes for cache in self.kept) - _MAX_KEPT_SHARE * self.limit()
-        while excess > 0 and len(self.kept) > 1:
-            excess -= self.kept.pop(0).num_bytes
+        limit, num_bytes = _MAX_KEPT_SHARE * self.limit(), sum(cache.num_bytes for cache in self.kept)
+        while len(self.kept) > MAX_KEPT or (num_bytes > limit and len(self.kept) > 1):
+            num_bytes -= self.kept[0].num_bytes
+            self._drop_kept(0)
+        if self._freed_bytes > _RETAINED_BYTES:
+            self._release_freed()
         self._is_trimmed = True
 
     def drop(self, cache: SequenceCache) -> None:
         """Free the memory of a cache at work."""
         self.busy.remove(cache)
+        self._freed_bytes += cache.num_bytes
 
     def _find_prefix(self, request: Request) -> tuple[SequenceCache | None, int]:
         """The cache that begins as a request does for longest, and for how many tokens."""
@@ -172,14 +184,26 @@ class Slots:
 
     def _make_room(self, num_bytes: int, *, spare: SequenceCache | None = None) -> bool:
         """Drop kept caches, the longest unused first, until so many bytes are free."""
+        while self._free_bytes() < num_bytes:
+            if self._freed_bytes:  # it may not count as free yet
+                self._release_freed()
+            elif (index := next((index for index, cache in enumerate(self.kept) if cache is not spare), None)) is None:
+                return False
+            else:
+                self._drop_kept(index)
+        return True
+
+    def _free_bytes(self) -> int:
         free = self.limit() - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
-        free = min(free, available_bytes(self.model.device))
-        for cache in [cache for cache in self.kept if cache is not spare]:
-            if free >= num_bytes:
-                break
-            self.kept.remove(cache)
-            free += cache.num_bytes
-        return free >= num_bytes
+        return min(free, available_bytes(self.model.device))
+
+    def _drop_kept(self, index: int) -> None:
+        self._freed_bytes += self.kept[index].num_bytes
+        del self.kept[index]
+
+    def _release_freed(self) -> None:
+        self._freed_bytes = 0
+        release_freed(self.model.device)
 
     def _forget_other_weights(self) -> None:
         """Drop kept caches where a weight was replaced or changed since: they hold what the old one made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def available_bytes(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     available, container = int(psutil.virtual_memory().available), memory_left()
     return available if container is None else min(available, container)
+
+
+def release_freed(device: torch.device) -> None:
+    """Give freed memory back to the system where PyTorch, or glibc for it, keeps it for tensors to come."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif (trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None) is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def peak_bytes(device: torch.device | None = None) -> int:
