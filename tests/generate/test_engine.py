@@ -12,11 +12,11 @@ from torch import Tensor
 
 from qwen7b.errors import PromptError, ResourceError, SettingError, UnsupportedError
 from qwen7b.generate import Greedy, Sample
+from qwen7b.generate.cache_memory import MAX_KEPT
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.pace import Pace
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State, Token
-from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
@@ -449,7 +449,7 @@ def test_where_memory_was_taken_by_others_each_request_fails_by_itself(
     model: Transformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [Request(ids=[n, 5, 6], max_length=500) for n in range(3)]
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: 0)
+    monkeypatch.setattr("qwen7b.generate.cache_memory.available_bytes", lambda device: 0)
     run(engine_of(model, max_bytes=10**9), *requests)
     assert [str(request.error).split(",")[0] for request in requests] == ["a cache of 3 tokens needs 0.0 GB"] * 3
     engine, held = engine_of(model, max_bytes=10**9), []
@@ -458,7 +458,7 @@ def test_where_memory_was_taken_by_others_each_request_fails_by_itself(
         held.append(sum(cache.num_bytes for cache in (*engine.slots.busy, *engine.slots.kept)))
         return 10**9 if len(held) <= 2 else max(held) - held[-1]  # others have taken all but the caches' own
 
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", left)
+    monkeypatch.setattr("qwen7b.generate.cache_memory.available_bytes", left)
     first, second = Request(ids=[1], max_length=900), Request(ids=[2], max_length=270)
     run(engine, first, second)
     assert isinstance(first.error, ResourceError) and second.state is State.DONE

@@ -7,10 +7,10 @@ import random
 import pytest
 import torch
 
+from qwen7b.generate.cache_memory import MAX_KEPT
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.model_drafter import ModelDrafter
 from qwen7b.generate.request import Request
-from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model

@@ -20,9 +20,9 @@ import qwen7b
 from qwen7b import Greedy, Qwen, Score
 from qwen7b.errors import PromptError, UnsupportedError
 from qwen7b.generate import scoring
+from qwen7b.generate.cache_memory import MAX_KEPT
 from qwen7b.generate.request import Request
 from qwen7b.generate.scoring import Scored, Scoring
-from qwen7b.generate.slots import MAX_KEPT
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer

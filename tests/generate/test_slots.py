@@ -65,7 +65,7 @@ def test_what_is_kept_is_bounded_by_number_and_by_bytes(model: Transformer) -> N
 
 def test_memory_that_others_take_or_leave_is_noticed(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     free = model.cache_bytes(capacity=1000)
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: free)
+    monkeypatch.setattr("qwen7b.generate.cache_memory.available_bytes", lambda device: free)
     engine = engine_of(model)
     with pytest.raises(ResourceError, match="1500 tokens"):
         engine.add(request_of(1, length=1400, new=100))
@@ -93,7 +93,9 @@ def test_two_models_in_a_process_do_not_take_the_same_memory_twice(
         caches = (*engine.slots.busy, *engine.slots.kept)
         return sum(cache.num_bytes * cache.length // cache.capacity for cache in caches)
 
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", lambda device: total - sum(map(written, engines)))
+    monkeypatch.setattr(
+        "qwen7b.generate.cache_memory.available_bytes", lambda device: total - sum(map(written, engines))
+    )
     requests = [request_of(seed, length=350, new=40) for seed in range(16)]
     for number, request in enumerate(requests):
         engines[number % 2].add(request)
@@ -122,8 +124,8 @@ def test_freed_memory_counts_once_the_system_has_it_back(model: Transformer, mon
         peak = held()
         released.append(peak)
 
-    monkeypatch.setattr("qwen7b.generate.slots.available_bytes", available)
-    monkeypatch.setattr("qwen7b.generate.slots.release_freed", release)
+    monkeypatch.setattr("qwen7b.generate.cache_memory.available_bytes", available)
+    monkeypatch.setattr("qwen7b.generate.cache_memory.release_freed", release)
     run(engine, request_of(1, length=1300), request_of(2, length=1200))
     run(engine, request_of(3, length=1500))
     assert released and engine.slots.kept

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
-from qwen7b.generate.slots import Slots, count_common
+from qwen7b.generate.slots import Slots
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 from qwen7b.model.transformer import warn_of_recompute
 

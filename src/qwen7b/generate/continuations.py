@@ -8,8 +8,8 @@ from typing import Any
 
 from qwen7b.config.checked import items
 from qwen7b.errors import PromptError, counted, quoted
+from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.scoring import Scored
-from qwen7b.generate.slots import count_common
 from qwen7b.text import Tokenizer
 from qwen7b.text.completion_prompt import completion_prompt
 

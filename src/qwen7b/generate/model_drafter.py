@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.request import Request
-from qwen7b.generate.slots import Slots, count_common
+from qwen7b.generate.slots import Slots
 from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache

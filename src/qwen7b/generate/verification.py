@@ -12,9 +12,9 @@ from itertools import accumulate
 from torch import Tensor
 
 from qwen7b.generate.choosing import choose
+from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
-from qwen7b.generate.slots import count_common
 
 Drafts = Mapping[Request, Sequence[int]]
 """The ids that may come next, of some requests."""
