@@ -105,6 +105,12 @@ def by_itself(new: Worker, rounds: int) -> Iterator[Row]:
     known = [new("prefix", length=1000, own=16) for _ in range(rounds)]
     value = median(seconds["warm"] / seconds["cold"] for seconds in known)
     yield Row("first token behind 1,000 known tokens, of the time without", value, "<= 0.08", {})
+    with tempfile.TemporaryDirectory() as folder, workers([ROOT / "src"], "model:demo", "q4") as (later,):
+        later("single", prompt=64, new=8)  # its first request reads the weights' pages, too
+        saved = {"folder": folder, "length": 1000, "own": 16}
+        cold = [new("saved", seed=seed, **saved)["seconds"] for seed in range(rounds)]
+        value = median(later("saved", seed=seed, **saved)["seconds"] / cold[seed] for seed in range(rounds))
+    yield Row("the same, saved to disk and read by another process", value, "<= 0.15", {})
     stalls = [new("stall", decoding=4, length=8000) for _ in range(2)]
     value = median(stall["worst"] / stall["median_before"] for stall in stalls)
     yield Row("worst gap while 8,000 tokens are read, of the median before", value, "<= 3", stalls[-1])

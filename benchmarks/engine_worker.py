@@ -10,6 +10,7 @@ import json
 import random
 import sys
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -112,15 +113,27 @@ class Work:
     def prefix(self, length: int, own: int) -> dict[str, float]:
         """Seconds to a first token: of a prompt that begins as no other does, and of one whose beginning is known."""
         beginning, engine = self.prompt(length), self.engine()
-        seconds = []
-        for _ in range(2):
-            request = generate.Request(ids=beginning + self.prompt(own), max_length=length + own + 1)
-            started = time.perf_counter()
-            engine.add(request)
-            while not request.is_over:
-                engine.step()
-            seconds.append(time.perf_counter() - started)
-        return {"cold": seconds[0], "warm": seconds[1]}
+        cold, warm = (self._first_token(engine, beginning + self.prompt(own)) for _ in range(2))
+        return {"cold": cold, "warm": warm}
+
+    def saved(self, folder: str, seed: int, length: int, own: int) -> dict[str, float]:
+        """Seconds to a first token behind a beginning by `seed`, which may lie in the folder and else is put there."""
+        from qwen7b.files.tensor_folder import TensorFolder
+        from qwen7b.generate.saved_prefixes import SavedPrefixes
+
+        prefixes = SavedPrefixes(TensorFolder(Path(folder), max_bytes=10**9), self.model, weights="the benchmark's")
+        chance = random.Random(seed)
+        beginning = [chance.randrange(self.vocab_size) for _ in range(length)]
+        return {"seconds": self._first_token(self.engine(saved=prefixes), beginning + self.prompt(own))}
+
+    @staticmethod
+    def _first_token(engine: Any, ids: list[int]) -> float:
+        request = generate.Request(ids=ids, max_length=len(ids) + 1)
+        started = time.perf_counter()
+        engine.add(request)
+        while not request.is_over:
+            engine.step()
+        return time.perf_counter() - started
 
     def stall(self, decoding: int, length: int) -> dict[str, float]:
         """Milliseconds between tokens of decoding requests: the median before a long prompt comes, the worst then."""
