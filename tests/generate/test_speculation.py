@@ -321,6 +321,7 @@ def test_what_rows_take_is_drawn_through_what_is_known() -> None:
     assert pace.seconds_of_rows([1, 2, 12]) == pytest.approx([2.0, 2.2, 4.2])
     pace = pace_of({2: 2.0, 4: 3.0, 12: 3.0})
     assert pace.seconds_of_rows([1, 2, 3, 4, 8, 12, 22]) == pytest.approx([1.9, 2.0, 2.5, 3.0, 3.0, 3.0, 4.0])
+    assert pace_of({2: 1.0, 3: 3.0}).seconds_of_rows([1]) == pytest.approx([0.5])  # never nothing, however steep
     assert pace_of({2: 9.0, 4: 3.0}).seconds_of_rows([2, 4]) == [3.0, 3.0]  # measured while the machine was busy
     pace = pace_of({1: 1.0, 9: 9.0})
     for _ in range(600):  # a hasty measurement does not count for ever

@@ -70,10 +70,12 @@ class Pace:
             slope = seconds[0] * _FIRST_SHARE / (1 + _FIRST_SHARE * (rows[0] - 1))
         else:
             slope = max(seconds[-1] - seconds[0], 0.0) / (rows[-1] - rows[0])
-        lowest, highest = min(*counts, rows[0]), max(*counts, rows[-1])
-        ends = max(seconds[0] - slope * (rows[0] - lowest), 0.0), seconds[-1] + slope * (highest - rows[-1])
-        xs, ys = [lowest - 1, *rows, highest + 1], [ends[0] - slope, *seconds, ends[1] + slope]
-        return [float(each) for each in np.interp(counts, xs, ys)]
+        if (lowest := min(counts)) < rows[0]:
+            shortest = max(seconds[0] - slope * (rows[0] - lowest), seconds[0] * lowest / rows[0])
+            rows, seconds = [lowest, *rows], [shortest, *seconds]
+        if (highest := max(counts)) > rows[-1]:
+            rows, seconds = [*rows, highest], [*seconds, seconds[-1] + slope * (highest - rows[-1])]
+        return [float(each) for each in np.interp(counts, rows, seconds)]
 
 
 def running_mean(old: float | None, new: float) -> float:
