@@ -13,11 +13,11 @@ import pytest
 import qwen7b
 from qwen7b import Qwen, Reply
 from qwen7b.batch import answer_requests, answering
-from qwen7b.batch.answering import FileRun, asking_of
+from qwen7b.batch.answering import FileRun, make_job
 from qwen7b.batch.request_files import ReplyFile
 from qwen7b.errors import PromptError, SettingError
-from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
+from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.request_state import Token
 
 
@@ -207,14 +207,14 @@ def test_no_value_of_a_field_is_a_defect(qwen: Qwen, name: str) -> None:
 
 
 def test_a_defect_ends_one_request_only(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    push = Draft.push
+    push = ReplyBuilder.push
 
-    def broken(draft: Draft, token: Token) -> str:
-        if draft.logprobs is not None:
+    def broken(builder: ReplyBuilder, token: Token) -> str:
+        if builder.logprobs is not None:
             raise ZeroDivisionError("oh")
-        return push(draft, token)
+        return push(builder, token)
 
-    monkeypatch.setattr(Draft, "push", broken)
+    monkeypatch.setattr(ReplyBuilder, "push", broken)
     answers = answers_of(qwen, "hello", {"prompt": "hello", "n": 3, "logprobs": 1}, "hello", max_new_tokens=4)
     assert answers[0]["reply"] == answers[2]["reply"]
     assert answers[1]["error"] == {"code": "server_error", "message": "ZeroDivisionError: oh"}
@@ -227,6 +227,14 @@ def test_wrong_settings_for_all_are_refused_at_once(qwen: Qwen) -> None:
             answer_requests(qwen, ["x"], **settings)
     with pytest.raises(SettingError, match="system is of no use to complete"):
         answer_requests(qwen, ["x"], call="complete", system="Be brief.")
+    with pytest.raises(SettingError, match="call must be one of chat, complete, found 'chatt'"):
+        answer_requests(qwen, ["x"], call="chatt")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("single", ["1+1=?", b"1+1=?", {"prompt": "1+1=?"}])
+def test_a_single_request_is_not_taken_for_several(qwen: Qwen, single: Any) -> None:
+    with pytest.raises(PromptError, match=r"found one, .*1\+1=.*: put it into a list"):
+        answer_requests(qwen, single)
 
 
 def test_only_a_window_of_requests_is_taken(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +268,7 @@ def test_a_run_is_taken_up_where_it_was_interrupted(
 ) -> None:
     requests: list[object] = [{"prompt": f"question {n}", "max_tokens": 3 + 5 * (n % 4), "seed": n} for n in range(20)]
     requests[4] = {"prompt": "x", "temprature": 1}
-    path, asking = tmp_path / "out.jsonl", asking_of(qwen, call="chat", system=None, settings={"temperature": 1.5})
+    path, job = tmp_path / "out.jsonl", make_job(qwen, call="chat", system=None, settings={"temperature": 1.5})
     step, num_steps = Engine.step, 0
 
     def interrupted(engine: Engine) -> bool:
@@ -272,7 +280,7 @@ def test_a_run_is_taken_up_where_it_was_interrupted(
 
     monkeypatch.setattr(Engine, "step", interrupted)
     with ReplyFile(path) as replies:
-        run = FileRun(qwen, source(*requests), replies, asking)
+        run = FileRun(qwen, source(*requests), replies, job)
         with pytest.raises(KeyboardInterrupt):
             list(run.answers())
     assert 0 < run.num_answered < 19 and run.num_failed == 1
@@ -281,7 +289,7 @@ def test_a_run_is_taken_up_where_it_was_interrupted(
     with path.open("ab") as file:
         file.write(b'{"index": 19, "reques')
     with ReplyFile(path) as replies:
-        again = FileRun(qwen, source(*requests), replies, asking)
+        again = FileRun(qwen, source(*requests), replies, job)
         assert len(again.earlier) == before
         list(again.answers())
     assert (again.num_answered, again.num_failed, again.num_done) == (19, 1, 20 - before)
@@ -289,32 +297,32 @@ def test_a_run_is_taken_up_where_it_was_interrupted(
     assert answers == answers_of(qwen, *requests, temperature=1.5)
     requests[4] = "x"  # mended
     with ReplyFile(path) as replies:
-        mended = FileRun(qwen, source(*requests), replies, asking)
+        mended = FileRun(qwen, source(*requests), replies, job)
         list(mended.answers())
     assert (mended.num_answered, mended.num_done, mended.num_failed) == (20, 1, 0)
 
 
 def test_answers_to_other_requests_are_not_gone_on_with(qwen: Qwen, tmp_path: Path) -> None:
-    path, asking = tmp_path / "out.jsonl", asking_of(qwen, call="chat", system=None, settings={"max_new_tokens": 2})
+    path, job = tmp_path / "out.jsonl", make_job(qwen, call="chat", system=None, settings={"max_new_tokens": 2})
     with ReplyFile(path) as replies:
-        list(FileRun(qwen, source("a", "b"), replies, asking).answers())
+        list(FileRun(qwen, source("a", "b"), replies, job).answers())
     before = path.read_bytes()
     others = [
-        (source("b", "a"), asking),
-        (source("a"), asking),
-        (source("a", {"prompt": "b"}), asking_of(qwen, call="chat", system=None, settings={"max_new_tokens": 3})),
-        (source("a", "b"), asking_of(qwen, call="chat", system="Be brief.", settings={"max_new_tokens": 2})),
-        (source("a", "b"), asking_of(qwen, call="complete", system=None, settings={"max_new_tokens": 2})),
+        (source("b", "a"), job),
+        (source("a"), job),
+        (source("a", {"prompt": "b"}), make_job(qwen, call="chat", system=None, settings={"max_new_tokens": 3})),
+        (source("a", "b"), make_job(qwen, call="chat", system="Be brief.", settings={"max_new_tokens": 2})),
+        (source("a", "b"), make_job(qwen, call="complete", system=None, settings={"max_new_tokens": 2})),
     ]
     for requests, other in others:
         with ReplyFile(path) as replies, pytest.raises(SettingError, match="has answers to other requests"):
             FileRun(qwen, requests, replies, other)
     assert path.read_bytes() == before
     with ReplyFile(path) as replies:
-        longer = FileRun(qwen, source("a", "b", "c"), replies, asking)
+        longer = FileRun(qwen, source("a", "b", "c"), replies, job)
     assert (len(longer.earlier), longer.num_requests) == (2, 3)
 
 
 def test_a_file_without_requests_is_refused(qwen: Qwen) -> None:
     with pytest.raises(PromptError, match="has no requests"):
-        FileRun(qwen, io.BytesIO(b"\n \n"), None, asking_of(qwen, call="chat", system=None, settings={}))
+        FileRun(qwen, io.BytesIO(b"\n \n"), None, make_job(qwen, call="chat", system=None, settings={}))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from qwen7b.batch.request_body import Asked, read_body
+from qwen7b.batch.request_body import RequestBody, read_body
 from qwen7b.errors import Qwen7bError
 from qwen7b.generate.call_settings import Call
 
 QUESTION = [{"role": "user", "content": "1+1=?"}]
 
 
-def read(call: Call = "chat", defaults: dict[str, Any] | None = None, **fields: Any) -> Asked:
+def read(call: Call = "chat", defaults: dict[str, Any] | None = None, **fields: Any) -> RequestBody:
     return read_body(
         {"messages" if call == "chat" else "prompt": QUESTION if call == "chat" else "x"} | fields, call, defaults or {}
     )
@@ -65,6 +65,7 @@ def test_inputs() -> None:
         ("chat", {"temprature": 1}, "no field 'temprature': did you mean temperature"),
         ("chat", {"frobnicate": 1}, "no field 'frobnicate': leave it out"),
         ("chat", {"prompt": "x"}, "no field 'prompt'"),
+        ("chat", {"mesages": QUESTION, "messages": None}, "no field 'mesages': did you mean messages"),
         ("chat", {"messages": None}, "has no messages"),
         ("complete", {"prompt": None}, "has no prompt"),
         ("complete", {"prompt": []}, "prompt should be a text or a list"),

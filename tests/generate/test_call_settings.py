@@ -99,6 +99,7 @@ def test_keywords_are_the_short_form_of_a_sample_in_every_call(qwen: Qwen) -> No
         ({"temprature": 0.7}, r"chat has no setting temprature: did you mean temperature\?"),
         ({"max_tokens": 5}, r"chat has no setting max_tokens: did you mean max_new_tokens\?"),
         ({"repeat_penalty": 1.1}, r"did you mean repetition_penalty\?"),
+        ({"n": 2}, r"chat has no setting n: chat_samples takes it\. It takes"),
         ({"zzz": None}, "chat has no setting zzz: It takes frequency_penalty, history_token_limit, logit_bias"),
     ],
 )

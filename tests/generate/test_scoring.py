@@ -22,7 +22,7 @@ from qwen7b.errors import PromptError, UnsupportedError
 from qwen7b.generate import scoring
 from qwen7b.generate.cache_memory import MAX_KEPT
 from qwen7b.generate.request import Request
-from qwen7b.generate.scoring import Scored, Scoring
+from qwen7b.generate.scoring import ScoredSequence, Scoring
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
@@ -170,7 +170,7 @@ def test_caches_go_from_one_to_the_next(packed: Qwen, monkeypatch: pytest.Monkey
 
 @needs_kernels
 def test_few_are_under_way_and_all_are_scored(packed: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.generate.reading._MAX_UNDER_WAY", 3)
+    monkeypatch.setattr("qwen7b.generate.hidden_states._MAX_UNDER_WAY", 3)
     engine, largest = packed._shared.engine, 0
     original = engine.add
 
@@ -192,7 +192,7 @@ def test_a_long_continuation_is_scored_as_it_is_read(packed: Qwen, monkeypatch: 
     reported: list[int] = []
     monkeypatch.setattr(scoring, "HEAD_ROWS", 100)
     rows = count_rows(monkeypatch)
-    stream = Scoring(packed._shared, [Scored(array("i", ids), 1)], report=reported.append).stream()
+    stream = Scoring(packed._shared, [ScoredSequence(array("i", ids), 1)], report=reported.append).stream()
     assert next(stream) == (0, expected)
     assert rows == [512, 512, 275] and reported == [100] * 12 + [99] and not list(stream)
 
@@ -323,7 +323,7 @@ def test_damaged_weights_are_named(floats: Qwen) -> None:
 
 @needs_kernels
 def test_an_error_of_the_caller_leaves_no_memory_in_use(packed: Qwen) -> None:
-    sequences = [Scored(array("i", [number] * 600), 1) for number in range(4)]
+    sequences = [ScoredSequence(array("i", [number] * 600), 1) for number in range(4)]
 
     def report(count: int) -> None:
         raise ZeroDivisionError

@@ -114,6 +114,11 @@ def test_other_values_are_refused(plain: Qwen, wrong: Any) -> None:
         Qwen(plain.model, plain.tokenizer, speculate=wrong)
 
 
+def test_a_mistyped_lookup_is_not_taken_for_a_model(tiny_chat_checkpoint: Path) -> None:
+    with pytest.raises(SettingError, match=r"found 'ngrma': did you mean ngram\?"):
+        qwen7b.load(tiny_chat_checkpoint, speculate="ngrma")
+
+
 def test_another_vocabulary_is_refused_before_the_weights_are_read(
     tiny_chat_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,14 @@
-"""Many requests answered by one model: a window of them is with the engine, and each is told as soon as it is done."""
+"""Many requests are answered by one model: the engine holds a window of them, and each answer comes once it is done."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast, get_args
 
 from qwen7b.batch.request_files import ReplyFile, read_requests
-from qwen7b.batch.request_line import Asking, RequestLine, is_failure
+from qwen7b.batch.request_line import Job, RequestLine, is_failure
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.answers import News
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings
@@ -16,45 +16,50 @@ from qwen7b.generate.qwen import Qwen
 from qwen7b.generate.reply import Piece, Reply
 
 _WINDOW = 128
-"""The replies in the making: more than the engine makes at a time, so that one is always there to go on with."""
+"""The most replies in the making: more than the engine runs at a time, so that one always waits for a free place."""
 
 
 def answer_requests(
     qwen: Qwen, requests: Iterable[object], *, call: Call = "chat", system: str | None = None, **settings: Any
 ) -> Iterator[dict[str, Any]]:
-    """Answer requests of any number, each a text or an object as in a file of requests, with an object each.
+    """Answer any number of requests, each a text or a dictionary as in a file of requests, with a dictionary each.
 
-    The answers come as they are ready, each with the request's place among all as its "index". A request has its own
-    settings, beside those of `Qwen.chat` or `Qwen.complete` given here for all. One that cannot be answered gets an
-    object with an "error"; the others go on. Only some requests are taken at a time.
+    The answers come as they are ready, each with the request's place among all as its "index". `settings` are those of
+    `Qwen.chat` or `Qwen.complete` for all requests; a request's own replace them. One that cannot be answered gets an
+    answer with an "error", and the others are still answered. The iterable is read as answers are made, not ahead.
+    Raises SettingError where a setting is wrong, and PromptError for a single text in place of several.
 
     >>> for answer in answer_requests(qwen, ["1+1=?", {"prompt": "Hi", "n": 2}]): print(answer)  # doctest: +SKIP
     """
-    asking = asking_of(qwen, call=call, system=system, settings=settings)
-    lines = (RequestLine(index=index, given=given, asking=asking) for index, given in enumerate(requests))
+    if isinstance(requests, (str, bytes, Mapping)):
+        raise PromptError(f"answer_requests takes several requests, found one, {quoted(requests)}: put it into a list")
+    job = make_job(qwen, call=call, system=system, settings=settings)
+    lines = (RequestLine(index=index, parsed=request, job=job) for index, request in enumerate(requests))
     return (answer for _, answer in answer_lines(qwen, lines))
 
 
-def asking_of(qwen: Qwen, *, call: Call, system: str | None, settings: Mapping[str, Any]) -> Asking:
-    """What requests to a model have in common. Raises SettingError where a setting is wrong."""
+def make_job(qwen: Qwen, *, call: Call, system: str | None, settings: Mapping[str, Any]) -> Job:
+    """What the requests of one run have in common. Raises SettingError where a setting is wrong."""
+    if call not in get_args(Call):
+        raise SettingError(f"call must be one of {', '.join(get_args(Call))}, found {quoted(call)}")
     if system is not None and call != "chat":
         raise SettingError(f"system is of no use to {call}, found {quoted(system)}: leave it out, or use chat")
-    of_call = {name: value for name, value in settings.items() if name != "control_tokens"}
-    CheckedSettings(qwen.generation, cast(ChatSettings, of_call), call=call)
-    return Asking(call=call, system=system, defaults=dict(settings), model=qwen.name, weights=repr(qwen))
+    keywords = {name: value for name, value in settings.items() if name != "control_tokens"}
+    CheckedSettings(qwen.generation, cast(ChatSettings, keywords), call=call)
+    return Job(call=call, system=system, defaults=dict(settings), model=qwen.name, weights=repr(qwen))
 
 
 def answer_lines(qwen: Qwen, lines: Iterable[RequestLine]) -> Generator[tuple[RequestLine, dict[str, Any]], None, None]:
-    """Answer requests as their lines come: each line with its object, in the order in which they are done."""
-    to_come = iter(lines)
+    """Answer lines as they come: pairs of a line and its answer, in the order in which they are done."""
+    pending = iter(lines)
     running: set[_Running] = set()
     news: deque[tuple[_Running, News]] = deque()
     try:
         while True:
-            while sum(map(len, running)) < _WINDOW and (line := next(to_come, None)) is not None:
+            while sum(map(len, running)) < _WINDOW and (line := next(pending, None)) is not None:
                 try:
                     running.add(_Running(qwen, line, news))
-                except Exception as error:  # it is this request's own, and the others go on
+                except Exception as error:  # only this request fails
                     yield line, line.failure(error)
             if not running:
                 return
@@ -70,17 +75,17 @@ def answer_lines(qwen: Qwen, lines: Iterable[RequestLine]) -> Generator[tuple[Re
 
 
 class FileRun:
-    """The answering of a file's requests, of which some may be answered already.
+    """One run over a file of requests, of which an earlier run may have answered some.
 
-    Raises PromptError for a file without requests, and SettingError where the answers that are there are no answers to
-    these requests, by this model and with these settings.
+    Raises PromptError for a file without requests, and SettingError where `target` has answers to other requests, or
+    answers by another model or with other settings.
     """
 
-    def __init__(self, qwen: Qwen, source: BinaryIO, target: ReplyFile | None, asking: Asking) -> None:
+    def __init__(self, qwen: Qwen, source: BinaryIO, target: ReplyFile | None, job: Job) -> None:
         self.qwen = qwen
         self.source = source
         self.target = target
-        self.asking = asking
+        self.job = job
         self.earlier = frozenset[str]() if target is None else target.find_answered()
         self.num_requests = self.num_done = self.num_failed = 0
         unknown = set(self.earlier)
@@ -90,7 +95,8 @@ class FileRun:
                 unknown.discard(line.request_id)
         if target is not None and unknown:
             raise SettingError(
-                f"{target.path} has answers to other requests, by another model or with other settings: choose another"
+                f"{target.path} has answers to other requests, by another model or with other settings: choose another "
+                "file for the answers"
             )
         if not self.num_requests:
             raise PromptError("the file has no requests: write one a line")
@@ -112,22 +118,22 @@ class FileRun:
                 yield answer
 
     def _lines(self) -> Iterator[RequestLine]:
-        given = enumerate(read_requests(self.source))
-        return (RequestLine(index=index, given=value, asking=self.asking) for index, value in given)
+        numbered = enumerate(read_requests(self.source))
+        return (RequestLine(index=index, parsed=parsed, job=self.job) for index, parsed in numbered)
 
 
 class _Running:
-    """A request whose replies are being made."""
+    """A request whose replies are in the making."""
 
     def __init__(self, qwen: Qwen, line: RequestLine, news: deque[tuple[_Running, News]]) -> None:
-        asked = line.read()
+        body = line.read()
         self.line = line
-        self.num_inputs = len(asked.inputs)
+        self.num_inputs = len(body.inputs)
         self.tokenizer = qwen.tokenizer
-        self.answers = qwen.answers(line.asking.call, asked.inputs, asked.settings, n=asked.n)
+        self.answers = qwen.answers(line.job.call, body.inputs, body.settings, n=body.n)
         self._replies: dict[int, Reply] = {}
         try:
-            self.answers.start(lambda one_of_it: news.append((self, one_of_it)))
+            self.answers.start(lambda own: news.append((self, own)))
         except BaseException:
             self.cancel()
             raise
@@ -136,7 +142,7 @@ class _Running:
         return len(self.answers.requests)
 
     def take_in(self, index: int, piece: Piece | Exception) -> dict[str, Any] | None:
-        """Take in what is new of one reply; gives the answer to the request once it is whole."""
+        """Take in a piece of reply `index`, or its error, and return the request's answer once it is whole."""
         if isinstance(piece, Exception):
             self.cancel()
             return self.line.failure(piece)

@@ -15,7 +15,7 @@ from qwen7b.text import Tokenizer
 
 
 def chat_completion(replies: Sequence[Reply], tokenizer: Tokenizer, **about: Any) -> dict[str, Any]:
-    """The object for replies to one conversation; `about` are its id, the time it was created and the model."""
+    """The object for replies to one conversation; `about` has its id, the time it was created and the model."""
     choices = [
         {
             "index": index,
@@ -31,7 +31,7 @@ def chat_completion(replies: Sequence[Reply], tokenizer: Tokenizer, **about: Any
 def text_completion(
     replies: Sequence[Reply], tokenizer: Tokenizer, *, num_inputs: int = 1, **about: Any
 ) -> dict[str, Any]:
-    """The object for continuations of some texts, as many of each, those of the first text first."""
+    """The object for continuations of `num_inputs` texts, equally many of each, those of the first text first."""
     choices = [
         {
             "index": index,
@@ -45,7 +45,7 @@ def text_completion(
 
 
 def usage(replies: Sequence[Reply], *, num_inputs: int) -> dict[str, int]:
-    """The tokens of replies to some prompts, as many to each; each prompt counts once."""
+    """The token counts of replies to `num_inputs` prompts, equally many to each; each prompt counts once."""
     prompts = sum(reply.usage.prompt_tokens for reply in replies[:: len(replies) // num_inputs])
     made = sum(reply.usage.completion_tokens for reply in replies)
     return {"prompt_tokens": prompts, "completion_tokens": made, "total_tokens": prompts + made}
@@ -71,7 +71,7 @@ def _token_object(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[s
 
 
 def _aligned_logprobs(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> dict[str, list[Any]]:
-    """A list for each property of the tokens."""
+    """The older form of the completions API: one list for each property of the tokens."""
     tokens = [tokenizer.decode([token.token_id]) for token in logprobs]
     return {
         "tokens": tokens,

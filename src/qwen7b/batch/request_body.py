@@ -1,4 +1,4 @@
-"""What the body of a request asks for, in the fields of OpenAI's API and in the keywords of `Qwen.chat`.
+"""The body of a request, in the fields of OpenAI's API, becomes keywords of `Qwen.chat` or `Qwen.complete`.
 
 https://platform.openai.com/docs/api-reference/chat/create, https://platform.openai.com/docs/api-reference/completions,
 https://platform.openai.com/docs/guides/batch
@@ -24,8 +24,8 @@ _KEYWORDS = {
     "complete": {*CompletionSettings.__annotations__, "control_tokens"} - _NOT_IN_JSON,
 }
 _RENAMED = {"max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens"}
-_OF_THE_CALLER = {"model", "user", "metadata", "store"}
-"""Fields that say nothing about the reply; which model answers is not a request's choice here."""
+_IGNORED = {"model", "user", "metadata", "store"}
+"""Fields without effect on the reply; which model answers is not a request's choice here."""
 _FIXED: dict[str, tuple[object, ...]] = {
     "stream": (False,),
     "echo": (False,),
@@ -35,33 +35,35 @@ _FIXED: dict[str, tuple[object, ...]] = {
     "tool_choice": ("none",),
     "response_format": ({"type": "text"},),
 }
-"""Fields that can have only these values: what else they ask for is not done here."""
-_OF_CHANCE = ("seed", "top_p", "top_k", "min_p")
+"""Fields that are accepted with these values only, as nothing else they can ask for is done here."""
+_SAMPLING_ONLY = ("seed", "top_p", "top_k", "min_p")
+"""Settings without effect at temperature 0."""
 MAX_SAMPLES = 128
 """The most replies that one request may ask for, as in OpenAI's API."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """What a request asks for: `n` replies to a conversation, or to each of some texts."""
+class RequestBody:
+    """A request as the engine needs it: `n` replies to each input, a conversation or a text, with these settings."""
 
     inputs: list[Any]
     n: int
     settings: dict[str, Any]
 
 
-def read_body(body: Mapping[str, Any], call: Call, defaults: Mapping[str, Any], *, system: str | None = None) -> Asked:
-    """Read a body; `defaults` are keywords for what it leaves out, `system` goes before a conversation without a system
-    message. Raises SettingError and PromptError.
+def read_body(
+    body: Mapping[str, Any], call: Call, defaults: Mapping[str, Any], *, system: str | None = None
+) -> RequestBody:
+    """Read a body. `defaults` are keywords for what it leaves out, and `system` is put before a conversation without a
+    system message. Raises SettingError and PromptError.
 
-    With temperature 0 a seed and what narrows chance are dropped: they keep what they promise.
+    With temperature 0 `seed`, `top_p`, `top_k` and `min_p` are dropped: clients send them, and none has an effect.
 
     >>> read_body({"prompt": "1+1=", "max_tokens": 4, "temperature": 0, "seed": 1}, "complete", {}).settings
     {'max_new_tokens': 4, 'temperature': 0}
     """
     given = {name: value for name, value in body.items() if value is not None}
-    if (input := given.pop(_INPUT[call], None)) is None:
-        raise PromptError(f"the request has no {_INPUT[call]}, found {quoted(sorted(body))}: say what to {call}")
+    input = given.pop(_INPUT[call], None)
     n = whole_number("n", given.pop("n", 1), minimum=1, maximum=MAX_SAMPLES)
     own: dict[str, Any] = {}
     given |= _read_logprobs(given.pop("logprobs", None), given.pop("top_logprobs", None))
@@ -73,25 +75,27 @@ def read_body(body: Mapping[str, Any], call: Call, defaults: Mapping[str, Any], 
         elif keyword in _KEYWORDS[call]:
             if own.setdefault(keyword, value) != value:
                 raise SettingError(
-                    f"{name} and another name of it differ, found {quoted(value)}: leave one of them out"
+                    f"{name} and another name for it differ, found {quoted(value)}: leave one of them out"
                 )
-        elif name not in _OF_THE_CALLER:
+        elif name not in _IGNORED:
             raise SettingError(f"a request has no field {quoted(name)}: {_remedy(name, call)}")
+    if input is None:
+        raise PromptError(f"the request has no {_INPUT[call]}, found {quoted(sorted(body))}: add it")
     if "logit_bias" in own:
         own["logit_bias"] = _read_logit_bias(own["logit_bias"])
     settings = {**defaults, **own}
     if is_zero(settings.get("temperature")):
-        settings = {name: value for name, value in settings.items() if name not in _OF_CHANCE}
+        settings = {name: value for name, value in settings.items() if name not in _SAMPLING_ONLY}
     inputs = [input] if call == "chat" or isinstance(input, str) else items(input)
     if not inputs:
         raise PromptError(f"prompt should be a text or a list of them, found {quoted(input)}")
     if system is not None:
         inputs = [_with_system(conversation, system) for conversation in inputs]
-    return Asked(inputs=list(inputs), n=n, settings=settings)
+    return RequestBody(inputs=list(inputs), n=n, settings=settings)
 
 
 def open_envelope(envelope: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
-    """The body of a request in OpenAI's batch form. Raises SettingError where the form is another."""
+    """The body of a request in OpenAI's batch form. Raises SettingError where the envelope is not of that form."""
     if unknown := envelope.keys() - _ENVELOPE:
         raise SettingError(f"a request of a batch has no field {quoted(min(unknown))}: move it into the body")
     if not isinstance(envelope.get("custom_id"), str):
@@ -109,7 +113,7 @@ def open_envelope(envelope: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
 
 
 def _read_logprobs(logprobs: Any, top: Any) -> dict[str, Any]:
-    """How many log-probabilities are asked for: by a number or, in a chat of OpenAI's, by a yes and another number."""
+    """The keyword `logprobs`: a number by itself or, in OpenAI's chat API, true and the number as top_logprobs."""
     if logprobs is not None and not isinstance(logprobs, bool):
         if top is not None:
             raise SettingError(f"top_logprobs goes with logprobs set to true, found {quoted(logprobs)}: correct it")
@@ -132,7 +136,7 @@ def _read_logit_bias(value: object) -> object:
 
 
 def _remedy(name: str, call: Call) -> str:
-    known = {*_KEYWORDS[call], *_RENAMED, *_OF_THE_CALLER, *_FIXED, _INPUT[call], "n", "top_logprobs"}
+    known = {*_KEYWORDS[call], *_RENAMED, *_IGNORED, *_FIXED, _INPUT[call], "n", "top_logprobs"}
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else "leave it out"
 

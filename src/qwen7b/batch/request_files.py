@@ -1,4 +1,4 @@
-"""Files of requests and of their answers, a line of JSON each, so that answering many can be taken up again."""
+"""Files of requests and of their answers, a line of JSON each, written so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 _BEGINNINGS = (b'{"index": ', b'{"id": "batch_req_')
-"""What the lines of answers begin with."""
+"""How the lines of answers begin."""
 _MAX_ANSWER = 1 << 28
-"""The most bytes that the line of an answer may have."""
+"""The longest line of an answer, in bytes."""
 
 
 def read_requests(file: BinaryIO) -> Iterator[object]:
-    """What each line of a file holds, from the first on, or why it cannot be read; a blank line holds nothing."""
+    """The parsed value of each line, or the error why it cannot be parsed; blank lines are skipped."""
     file.seek(0)
     for number in itertools.count(1):
         line = file.readline(MAX_BYTES + 1)
@@ -52,11 +52,11 @@ def _parse(line: bytes, number: int) -> object:
 
 
 class ReplyFile:
-    """A file that answers are added to; opened again, it has those of a run that was interrupted.
+    """A file to which answers are added, and from which an interrupted run is resumed.
 
-    A line is written whole. An incomplete one at the end, of a killed process or a full disk, is cut off, and answers
-    that say that a request failed are left out, so that it is tried again. Raises SettingError where the file cannot be
-    written, is at work elsewhere, or holds anything else than answers.
+    A line is written whole. An incomplete last line, from a killed process or a full disk, is cut off, and answers with
+    an error are removed, so that their requests are tried again. Raises SettingError where the file cannot be written,
+    is being written by another process, or holds anything but answers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,11 +68,11 @@ class ReplyFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what could not be written was told when it was added
+        with suppress(OSError):  # what could not be written was raised by `add`
             self._file.close()
 
     def find_answered(self) -> frozenset[str]:
-        """The ids of the requests that are answered; what is no answer to keep is taken out of the file."""
+        """The ids of the requests that have an answer; incomplete and failed ones are removed from the file."""
         with self._errors():
             answered, has_others = set(), False
             for _, request_id in self._lines():
@@ -104,7 +104,7 @@ class ReplyFile:
         return file
 
     def _lines(self) -> Iterator[tuple[bytes, str | None]]:
-        """Every line with the id of the request that it answers, None where it is to be tried again."""
+        """Every line with the id of the request that it answers, or None where that is to be tried again."""
         self._file.seek(0)
         for number in itertools.count(1):
             if not (line := self._file.readline(_MAX_ANSWER)):

@@ -1,4 +1,4 @@
-"""One request of a file: OpenAI's batch form or a plain one, and the object that answers it.
+"""One request of a file, in OpenAI's batch form or a plain one, and the object that answers it.
 
     {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": […], "max_tokens": 64}}
     {"messages": […], "max_tokens": 64}
@@ -19,24 +19,25 @@ from functools import cached_property
 from typing import Any
 
 from qwen7b.batch.reply_objects import chat_completion, listed_logprobs, text_completion, usage
-from qwen7b.batch.request_body import Asked, open_envelope, read_body
+from qwen7b.batch.request_body import RequestBody, open_envelope, read_body
 from qwen7b.errors import PromptError, Qwen7bError, quoted
 from qwen7b.generate.call_settings import Call
 from qwen7b.generate.reply import Reply
 from qwen7b.text import Tokenizer
 
-_CARRIED = ("id", "custom_id", "metadata")
-"""Fields of a plain request that its answer repeats, even where it failed."""
+_ECHOED = ("id", "custom_id", "metadata")
+"""Fields of a plain request that its answer repeats, an error's too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asking:
-    """What requests are for, and what fills in what they leave out.
+class Job:
+    """What the requests of one run have in common.
 
-    system    the system message of a conversation that has none
-    defaults  keywords of the call
-    model     the name of who answers
-    weights   what else of it an answer depends on
+    call      the method of `Qwen` that answers them
+    system    the system message for conversations that have none
+    defaults  keywords of the call for what a request leaves out
+    model     the name of the model that answers
+    weights   the model as its repr tells it, with its weight format: answers depend on it
     """
 
     call: Call
@@ -48,32 +49,32 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLine:
-    """A request as it was given, or why it could not be read, and its place among all."""
+    """A parsed request, or the error why it could not be parsed, and its place among all."""
 
     index: int
-    given: object
-    asking: Asking
+    parsed: object
+    job: Job
 
     @cached_property
     def request_id(self) -> str:
-        """A digest of the request's place and of all that its answer depends on, so that it tells it from others."""
-        asking = self.asking
-        about = [self.index, self.given, asking.call, asking.system, dict(asking.defaults), asking.weights]
+        """A digest of the request's place and of all that its answer depends on."""
+        job = self.job
+        about = [self.index, self.parsed, job.call, job.system, dict(job.defaults), job.weights]
         written = json.dumps(about, sort_keys=True, default=repr)
         return hashlib.sha256(written.encode()).hexdigest()[:24]
 
-    def read(self) -> Asked:
-        """What is asked for. Raises SettingError and PromptError."""
-        if isinstance(self.given, Qwen7bError):
-            raise self.given
-        body = open_envelope(self._fields, self.asking.call) if self._is_batch else self._plain_body()
-        return read_body(body, self.asking.call, self.asking.defaults, system=self.asking.system)
+    def read(self) -> RequestBody:
+        """Read the request's fields. Raises SettingError and PromptError."""
+        if isinstance(self.parsed, Qwen7bError):
+            raise self.parsed
+        body = open_envelope(self._fields, self.job.call) if self._is_batch else self._plain_body()
+        return read_body(body, self.job.call, self.job.defaults, system=self.job.system)
 
     def answer(self, replies: Sequence[Reply], *, num_inputs: int, tokenizer: Tokenizer) -> dict[str, Any]:
-        """The object with the replies, as many to each of the inputs."""
+        """The object with the replies, equally many to each of `num_inputs` inputs."""
         if self._is_batch:
-            about = {"created": int(time.time()), "model": self.asking.model}
-            if self.asking.call == "chat":
+            about = {"created": int(time.time()), "model": self.job.model}
+            if self.job.call == "chat":
                 body = chat_completion(replies, tokenizer, id=f"chatcmpl-{self.request_id}", **about)
             else:
                 body = text_completion(replies, tokenizer, num_inputs=num_inputs, id=f"cmpl-{self.request_id}", **about)
@@ -89,27 +90,27 @@ class RequestLine:
         else:
             status, code, message = 500, "server_error", f"{type(error).__name__}: {error}"
         if self._is_batch:
-            # OpenAI tells in the body why a request was refused, other programs beside it.
+            # OpenAI puts the reason into the body, other programs put it beside the response.
             body = {"error": {"message": message, "type": code, "param": None, "code": None}}
             return self._batch_object(status, body, error={"code": code, "message": message})
-        carried = {name: self._fields[name] for name in _CARRIED if name in self._fields}
-        return self._plain_object(carried, error={"code": code, "message": message})
+        echoed = {name: self._fields[name] for name in _ECHOED if name in self._fields}
+        return self._plain_object(echoed, error={"code": code, "message": message})
 
     @property
     def _fields(self) -> Mapping[str, Any]:
-        if isinstance(self.given, str):
-            return {"prompt": self.given}
-        return self.given if isinstance(self.given, Mapping) else {}
+        if isinstance(self.parsed, str):
+            return {"prompt": self.parsed}
+        return self.parsed if isinstance(self.parsed, Mapping) else {}
 
     @property
     def _is_batch(self) -> bool:
         return not {"body", "url"}.isdisjoint(self._fields)
 
     def _plain_body(self) -> dict[str, Any]:
-        if not isinstance(self.given, (str, Mapping)):
-            raise PromptError(f"a request should be a text or an object, found {quoted(self.given)}")
-        body = {name: value for name, value in self._fields.items() if name not in _CARRIED}
-        if self.asking.call == "chat" and "messages" not in body and "prompt" in body:
+        if not isinstance(self.parsed, (str, Mapping)):
+            raise PromptError(f"a request should be a text or an object, found {quoted(self.parsed)}")
+        body = {name: value for name, value in self._fields.items() if name not in _ECHOED}
+        if self.job.call == "chat" and "messages" not in body and "prompt" in body:
             body["messages"] = body.pop("prompt")
         return body
 
@@ -123,14 +124,14 @@ class RequestLine:
 
 
 def request_id_of(answer: object) -> str:
-    """The id of the request that an object answers. Raises ValueError for what is no answer."""
+    """The id of the request that an object answers. Raises ValueError for anything but an answer."""
     if isinstance(answer, Mapping):
         id, request_id = answer.get("id"), answer.get("request_id")
         if isinstance(answer.get("index"), int) and isinstance(request_id, str):
             return request_id
         if isinstance(id, str) and id.startswith("batch_req_") and "response" in answer:
             return id.removeprefix("batch_req_")
-    raise ValueError(f"{quoted(answer)} is no answer")
+    raise ValueError(f"{quoted(answer)} is not an answer")
 
 
 def is_failure(answer: Mapping[str, Any]) -> bool:

@@ -71,10 +71,10 @@ def answer_file(
         source = files.enter_context(_opened(input))
         target = None if _is_standard(output) else files.enter_context(ReplyFile(Path(str(output))))
         qwen = load()
-        from qwen7b.batch.answering import FileRun, asking_of
+        from qwen7b.batch.answering import FileRun, make_job
 
         start = time.perf_counter()
-        run = FileRun(qwen, source, target, asking_of(qwen, call=call, system=system, settings=settings))
+        run = FileRun(qwen, source, target, make_job(qwen, call=call, system=system, settings=settings))
         try:
             _follow(run, prints=target is None)
         except KeyboardInterrupt:

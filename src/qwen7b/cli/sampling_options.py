@@ -27,12 +27,12 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         from qwen7b import Greedy
-        from qwen7b.sampling.sampling_keywords import is_greedy, lay_over, left_to_chance
+        from qwen7b.sampling.sampling_keywords import is_greedy, lay_over, sampling_only
 
         chosen = self._chosen()
         if self.greedy or is_greedy(chosen):
             flag = "--greedy" if self.greedy else "--temperature 0"
-            contradicting = left_to_chance(chosen)
+            contradicting = sampling_only(chosen)
             if self.greedy and chosen.get("temperature"):
                 contradicting.append("temperature")
             if contradicting:

@@ -27,7 +27,7 @@ from qwen7b.errors import CheckpointError, PromptError, UnsupportedError, counte
 from qwen7b.evals.journal import Journal
 from qwen7b.evals.subject import Subject
 from qwen7b.generate import Engine
-from qwen7b.generate.scoring import Scored, Scoring
+from qwen7b.generate.scoring import ScoredSequence, Scoring
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
 from qwen7b.system.progress import progress
@@ -162,7 +162,7 @@ def read_window(model: Transformer, window: Tensor, report: Callable[[int], None
     start = time.perf_counter()
     cache_bytes = model.cache_bytes(capacity=len(window))
     engine = Engine(model, vocab_size=model.config.vocab_rows, max_bytes=cache_bytes)
-    sequence = Scored(array("i", window.tolist()), start=1)
+    sequence = ScoredSequence(array("i", window.tolist()), start=1)
     ((_, score),) = Scoring(SharedEngine(engine), [sequence], report=report).stream()
     return WindowScore(
         nats=-score.logprob,

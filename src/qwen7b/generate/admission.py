@@ -59,7 +59,7 @@ class Admission:
             if len(self.running) == 1:
                 request.fail(self.slots.shortage(len(request.ids)))
                 return
-            self._set_back(max(self.running, key=urgency))
+            self._preempt(max(self.running, key=urgency))
 
     def release(self, request: Request) -> None:
         """Let a request go, wherever it is."""
@@ -97,7 +97,7 @@ class Admission:
         self._awaited[request] = other, common[other]
         return True
 
-    def _set_back(self, request: Request) -> None:
+    def _preempt(self, request: Request) -> None:
         """Free a request's memory; it reads all again once there is room."""
         assert request.cache is not None
         self.slots.drop(request.cache)

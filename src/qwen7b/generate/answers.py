@@ -9,8 +9,8 @@ from contextlib import aclosing
 from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
-from qwen7b.generate.draft import Draft
 from qwen7b.generate.reply import Piece, Reply
+from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.shared_engine import SharedEngine
@@ -27,7 +27,7 @@ class Answers:
         self,
         shared: SharedEngine,
         prompts: Sequence[list[int]],
-        drafts: Sequence[Draft],
+        builders: Sequence[ReplyBuilder],
         settings: CheckedSettings,
         *,
         samplings: Sequence[Sampling],
@@ -36,7 +36,7 @@ class Answers:
     ) -> None:
         self.shared = shared
         self.tell: Callable[[News], object] = lambda news: None
-        self.drafts = drafts
+        self.builders = builders
         self.unfinished = set(range(len(prompts)))
         self.on_prompt = settings.on_prompt
         num_alike = Counter(map(tuple, prompts))
@@ -93,24 +93,24 @@ class Answers:
         self.tell = lambda news: loop.call_soon_threadsafe(queue.put_nowait, news)
         try:
             for request in self.requests:
-                self.shared.attend(request)
+                self.shared.add_in_background(request)
             num_open = len(self.requests)
             while num_open:
                 index, piece = _piece(await queue.get())
                 num_open -= piece.reply is not None
                 yield index, piece
         finally:
-            self.shared.cancel_attended(self.requests)
+            self.shared.cancel_soon(self.requests)
 
     def _take_in(self, index: int, token: Token) -> bool:
-        draft = self.drafts[index]
-        text = draft.push(token)
-        if token.is_last or draft.stopped:
+        builder = self.builders[index]
+        text = builder.push(token)
+        if token.is_last or builder.stopped:
             self.unfinished.discard(index)
-            self.tell((index, draft.end("stop" if draft.stopped else "length", text)))
+            self.tell((index, builder.end("stop" if builder.stopped else "length", text)))
         elif text:
             self.tell((index, Piece(text=text)))
-        return draft.stopped
+        return builder.stopped
 
     def _fail(self, index: int, error: Exception) -> None:
         self.unfinished.discard(index)
@@ -128,7 +128,7 @@ class Answers:
 
     def _interrupt(self) -> Iterator[tuple[int, Piece]]:
         for index in sorted(self.unfinished):
-            yield index, self.drafts[index].end("interrupted")
+            yield index, self.builders[index].end("interrupted")
         self.unfinished.clear()
 
 

@@ -106,7 +106,7 @@ def _check_names(settings: Mapping[str, object], *, call: Call) -> None:
             continue
         if name not in ChatSettings.__annotations__:
             near = difflib.get_close_matches(name, known, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
+            guess = f"did you mean {near[0]}? " if near else f"{call}_samples takes it. " if name == "n" else ""
             raise SettingError(f"{call} has no setting {name}: {guess}It takes {', '.join(sorted(known))}")
         if value is not None:
             raise SettingError(f"{name} is of no use to {call}, found {quoted(value)}: leave it out, or use chat")

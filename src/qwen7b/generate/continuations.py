@@ -9,7 +9,7 @@ from typing import Any
 from qwen7b.config.checked import items
 from qwen7b.errors import PromptError, counted, quoted
 from qwen7b.generate.prefixes import count_common
-from qwen7b.generate.scoring import Scored
+from qwen7b.generate.scoring import ScoredSequence
 from qwen7b.text import Tokenizer
 from qwen7b.text.completion_prompt import completion_prompt
 
@@ -41,7 +41,9 @@ class TextReader:
             sequences.append(ids)
         return sequences
 
-    def pairs(self, contexts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Iterator[list[Scored]]:
+    def pairs(
+        self, contexts: Sequence[Text], continuations: Sequence[Sequence[Text]]
+    ) -> Iterator[list[ScoredSequence]]:
         """Prepare the continuations of each context to be scored behind it. Raises PromptError."""
         listed_contexts = listed(contexts, name="contexts")
         lists = listed(continuations, name="continuations", of="lists, one for each context")
@@ -59,7 +61,7 @@ class TextReader:
                 for place, continuation in enumerate(listed(own, name=f"continuations[{number}]"))
             ]
 
-    def _join(self, context: Text, context_ids: list[int], continuation: Text, *, name: str) -> Scored:
+    def _join(self, context: Text, context_ids: list[int], continuation: Text, *, name: str) -> ScoredSequence:
         if isinstance(context, str) and isinstance(continuation, str):
             # A token over the seam is the continuation's: so is a space that ends the context and begins its word.
             ids = self._after_bos(context + continuation)
@@ -78,7 +80,7 @@ class TextReader:
             )
         if len(ids) > self.context_length:
             raise PromptError(self._too_long(f"{name} with its context", len(ids)))
-        return Scored(array("i", ids), start)
+        return ScoredSequence(array("i", ids), start)
 
     def _ids(self, text: Text, *, name: str) -> list[int]:
         if not isinstance(text, str):

@@ -24,7 +24,7 @@ from qwen7b.generate.outcome import take_in
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 from qwen7b.generate.saved_prefixes import SavedPrefixes
-from qwen7b.generate.scheduler import Scheduler, Share
+from qwen7b.generate.scheduler import Chunk, Scheduler
 from qwen7b.generate.slots import Slots
 from qwen7b.generate.speculation import Speculation
 from qwen7b.generate.verification import Drafts
@@ -98,39 +98,39 @@ class Engine:
         add and cancel may be called meanwhile by other threads. Ctrl-C loses nothing but the step.
         """
         self.sweep()
-        if not (shares := self.scheduler.plan()):
+        if not (chunks := self.scheduler.plan()):
             self.sweep()
             return bool(self.admission.running or self.admission.waiting)
-        decoding = [share for share in shares if share.request.state is State.DECODING]
+        decoding = [chunk for chunk in chunks if chunk.request.state is State.DECODING]
         try:
-            drafts = self._draft(decoding, num_rows=sum(share.count for share in shares))
+            drafts = self._draft(decoding, num_rows=sum(chunk.count for chunk in chunks))
             started = time.perf_counter()
-            hidden = self._read(shares, drafts)
+            hidden = self._read(chunks, drafts)
         except Exception as error:  # it is no request's own, so all of them fail
-            for share in shares:
-                share.request.fail(error)
+            for chunk in chunks:
+                chunk.request.fail(error)
         else:
             with interrupts_deferred():  # half done, it could not be taken up again
-                accepted = take_in([share.request for share in shares], hidden, drafts, logits_of=self._logits_of)
+                accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self._logits_of)
                 for request, num_accepted in accepted.items():
                     self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
-            num_read = sum(share.count for share in shares[len(decoding) :])
+            num_read = sum(chunk.count for chunk in chunks[len(decoding) :])
             num_decoding = sum(map(len, hidden[: len(decoding)]))
             self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
-            for share in shares[len(decoding) :]:
-                self.slots.save(share.request, num_new=share.count)
+            for chunk in chunks[len(decoding) :]:
+                self.slots.save(chunk.request, num_new=chunk.count)
         self.sweep()
         return True
 
-    def _draft(self, decoding: Sequence[Share], *, num_rows: int) -> Drafts:
+    def _draft(self, decoding: Sequence[Chunk], *, num_rows: int) -> Drafts:
         """What may come behind the newest tokens of decoding requests, in a step of so many rows."""
-        room = {share.request: self.slots.room_for_draft(share.request, share.count) for share in decoding}
+        room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in decoding}
         return self.speculation.draft(room, num_rows=num_rows)
 
-    def _read(self, shares: Sequence[Share], drafts: Drafts) -> list[Tensor]:
-        """Put each share's tokens into its cache, and the request's draft behind them; their hidden states (T, C)."""
-        cache = Cache([cast(SequenceCache, share.request.cache) for share in shares])
-        new_ids = [share.request.unread_ids(share.count, drafts.get(share.request, ())) for share in shares]
+    def _read(self, chunks: Sequence[Chunk], drafts: Drafts) -> list[Tensor]:
+        """Put each chunk's tokens into its cache, and the request's draft behind them; their hidden states (T, C)."""
+        cache = Cache([cast(SequenceCache, chunk.request.cache) for chunk in chunks])
+        new_ids = [chunk.request.unread_ids(chunk.count, drafts.get(chunk.request, ())) for chunk in chunks]
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
         return list(torch.split(hidden_RC, [len(ids) for ids in new_ids]))
 

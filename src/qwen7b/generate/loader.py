@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from qwen7b.packing.places import exact_identity
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _PROMPT_CACHE_BYTES = 10_000_000_000
-"""The limit of a folder of prompts, where the user sets none."""
+"""The default limit of a folder of prompts."""
 
 
 def load(
@@ -61,14 +62,14 @@ def load(
     or say it wrongly; with `must_chat` a base model is refused before its weights are read. `tokenizer` is the model's
     own, where it has been read already.
 
-    `prompt_cache` names a folder in which keys and values of prompts are kept, with their tokens, and found by later
-    starts, so that a prompt need not be read again; beyond `prompt_cache_bytes` the longest unused go.
+    `prompt_cache` names a folder in which the keys and values of prompts are kept, with their tokens, so that later
+    starts need not read the same prompt again; beyond `prompt_cache_bytes` the least recently used are deleted.
 
-    `speculate` makes replies quicker and never changes them: a few tokens are drafted, and the model checks all of them
-    at once. "ngram" drafts what followed the same words earlier in the prompt or the reply, "ngram-pool" also looks
-    in what other calls were given and replied; a model of the same vocabulary, as it was loaded or by a name like
-    `model`, drafts what it would say. By its name it is loaded in q4 where weights are packed by default. How much is
-    drafted, if any, follows from how often drafts are right and how long checking takes.
+    `speculate` makes replies faster and never changes them: a few tokens are drafted, and the model checks all of them
+    at once. "ngram" drafts what followed the same tokens earlier in the prompt or the reply; "ngram-pool" also searches
+    the prompts and replies of other calls. A smaller model of the same vocabulary, loaded or by a name as `model` takes
+    it, drafts what it would say itself; given by name, it is loaded in q4 where weights are packed by default. How many
+    tokens are drafted, if any, follows from how often drafts were right and from how long checking takes.
 
     With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
     see `errors.py`.
@@ -122,18 +123,21 @@ def load(
 
 
 def open_prompt_cache(folder: str | Path, *, max_bytes: int) -> TensorFolder:
-    """The folder, made where there is none. Raises SettingError where that is impossible, or the limit no number."""
+    """Open the folder, or make it. Raises SettingError where that fails, or where the limit is not a number."""
     whole_number("prompt_cache_bytes", max_bytes, minimum=1)
     if not isinstance(folder, (str, Path)) or not str(folder):
         raise SettingError(f"prompt_cache should be the name of a folder, found {quoted(folder)}")
     try:
         return TensorFolder(Path(folder), max_bytes=max_bytes)
     except (OSError, ValueError) as error:
-        raise SettingError(f"prompt_cache {quoted(str(folder))} cannot be made a folder: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(
+            f"prompt_cache {quoted(str(folder))} cannot be made a folder: {reason}; name another"
+        ) from error
 
 
 def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> SavedPrefixes | None:
-    """The prompts in a folder that a model has read whose weights come from these files."""
+    """The prompts in a folder that this model has read, where `files` tells its weights from others."""
     if model.weight_format is None:
         return SavedPrefixes(folder, model, weights=files)
     if model.weights_file is None:
@@ -147,7 +151,13 @@ def _saved_prefixes(folder: TensorFolder, model: Transformer, *, files: str) -> 
 
 
 def _load_draft(model: str | Path, *, device: str | torch.device, offline: bool | None) -> Qwen:
-    """A draft model by its name. It may be rounded, since only speed depends on it."""
+    """Load a draft model by its name, in q4 where its format is free: only speed depends on how it is rounded."""
+    near = difflib.get_close_matches(str(model), (NONE, *LOOKUPS), n=1)
+    if near and not Path(model).exists():
+        raise SettingError(
+            f"speculate must be {NONE}, {', '.join(LOOKUPS)} or a model, found {quoted(str(model))}: did you mean "
+            f"{near[0]}?"
+        )
     checkpoint = open_checkpoint(locate(model, offline=offline))
     place = choose_device(device, checkpoint, quantize=None)
     is_free = checkpoint.packed is None and choose_quantize(dtype=None, device=place, quantize=None) == AUTO

@@ -15,9 +15,9 @@ from qwen7b.config.checked import flag, items, whole_number
 from qwen7b.errors import PromptError, counted, quoted
 from qwen7b.generate.answers import Answers, last_reply, single_pieces
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
-from qwen7b.generate.draft import Draft
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
+from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
@@ -253,8 +253,8 @@ class Qwen(Scorer):
     ) -> Answers:
         if settings.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(settings.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
-        drafts = [
-            Draft(
+        builders = [
+            ReplyBuilder(
                 self.tokenizer,
                 prompt_tokens=len(prompt),
                 stop_ids=self.stop_ids,
@@ -267,7 +267,7 @@ class Qwen(Scorer):
         return Answers(
             self._shared,
             prompts,
-            drafts,
+            builders,
             settings,
             samplings=samplings or [settings.sampling] * len(prompts),
             context_length=self.context_length,

@@ -18,7 +18,7 @@ _MAX_READING_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Chunk:
     """A request's part in a step: the next `count` of its ids that are not in its cache."""
 
     request: Request
@@ -34,7 +34,7 @@ class Scheduler:
         self._restored: dict[Request, Iterator[None]] = {}
         """The requests whose beginnings may be saved, and how they are gone on with from there."""
 
-    def plan(self) -> list[Share]:
+    def plan(self) -> list[Chunk]:
         """Let requests in that there is room for, and divide the next step."""
         slots, running = self.admission.slots, self.admission.running
         self._restored |= {request: slots.restore(request) for request in self.admission.admit()}
@@ -45,12 +45,12 @@ class Scheduler:
         for request in sorted(running, key=urgency):
             if request.state is State.DECODING:
                 self.admission.make_ready(request)
-        decoding = [Share(request, _stretch(request)) for request in running if request.state is State.DECODING]
-        left = self._rows_to_read([share.request for share in decoding])
+        decoding = [Chunk(request, _stretch(request)) for request in running if request.state is State.DECODING]
+        left = self._rows_to_read([chunk.request for chunk in decoding])
         reading = []
         for request in sorted(running, key=urgency):
             if request.state is State.READING and left and self._is_restored(request, num_decoding=len(decoding)):
-                reading.append(Share(request, min(_stretch(request), left)))
+                reading.append(Chunk(request, min(_stretch(request), left)))
                 left -= reading[-1].count
         return decoding + reading
 

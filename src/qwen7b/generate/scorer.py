@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.generate.continuations import Text, TextReader
-from qwen7b.generate.reading import mean_hidden
+from qwen7b.generate.hidden_states import mean_hidden
 from qwen7b.generate.reply import Score
 from qwen7b.generate.scoring import Scoring
 from qwen7b.generate.shared_engine import SharedEngine

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from qwen7b.generate.reading import BACKGROUND, read_all
+from qwen7b.generate.hidden_states import BACKGROUND, read_all
 from qwen7b.generate.reply import Score
 from qwen7b.generate.request import Request
 from qwen7b.generate.shared_engine import SharedEngine
@@ -24,7 +24,7 @@ HEAD_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredSequence:
     """A sequence, of whose ids those from `start` on are to be scored, each given all before it; `start` is above 0."""
 
     ids: array[int]
@@ -50,7 +50,7 @@ class Scoring:
     def __init__(
         self,
         shared: SharedEngine,
-        sequences: Sequence[Scored],
+        sequences: Sequence[ScoredSequence],
         *,
         report: Callable[[int], None] = lambda count: None,
     ) -> None:
@@ -129,7 +129,7 @@ class Scoring:
         )
 
 
-def _share(sequences: Sequence[Scored], alpha_of: Callable[[int], float]) -> list[_Reading]:
+def _share(sequences: Sequence[ScoredSequence], alpha_of: Callable[[int], float]) -> list[_Reading]:
     """What to read so that each sequence's hidden states are computed, those that begin alike one after the other."""
     alphas = {length: alpha_of(length) for length in {len(sequence.ids) for sequence in sequences}}
     order = sorted(range(len(sequences)), key=lambda index: (alphas[len(sequences[index].ids)], sequences[index].ids))

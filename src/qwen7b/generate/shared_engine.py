@@ -16,8 +16,8 @@ class SharedEngine:
         self.engine = engine
         self._changed = threading.Condition()
         self._is_stepping = False
-        self._attended: set[Request] = set()
-        self._attendant: threading.Thread | None = None
+        self._in_background: set[Request] = set()
+        self._thread: threading.Thread | None = None
 
     def add(self, request: Request) -> None:
         """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
@@ -50,25 +50,25 @@ class SharedEngine:
             self._changed.wait_for(lambda: not self._is_stepping)
             self.engine.sweep()
 
-    def cancel_attended(self, requests: Iterable[Request]) -> None:
+    def cancel_soon(self, requests: Iterable[Request]) -> None:
         """End requests without waiting for the step that is run."""
         for request in requests:
             self.engine.cancel(request)
 
-    def attend(self, request: Request) -> None:
+    def add_in_background(self, request: Request) -> None:
         """Add a request whose caller cannot wait here, as an event loop's task cannot: a thread does so meanwhile."""
         with self._changed:
             self.engine.add(request)
-            self._attended.add(request)
-            if self._attendant is None:
-                self._attendant = threading.Thread(target=self._run, name="qwen7b engine", daemon=True)
-                self._attendant.start()
+            self._in_background.add(request)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="qwen7b engine", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._attended = {request for request in self._attended if not request.is_over}
-                if not self._attended:
-                    self._attendant = None
+                self._in_background = {request for request in self._in_background if not request.is_over}
+                if not self._in_background:
+                    self._thread = None
                     return
-            self.wait(lambda: any(request.is_over for request in list(self._attended)))
+            self.wait(lambda: any(request.is_over for request in list(self._in_background)))

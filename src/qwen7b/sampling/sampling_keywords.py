@@ -27,7 +27,7 @@ class SamplingKeywords(TypedDict, total=False):
 
 
 _OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
-_OF_GREEDY = {*PENALTIES, "logit_bias"}
+_GREEDY_FIELDS = {*PENALTIES, "logit_bias"}
 
 
 def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
@@ -44,24 +44,24 @@ def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Samplin
     given = {name: value for name, value in keywords.items() if value is not None}
     settings = asdict(default) | given
     if is_greedy(keywords):
-        if unused := left_to_chance(keywords):
+        if unused := sampling_only(keywords):
             names = ", ".join(unused)
             raise SettingError(
                 f"temperature 0 leaves nothing to chance, so it cannot go with {names}: drop one or the other"
             )
-    elif isinstance(default, Sample) or given.keys() - _OF_GREEDY:
+    elif isinstance(default, Sample) or given.keys() - _GREEDY_FIELDS:
         return Sample(**settings)
-    return Greedy(**{name: value for name, value in settings.items() if name in _OF_GREEDY})
+    return Greedy(**{name: value for name, value in settings.items() if name in _GREEDY_FIELDS})
 
 
 def is_greedy(keywords: SamplingKeywords) -> bool:
     return is_zero(keywords.get("temperature"))
 
 
-def left_to_chance(keywords: SamplingKeywords) -> list[str]:
+def sampling_only(keywords: SamplingKeywords) -> list[str]:
     """The keywords that mean nothing to a greedy choice; values that turn one off do no harm there."""
     return [
         name
         for name, value in keywords.items()
-        if value is not None and name not in {*_OF_GREEDY, "temperature"} and value != _OFF.get(name)
+        if value is not None and name not in {*_GREEDY_FIELDS, "temperature"} and value != _OFF.get(name)
     ]

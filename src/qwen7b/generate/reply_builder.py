@@ -11,7 +11,7 @@ from qwen7b.sampling.token_logprob import TokenLogprob
 from qwen7b.text import Detokenizer, Tokenizer
 
 
-class Draft:
+class ReplyBuilder:
     """One reply in the making: its tokens and the text that is settled so far."""
 
     def __init__(
