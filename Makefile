@@ -28,8 +28,9 @@ demo: .venv/installed
 	@.venv/bin/python examples/demo.py
 	@if [ -t 0 ] && [ -t 1 ]; then exec .venv/bin/qwen7b chat; fi
 
+# Up to four processes share the tests; those of one file stay together.
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest -q
+	@.venv/bin/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 # What of each room takes a second or two, without a model that must be fetched.
 QUICK := $(addprefix tests/, \
@@ -41,7 +42,8 @@ QUICK := $(addprefix tests/, \
 	model/test_golden.py model/test_rotary.py text/test_chatml.py text/test_detokenizer.py text/test_golden.py \
 	packed/test_key_balance.py packed/test_runner.py::test_native_layers_equal_the_reference \
 	checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
-	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py generate/test_stopping.py \
+	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py \
+	generate/test_stopping.py batch/test_request_body.py \
 	convert/test_prompts.py::test_a_base_model_stays_one doctor/test_generation.py \
 	evals/test_bench.py hf/test_cache_name.py terminal/test_conversation.py cli/test_tokenize.py)
 

@@ -12,7 +12,7 @@ HOUSE = runpy.run_path(str(ROOT / "docs" / "rooms.py"))
 ROOMS = {path.parent for path in (ROOT / "src" / "qwen7b").glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+@pytest.mark.parametrize("room", sorted(ROOMS), ids=lambda room: room.name)
 def test_every_file_of_a_room_has_its_place(room: Path) -> None:
     named = HOUSE["READING"][room.name].split()
     files = sorted(file.stem for file in room.rglob("*.py") if file.name != "__init__.py")

@@ -26,7 +26,7 @@ def write(folder: Path, generation: dict[str, Any], **tokenizer_config: Any) -> 
 def test_sampling_without_chance_is_told(tmp_path: Path, zero: dict[str, Any]) -> None:
     found = diagnose(write(tmp_path, {"do_sample": True, "eos_token_id": [268, 266], **zero}))
     assert found.is_healthy
-    assert any("that is greedy, so set do_sample to false" in str(finding) for finding in found.findings)
+    assert any("which is greedy: set do_sample to false" in str(finding) for finding in found.findings)
     assert qwen7b.load(tmp_path, quantize="none").default_sampling == Greedy()
 
 

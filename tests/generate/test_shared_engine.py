@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import sys
 import threading
@@ -138,22 +139,25 @@ def test_a_stream_that_is_dropped_frees_its_memory(qwen: Qwen, expected: list[Re
 def test_ctrl_c_ends_the_main_thread_s_reply_only(
     qwen: Qwen, expected: list[Reply], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = iter(range(10**6))
+    longer = {**SETTINGS, "max_new_tokens": 200, "logit_bias": dict.fromkeys(qwen.stop_ids, -math.inf)}
+    whole = qwen.chat(QUESTIONS[0], **longer)
+    is_sent = False
 
     def interrupt() -> None:
-        if next(steps) == 9:
+        nonlocal is_sent
+        running = qwen._shared.engine.admission.running
+        is_on = any(request.max_length == request.num_prompt + 200 < len(request.ids) + 196 for request in running)
+        if is_on and len(running) > 1 and not is_sent:
+            is_sent = True
             signal.raise_signal(signal.SIGINT)
 
     slow_down(monkeypatch, then=interrupt)
     with ThreadPoolExecutor(3) as pool:
-        others = [pool.submit(qwen.chat, question, **SETTINGS) for question in QUESTIONS[1:4]]
-        try:
-            reply = qwen.chat(QUESTIONS[0], **SETTINGS)
-        except KeyboardInterrupt:  # it came between two steps
-            reply = None
-        assert [other.result(60) for other in others] == expected[1:4]
-    if reply is not None and reply.finish_reason == "interrupted":
-        assert expected[0].token_ids[: len(reply.token_ids)] == reply.token_ids
+        others = [pool.submit(qwen.chat, question, **SETTINGS) for question in QUESTIONS[1:4] * 9]
+        reply = qwen.chat(QUESTIONS[0], **longer)
+        assert [other.result(60) for other in others] == expected[1:4] * 9
+    assert is_sent and reply.finish_reason == "interrupted"
+    assert whole.token_ids[: len(reply.token_ids)] == reply.token_ids
     assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
 
 

@@ -121,7 +121,7 @@ def test_torch_is_not_imported() -> None:
     assert result.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("value", [None, 5, 1.5, "x", [[]], [5], object()], ids=repr)
+@pytest.mark.parametrize("value", [None, 5, 1.5, "x", [[]], [5], object], ids=repr)
 def test_names_that_are_none_are_refused(chatty: Tokenizer, value: Any) -> None:
     for side in ("allowed_special", "disallowed_special"):
         with pytest.raises(SettingError, match="names of control tokens should come as a set of strings"):
