@@ -1,7 +1,7 @@
 """Logits in, replies out: the engine, speculation, stopping, and `Qwen`, which ties a model to its tokenizer.
 
-The engine (`engine.py`) knows token ids and no text; `Qwen` knows no file format. What is asked for and what is given
-back needs no torch, so the half that computes is imported when it is first used.
+The engine (`engine.py`) knows token ids and no text; `Qwen` knows no file format. Settings and replies need no torch:
+the modules that compute are imported when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which requests run: who is let in, whom a shortage of memory sets back, and what is left behind at the end."""
+"""Which requests run: they are admitted as memory allows, preempted where it is short, and released at the end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 from qwen7b.model.transformer import warn_of_recompute
 
 _WORTH_WAITING = 64
-"""A request waits for another to read its prompt where that spares it, and those like it, so many tokens."""
+"""A request waits for another to read their common prefix where that saves it, and those like it, so many tokens."""
 _WORTH_A_STEP = 16
-"""Where nobody waits for its reply, it is enough if they are more work than the step that it takes longer."""
+"""The same for a request that is only read, as for a score: the tokens need only outweigh the step it waits."""
 
 
 class Admission:
-    """Requests that wait, and those that run: the most urgent first, as many as there is memory for."""
+    """Holds the requests that wait and those that run: the most urgent first, as many as there is memory for."""
 
     def __init__(self, slots: Slots, *, max_running: int) -> None:
         self.slots = slots
@@ -24,10 +24,10 @@ class Admission:
         self.waiting: list[Request] = []
         self.running: list[Request] = []
         self._awaited: dict[Request, tuple[Request, int]] = {}
-        """Which request reads what a waiting one begins with, and how many tokens that are."""
+        """For a waiting request, the one that reads their common prefix, and the length of that."""
 
     def admit(self) -> list[Request]:
-        """Let requests run that there is room for, and return them."""
+        """Start the waiting requests that there is room for, and return them."""
         admitted: list[Request] = []
         for request in sorted(self.waiting, key=urgency):
             if len(self.running) >= self.max_running or self._fill_step(request):
@@ -35,7 +35,7 @@ class Admission:
             if self._awaits(request):
                 continue
             if (cache := self.slots.take(request)) is None:
-                if self.running:  # they will make room
+                if self.running:  # they make room when they end
                     break
                 request.fail(self.slots.shortage(len(request.ids)))
                 continue
@@ -48,11 +48,11 @@ class Admission:
         return admitted
 
     def make_ready(self, request: Request) -> None:
-        """Make room for a request's next tokens, if need be by setting the least urgent back."""
+        """Make room for a request's next tokens, if need be by preempting the least urgent."""
         assert request.cache is not None
         if request.ntk == "recompute" and self.slots.alpha(request) != request.cache.alpha:
             warn_of_recompute()
-            request.cache.truncate(0)  # its keys were turned by the old alpha: it reads all again as others go on
+            request.cache.truncate(0)  # its keys are rotated by the old alpha: it is read again, beside the others
             request.cache.planned_length = request.planned_length
             request.state = State.READING
         while request.cache and not self.slots.grow(request.cache, len(request.ids), limit=request.max_length):
@@ -62,7 +62,7 @@ class Admission:
             self._preempt(max(self.running, key=urgency))
 
     def release(self, request: Request) -> None:
-        """Let a request go, wherever it is."""
+        """Remove a request, whether it waits or runs; its cache is kept for its prefix."""
         self._awaited.pop(request, None)
         if request.cache is None:
             self.waiting.remove(request)
@@ -72,12 +72,12 @@ class Admission:
         request.cache = None
 
     def _fill_step(self, request: Request) -> bool:
-        """Whether requests that are read before this one fill a step, so that memory for it would only lie idle."""
+        """Whether requests that are read before this one fill a step, so that its cache would only lie idle."""
         before = (other for other in self.running if other.state is State.READING and urgency(other) < urgency(request))
         return sum(other.num_unread for other in before) >= MAX_NEW_TOKENS
 
     def _awaits(self, request: Request) -> bool:
-        """Whether another is reading what a request begins with, so that it will soon be there to copy."""
+        """Whether to wait for another request that is reading their common prefix, which can then be copied."""
         if request in self._awaited:
             other, length = self._awaited[request]
             if other.state is State.READING and other.num_read < length:
@@ -91,14 +91,14 @@ class Admission:
         other = max(common, key=common.__getitem__, default=request)
         worthwhile = _WORTH_WAITING if request.on_hidden is None else _WORTH_A_STEP
         num_spared = common[other] - self.slots.longest_prefix(request) if common else 0
-        is_gone = bool(common) and other.num_read >= common[other]  # a ring that wound around keeps nothing to copy
+        is_gone = bool(common) and other.num_read >= common[other]  # read, yet not found: its ring has wrapped
         if num_spared * request.num_alike < worthwhile or is_gone:
             return False
         self._awaited[request] = other, common[other]
         return True
 
     def _preempt(self, request: Request) -> None:
-        """Free a request's memory; it reads all again once there is room."""
+        """Free a request's cache and let it wait; it is read again once there is room, which changes no token."""
         assert request.cache is not None
         self.slots.drop(request.cache)
         self.running.remove(request)
@@ -108,5 +108,5 @@ class Admission:
 
 
 def urgency(request: Request) -> tuple[int, int]:
-    """What requests are sorted by, the most urgent first."""
+    """The key that sorts requests, the most urgent first: by priority, then by arrival."""
     return -request.priority, request.number

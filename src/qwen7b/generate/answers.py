@@ -1,4 +1,4 @@
-"""Replies to several prompts in the making: requests to the engine, and the pieces of text that come of them."""
+"""The replies to the prompts of one call, in the making: requests to the engine, and the pieces of text they yield."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.sampling.sampling import Sampling
 
 News = tuple[int, Piece | Exception]
-"""A piece of the reply to the prompt of this index, or why there will be none."""
+"""The index of a prompt, and a piece of its reply or the error that ended it."""
 
 
 class Answers:
-    """Drafts of replies, one a prompt, and the requests that fill them. Made for one call, and used up by it."""
+    """A request and a reply builder for each prompt. Made for one call, and used up by it."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Answers:
         speculate: str | None,
     ) -> None:
         self.shared = shared
-        self.tell: Callable[[News], object] = lambda news: None
+        self._report: Callable[[News], object] = lambda news: None
         self.builders = builders
         self.unfinished = set(range(len(prompts)))
         self.on_prompt = settings.on_prompt
@@ -58,14 +58,14 @@ class Answers:
             for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
         ]
 
-    def start(self, tell: Callable[[News], object]) -> None:
-        """Let the engine begin; whoever runs it is told all news of the replies."""
-        self.tell = tell
+    def start(self, report: Callable[[News], object]) -> None:
+        """Add the requests to the engine, which then calls `report` with every piece and error."""
+        self._report = report
         for request in self.requests:
             self.shared.add(request)
 
     def stream(self) -> Generator[tuple[int, Piece], None, None]:
-        """Pieces of all replies as they come, with the prompt's index. Ctrl-C ends all, and keeps what was said."""
+        """Yield the pieces of all replies with their prompt's index. Ctrl-C ends all and keeps their text so far."""
         news: deque[News] = deque()
         try:
             self.start(news.append)
@@ -83,14 +83,14 @@ class Answers:
             self.shared.cancel(self.requests)
 
     def replies(self) -> list[Reply]:
-        """All replies, once they are whole, in the order of their prompts."""
+        """Wait for all replies, and return them in the order of their prompts."""
         replies = {index: piece.reply for index, piece in self.stream() if piece.reply}
         return [replies[index] for index in range(len(self.requests))]
 
     async def stream_async(self) -> AsyncGenerator[tuple[int, Piece], None]:
-        """Like `stream`, in an event loop: a thread runs the engine meanwhile."""
+        """Like `stream`, in an event loop: a thread of its own runs the engine."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[News]()
-        self.tell = lambda news: loop.call_soon_threadsafe(queue.put_nowait, news)
+        self._report = lambda news: loop.call_soon_threadsafe(queue.put_nowait, news)
         try:
             for request in self.requests:
                 self.shared.add_in_background(request)
@@ -107,17 +107,17 @@ class Answers:
         text = builder.push(token)
         if token.is_last or builder.stopped:
             self.unfinished.discard(index)
-            self.tell((index, builder.end("stop" if builder.stopped else "length", text)))
+            self._report((index, builder.end("stop" if builder.stopped else "length", text)))
         elif text:
-            self.tell((index, Piece(text=text)))
+            self._report((index, Piece(text=text)))
         return builder.stopped
 
     def _fail(self, index: int, error: Exception) -> None:
         self.unfinished.discard(index)
-        self.tell((index, error))
+        self._report((index, error))
 
     def _report_reading(self, num_read: int, num_prompt: int) -> None:
-        """Tell how much of all prompts is read."""
+        """Report how many tokens of all prompts are read."""
         assert self.on_prompt is not None
         done = [
             min(request.num_read, request.num_prompt) if request.state is State.READING else request.num_prompt
@@ -140,14 +140,14 @@ def _piece(news: News) -> tuple[int, Piece]:
 
 
 async def single_pieces(answers: Answers) -> AsyncGenerator[Piece, None]:
-    """The pieces of a single reply, in an event loop."""
+    """Yield the pieces of a single reply, in an event loop."""
     async with aclosing(answers.stream_async()) as news:
         async for _, piece in news:
             yield piece
 
 
 async def last_reply(pieces: AsyncGenerator[Piece, None]) -> Reply:
-    """The reply that its last piece carries."""
+    """Wait for the last piece, and return the reply that it carries."""
     replies = [piece.reply async for piece in pieces]
     assert replies[-1] is not None
     return replies[-1]

@@ -34,7 +34,7 @@ class CompletionSettings(SamplingKeywords, total=False):
     stop: str | Sequence[str] | None
     """The strings that end the reply and are not part of it."""
     logprobs: int | None
-    """Report log-probabilities, with so many of the likeliest tokens beside each one made."""
+    """Report the log-probability of each token, and those of this many of the likeliest in its place."""
     ntk: NtkMode
     """The way in which dynamic NTK chooses alpha anew: see `NtkMode`."""
     on_prompt: Callable[[int, int], None] | None
@@ -42,9 +42,9 @@ class CompletionSettings(SamplingKeywords, total=False):
     processors: Sequence[Processor] | None
     """Functions that change the next token's logits, given the ids so far and a tensor (V,), before penalties act."""
     speculate: str | None
-    """Who drafts the reply's next tokens, which never changes what they are: "ngram", "ngram-pool" or "none"."""
+    """How tokens are drafted, for speed; replies stay the same: "ngram", "ngram-pool" or "none". See `load`."""
     priority: int | None
-    """Where several calls share the model: a higher one's prompt is read first. 0 by default."""
+    """Where several calls share the model, the prompts of a higher priority are read first. 0 by default."""
 
 
 class ChatSettings(CompletionSettings, total=False):
@@ -99,7 +99,7 @@ class CheckedSettings:
 
 
 def _check_names(settings: Mapping[str, object], *, call: Call) -> None:
-    """Raise SettingError where a call is given what it does not know or has no use for."""
+    """Raise SettingError for settings that a call does not know or has no use for."""
     known = list((CompletionSettings if call == "complete" else ChatSettings).__annotations__)
     for name, value in settings.items():
         if name in known:
@@ -129,7 +129,7 @@ def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Samplin
     for name in used:
         if name not in generation.problems or name in keywords:
             continue
-        # What the caller says goes before a broken file, and what the file says besides is then left out.
+        # The caller's settings go before a broken file, whose broken fields are then left out.
         if not keywords:
             raise generation.problems[name]
         warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=4)
@@ -137,7 +137,7 @@ def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Samplin
 
 
 def default_sampling(generation: GenerationSettings) -> Sampling:
-    """Sampling as the checkpoint's files set it, as far as they are sound; greedy where they say nothing."""
+    """The sampling that the checkpoint's files set, as far as they are valid; greedy where they set none."""
     settings = dict(generation.sampling)
     return Greedy(**settings) if settings.keys() <= set(PENALTIES) else Sample(**settings)
 
@@ -148,7 +148,7 @@ def _or_default(
     generation: GenerationSettings,
     default: int,
 ) -> int:
-    """Take the caller's value, else the checkpoint's, else the default. Raises CheckpointError for a broken one."""
+    """Take the caller's value, else the checkpoint's, else the default. Raises CheckpointError for an invalid one."""
     if (value := given.get(name)) is not None:
         return value
     if name in generation.problems:

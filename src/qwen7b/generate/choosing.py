@@ -16,7 +16,7 @@ Choice = tuple[int, TokenLogprob | None]
 
 
 def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choice]:
-    """The next id of each request, and its log-probability under the model itself where that is asked for.
+    """Choose each request's next id, and compute its log-probability under the model itself where that is asked for.
 
     Logits are changed in place. A request that cannot choose fails, and is left out.
     """
@@ -33,7 +33,7 @@ def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choi
     for rows in _alike([(row, request) for row, request in enumerate(requests) if request not in chosen]):
         try:
             chosen |= _pick(rows, logits_BV)
-        except Qwen7bError:  # raised before anything was drawn: whose fault it is shows one by one
+        except Qwen7bError:  # raised before anything was drawn, so each can be tried by itself
             for row in rows:
                 with row[1].failing():
                     chosen |= _pick([row], logits_BV)
@@ -44,6 +44,7 @@ def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choi
 
 
 def _process(request: Request, logits_V: Tensor) -> None:
+    """Apply a request's processors to its logits, in place."""
     check_finite(logits_V[None])
     changed_V = logits_V
     for processor in request.processors:
@@ -59,7 +60,7 @@ def _process(request: Request, logits_V: Tensor) -> None:
 
 
 def _alike(rows: Sequence[tuple[int, Request]]) -> list[list[tuple[int, Request]]]:
-    """Rows with their requests, without those that failed, grouped by settings."""
+    """Group rows and their requests by sampling settings, without the requests that failed."""
     groups: list[list[tuple[int, Request]]] = []
     for row, request in rows:
         if request.is_over:

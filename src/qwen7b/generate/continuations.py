@@ -1,4 +1,4 @@
-"""Texts to be read as token ids: by themselves, or contexts with continuations and the seam between the two."""
+"""Texts become token ids to be read or scored: single texts, or contexts with continuations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TextReader:
     def pairs(
         self, contexts: Sequence[Text], continuations: Sequence[Sequence[Text]]
     ) -> Iterator[list[ScoredSequence]]:
-        """Prepare the continuations of each context to be scored behind it. Raises PromptError."""
+        """Yield for each context its continuations, each joined to it. Raises PromptError."""
         listed_contexts = listed(contexts, name="contexts")
         lists = listed(continuations, name="continuations", of="lists, one for each context")
         if len(listed_contexts) != len(lists):
@@ -63,7 +63,7 @@ class TextReader:
 
     def _join(self, context: Text, context_ids: list[int], continuation: Text, *, name: str) -> ScoredSequence:
         if isinstance(context, str) and isinstance(continuation, str):
-            # A token over the seam is the continuation's: so is a space that ends the context and begins its word.
+            # A token that spans both is the continuation's, as is a space that ends the context and begins its word.
             ids = self._after_bos(context + continuation)
             start = count_common(context_ids, ids)
         else:

@@ -1,4 +1,4 @@
-"""The engine: requests are added and cancelled while it runs, and every step takes all of them further.
+"""The engine: requests are added and cancelled while it runs, and every step continues them.
 
 engine = Engine(model, vocab_size=tokenizer.vocab_size)
 request = Request(ids=prompt, max_length=64)
@@ -35,14 +35,14 @@ from qwen7b.system.signals import interrupts_deferred
 
 
 class Engine:
-    """Continues requests, one token each at every step, or more where a draft is right. Knows nothing of text.
+    """Continues requests, by one token each a step, or by more where a draft is right. It knows nothing of text.
 
     vocab_size   ids at and past it are never picked
     unused_ids   nor are these
-    max_bytes    the memory that caches may take; None for most of what is free
-    max_running  requests that are read or decoded at a time; others wait
-    draft_model  a smaller model of the same vocabulary, which requests that say speculate="model" are drafted by
-    saved        where prompts are found that were read before, and kept for later
+    max_bytes    the memory that caches may take, in bytes; None for most of what is free
+    max_running  how many requests are read or decoded at a time; others wait
+    draft_model  a smaller model of the same vocabulary, for requests with speculate="model"
+    saved        the prompts on disk, which are found there and added to
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Engine:
         self._arrived: deque[Request] = deque()
 
     def add(self, request: Request) -> None:
-        """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
+        """Add a request, which takes part from the next step on. Raises ResourceError where it could never fit."""
         self.slots.check_fit(request)
         self.speculation.check(request)
         request.number = next(self._numbers)
@@ -78,7 +78,7 @@ class Engine:
         request.is_cancelled = True
 
     def sweep(self) -> None:
-        """Let the requests in that were added, and those go that are over."""
+        """Take in the requests that were added, and release those that are over."""
         while self._arrived:
             self.admission.waiting.append(self._arrived.popleft())
         for request in [*self.admission.running, *self.admission.waiting]:
@@ -88,14 +88,15 @@ class Engine:
                 self.admission.release(request)
                 self.scheduler.forget(request)
                 self.speculation.forget(request)
-        if not self.admission.waiting:  # else those come first who may go on from what is left
+        if not self.admission.waiting:  # else what was just kept may serve one of them
             self.slots.trim()
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Read some tokens of the requests, and add one to each that is read up to its last; false if there is none.
+        """Run the model once over some tokens of the requests, and add a token to each that is read to its end.
 
-        add and cancel may be called meanwhile by other threads. Ctrl-C loses nothing but the step.
+        Returns false where no request is left. Other threads may call add and cancel meanwhile. Ctrl-C loses nothing
+        but the step.
         """
         self.sweep()
         if not (chunks := self.scheduler.plan()):
@@ -106,11 +107,11 @@ class Engine:
             drafts = self._draft(decoding, num_rows=sum(chunk.count for chunk in chunks))
             started = time.perf_counter()
             hidden = self._read(chunks, drafts)
-        except Exception as error:  # it is no request's own, so all of them fail
+        except Exception as error:  # no single request caused it, so all in the step fail
             for chunk in chunks:
                 chunk.request.fail(error)
         else:
-            with interrupts_deferred():  # half done, it could not be taken up again
+            with interrupts_deferred():  # half done, it could not be repeated
                 accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self._logits_of)
                 for request, num_accepted in accepted.items():
                     self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
@@ -123,19 +124,19 @@ class Engine:
         return True
 
     def _draft(self, decoding: Sequence[Chunk], *, num_rows: int) -> Drafts:
-        """What may come behind the newest tokens of decoding requests, in a step of so many rows."""
+        """Draft tokens after the newest of the decoding requests, for a step that has `num_rows` rows without them."""
         room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in decoding}
         return self.speculation.draft(room, num_rows=num_rows)
 
     def _read(self, chunks: Sequence[Chunk], drafts: Drafts) -> list[Tensor]:
-        """Put each chunk's tokens into its cache, and the request's draft behind them; their hidden states (T, C)."""
+        """Read each chunk and its request's draft into the caches. Returns the hidden states (T, C) of each."""
         cache = Cache([cast(SequenceCache, chunk.request.cache) for chunk in chunks])
         new_ids = [chunk.request.unread_ids(chunk.count, drafts.get(chunk.request, ())) for chunk in chunks]
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
         return list(torch.split(hidden_RC, [len(ids) for ids in new_ids]))
 
     def _logits_of(self, hidden_RC: Tensor) -> Tensor:
-        """float32 logits (R, V) of the ids that may be picked; the others are not, or have -inf."""
+        """float32 logits (R, V); ids that may not be picked are cut off or have -inf."""
         logits_RV: Tensor = self.model.head(hidden_RC)[:, : self.vocab_size].float()
         logits_RV[:, self.unused_ids] = -math.inf
         return logits_RV

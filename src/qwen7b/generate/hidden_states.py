@@ -1,4 +1,4 @@
-"""Requests that are only read: what comes of their hidden states, with a bounded number of them under way."""
+"""Requests that are only read, for their hidden states; a bounded number of them is with the engine at a time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from qwen7b.generate.shared_engine import SharedEngine
 _MAX_UNDER_WAY = 128
 """Requests that the engine is given at a time: enough to fill its steps, and few enough for any number of them."""
 BACKGROUND = -1
-"""The priority of what nobody watches: replies come first."""
+"""The priority of scores and embeddings: replies come first."""
 
 
 def read_all(
     shared: SharedEngine, requests: Iterable[Request], *, has_news: Callable[[], bool] = lambda: False
 ) -> Generator[list[Request], None, None]:
-    """Run the requests, which may be made as they are asked for, and yield those that are over, time and again.
+    """Run the requests, which may be made lazily, and yield lists of those that are over as they end.
 
-    There are none among them where only `has_news` was true. Raises the error that failed one. Whatever ends this
-    cancels the others; a caller that may go before the end closes it.
+    A list is empty where only `has_news` was true. Raises the error of a request that failed. The others are cancelled
+    however this ends; a caller that may leave before the end has to close the generator.
     """
     left, under_way = iter(requests), list[Request]()
     try:
@@ -44,7 +44,7 @@ def read_all(
 
 
 def mean_hidden(shared: SharedEngine, sequences: Iterable[list[int]]) -> Iterator[tuple[int, Tensor]]:
-    """The mean (C,) of each sequence's hidden states in float64, with its index, in whatever order they are done."""
+    """Yield each sequence's index and its mean hidden state (C,) in float64, in the order in which they are done."""
     sums: dict[Request, tuple[int, Tensor]] = {}
     hidden_size = shared.engine.model.config.hidden_size
 
@@ -53,7 +53,9 @@ def mean_hidden(shared: SharedEngine, sequences: Iterable[list[int]]) -> Iterato
             sum_C = torch.zeros(hidden_size, dtype=torch.float64)
 
             def add(start: int, hidden_TC: Tensor, sum_C: Tensor = sum_C) -> None:
-                for hidden_C in hidden_TC.cpu():  # one by one: cut anywhere, they add up to the same
+                for (
+                    hidden_C
+                ) in hidden_TC.cpu():  # one by one, so that the sum does not depend on how the text was cut into steps
                     sum_C += hidden_C
 
             request = Request(ids=ids, max_length=len(ids), priority=BACKGROUND, on_hidden=add)

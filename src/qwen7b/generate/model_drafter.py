@@ -1,4 +1,4 @@
-"""Drafts by a smaller model of the same vocabulary, with caches of its own."""
+"""Drafts come from a smaller model of the same vocabulary, with caches of its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.sampling.picking import likeliest
 
 _CATCHING_UP = 128
-"""Tokens that a draft model reads in one step before it can draft, so that a long prompt stalls nobody."""
+"""The most tokens of a prompt that a draft model reads in one step, so that a long prompt stalls nobody."""
 
 
 class ModelDrafter:
-    """Speculative decoding by a draft model, whose likeliest tokens are the draft: https://arxiv.org/abs/2211.17192
+    """Drafts a smaller model's likeliest tokens (speculative decoding, https://arxiv.org/abs/2211.17192).
 
     vocab_size  ids at and past it are never drafted
     """
@@ -31,10 +31,10 @@ class ModelDrafter:
         self._slots = Slots(model)
         self._caches: dict[Request, SequenceCache] = {}
         self._num_known: dict[Request, int] = {}
-        """How many of a request's ids its cache was compared with."""
+        """How many of a request's ids its cache is known to hold."""
 
     def offer(self, request: Request, *, max_length: int) -> int:
-        """Bring the request's cache nearer to its text, and say how long a draft can be: none until it is there."""
+        """Read more of the request into its cache, and return how long a draft can be: 0 until all is read."""
         length = len(request.ids)
         if length + max_length > self.model.config.context_length:
             return 0
@@ -47,7 +47,7 @@ class ModelDrafter:
         if not self._slots.grow(cache, length + max_length, limit=max(request.max_length, length + max_length)):
             return 0
         num_unread = length - cache.length
-        if num_unread > 2:  # the newest token, and one that was drafted last but not read
+        if num_unread > 2:  # the newest token, and the last drafted one, which was never read
             ids = torch.tensor(request.ids[cache.length : -1][:_CATCHING_UP])
             if int(ids.max()) >= self.model.config.vocab_rows:
                 return 0
@@ -56,7 +56,7 @@ class ModelDrafter:
         return max_length if length - cache.length <= 2 else 0
 
     def draft(self, lengths: Mapping[Request, int]) -> dict[Request, list[int]]:
-        """So many ids for each request, as offered: one pass a token, for all that are still to have one."""
+        """Draft so many ids for each request, as offered: one pass a token, over all that are not done."""
         drafts: dict[Request, list[int]] = {request: [] for request in lengths}
         new_ids = {request: request.ids[self._caches[request].length :] for request in lengths}
         while new_ids:
@@ -72,7 +72,7 @@ class ModelDrafter:
             del self._num_known[request]
 
     def _rewind(self, request: Request, cache: SequenceCache) -> None:
-        """Drop what the cache holds of drafts that were not accepted, or all where dynamic NTK has another alpha."""
+        """Truncate the cache to what it has in common with the request, or to nothing where NTK's alpha has changed."""
         known = min(self._num_known[request], cache.length)
         theirs = cache.ids[known : cache.length].numpy()
         length = min(known + count_common(request.ids[known : cache.length], theirs), len(request.ids) - 1)

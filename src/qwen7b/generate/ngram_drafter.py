@@ -1,4 +1,4 @@
-"""Drafts without a model: what came after the same tokens earlier in the text."""
+"""Drafts without a model: the tokens that followed the same n-gram earlier in the text."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from qwen7b.generate.request import Request
 
 _SHORTEST = 2
-"""Tokens that have to be the same for what followed them to be worth a guess."""
+"""The shortest n-gram whose continuation is worth drafting."""
 _LONGEST = 32
-"""Tokens that are compared at most: longer matches are as good as this one."""
+"""The longest n-gram that is compared: longer matches predict no better."""
 _MAX_PLACES = 64
-"""The latest places that are compared."""
+"""How many of the latest occurrences are compared."""
 _MAX_POOL = 1 << 18
-"""Tokens after which the older half of a pool is forgotten."""
+"""The most tokens in a pool; beyond it the older half is forgotten."""
 
 _Places = dict[tuple[int, ...], list[tuple[list[int], int]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The end of an n-gram in a text: `length` tokens before `end` are those in question."""
+    """An n-gram found in a text: the `length` tokens before position `end`."""
 
     text: list[int]
     end: int
@@ -29,9 +29,9 @@ class Match:
 
 
 class NgramIndex:
-    """Where each n-gram of some texts ends, so that an earlier place is found without looking through them.
+    """Maps each n-gram of some texts to where it ends, so that it is found without a search.
 
-    A text's tokens may be added to, but never change.
+    A text may grow, but its tokens never change.
     """
 
     def __init__(self, *, max_size: int | None = None) -> None:
@@ -41,7 +41,7 @@ class NgramIndex:
         self._older: _Places = {}
 
     def add(self, ids: list[int], start: int) -> None:
-        """Take in a text from position `start` on. Its last token is left out, since nothing has followed it yet."""
+        """Index a text from position `start` on, but for its last n-gram, which nothing follows yet."""
         for end in range(max(start, _SHORTEST), len(ids)):
             self._places.setdefault(tuple(ids[end - _SHORTEST : end]), []).append((ids, end))
             self.size += 1
@@ -49,7 +49,7 @@ class NgramIndex:
             self._older, self._places, self.size = self._places, {}, 0
 
     def find(self, ids: Sequence[int]) -> Match | None:
-        """Where the longest n-gram that ends `ids` was before, at the latest place of several."""
+        """Find the longest n-gram that ends `ids` and came before, at its latest occurrence."""
         key = tuple(ids[-_SHORTEST:])
         places = self._older.get(key, [])[-_MAX_PLACES:] + self._places.get(key, [])[-_MAX_PLACES:]
         best: Match | None = None
@@ -64,7 +64,7 @@ class NgramIndex:
 
 @dataclass(slots=True)
 class _Lookup:
-    """What is known of a request's text."""
+    """The index of a request's text, and the last match in it."""
 
     index: NgramIndex = field(default_factory=NgramIndex)
     num_known: int = 0
@@ -72,9 +72,9 @@ class _Lookup:
 
 
 class NgramDrafter:
-    """Prompt lookup decoding: a draft is what followed the longest n-gram that ends the text where it was before.
+    """Prompt lookup decoding: drafts what followed the longest n-gram that ends the text, where it occurred before.
 
-    It looks in a request's own text, or with `pool` in those of earlier and present requests too.
+    It searches a request's own text, and with `pool` those of earlier and present requests too.
     https://github.com/apoorvumang/prompt-lookup-decoding
     """
 
@@ -83,7 +83,7 @@ class NgramDrafter:
         self._lookups: dict[Request, _Lookup] = {}
 
     def offer(self, request: Request, *, max_length: int) -> int:
-        """Look for a draft, and say how long one can be."""
+        """Find a match, and return how long a draft can be."""
         lookup = self._lookups.setdefault(request, _Lookup())
         indices = [lookup.index] if self._pool is None else [lookup.index, self._pool]
         matches = []
@@ -92,11 +92,11 @@ class NgramDrafter:
             if (match := index.find(request.ids)) is not None:
                 matches.append(match)
         lookup.num_known = len(request.ids)
-        lookup.found = max(matches, key=lambda match: match.length, default=None)  # its own where both are as long
+        lookup.found = max(matches, key=lambda match: match.length, default=None)  # on a tie the request's own
         return 0 if lookup.found is None else max_length
 
     def draft(self, lengths: Mapping[Request, int]) -> dict[Request, list[int]]:
-        """So many ids for each request."""
+        """Draft so many ids for each request."""
         drafts = {}
         for request, length in lengths.items():
             match = self._lookups[request].found
@@ -109,7 +109,7 @@ class NgramDrafter:
 
 
 def _continue(text: list[int], end: int, length: int) -> list[int]:
-    """What follows a place; past the end of its text, it goes round."""
+    """Copy what follows a place; past the end of the text the draft repeats itself."""
     draft = text[end : end + length]
     while len(draft) < length:
         draft.append(draft[len(draft) + end - len(text)])
@@ -117,7 +117,7 @@ def _continue(text: list[int], end: int, length: int) -> list[int]:
 
 
 def _count_common_end(text: Sequence[int], end: int, ids: Sequence[int]) -> int:
-    """How many tokens before `end` are those that end `ids`; `_SHORTEST` are known to be."""
+    """Count the tokens before `end` that equal the last ones of `ids`; the first `_SHORTEST` are known to."""
     length, longest = _SHORTEST, min(_LONGEST, end, len(ids))
     while length < longest and text[end - 1 - length] == ids[-1 - length]:
         length += 1

@@ -1,4 +1,4 @@
-"""What a pass brings each of its requests: a token or several, an account of what was read, or hidden states."""
+"""The results of a pass go to its requests: new tokens, progress in reading a prompt, or hidden states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qwen7b.generate.verification import Drafts, add_tokens
 def take_in(
     requests: Sequence[Request], hidden: Sequence[Tensor], drafts: Drafts, *, logits_of: Callable[[Tensor], Tensor]
 ) -> dict[Request, int]:
-    """Do for each request what its newest hidden states (T, C) allow, those of its draft among them.
+    """Give each request what follows from its newest hidden states (T, C), those of its draft included.
 
     `logits_of` makes float32 logits (R, V) of hidden states (R, C). Returns how many tokens of each draft were right,
     see `add_tokens`.

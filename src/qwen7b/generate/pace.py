@@ -1,4 +1,4 @@
-"""How long rows take, as measured: what the scheduler divides a step's time by, and what a draft has to be worth."""
+"""How long steps take by their number of rows, as measured: the scheduler and speculation decide by it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ import numpy as np
 _NEW = 0.3
 """The weight of a new measurement in the running mean."""
 _FIRST_ROWS = 16
-"""Rows read beside decoding requests before it is known how long they take there."""
+"""The rows of prompts beside decoding requests before their time has been measured."""
 _MANY_ROWS = 128
-"""With so many rows, what a pass takes besides them hardly counts."""
+"""With so many rows the fixed cost of a pass hardly counts."""
 _FIRST_SHARE = 0.1
-"""The share of a step's time that one row more is taken to add, before it is known."""
+"""The share of a step's time that one more row is assumed to add before it has been measured."""
 _MEMORY = 500
-"""Decoding steps after which a number of rows that did not come again is unknown: the sequences are longer by then, or
-the machine is less busy."""
+"""Measurements older than this many decoding steps are forgotten: sequences have grown, or the load has changed."""
 
 
 class Pace:
-    """Running means of the seconds that a decoding step takes, and of those that each row read beside it adds."""
+    """Keeps running means of the seconds of a decoding step, and of those that each row of a prompt adds to it."""
 
     def __init__(self) -> None:
         self.row_seconds: float | None = None
         self._fixed_seconds: float | None = None
-        """What a step takes besides its rows, estimated where no step of decoding requests alone was measured yet."""
+        """The fixed cost of a step, estimated while no step of decoding requests alone has been measured."""
         self._num_steps = 0
         self._by_rows: dict[int, tuple[float, int]] = {}
-        """The seconds of a decoding step with so many rows, and when it was measured last."""
+        """For a number of rows, the seconds of a decoding step, and the step at which that was measured last."""
 
     def measure(self, seconds: float, *, num_decoding: int, num_read: int) -> None:
-        """Take in what a step took of so many rows of decoding requests, drafts among them, and so many of prompts."""
+        """Take in the seconds of a step with `num_decoding` rows, drafts included, and `num_read` rows of prompts."""
         if not num_decoding:
             if num_read >= _MANY_ROWS:
                 self.row_seconds = running_mean(self.row_seconds, seconds / num_read)
@@ -49,7 +48,7 @@ class Pace:
             self._fixed_seconds = running_mean(self._fixed_seconds, fixed)
 
     def rows_within(self, share: float, *, num_decoding: int) -> int:
-        """The rows of prompts that add this share to the time of a decoding step of so many rows; at least one."""
+        """How many rows of prompts lengthen a decoding step of `num_decoding` rows by this share; at least one."""
         if not self.row_seconds:
             return _FIRST_ROWS
         if self._by_rows:
@@ -61,10 +60,10 @@ class Pace:
         return max(int(share * seconds / self.row_seconds), 1)
 
     def seconds_of_rows(self, counts: Sequence[int]) -> list[float]:
-        """What a decoding step of each of these numbers of rows takes: drawn through what is known, and beyond it."""
+        """The seconds of decoding steps with these numbers of rows, interpolated and extrapolated from measurements."""
         known = {rows: seconds for rows, (seconds, _) in sorted(self._by_rows.items())} or {1: 1.0}
         rows = list(known)
-        # Fewer rows never take longer: where they seem to, the machine was busy when they were measured.
+        # Fewer rows never take longer: where they seem to, the machine was busy.
         seconds = np.minimum.accumulate(list(known.values())[::-1])[::-1].tolist()
         if len(known) == 1:
             slope = seconds[0] * _FIRST_SHARE / (1 + _FIRST_SHARE * (rows[0] - 1))

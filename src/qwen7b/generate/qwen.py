@@ -33,10 +33,10 @@ ChatInput = str | Sequence[Message]
 
 
 class Qwen(Scorer):
-    """A model ready to talk. Holds no conversation: each call is given its own.
+    """A model with its tokenizer, ready to talk. It holds no conversation: each call is given its own.
 
-    Threads and asyncio tasks may call at once: one engine continues all their replies together, and what each gets is
-    what it would get alone.
+    Threads and asyncio tasks may call at once: one engine continues all their replies together, and each gets the
+    reply that it would get alone.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Qwen(Scorer):
 
         Settings, all optional, are the fields of `ChatSettings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
-        all of them; max_new_tokens, stop, history_token_limit, logprobs, ntk and on_prompt. Ctrl-C ends the reply and
-        keeps what was said: its finish_reason is then "interrupted". Raises SettingError for a setting that is unknown,
-        out of range or at odds with another, and PromptError where the prompt does not fit the context, where the
-        conversation has no question, or where the model is a base model.
+        all of them; max_new_tokens, stop, history_token_limit, logprobs, processors, speculate, priority, ntk and
+        on_prompt. Ctrl-C ends the reply and keeps its text so far: its finish_reason is then "interrupted". Raises
+        SettingError for a setting that is unknown, out of range or at odds with another, and PromptError where the
+        prompt does not fit the context, where the conversation has no question, or where the model is a base model.
 
         >>> qwen.chat("1+1=?", temperature=0.7, max_new_tokens=16).text  # doctest: +SKIP
         """
@@ -117,7 +117,7 @@ class Qwen(Scorer):
         return self._stream_one(self._chat_ids(messages, checked), checked)
 
     async def achat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
-        """Like `chat`, in an event loop, which goes on meanwhile. Many such calls at once are answered together."""
+        """Like `chat`, for an event loop, which it does not block. Many such calls at once are answered together."""
         return await last_reply(self.astream(messages, **settings))
 
     def astream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> AsyncGenerator[Piece, None]:
@@ -171,7 +171,7 @@ class Qwen(Scorer):
     async def acomplete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Reply:
-        """Like `complete`, in an event loop, which goes on meanwhile."""
+        """Like `complete`, for an event loop, which it does not block."""
         return await last_reply(self.astream_completion(prompt, control_tokens=control_tokens, **settings))
 
     def astream_completion(
@@ -198,7 +198,7 @@ class Qwen(Scorer):
         return self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}, n=n).replies()
 
     def answers(self, call: Call, inputs: Sequence[Any], settings: Mapping[str, Any], *, n: int = 1) -> Answers:
-        """Replies that are yet to be made, n to each conversation or text: for whoever has many requests answered."""
+        """Prepare n replies to each conversation or text, for a caller that runs many such calls at once."""
         whole_number("n", n, minimum=1)
         named: Any = {**settings}
         control_tokens = named.pop("control_tokens", None) if call == "complete" else None
@@ -276,7 +276,7 @@ class Qwen(Scorer):
 
     @property
     def _shared(self) -> SharedEngine:
-        """The engine of this process: a forked one begins with its own, as another thread may have held this one."""
+        """The engine of this process. A forked process gets its own, as another thread may have been stepping this."""
         process = os.getpid()
         if process not in self._engines:
             engine = Engine(
@@ -286,8 +286,8 @@ class Qwen(Scorer):
                 saved=self._saved,
                 draft_model=self._draft_model,
             )
-            self._engines.setdefault(process, SharedEngine(engine))  # of two threads one comes first
+            self._engines.setdefault(process, SharedEngine(engine))  # the first of two threads wins
         return self._engines[process]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_engines": {}}  # a copy works by itself
+        return {**vars(self), "_engines": {}}  # a copy makes an engine of its own

@@ -21,23 +21,23 @@ from qwen7b.sampling.token_logprob import TokenLogprob
 
 @dataclass(eq=False, kw_only=True)
 class Request:
-    """One sequence to be continued. What it becomes does not depend on the requests beside it.
+    """One sequence to be continued. Its reply does not depend on the requests beside it.
 
-    ids           the prompt's token ids; the engine appends the reply's
+    ids           the prompt's token ids, to which the engine appends the reply's
     max_length    the number of tokens that the sequence may have in all
     stop_ids      the ids that end it
     processors    applied to its logits in this order, before the penalties and the bias of `sampling`
-    forced        told all ids behind each new token, names ids that come next without being picked
-    logprobs      None for no log-probabilities, else how many likeliest tokens to list with each
-    priority      requests of a higher one are read first, and set back last
-    num_alike     requests with these ids that come together, which do better to read them once
-    speculate     who drafts its next tokens, by a name that the engine knows; None for nobody
-    adapter       the weights it is computed with; None for the model's own. Prefixes are shared only within one
-    on_token      told each new token; ends the request by returning true
-    on_prompt     told the tokens read so far and all there are, while a prompt takes several passes
-    on_error      told why the request failed
-    on_hidden     makes it a request to read only: told the position of the first, and the hidden states (T, C), of
-                  every stretch of tokens from `hidden_from` on; nothing is picked, and all ids are read
+    forced        called with all ids after each new token; returns ids that come next without being picked
+    logprobs      None for no log-probabilities, else how many of the likeliest tokens to list with each
+    priority      requests of a higher one are read first, and preempted last
+    num_alike     how many requests with these ids come together, so that one should read them for all
+    speculate     the name of the engine's drafter for it; None for no drafts
+    adapter       the adapter it is computed with; None for none. Prefixes are shared only within one
+    on_token      called with each new token; ends the request by returning true
+    on_prompt     called with the tokens read and their total, while a prompt takes several passes
+    on_error      called with the error where the request failed
+    on_hidden     makes it a request that is only read: called with hidden states (T, C) and the position of the first,
+                  until all from `hidden_from` on are given; nothing is picked
     """
 
     ids: list[int]
@@ -65,9 +65,9 @@ class Request:
     state: State = field(init=False, default=State.WAITING)
     error: Exception | None = field(init=False, default=None)
     is_cancelled: bool = field(init=False, default=False)
-    """Whether its end was asked for: any thread may, while the state is the stepping one's."""
+    """Whether cancelling was asked for. Any thread may set it; only the one that steps sets `state`."""
     queue: deque[int] = field(init=False, default_factory=deque)
-    """The forced ids that are to come."""
+    """The forced ids that come next."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -93,7 +93,7 @@ class Request:
 
     @property
     def needed_from(self) -> int:
-        """The first position whose hidden state is needed, so that it has to be computed even where it is known."""
+        """The first position whose hidden state is needed, which keys and values of a prefix do not give."""
         return self.hidden_from if self.on_hidden is not None else len(self.ids) - 1
 
     @property
@@ -102,16 +102,16 @@ class Request:
 
     @property
     def planned_length(self) -> int:
-        """The length that dynamic NTK chooses alpha for when reading begins."""
+        """The length for which dynamic NTK chooses alpha when reading begins."""
         return {"recompute": len(self.ids), "original": self.num_prompt, "reserve": self.max_length}[self.ntk]
 
     def unread_ids(self, count: int, draft: Sequence[int] = ()) -> Tensor:
-        """The first `count` ids that are not in the cache yet, and those of a draft behind them."""
+        """The first `count` ids that are not in the cache yet, followed by those of a draft."""
         return torch.tensor([*self.ids[self.num_read : self.num_read + count], *draft])
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Within it an error is this request's own, and ends it."""
+        """A context in which an error fails this request only."""
         try:
             yield
         except Exception as error:
@@ -123,7 +123,7 @@ class Request:
             self.on_error(error)
 
     def add(self, token_id: int, logprob: TokenLogprob | None) -> None:
-        """Take in a token, and with it those that are forced behind it."""
+        """Append a token, and those that are forced after it."""
         self._take_in(token_id, logprob)
         # With log-probabilities every token needs logits of its own; without, forced ones are read together.
         while self.state is State.DECODING and self.queue and self.logprobs is None:

@@ -1,4 +1,4 @@
-"""What state a request is in, what it is told, and what may act on its logits."""
+"""A request's states, the tokens it gains, and the type of the functions that act on its logits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from qwen7b.sampling.token_logprob import TokenLogprob
 
 Processor = Callable[[Sequence[int], Tensor], Tensor]
-"""Changes the logits (V,) of the next token, given all ids so far; it may change them in place."""
+"""Takes all ids so far and the next token's float32 logits (V,); returns others, or the same changed in place."""
 
 
 class State(StrEnum):
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that joined a request's ids."""
+    """A token that was appended to a request's ids."""
 
     id: int
     logprob: TokenLogprob | None

@@ -1,9 +1,9 @@
-"""What prompts begin with, kept on disk: keys and values that other processes, too, find by the tokens alone.
+"""Prefixes of prompts on disk: keys and values that any process finds by the tokens alone.
 
-They lie in blocks of 32 tokens. A block is named by a hash of all that its keys and values come from: the weights, how
-they are computed with, and every token up to its last one. So a prompt names the blocks that may hold its beginning,
-prompts share what they begin with alike, and a conversation that grows adds its new blocks only. (vLLM and nano-vllm
-name the blocks in their memory that way.)
+They are kept in blocks of 32 tokens. A block is named by a hash of all that its keys and values depend on: the weights,
+how they are computed with, and every token up to the block's last one. So the names of a prompt's blocks follow from
+the prompt, prompts share the blocks of a common prefix, and a growing conversation adds only its new blocks. (vLLM and
+nano-vllm name the blocks in their memory that way.)
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from qwen7b.model import Transformer
 from qwen7b.model.sequence_cache import SequenceCache
 
 BLOCK = 32
-"""Tokens of a block: a whole number of any cache's own blocks."""
+"""The tokens of a block, a multiple of the block size of every cache."""
 _VERSION = 1
-"""The version of what a block holds; raised where other code makes other keys and values of the same weights."""
+"""The version of the blocks, to be raised where new code makes other keys and values from the same weights."""
 _Views = dict[str, list[Tensor]]
-"""Tensors by name, of each layer."""
+"""The tensors of all layers, by name."""
 
 
 class SavedPrefixes:
-    """The beginnings of one model's prompts in a folder, which may hold those of others.
+    """The saved prefixes of one model, in a folder that other models may use too.
 
-    weights  what tells the model's weights from all others, in any process
+    weights  a text that tells the model's weights from all others, in any process
     """
 
     def __init__(self, folder: TensorFolder, model: Transformer, *, weights: str) -> None:
@@ -43,7 +43,7 @@ class SavedPrefixes:
         self._can_write = True
 
     def read_into(self, cache: SequenceCache, ids: Sequence[int], *, alpha: float) -> Iterator[None]:
-        """Let a cache go on with a prompt's tokens for as far as they are here, a block at a time."""
+        """Extend a cache by those of a prompt's next blocks that are saved, one at each step of the iterator."""
         names, number = self._names(cache, ids, alpha), 0
         try:
             for number, name in enumerate(names):
@@ -62,9 +62,9 @@ class SavedPrefixes:
             self.folder.touch(names[: number + 1])
 
     def save(self, cache: SequenceCache, prompt: Sequence[int], *, num_new: int) -> None:
-        """Keep the blocks of a prompt that a cache holds, except for those that are here.
+        """Save the blocks of a prompt that a cache holds and the folder does not.
 
-        Until all of it is read only the `num_new` last tokens are looked at, for the others have been saved or will be.
+        While the prompt is being read only its `num_new` last tokens are considered; the rest is checked at its end.
         """
         if not self._can_write:
             return
@@ -108,7 +108,7 @@ class SavedPrefixes:
         return names
 
     def _read(self, name: str, ids: Sequence[int], *, like: _Views) -> dict[str, Tensor] | None:
-        """A block; None where there is none."""
+        """Read a block; None where there is none that fits."""
         saved = self.folder.read(name)
         if saved is None:
             return None
@@ -122,7 +122,7 @@ class SavedPrefixes:
 
 
 def weights_state(model: Transformer) -> Hashable:
-    """What tells, within a process, whether a weight was replaced or changed."""
+    """A value that differs, within a process, once a weight was replaced or changed."""
     return tuple(map(_identity, (*model.parameters(), *model.buffers())))
 
 
@@ -131,7 +131,7 @@ def _identity(tensor: Tensor) -> tuple[int, int]:
 
 
 def _views(cache: SequenceCache, start: int, stop: int) -> _Views | None:
-    """Where positions lie in a cache; None where a ring is too small to hold them in order."""
+    """Views of a range of positions in a cache; None where a ring is too small to hold them in order."""
     if stop > min(cache.num_slots):
         return None
     blocks = slice(start // cache.block_size, stop // cache.block_size)

@@ -1,4 +1,4 @@
-"""Which tokens a step reads: the newest of every decoding request, then as much of prompts as the time allows."""
+"""Which tokens a step reads: the newest of every decoding request, then as many of prompts as the time allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qwen7b.generate.request_state import State
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 
 _MAX_READING_SHARE = 8
-"""Reading prompts never makes a step of decoding requests longer than by so many times its own length."""
+"""Prompts lengthen a step of decoding requests by at most this many times its own duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Scheduler:
         self.admission = admission
         self.pace = Pace()
         self._restored: dict[Request, Iterator[None]] = {}
-        """The requests whose beginnings may be saved, and how they are gone on with from there."""
+        """For requests whose prefix may be saved on disk, the iterators that restore it."""
 
     def plan(self) -> list[Chunk]:
-        """Let requests in that there is room for, and divide the next step."""
+        """Admit the requests that there is room for, and divide the next step among all that run."""
         slots, running = self.admission.slots, self.admission.running
         self._restored |= {request: slots.restore(request) for request in self.admission.admit()}
         for request in running:  # a step that was interrupted, or a draft, may have left more
@@ -57,23 +57,23 @@ class Scheduler:
     def _rows_to_read(self, decoding: Sequence[Request]) -> int:
         """The rows of prompts that a step takes beside those that decode.
 
-        At most half of its time, so that a long prompt stalls nobody; but the more requests wait for each one that
-        decodes the more of it, as a pass of few rows is slow for what it reads, and those who wait have nothing yet.
+        They take at most half of its time, so that a long prompt stalls nobody. The more requests wait for each one
+        that decodes, the more they take: a pass of few rows is inefficient, and those that wait have no token yet.
         """
         if not decoding:
             return MAX_NEW_TOKENS
         running = [request for request in self.admission.running if request.state is State.READING]
-        priority = min(request.priority for request in decoding)  # what comes behind all of them does not count
+        priority = min(request.priority for request in decoding)  # prompts of a lower priority do not count
         num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *running])
         share = min(max(2 * (num_reading - 1) / len(decoding), 1.0), _MAX_READING_SHARE)
         return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 
     def forget(self, request: Request) -> None:
-        """Let go of what is held for a request."""
+        """Drop what is held for a request."""
         self._restored.pop(request, None)
 
     def _is_restored(self, request: Request, *, num_decoding: int) -> bool:
-        """Go on with what is saved of a prompt; false where more is to come, so that others are not kept waiting."""
+        """Restore a prompt's saved prefix; false where the step's time is up first, so that others do not wait."""
         seconds = self.pace.seconds_of_rows([num_decoding])[0] if num_decoding else math.inf
         started = time.perf_counter()
         for _ in self._restored.get(request, ()):

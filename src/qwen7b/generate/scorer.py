@@ -18,7 +18,7 @@ from qwen7b.text import Tokenizer
 
 
 class Scorer:
-    """Says how likely texts are, and what they are alike in."""
+    """Computes how likely texts are, and vectors to compare them by."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -37,14 +37,14 @@ class Scorer:
     ) -> list[list[Score]]:
         """The log-probability of each of a context's continuations, for any number of contexts.
 
-        `continuations[i]` are those of `contexts[i]`, and so are the scores. What contexts begin with alike is read
-        once, as is a context for all of its continuations; the scores are those that each would get by itself.
+        `continuations[i]` are those of `contexts[i]`, and so are the scores. A common prefix of contexts is
+        read once, as is a context for all of its continuations; each score is that of the continuation by itself.
 
-        A context and a continuation that are texts are encoded as one text, and the continuation's tokens are those
-        from which on that differs from the context by itself: of "Answer:" and " B", or of "Answer: " and "B", the
-        last is " B". To encode them apart, give one of them as token ids, which are taken as they are. An empty
-        context is BOS. `control_tokens` is that of `complete`. Raises PromptError for a continuation that is empty,
-        that has nothing before it, or that ends behind the context length.
+        A context and a continuation that are texts are encoded as one text. The continuation's tokens begin where that
+        differs from the context encoded by itself: of "Answer:" and " B", and of "Answer: " and "B", the last token is
+        " B". To encode them apart, give one of them as token ids, which are taken as they are. An empty context is BOS.
+        `control_tokens` is that of `complete`. Raises PromptError for a continuation that is empty, that has no token
+        before it, or that exceeds the context length.
 
         >>> (scores,) = qwen.score(["1+1="], [["2", "3"]])  # doctest: +SKIP
         >>> scores[0].logprob > scores[1].logprob           # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The log-probabilities of given tokens behind others. What sequences begin with alike is read once."""
+"""Log-probabilities of given tokens after others; common prefixes of sequences are read once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD_ROWS = 128
 
 @dataclass(frozen=True, slots=True)
 class ScoredSequence:
-    """A sequence, of whose ids those from `start` on are to be scored, each given all before it; `start` is above 0."""
+    """A sequence whose ids from `start` on are to be scored, each given all before it; `start` is at least 1."""
 
     ids: array[int]
     start: int
@@ -33,7 +33,7 @@ class ScoredSequence:
 
 @dataclass(slots=True)
 class _Reading:
-    """What is read for one or several sequences: all ids but the last of the longest, which begins as the others do."""
+    """One reading for one or several sequences: the ids of the longest but its last; the others are prefixes of it."""
 
     ids: array[int]
     hidden_from: int
@@ -44,7 +44,7 @@ class Scoring:
     """The scores of sequences in the making. Made for one call, and used up by it.
 
     The probability of an id is its share among those that the engine may pick. A sequence is read with dynamic NTK's
-    alpha for its full length, as in one pass over it. `report` is told how many more ids are scored.
+    alpha for its full length, as in one pass over it. `report` is called with the number of ids just scored.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class Scoring:
         self.shared = shared
         self.sequences = sequences
         self.report = report
-        self._told: deque[tuple[Tensor, list[tuple[int, int]]]] = deque()
-        """Hidden states (C,) as the engine tells them, each with the sequences that need it and the ids to score."""
+        self._pending: deque[tuple[Tensor, list[tuple[int, int]]]] = deque()
+        """Hidden states (C,) from the engine, each with the sequences that need it and the ids to score."""
         self._logprobs: dict[int, list[float]] = {}
         self._not_greedy: set[int] = set()
 
     def stream(self) -> Iterator[tuple[int, Score]]:
-        """Each sequence's score with its index, in whatever order they are done."""
+        """Yield each sequence's index and score, in the order in which they are done."""
         requests = map(self._request, _share(self.sequences, self.shared.engine.slots.alpha_of))
-        with closing(read_all(self.shared, requests, has_news=lambda: len(self._told) >= HEAD_ROWS)) as news:
+        with closing(read_all(self.shared, requests, has_news=lambda: len(self._pending) >= HEAD_ROWS)) as news:
             for _ in news:
-                while len(self._told) >= HEAD_ROWS:
+                while len(self._pending) >= HEAD_ROWS:
                     yield from self._score(HEAD_ROWS)
-        yield from self._score(len(self._told))
+        yield from self._score(len(self._pending))
 
     def _request(self, reading: _Reading) -> Request:
         wanted: dict[int, list[tuple[int, int]]] = {}
@@ -89,17 +89,16 @@ class Scoring:
     def _take_in(self, wanted: dict[int, list[tuple[int, int]]], start: int, hidden_TC: Tensor) -> None:
         positions = [position for position in range(start, start + len(hidden_TC)) if position in wanted]
         if positions:
-            hidden_RC = hidden_TC[
-                [position - start for position in positions]
-            ]  # a copy: the whole would stay in memory
-            self._told.extend(zip(hidden_RC, map(wanted.__getitem__, positions), strict=True))
+            rows = [position - start for position in positions]
+            hidden_RC = hidden_TC[rows]  # a copy, as a view would keep all of them in memory
+            self._pending.extend(zip(hidden_RC, map(wanted.__getitem__, positions), strict=True))
 
     @torch.inference_mode()
     def _score(self, count: int) -> list[tuple[int, Score]]:
-        """Score what the first `count` hidden states were told for. Returns what is done with it."""
+        """Score the ids of the first `count` pending hidden states. Returns the sequences that are done with them."""
         if not count:
             return []
-        hidden, wanted = zip(*(self._told.popleft() for _ in range(count)), strict=True)
+        hidden, wanted = zip(*(self._pending.popleft() for _ in range(count)), strict=True)
         engine = self.shared.engine
         logits_RV = engine.model.head(torch.stack(hidden))[:, : engine.vocab_size].float()
         logits_RV[:, engine.unused_ids] = -math.inf
@@ -130,7 +129,7 @@ class Scoring:
 
 
 def _share(sequences: Sequence[ScoredSequence], alpha_of: Callable[[int], float]) -> list[_Reading]:
-    """What to read so that each sequence's hidden states are computed, those that begin alike one after the other."""
+    """Plan the readings that yield each sequence's hidden states, those with a common prefix next to each other."""
     alphas = {length: alpha_of(length) for length in {len(sequence.ids) for sequence in sequences}}
     order = sorted(range(len(sequences)), key=lambda index: (alphas[len(sequences[index].ids)], sequences[index].ids))
     readings: list[_Reading] = []
@@ -149,6 +148,6 @@ def _share(sequences: Sequence[ScoredSequence], alpha_of: Callable[[int], float]
 
 
 def _joins(reading: _Reading, ids: array[int], hidden_from: int) -> bool:
-    """Whether the shorter is the other's beginning, and no hidden state in between is computed for neither."""
+    """Whether one is a prefix of the other, and joining them computes no hidden state that neither needs."""
     common = min(len(reading.ids), len(ids))
     return max(reading.hidden_from, hidden_from) <= common and reading.ids[:common] == ids[:common]

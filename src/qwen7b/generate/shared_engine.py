@@ -10,7 +10,7 @@ from qwen7b.generate.request import Request
 
 
 class SharedEngine:
-    """An engine that threads use at once. Whoever waits for news runs the next step, for all, unless another does."""
+    """An engine that threads use at once. A thread that waits runs the next step for all, unless another does."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -20,12 +20,12 @@ class SharedEngine:
         self._thread: threading.Thread | None = None
 
     def add(self, request: Request) -> None:
-        """Let a request take part from the next step on. Raises ResourceError where it could never fit."""
+        """Add a request, which takes part from the next step on. Raises ResourceError where it could never fit."""
         with self._changed:
             self.engine.add(request)
 
     def wait(self, has_news: Callable[[], bool]) -> None:
-        """Return once there is news, which the requests' own functions bring about."""
+        """Step the engine, or let another thread do it, until `has_news` is true; requests' callbacks make it so."""
         while not has_news():
             is_mine = False
             try:
@@ -35,7 +35,7 @@ class SharedEngine:
                         return
                     is_mine = self._is_stepping = True
                 if not self.engine.step():
-                    assert has_news(), "nothing is left to do, but somebody waits"
+                    assert has_news(), "a thread waits, but no request is left"
             finally:
                 if is_mine:
                     with self._changed:
@@ -43,7 +43,7 @@ class SharedEngine:
                         self._changed.notify_all()
 
     def cancel(self, requests: Iterable[Request]) -> None:
-        """End requests: on return nothing of them will be heard any more, and their memory is free."""
+        """Cancel requests: after it none of their functions is called, and their memory is free."""
         for request in requests:
             self.engine.cancel(request)
         with self._changed:
@@ -51,12 +51,12 @@ class SharedEngine:
             self.engine.sweep()
 
     def cancel_soon(self, requests: Iterable[Request]) -> None:
-        """End requests without waiting for the step that is run."""
+        """Cancel requests without waiting for the step that is running."""
         for request in requests:
             self.engine.cancel(request)
 
     def add_in_background(self, request: Request) -> None:
-        """Add a request whose caller cannot wait here, as an event loop's task cannot: a thread does so meanwhile."""
+        """Add a request whose caller must not block, such as an event loop's task: a thread runs the engine for it."""
         with self._changed:
             self.engine.add(request)
             self._in_background.add(request)

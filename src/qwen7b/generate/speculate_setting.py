@@ -1,4 +1,4 @@
-"""The setting `speculate`: who drafts the tokens of replies, and whether a draft model has the vocabulary for it."""
+"""The setting `speculate`: it names the drafter, and a draft model is checked to have the same vocabulary."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from qwen7b.text import Tokenizer
 
 NONE = "none"
 LOOKUPS = ("ngram", "ngram-pool")
-"""Drafts from the request's own text, or from the texts of other requests too."""
+"""The drafters that search the request's own text, or those of other requests too."""
 MODEL = "model"
-"""What the engine calls the draft model."""
+"""The name of the draft model in the engine."""
 
 
 @runtime_checkable
 class WithTokens(Protocol):
-    """A `Qwen`, or what has its parts."""
+    """A `Qwen`, or another object with a model and its tokenizer."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -25,7 +25,7 @@ class WithTokens(Protocol):
 
 
 def check_lookup(speculate: object) -> str | None:
-    """The setting of a call: who drafts, "none" for nobody, or None where the call leaves that to its Qwen."""
+    """Check the setting of a call: a lookup, "none" for no drafts, or None for what the Qwen was loaded with."""
     if speculate is None or (isinstance(speculate, str) and speculate in (NONE, *LOOKUPS)):
         return speculate
     raise SettingError(
@@ -35,7 +35,7 @@ def check_lookup(speculate: object) -> str | None:
 
 
 def choose_drafter(speculate: object, *, tokenizer: Tokenizer) -> tuple[str | None, Transformer | None]:
-    """The setting of a Qwen: who drafts unless a call says otherwise, and the draft model.
+    """Check the setting of a Qwen. Returns the drafter's name, which calls may replace, and the draft model.
 
     Raises SettingError for a draft model that has another vocabulary or no rows for some of the tokens.
     """
@@ -59,7 +59,7 @@ def choose_drafter(speculate: object, *, tokenizer: Tokenizer) -> tuple[str | No
 
 
 def check_same_tokens(tokenizer: Tokenizer, draft_tokenizer: Tokenizer, *, draft_name: str) -> None:
-    """Raise SettingError where an id is another token to a draft model. Either may have more of them at the end."""
+    """Raise SettingError where an id is another token for the draft model. Either may have more at the end."""
     if (id := tokenizer.first_difference(draft_tokenizer)) is not None:
         ours, theirs = (quoted(each.decode([id])) for each in (tokenizer, draft_tokenizer))
         raise SettingError(

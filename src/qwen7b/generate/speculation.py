@@ -23,38 +23,38 @@ from qwen7b.model import Transformer
 MAX_DRAFT = 24
 """The most tokens of a draft."""
 _FADING = 0.8
-"""What is left of an older draft's weight when the next one was checked."""
+"""The factor by which the weight of earlier drafts decays with each new one."""
 _FORGETTING = 0.98
-"""The same at each token that comes without a draft, so that a request that was hard to guess is tried again."""
+"""The factor at every step, so that a request whose drafts were wrong is tried again."""
 
 
 class Drafter(Protocol):
     """Guesses the next tokens of decoding requests."""
 
     def offer(self, request: Request, *, max_length: int) -> int:
-        """Get ready to draft for a request at its present length; how many ids there can be, at most so many."""
+        """Prepare a draft for a request at its present length. Returns how long it can be, up to max_length."""
 
     def draft(self, lengths: Mapping[Request, int]) -> dict[Request, list[int]]:
-        """So many ids for each request, none more than was offered just before."""
+        """Draft so many ids for each request, at most as many as were just offered."""
 
     def forget(self, request: Request) -> None:
-        """Let go of what is held for a request."""
+        """Drop what is held for a request."""
 
 
 @dataclass(slots=True)
 class Success:
-    """How often a request's drafted tokens were right, the newest drafts counting most."""
+    """How often a request's drafted tokens were right; the newest drafts count most."""
 
     accepted: float = 0.0
     checked: float = 0.0
 
     @property
     def probability(self) -> float:
-        """That the next token of a draft is right where those before it are."""
+        """The probability that a draft's token is right where all before it are."""
         return (self.accepted + 1) / (self.checked + 2)
 
     def learn(self, num_accepted: int, length: int) -> None:
-        """Take in a draft's end: tokens behind the first wrong one say nothing."""
+        """Take in a checked draft: tokens after the first wrong one say nothing."""
         self.accepted = _FADING * self.accepted + num_accepted
         self.checked = _FADING * self.checked + min(num_accepted + 1, length)
 
@@ -64,7 +64,7 @@ class Success:
 
 
 class Speculation:
-    """Decides whose next tokens are drafted, by which drafter, and how many: as it makes most tokens a second."""
+    """Decides how many tokens to draft for each request, so that the most tokens a second are made."""
 
     def __init__(self, pace: Pace, *, vocab_size: int, draft_model: Transformer | None = None) -> None:
         self.pace = pace
@@ -73,17 +73,17 @@ class Speculation:
             self.drafters["model"] = ModelDrafter(draft_model, vocab_size=vocab_size)
         self._success: dict[Request, Success] = {}
         self._token_seconds: dict[str, float] = {}
-        """What one more token of all drafts takes a drafter."""
+        """The seconds that a drafter takes to lengthen all of its drafts by one token."""
 
     def check(self, request: Request) -> None:
-        """Raise SettingError for a request that is to be drafted by nobody there is."""
+        """Raise SettingError for a request whose drafter does not exist."""
         if request.speculate is not None and request.speculate not in self.drafters:
             raise SettingError(
                 f"speculate should be one of {', '.join(self.drafters)}, found {quoted(request.speculate)}"
             )
 
     def draft(self, room: Mapping[Request, int], *, num_rows: int) -> dict[Request, list[int]]:
-        """Drafts for the decoding requests, of no more tokens than there is room for, in a step of so many rows."""
+        """Draft for the decoding requests, within the room of each, for a step that has `num_rows` rows already."""
         drafts: dict[Request, list[int]] = {}
         for name, drafter in self.drafters.items():
             limits = {request: min(length, MAX_DRAFT) for request, length in room.items() if request.speculate == name}
@@ -103,11 +103,11 @@ class Speculation:
         return drafts
 
     def learn(self, request: Request, *, num_accepted: int, length: int) -> None:
-        """Take in how a draft fared."""
+        """Take in how many tokens of a request's draft were accepted."""
         self._success[request].learn(num_accepted, length)
 
     def forget(self, request: Request) -> None:
-        """Let go of what is held for a request."""
+        """Drop what is held for a request."""
         if request.speculate is not None:
             self._success.pop(request, None)
             self.drafters[request.speculate].forget(request)
@@ -115,10 +115,10 @@ class Speculation:
     def _choose_lengths(
         self, drafter: str, limits: Mapping[Request, int], *, num_rows: int, num_decoding: int
     ) -> dict[Request, int]:
-        """How many tokens of each request's draft to check: those likeliest to count, as long as they pay.
+        """Choose how many tokens to draft for each request: the likeliest to be accepted, as many as raise the rate.
 
-        The k-th counts if it and all before it are right. What a step takes is measured, and what it brings is a token
-        of each request and those of the drafts that count.
+        The k-th is accepted if it and all before it are right. The rate is the expected number of tokens, one of each
+        request and those accepted, over the measured time of such a step.
         """
         candidates = [
             (self._success[request].probability ** depth, depth, request)

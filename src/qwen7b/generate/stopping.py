@@ -1,4 +1,4 @@
-"""Stop strings in a stream: text is let out only once no stop string can begin in it."""
+"""Stop strings in a stream: text is given out once no stop string can begin in it."""
 
 from __future__ import annotations
 

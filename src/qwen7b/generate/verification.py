@@ -17,14 +17,14 @@ from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 
 Drafts = Mapping[Request, Sequence[int]]
-"""The ids that may come next, of some requests."""
+"""The drafted ids of some requests."""
 
 
 def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Drafts) -> dict[Request, int]:
-    """Add a token to each request, and more as long as its draft has said the same.
+    """Add a token to each request, and more while its draft agrees.
 
-    Each request has so many rows of logits: that of its newest token, and those of its draft. Returns how many tokens
-    of each draft were right, where that is known: not where the request ended before.
+    `num_rows` says how many rows of the logits are each request's: one for its newest token, and one for each token of
+    its draft. Returns how many tokens of each draft were right, but for requests that ended, where it is not known.
     """
     first = dict(zip(num_rows, accumulate(num_rows.values(), initial=0), strict=False))
     start = {request: len(request.ids) for request in num_rows}
@@ -37,19 +37,19 @@ def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Draft
         rows = {
             request: first[request] + len(request.ids) - start[request]
             for request in rows
-            if _goes_on(request) and _is_right(drafts.get(request, ()), request.ids[start[request] :])
+            if _is_decoding(request) and _is_right(drafts.get(request, ()), request.ids[start[request] :])
         }
     return {
         request: count_common(draft, request.ids[start[request] :])
         for request, draft in drafts.items()
-        if _goes_on(request)
+        if _is_decoding(request)
     }
 
 
-def _goes_on(request: Request) -> bool:
+def _is_decoding(request: Request) -> bool:
     return request.state is State.DECODING and not request.is_cancelled
 
 
 def _is_right(draft: Sequence[int], ids: Sequence[int]) -> bool:
-    """Whether a draft begins with the ids that came, so that the row behind them belongs to the text."""
+    """Whether a draft begins with the new ids, so that the row after them is computed from the real text."""
     return list(draft[: len(ids)]) == ids

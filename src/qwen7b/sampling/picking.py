@@ -17,11 +17,11 @@ from qwen7b.sampling.sampling import Greedy, Sample, Sampling
 from qwen7b.sampling.token_logprob import TokenLogprob
 
 _NUM_CANDIDATES = 1024
-"""The likeliest tokens that top_p is sought among first; they nearly always suffice, and a vocabulary sorts slowly."""
+"""How many of the likeliest tokens top_p tries first: they nearly always suffice, and a vocabulary sorts slowly."""
 
 
 class SamplingState:
-    """What a pick depends on besides logits and settings: the tokens of one sequence so far, and its random numbers."""
+    """The state of one sequence that a pick depends on: its tokens so far, and its random number generator."""
 
     def __init__(self, prompt_ids: Iterable[int], sampling: Sampling) -> None:
         self.seen_ids = set(prompt_ids)
@@ -143,16 +143,16 @@ def log_probabilities(logits_BV: Tensor, token_ids: Sequence[int], *, num_top: i
 
 
 def log_sum_exp(logits_BV: Tensor) -> Tensor:
-    """The number (B,) that each row's logits exceed its log-probabilities by."""
-    # Row by row a sum is the same in any company; over a table it is also slower, and a softmax is less exact.
+    """Each row's log-sum-exp (B,): logits less it are log-probabilities."""
+    # Row by row, a sum does not depend on the batch; over a table it is also slower, and a softmax is less exact.
     return torch.stack([logits_V.logsumexp(dim=-1) for logits_V in logits_BV])
 
 
 def likeliest(logits_BV: Tensor) -> Tensor:
-    """The largest's id in each row, or one that is not a number."""
+    """The id of each row's largest logit, or of one that is not a number."""
     if logits_BV.device.type != "cpu":
         return logits_BV.argmax(dim=-1)
-    # NumPy finds it many times sooner than torch, in a row where it lies; along an axis it would copy all first.
+    # NumPy finds it many times faster than torch, row by row; along an axis it would copy all first.
     return torch.tensor([int(logits_V.argmax()) for logits_V in logits_BV.numpy()])
 
 

@@ -60,7 +60,7 @@ Sampling = Greedy | Sample
 
 
 def samplings(sampling: Sampling, num_samples: int) -> list[Sampling]:
-    """How each of several samples of one prompt is picked: with a seed, sample i as with the seed + i.
+    """The sampling of each of several samples of one prompt: with a seed, sample i has the seed + i.
 
     >>> [sampling.seed for sampling in samplings(Sample(seed=5), 3)]
     [5, 6, 7]

@@ -1,4 +1,4 @@
-"""Sampling by plain keywords, as in `temperature=0.7`: laid over how a checkpoint is sampled by default."""
+"""Sampling by plain keywords, as in `temperature=0.7`, which replace parts of a checkpoint's defaults."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _GREEDY_FIELDS = {*PENALTIES, "logit_bias"}
 def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
     """Lay these keywords over the default's settings.
 
-    Temperature 0 makes it greedy, and what only chance has use for makes a greedy default a `Sample`. Raises
-    SettingError where the two meet or a value is out of range.
+    Temperature 0 makes it greedy, and a keyword that only sampling uses makes a greedy default a `Sample`. Raises
+    SettingError where both are given, or where a value is out of range.
 
     >>> lay_over(Sample(temperature=0.7, top_p=0.8), top_p=0.5) == Sample(temperature=0.7, top_p=0.5)
     True
@@ -59,7 +59,7 @@ def is_greedy(keywords: SamplingKeywords) -> bool:
 
 
 def sampling_only(keywords: SamplingKeywords) -> list[str]:
-    """The keywords that mean nothing to a greedy choice; values that turn one off do no harm there."""
+    """The keywords that have no effect on a greedy choice, without those whose value turns them off."""
     return [
         name
         for name, value in keywords.items()

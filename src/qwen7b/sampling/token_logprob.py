@@ -1,4 +1,4 @@
-"""How likely a token was: what a pick tells of itself beside the id."""
+"""How likely a picked token was."""
 
 from __future__ import annotations
 
