@@ -24,7 +24,7 @@ class Admission:
         self.waiting: list[Request] = []
         self.running: list[Request] = []
         self._awaited: dict[Request, tuple[Request, int]] = {}
-        """For a waiting request, the one that reads their common prefix, and the length of that."""
+        """Maps a waiting request to the one that reads their common prefix, and to the length of that."""
 
     def admit(self) -> list[Request]:
         """Start the waiting requests that there is room for, and return them."""

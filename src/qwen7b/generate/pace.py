@@ -27,7 +27,7 @@ class Pace:
         """The fixed cost of a step, estimated while no step of decoding requests alone has been measured."""
         self._num_steps = 0
         self._by_rows: dict[int, tuple[float, int]] = {}
-        """For a number of rows, the seconds of a decoding step, and the step at which that was measured last."""
+        """Maps a number of rows to the seconds of a decoding step, and to the step that measured it last."""
 
     def measure(self, seconds: float, *, num_decoding: int, num_read: int) -> None:
         """Take in the seconds of a step with `num_decoding` rows, drafts included, and `num_read` rows of prompts."""

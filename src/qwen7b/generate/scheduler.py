@@ -32,7 +32,7 @@ class Scheduler:
         self.admission = admission
         self.pace = Pace()
         self._restored: dict[Request, Iterator[None]] = {}
-        """For requests whose prefix may be saved on disk, the iterators that restore it."""
+        """Maps each request whose prefix may be saved on disk to the iterator that restores it."""
 
     def plan(self) -> list[Chunk]:
         """Admit the requests that there is room for, and divide the next step among all that run."""
