@@ -29,7 +29,7 @@ Input = Annotated[
     typer.Option(
         "--input",
         metavar="FILE",
-        help="Answer every line of a JSON Lines file, OpenAI's batch form or plain ones; - for standard input.",
+        help="Answer every line of a JSON Lines file, in OpenAI's batch form or plain; - for standard input.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
-        help="Where the answers to --input go, a line of JSON each; what is there is not answered again.",
+        help="The file for the answers to --input, a line of JSON each, by default standard output; the same command "
+        "again answers what is missing.",
         show_default=False,
     ),
 ]

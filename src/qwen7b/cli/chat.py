@@ -68,7 +68,7 @@ def chat(
     """Chat: with a prompt one reply, at a terminal a conversation.
 
     With --input every request of a file is answered, many at a time. A line is a question as a JSON text, an object
-    such as {"messages": […], "temperature": 0}, or a request as in OpenAI's batch files. Options are for what a line
+    such as {"messages": […], "temperature": 0}, or a request as in OpenAI's batch files. Options fill in what a line
     leaves out. A line that cannot be answered gets an error, and the exit code is then 1.
     """
     check_files(prompt, input, output, as_json=as_json)

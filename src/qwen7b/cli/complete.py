@@ -47,7 +47,7 @@ def complete(
     """Continue a text as it is, and print only the continuation.
 
     With --input every text of a file is continued, many at a time. A line is a JSON text, an object such as
-    {"prompt": "…", "temperature": 0}, or a request as in OpenAI's batch files. Options are for what a line leaves out.
+    {"prompt": "…", "temperature": 0}, or a request as in OpenAI's batch files. Options fill in what a line leaves out.
     A line that cannot be continued gets an error, and the exit code is then 1.
     """
     check_files(prompt, input, output, as_json=as_json)

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'qwen7b chat "Why is the sky blue?" --temperature 0.7 --seed 1',
         'qwen7b chat --system "Answer in one sentence." < question.txt',
         "qwen7b chat --model ./Qwen-7B-Chat --quantize q4",
+        'qwen7b chat --system "$(cat handbook.md)" --prompt-cache prompts "May I bring a dog?"',
         "qwen7b chat --input requests.jsonl --output answers.jsonl",
     ),
     "complete": (

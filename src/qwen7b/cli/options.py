@@ -82,8 +82,8 @@ Ntk = Annotated[
     Literal["recompute", "original", "reserve"],
     typer.Option(
         "--ntk",
-        help="When dynamic NTK stretches anew: recompute: whenever a sequence outgrows it; original: never, as the "
-        "original did; reserve: once, for prompt and reply.",
+        help="When dynamic NTK chooses its scaling. recompute: again whenever a sequence outgrows it; original: for "
+        "the prompt only, as the original did; reserve: once, for prompt and reply.",
     ),
 ]
 Speculate = Annotated[
@@ -91,8 +91,8 @@ Speculate = Annotated[
     typer.Option(
         "--speculate",
         metavar="none|ngram|MODEL",
-        help="Draft tokens and have the model check several at once, for speed; replies stay the same. ngram: from the "
-        "text so far; MODEL: by a smaller model of the same vocabulary.",
+        help="Draft tokens and have the model check several at once, for speed; replies stay the same. ngram: drafts "
+        "from the text so far; ngram-pool: from other requests too; MODEL: by a smaller model of the same vocabulary.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
@@ -102,11 +102,17 @@ PromptCache = Annotated[
     typer.Option(
         "--prompt-cache",
         metavar="FOLDER",
-        help="Keep prompts, as they were read, in this folder: later starts go on from there.",
+        help="Keep prompts in this folder, with their keys and values, so that later starts need not read them again.",
     ),
 ]
 PromptCacheGb = Annotated[
-    int | None, typer.Option("--prompt-cache-gb", metavar="N", min=1, help="That folder's limit; by default 10 GB.")
+    int | None,
+    typer.Option(
+        "--prompt-cache-gb",
+        metavar="N",
+        min=1,
+        help="The most that the --prompt-cache folder may take; by default 10 GB.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
