@@ -123,6 +123,7 @@ def test_a_task_that_is_cancelled_leaves_its_neighbours(
     deadline = time.monotonic() + 20
     while qwen._shared.engine.slots.busy and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert not qwen._shared.engine.slots.busy
 
 
 def test_a_stream_that_is_dropped_frees_its_memory(qwen: Qwen, expected: list[Reply]) -> None:

@@ -68,7 +68,7 @@ def ended_by(end: Callable[[EndedBySignal], None]) -> Iterator[None]:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Within it Ctrl-C waits until the end, as what is half done here could not be taken up again."""
+    """Inside this context Ctrl-C waits for its end: what is half done there could not be repeated."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
