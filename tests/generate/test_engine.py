@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -474,3 +475,40 @@ def test_requests_that_cannot_run_are_refused(model: Transformer) -> None:
     with pytest.raises(ResourceError, match=r"a cache of 100000 tokens needs [\d.]+ GB, but 0.0 GB are free for it"):
         engine.add(Request(ids=[1], max_length=100_000))
     assert not engine.step()
+
+
+@pytest.mark.parametrize("wrong", [320, -1, 1.5, "a", None])
+def test_ids_that_the_model_does_not_have_harm_no_neighbour(model: Transformer, wrong: Any) -> None:
+    engine = engine_of(model)
+    with pytest.raises(SettingError, match="from 0 to 319, found"):
+        engine.add(Request(ids=[1, wrong], max_length=9))
+    forcing = Request(ids=[1, 2], max_length=9, forced=lambda ids: [wrong] if len(ids) == 4 else [])
+    neighbour = Request(ids=[1, 2, 3], max_length=20)
+    run(engine, neighbour, forcing)
+    assert neighbour.ids == alone(model, neighbour)
+    assert isinstance(forcing.error, SettingError) and len(forcing.ids) == 4
+
+
+def test_forced_ids_without_an_end_fill_the_sequence(model: Transformer) -> None:
+    request = Request(ids=[1, 2], max_length=9, forced=lambda ids: itertools.repeat(5))  # type: ignore[return-value]
+    assert run(engine_of(model), request)[0][3:] == [5] * 6
+
+
+def test_whoever_cannot_be_told_of_an_error_harms_no_neighbour(model: Transformer) -> None:
+    def fail(*_: object) -> bool:
+        raise ValueError("first")
+
+    def fail_again(error: Exception) -> None:
+        raise RuntimeError("second")
+
+    failing = Request(ids=[1, 2], max_length=9, on_token=fail, on_error=fail_again)
+    neighbour = Request(ids=[1, 2, 3], max_length=20)
+    run(engine_of(model), failing, neighbour)
+    assert neighbour.ids == alone(model, neighbour)
+    assert isinstance(failing.error, ValueError) and "second" in failing.error.__notes__[0]
+
+
+def test_a_processor_returns_floats(model: Transformer) -> None:
+    request = Request(ids=[1, 2], max_length=9, processors=[lambda ids, logits_V: logits_V > 0])
+    run(engine_of(model), request)
+    assert isinstance(request.error, SettingError) and "as floats" in str(request.error)

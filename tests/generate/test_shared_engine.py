@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import qwen7b
 from qwen7b import Qwen, Reply
@@ -159,6 +160,51 @@ def test_ctrl_c_ends_the_main_thread_s_reply_only(
         assert [other.result(60) for other in others] == expected[1:4] * 9
     assert is_sent and reply.finish_reason == "interrupted"
     assert whole.token_ids[: len(reply.token_ids)] == reply.token_ids
+    assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
+
+
+def test_an_event_loop_that_is_closed_meanwhile_harms_nobody(qwen: Qwen, expected: list[Reply]) -> None:
+    loop = asyncio.new_event_loop()
+    pieces = qwen.astream("hello", max_new_tokens=400, temperature=1.3)
+    loop.run_until_complete(anext(pieces))
+    loop.close()  # while the thread goes on with the reply, which nobody ends
+    assert asyncio.run(asyncio.wait_for(qwen.achat(QUESTIONS[0], **SETTINGS), 60)) == expected[0]
+    assert qwen.chat(QUESTIONS[1], **SETTINGS) == expected[1]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), ValueError("no"), SystemExit(3)])
+def test_what_a_processor_raises_reaches_its_caller_and_not_the_thread(
+    qwen: Qwen, expected: list[Reply], error: BaseException
+) -> None:
+    def fail(ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        raise error
+
+    async def ask() -> None:
+        with pytest.raises((ValueError, RuntimeError)):
+            await asyncio.wait_for(qwen.achat("hello", processors=[fail]), 60)
+        assert await asyncio.wait_for(qwen.achat(QUESTIONS[0], **SETTINGS), 60) == expected[0]
+
+    asyncio.run(ask())
+
+
+def test_a_stream_may_be_deleted_within_a_step(qwen: Qwen, expected: list[Reply]) -> None:
+    streams = [qwen.stream("hello", max_new_tokens=100)]
+    next(streams[0])
+
+    def delete(ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        streams.clear()  # as garbage collection does at any point
+        return logits_V
+
+    assert qwen.chat(QUESTIONS[0], processors=[delete], **SETTINGS) == expected[0]
+
+
+def test_a_processor_that_would_wait_for_its_own_step_is_told(qwen: Qwen, expected: list[Reply]) -> None:
+    def ask(ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        qwen.chat("hello")
+        return logits_V
+
+    with pytest.raises(SettingError, match="cannot wait for another"):
+        qwen.chat("hello", processors=[ask])
     assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
 
 

@@ -49,9 +49,9 @@ def _process(request: Request, logits_V: Tensor) -> None:
     changed_V = logits_V
     for processor in request.processors:
         changed_V = processor(request.ids, changed_V)
-        if not isinstance(changed_V, Tensor) or changed_V.shape != logits_V.shape:
+        if not isinstance(changed_V, Tensor) or changed_V.shape != logits_V.shape or not changed_V.is_floating_point():
             raise SettingError(
-                f"a processor must return the logits of all {len(logits_V)} tokens, found {quoted(changed_V)}"
+                f"a processor must return the logits of all {len(logits_V)} tokens as floats, found {quoted(changed_V)}"
             )
     if changed_V is not logits_V:
         logits_V.copy_(changed_V)

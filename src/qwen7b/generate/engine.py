@@ -22,7 +22,7 @@ from torch import Tensor
 from qwen7b.generate.admission import Admission
 from qwen7b.generate.outcome import take_in
 from qwen7b.generate.request import Request
-from qwen7b.generate.request_state import State
+from qwen7b.generate.request_state import State, check_ids
 from qwen7b.generate.saved_prefixes import SavedPrefixes
 from qwen7b.generate.scheduler import Chunk, Scheduler
 from qwen7b.generate.slots import Slots
@@ -67,7 +67,12 @@ class Engine:
         self._arrived: deque[Request] = deque()
 
     def add(self, request: Request) -> None:
-        """Add a request, which takes part from the next step on. Raises ResourceError where it could never fit."""
+        """Add a request, which takes part from the next step on.
+
+        Raises ResourceError where it could never fit, and SettingError for ids that the model does not have.
+        """
+        request.vocab_rows = self.model.config.vocab_rows
+        check_ids(request.ids, vocab_rows=request.vocab_rows)
         self.slots.check_fit(request)
         self.speculation.check(request)
         request.number = next(self._numbers)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from qwen7b.errors import PromptError, SettingError, counted
-from qwen7b.generate.request_state import Processor, State, Token
+from qwen7b.generate.request_state import Processor, State, Token, check_ids
 from qwen7b.model import NtkMode
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.sampling.picking import SamplingState
@@ -61,6 +64,7 @@ class Request:
     number: int = field(init=False, default=0)
     """The place in the order of arrival."""
     num_prompt: int = field(init=False)
+    vocab_rows: int = field(init=False, default=sys.maxsize)
     cache: SequenceCache | None = field(init=False, default=None)
     state: State = field(init=False, default=State.WAITING)
     error: Exception | None = field(init=False, default=None)
@@ -116,11 +120,16 @@ class Request:
             yield
         except Exception as error:
             self.fail(error)
+        except CancelledError:  # it would end the task or thread that runs the step, for all
+            self.fail(RuntimeError("a function of the request raised CancelledError"))
 
     def fail(self, error: Exception) -> None:
         self.state, self.error = State.FAILED, error
         if self.on_error is not None:
-            self.on_error(error)
+            try:
+                self.on_error(error)
+            except Exception as another:  # who is to hear of it is gone, as an event loop may be
+                error.add_note(f"on_error raised {another!r}")
 
     def add(self, token_id: int, logprob: TokenLogprob | None) -> None:
         """Append a token, and those that are forced after it."""
@@ -135,5 +144,7 @@ class Request:
         is_last = token_id in self.stop_ids or len(self.ids) >= self.max_length
         is_ended = self.on_token is not None and self.on_token(Token(token_id, logprob, is_last))
         self.state = State.DONE if is_last or is_ended else State.DECODING
-        if self.forced is not None and not self.queue:
-            self.queue.extend(self.forced(self.ids))
+        if self.forced is not None and not self.queue and self.state is State.DECODING:
+            forced = [*islice(self.forced(self.ids), self.max_length - len(self.ids))]  # they may have no end
+            check_ids(forced, vocab_rows=self.vocab_rows)
+            self.queue.extend(forced)

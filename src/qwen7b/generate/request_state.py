@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from torch import Tensor
 
+from qwen7b.errors import SettingError, quoted
 from qwen7b.sampling.token_logprob import TokenLogprob
 
 Processor = Callable[[Sequence[int], Tensor], Tensor]
@@ -34,3 +35,10 @@ class Token:
     id: int
     logprob: TokenLogprob | None
     is_last: bool
+
+
+def check_ids(ids: Sequence[int], *, vocab_rows: int) -> None:
+    """Raise SettingError for an id that a model of so many rows does not have."""
+    for token_id in ids:
+        if not isinstance(token_id, int) or not 0 <= token_id < vocab_rows:
+            raise SettingError(f"token ids are numbers from 0 to {vocab_rows - 1}, found {quoted(token_id)}")

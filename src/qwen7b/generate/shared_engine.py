@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+from qwen7b.errors import SettingError
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
 
@@ -15,7 +16,8 @@ class SharedEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._changed = threading.Condition()
-        self._is_stepping = False
+        self._stepping: int | None = None
+        """The thread that runs a step."""
         self._in_background: set[Request] = set()
         self._thread: threading.Thread | None = None
 
@@ -26,28 +28,34 @@ class SharedEngine:
 
     def wait(self, has_news: Callable[[], bool]) -> None:
         """Step the engine, or let another thread do it, until `has_news` is true; requests' callbacks make it so."""
+        if self._is_in_step():
+            raise SettingError(
+                "a function that is called while a reply is made cannot wait for another one of the model"
+            )
         while not has_news():
             is_mine = False
             try:
                 with self._changed:
-                    self._changed.wait_for(lambda: has_news() or not self._is_stepping)
+                    self._changed.wait_for(lambda: has_news() or self._stepping is None)
                     if has_news():
                         return
-                    is_mine = self._is_stepping = True
+                    is_mine, self._stepping = True, threading.get_ident()
                 if not self.engine.step():
                     assert has_news(), "a thread waits, but no request is left"
             finally:
                 if is_mine:
                     with self._changed:
-                        self._is_stepping = False
+                        self._stepping = None
                         self._changed.notify_all()
 
     def cancel(self, requests: Iterable[Request]) -> None:
         """Cancel requests: after it none of their functions is called, and their memory is free."""
         for request in requests:
             self.engine.cancel(request)
+        if self._is_in_step():  # a generator may be deleted at any point of it, and its end lets them go
+            return
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_stepping)
+            self._changed.wait_for(lambda: self._stepping is None)
             self.engine.sweep()
 
     def cancel_soon(self, requests: Iterable[Request]) -> None:
@@ -71,4 +79,15 @@ class SharedEngine:
                 if not self._in_background:
                     self._thread = None
                     return
-            self.wait(lambda: any(request.is_over for request in list(self._in_background)))
+            try:
+                self.wait(lambda: any(request.is_over for request in list(self._in_background)))
+            except BaseException as error:  # it has no caller here but those who wait for their requests
+                told = error if isinstance(error, Exception) else RuntimeError(f"a step was ended by {error!r}")
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stepping is None)
+                    for request in self._in_background:
+                        if not request.is_over:
+                            request.fail(told)
+
+    def _is_in_step(self) -> bool:
+        return self._stepping == threading.get_ident()
