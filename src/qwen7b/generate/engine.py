@@ -130,7 +130,10 @@ class Engine:
 
     def _draft(self, decoding: Sequence[Chunk], *, num_rows: int) -> Drafts:
         """Draft tokens after the newest of the decoding requests, for a step that has `num_rows` rows without them."""
-        room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in decoding}
+        room = {
+            chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) if chunk.request.speculate else 0
+            for chunk in decoding
+        }
         return self.speculation.draft(room, num_rows=num_rows)
 
     def _read(self, chunks: Sequence[Chunk], drafts: Drafts) -> list[Tensor]:

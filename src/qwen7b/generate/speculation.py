@@ -87,6 +87,8 @@ class Speculation:
         drafts: dict[Request, list[int]] = {}
         for name, drafter in self.drafters.items():
             limits = {request: min(length, MAX_DRAFT) for request, length in room.items() if request.speculate == name}
+            if not limits:
+                continue
             for request in limits:
                 self._success.setdefault(request, Success()).fade()
             choose = partial(self._choose_lengths, name, num_rows=num_rows, num_decoding=len(room))
