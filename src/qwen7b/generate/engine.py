@@ -141,7 +141,7 @@ class Engine:
         cache = Cache([cast(SequenceCache, chunk.request.cache) for chunk in chunks])
         new_ids = [chunk.request.unread_ids(chunk.count, drafts.get(chunk.request, ())) for chunk in chunks]
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
-        return list(torch.split(hidden_RC, [len(ids) for ids in new_ids]))
+        return list(torch.split(hidden_RC, [ids.shape[0] for ids in new_ids]))
 
     def _logits_of(self, hidden_RC: Tensor) -> Tensor:
         """float32 logits (R, V); ids that may not be picked are cut off or have -inf."""

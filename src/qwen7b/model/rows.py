@@ -77,11 +77,12 @@ def make_rows(
 
     Unless they are `cached`, neighbours with the same start and the same number of new tokens make a group.
     """
-    counts = torch.tensor([len(ids) for ids in new_ids])
-    sequences = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(counts)
-    positions = torch.cat(
-        [torch.arange(start, start + len(ids), dtype=torch.int32) for start, ids in zip(starts, new_ids, strict=True)]
-    )
+    # Of a decoding step's few rows, lists are made sooner than tensors by several operations each.
+    counts = [ids.shape[0] for ids in new_ids]
+    row_sequences = [number for number, count in enumerate(counts) for _ in range(count)]
+    sequences = torch.tensor(row_sequences, dtype=torch.int32)
+    row_positions = [p for start, count in zip(starts, counts, strict=True) for p in range(start, start + count)]
+    positions = torch.tensor(row_positions, dtype=torch.int32)
     frequencies = rotary_frequencies(
         alphas, base=config.rope_base, head_size=config.head_size, scaling=config.rotary_scaling, device=device
     )
@@ -94,7 +95,7 @@ def make_rows(
         ids=torch.cat(list(new_ids)),
         sequences=sequences,
         positions=positions,
-        groups=tuple(_groups(counts.tolist(), starts, cached=cached)),
+        groups=tuple(_groups(counts, starts, cached=cached)),
         cos=cos,
         sin=sin,
         query_scale=query_scale,

@@ -140,7 +140,7 @@ class Transformer(nn.Module):
         if low < 0 or high >= self.config.vocab_rows:
             bad_id = int(low if low < 0 else high)
             raise SettingError(f"token id {bad_id} is outside the model's {self.config.vocab_rows} rows")
-        counts = [len(ids) for ids in new_ids]
+        counts = [ids.shape[0] for ids in new_ids]
         if cache is None:
             alphas = [1.0] * len(counts)
             if self.config.dynamic_ntk and not self.training:
@@ -160,9 +160,9 @@ class Transformer(nn.Module):
     def _read(
         self, new_ids: Sequence[Tensor], *, cache: Cache, alphas: Sequence[float]
     ) -> Iterator[tuple[Rows, Tensor]]:
-        for start in range(0, max(map(len, new_ids)), cache.max_new_tokens):
+        for start in range(0, max(ids.shape[0] for ids in new_ids), cache.max_new_tokens):
             chunks = [ids[start : start + cache.max_new_tokens] for ids in new_ids]
-            cache.make_room([len(chunk) for chunk in chunks])
+            cache.make_room([chunk.shape[0] for chunk in chunks])
             done = self._pass(chunks, starts=cache.lengths, alphas=alphas, cache=cache)
             cache.advance(chunks, alphas)
             yield done
