@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -206,6 +206,24 @@ def test_weights_that_changed_make_what_is_known_worthless(model: Transformer) -
     assert run(engine, copy_of(request)) == [alone(model, request)]
 
 
+def test_weights_that_change_during_a_reply_spoil_no_later_one() -> None:
+    model = random_model()
+    engine, request = engine_of(model), Request(ids=list(range(50)), max_length=70)
+    running = copy_of(request)
+    engine.add(running)
+    for _ in range(9):
+        engine.step()
+    with torch.no_grad():
+        model.layers[0].attention_norm.weight.mul_(3.0)
+    expected = alone(model, request)
+    assert run(engine, copy_of(request)) == [expected]
+    assert running.state is State.DONE and run(engine, copy_of(request)) == [expected]
+    engine.add(copy_of(request))
+    engine.step()
+    model.cache_dtype = torch.float16
+    assert run(engine, copy_of(request)) == [alone(model, request)]
+
+
 def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(model)
     decoding = [Request(ids=[n], max_length=300, ntk="reserve") for n in range(3)]
@@ -289,6 +307,11 @@ def test_processors_change_one_request_s_logits(model: Transformer) -> None:
         changed_V[len(seen)] = 1.0
         return changed_V
 
+    def clear(seen: Sequence[int], logits_V: Tensor) -> Tensor:
+        cast("list[int]", seen).clear()  # its own list
+        return logits_V
+
+    assert run(engine_of(model), copy_of(request, processors=[clear])) == [ids]
     others = (
         copy_of(request, processors=[forbid], max_length=3),
         copy_of(request, processors=[forbid, only], logprobs=2),

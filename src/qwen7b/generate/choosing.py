@@ -48,7 +48,7 @@ def _process(request: Request, logits_V: Tensor) -> None:
     check_finite(logits_V[None])
     changed_V = logits_V
     for processor in request.processors:
-        changed_V = processor(request.ids, changed_V)
+        changed_V = processor(list(request.ids), changed_V)
         if not isinstance(changed_V, Tensor) or changed_V.shape != logits_V.shape or not changed_V.is_floating_point():
             raise SettingError(
                 f"a processor must return the logits of all {len(logits_V)} tokens as floats, found {quoted(changed_V)}"

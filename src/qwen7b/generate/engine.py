@@ -103,8 +103,10 @@ class Engine:
         Returns false where no request is left. Other threads may call add and cancel meanwhile. Ctrl-C loses nothing
         but the step.
         """
-        self.sweep()
-        if not (chunks := self.scheduler.plan()):
+        with interrupts_deferred():  # a request must not be lost on its way from one list to another
+            self.sweep()
+            chunks = self.scheduler.plan()
+        if not chunks:
             self.sweep()
             return bool(self.admission.running or self.admission.waiting)
         decoding = [chunk for chunk in chunks if chunk.request.state is State.DECODING]
@@ -130,10 +132,7 @@ class Engine:
 
     def _draft(self, decoding: Sequence[Chunk], *, num_rows: int) -> Drafts:
         """Draft tokens after the newest of the decoding requests, for a step that has `num_rows` rows without them."""
-        room = {
-            chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) if chunk.request.speculate else 0
-            for chunk in decoding
-        }
+        room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in decoding}
         return self.speculation.draft(room, num_rows=num_rows)
 
     def _read(self, chunks: Sequence[Chunk], drafts: Drafts) -> list[Tensor]:

@@ -145,6 +145,6 @@ class Request:
         is_ended = self.on_token is not None and self.on_token(Token(token_id, logprob, is_last))
         self.state = State.DONE if is_last or is_ended else State.DECODING
         if self.forced is not None and not self.queue and self.state is State.DECODING:
-            forced = [*islice(self.forced(self.ids), self.max_length - len(self.ids))]  # they may have no end
+            forced = [*islice(self.forced(list(self.ids)), self.max_length - len(self.ids))]  # they may have no end
             check_ids(forced, vocab_rows=self.vocab_rows)
             self.queue.extend(forced)

@@ -27,6 +27,8 @@ class Slots(CacheMemory):
         super().__init__(model, max_bytes=max_bytes)
         self.saved = saved
         self._weights: Hashable = None
+        self._outdated: set[SequenceCache] = set()
+        """Caches at work that other weights began to fill: nobody else goes on from them."""
 
     def take(self, request: Request) -> SequenceCache | None:
         """A cache that holds as much of the request's beginning as any does; None where memory is short.
@@ -69,6 +71,18 @@ class Slots(CacheMemory):
             cache.grow(capacity)
         return cache.capacity == capacity
 
+    def give_back(self, cache: SequenceCache) -> None:
+        """Keep what a cache holds for a request to come, unless the weights are others by now."""
+        if cache in self._outdated:
+            self.drop(cache)
+        else:
+            super().give_back(cache)
+
+    def drop(self, cache: SequenceCache) -> None:
+        """Free the memory of a cache at work."""
+        super().drop(cache)
+        self._outdated.discard(cache)
+
     def restore(self, request: Request) -> Iterator[None]:
         """Go on with what is saved of a request's tokens, some at a time."""
         assert request.cache is not None
@@ -99,6 +113,8 @@ class Slots(CacheMemory):
 
         The cache takes them as it is, all of the request is read, and it can grow so long with the same alpha.
         """
+        if request.speculate is None:
+            return 0
         assert request.cache is not None
         length = len(request.ids)
         room = min(request.max_length - 1, request.cache.capacity) - length
@@ -110,16 +126,20 @@ class Slots(CacheMemory):
         return room
 
     def _find_prefix(self, request: Request) -> tuple[SequenceCache | None, int]:
-        caches = (*self.kept, *self.busy)
+        caches = (*self.kept, *(cache for cache in self.busy if cache not in self._outdated))
         return find_prefix(request.ids[: request.needed_from], caches, alpha=self.alpha(request))
 
     def _forget_other_weights(self) -> None:
-        """Drop kept caches where a weight was replaced or changed since: they hold what the old one made."""
+        """Drop kept caches where a weight was replaced or changed since: they hold what the old one made.
+
+        Requests that run go on with theirs.
+        """
         state = weights_state(self.model)
         weights = self.model.config, self.model.cache_dtype, state
         if weights != self._weights:
             self._weights = weights
             self.kept.clear()
+            self._outdated.update(self.busy)
         if self.saved is not None and self.saved.weights_state != state:
             self.saved = None
             warnings.warn(
