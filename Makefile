@@ -30,7 +30,7 @@ demo: .venv/installed
 
 # Up to four processes share the tests; those of one file stay together.
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+	@.venv/bin/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What of each room takes a second or two, without a model that must be fetched.
 QUICK := $(addprefix tests/, \
