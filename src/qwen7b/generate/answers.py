@@ -139,6 +139,18 @@ def _piece(news: News) -> tuple[int, Piece]:
     return index, piece
 
 
+def single_stream(answers: Answers) -> Generator[Piece, None, None]:
+    """Yield the pieces of a single reply. A KeyboardInterrupt that is thrown in ends it and keeps its text so far."""
+    pieces = answers.stream()
+    for _, piece in pieces:
+        try:
+            yield piece
+        except KeyboardInterrupt as interrupt:  # thrown in by a caller that was interrupted while showing the piece
+            if piece.reply:
+                raise
+            yield pieces.throw(interrupt)[1]
+
+
 async def single_pieces(answers: Answers) -> AsyncGenerator[Piece, None]:
     """Yield the pieces of a single reply, in an event loop."""
     async with aclosing(answers.stream_async()) as news:

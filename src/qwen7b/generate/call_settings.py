@@ -132,7 +132,7 @@ def _sampling(generation: GenerationSettings, settings: ChatSettings) -> Samplin
         # The caller's settings go before a broken file, whose broken fields are then left out.
         if not keywords:
             raise generation.problems[name]
-        warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=4)
+        warnings.warn(f"{generation.problems[name]}; here it is left out", stacklevel=5)
     return chosen
 
 

@@ -13,7 +13,7 @@ from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, fi
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag, items, whole_number
 from qwen7b.errors import PromptError, counted, quoted
-from qwen7b.generate.answers import Answers, last_reply, single_pieces
+from qwen7b.generate.answers import Answers, last_reply, single_pieces, single_stream
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
@@ -23,7 +23,7 @@ from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.generate.speculate_setting import NONE, choose_drafter
 from qwen7b.model import Transformer
-from qwen7b.sampling.sampling import Sampling, samplings
+from qwen7b.sampling.sampling import samplings
 from qwen7b.text import Message, Tokenizer, chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
@@ -113,8 +113,7 @@ class Qwen(Scorer):
 
     def stream(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Generator[Piece, None, None]:
         """Like `chat`, piece by piece; the last piece carries the whole `reply`."""
-        checked = CheckedSettings(self.generation, settings, call="chat")
-        return self._stream_one(self._chat_ids(messages, checked), checked)
+        return single_stream(self.answers("chat", [messages], settings))
 
     async def achat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Like `chat`, for an event loop, which it does not block. Many such calls at once are answered together."""
@@ -125,8 +124,7 @@ class Qwen(Scorer):
 
         >>> async for piece in qwen.astream("你好"): print(piece.text, end="")  # doctest: +SKIP
         """
-        checked = CheckedSettings(self.generation, settings, call="chat")
-        return single_pieces(self._answers([self._chat_ids(messages, checked)], checked))
+        return single_pieces(self.answers("chat", [messages], settings))
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
@@ -139,8 +137,7 @@ class Qwen(Scorer):
             raise PromptError(
                 f"chat_batch takes a list of conversations, found {quoted(conversations)}: chat takes one"
             )
-        checked = CheckedSettings(self.generation, settings, call="chat")
-        return self._answers([self._chat_ids(messages, checked) for messages in listed], checked).replies()
+        return self.answers("chat", listed, settings).replies()
 
     def chat_samples(self, messages: ChatInput, *, n: int, **settings: Unpack[ChatSettings]) -> list[Reply]:
         """Several replies to one conversation, which is read only once.
@@ -165,8 +162,7 @@ class Qwen(Scorer):
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Generator[Piece, None, None]:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
-        checked = CheckedSettings(self.generation, settings, call="complete")
-        return self._stream_one(self._prompt_ids(prompt, control_tokens), checked)
+        return single_stream(self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}))
 
     async def acomplete(
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -178,8 +174,7 @@ class Qwen(Scorer):
         self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> AsyncGenerator[Piece, None]:
         """Like `stream_completion`, in an event loop."""
-        checked = CheckedSettings(self.generation, settings, call="complete")
-        return single_pieces(self._answers([self._prompt_ids(prompt, control_tokens)], checked))
+        return single_pieces(self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}))
 
     def complete_batch(
         self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -188,8 +183,7 @@ class Qwen(Scorer):
         listed = None if isinstance(prompts, (str, Mapping)) else items(prompts)
         if listed is None:
             raise PromptError(f"complete_batch takes a list of texts, found {quoted(prompts)}: complete takes one")
-        checked = CheckedSettings(self.generation, settings, call="complete")
-        return self._answers([self._prompt_ids(prompt, control_tokens) for prompt in listed], checked).replies()
+        return self.answers("complete", listed, {**settings, "control_tokens": control_tokens}).replies()
 
     def complete_samples(
         self, prompt: str, *, n: int, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
@@ -207,7 +201,28 @@ class Qwen(Scorer):
             self._chat_ids(one, checked) if call == "chat" else self._prompt_ids(one, control_tokens) for one in inputs
         ]
         repeated = [prompt for prompt in prompts for _ in range(n)]
-        return self._answers(repeated, checked, samplings=samplings(checked.sampling, n) * len(prompts))
+        if checked.ntk != "recompute" and not self.config.dynamic_ntk:
+            warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
+        builders = [
+            ReplyBuilder(
+                self.tokenizer,
+                prompt_tokens=len(prompt),
+                stop_ids=self.stop_ids,
+                stop=(*checked.stop, *self._stop_strings),
+                with_logprobs=checked.logprobs is not None,
+            )
+            for prompt in repeated
+        ]
+        speculate = checked.speculate or self.speculate
+        return Answers(
+            self._shared,
+            repeated,
+            builders,
+            checked,
+            samplings=samplings(checked.sampling, n) * len(prompts),
+            context_length=self.context_length,
+            speculate=None if speculate == NONE else speculate,
+        )
 
     def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:
         check_chats(self._verdict, name=self.name)
@@ -237,42 +252,6 @@ class Qwen(Scorer):
                 f"{self.context_length} for a reply: shorten it"
             )
         return ids
-
-    def _stream_one(self, prompt: list[int], checked: CheckedSettings) -> Generator[Piece, None, None]:
-        pieces = self._answers([prompt], checked).stream()
-        for _, piece in pieces:
-            try:
-                yield piece
-            except KeyboardInterrupt as interrupt:  # thrown in by a caller that was interrupted while showing the piece
-                if piece.reply:
-                    raise
-                yield pieces.throw(interrupt)[1]
-
-    def _answers(
-        self, prompts: list[list[int]], settings: CheckedSettings, *, samplings: Sequence[Sampling] | None = None
-    ) -> Answers:
-        if settings.ntk != "recompute" and not self.config.dynamic_ntk:
-            warnings.warn(f"ntk={quoted(settings.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
-        builders = [
-            ReplyBuilder(
-                self.tokenizer,
-                prompt_tokens=len(prompt),
-                stop_ids=self.stop_ids,
-                stop=(*settings.stop, *self._stop_strings),
-                with_logprobs=settings.logprobs is not None,
-            )
-            for prompt in prompts
-        ]
-        speculate = settings.speculate or self.speculate
-        return Answers(
-            self._shared,
-            prompts,
-            builders,
-            settings,
-            samplings=samplings or [settings.sampling] * len(prompts),
-            context_length=self.context_length,
-            speculate=None if speculate == NONE else speculate,
-        )
 
     @property
     def _shared(self) -> SharedEngine:

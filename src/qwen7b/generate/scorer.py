@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain, count
 
@@ -17,7 +18,7 @@ from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
 
 
-class Scorer:
+class Scorer(ABC):
     """Computes how likely texts are, and vectors to compare them by."""
 
     model: Transformer
@@ -25,8 +26,9 @@ class Scorer:
     context_length: int
 
     @property
+    @abstractmethod
     def _shared(self) -> SharedEngine:
-        raise NotImplementedError
+        """The engine that reads the texts."""
 
     def score(
         self,

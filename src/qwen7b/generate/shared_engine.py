@@ -50,8 +50,7 @@ class SharedEngine:
 
     def cancel(self, requests: Iterable[Request]) -> None:
         """Cancel requests: after it none of their functions is called, and their memory is free."""
-        for request in requests:
-            self.engine.cancel(request)
+        self.cancel_soon(requests)
         if self._is_in_step():  # a generator may be deleted at any point of it, and its end lets them go
             return
         with self._changed:
