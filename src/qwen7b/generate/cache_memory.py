@@ -42,13 +42,15 @@ class CacheMemory:
             f"{gigabytes(self.limit())} are free for it: lower max_new_tokens or context_length"
         )
 
-    def limit(self) -> int:
-        """The bytes that caches may take in all, as others leave them memory now."""
+    def limit(self, *, available: int | None = None) -> int:
+        """The bytes that caches may take in all, as others leave them memory now: `available`, where that is known."""
         if self.max_bytes is not None:
             return self.max_bytes
+        if available is None:
+            available = available_bytes(self.model.device)
         # Pages count as free until they are written to, as those for tokens to come are not.
         held = sum(cache.num_bytes * cache.length // cache.capacity for cache in (*self.busy, *self.kept))
-        return int(_MEMORY_SHARE * (held + available_bytes(self.model.device)))
+        return int(_MEMORY_SHARE * (held + available))
 
     def make_room(self, num_bytes: int, *, spare: SequenceCache | None = None) -> bool:
         """Drop kept caches, the longest unused first, until so many bytes are free."""
@@ -85,8 +87,9 @@ class CacheMemory:
         self._freed_bytes += cache.num_bytes
 
     def _free_bytes(self) -> int:
-        free = self.limit() - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
-        return min(free, available_bytes(self.model.device))
+        available = available_bytes(self.model.device)  # asking the system takes longer than all else here
+        free = self.limit(available=available) - sum(cache.num_bytes for cache in (*self.busy, *self.kept))
+        return min(free, available)
 
     def _drop_kept(self, index: int) -> None:
         self._freed_bytes += self.kept[index].num_bytes
