@@ -16,9 +16,9 @@ from qwen7b.batch import answer_requests, answering
 from qwen7b.batch.answering import FileRun, make_job
 from qwen7b.batch.request_files import ReplyFile
 from qwen7b.errors import PromptError, SettingError
-from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.request_state import Token
+from stepping import interrupt_step
 
 
 @pytest.fixture(scope="module")
@@ -269,16 +269,7 @@ def test_a_run_is_taken_up_where_it_was_interrupted(
     requests: list[object] = [{"prompt": f"question {n}", "max_tokens": 3 + 5 * (n % 4), "seed": n} for n in range(20)]
     requests[4] = {"prompt": "x", "temprature": 1}
     path, job = tmp_path / "out.jsonl", make_job(qwen, call="chat", system=None, settings={"temperature": 1.5})
-    step, num_steps = Engine.step, 0
-
-    def interrupted(engine: Engine) -> bool:
-        nonlocal num_steps
-        num_steps += 1
-        if num_steps == 9:
-            raise KeyboardInterrupt
-        return step(engine)
-
-    monkeypatch.setattr(Engine, "step", interrupted)
+    interrupt_step(monkeypatch, 8)
     with ReplyFile(path) as replies:
         run = FileRun(qwen, source(*requests), replies, job)
         with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 import qwen7b
-from qwen7b.generate.engine import Engine
+from stepping import interrupt_step
 
 Run = Callable[..., Result]
 
@@ -93,16 +93,7 @@ def test_json_sums_up(verb: Run, requests: Path, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_is_done(verb: Run, requests: Path, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "out.jsonl"
-    step, num_steps = Engine.step, 0
-
-    def interrupted(engine: Engine) -> bool:
-        nonlocal num_steps
-        num_steps += 1
-        if num_steps == 4:
-            raise KeyboardInterrupt
-        return step(engine)
-
-    monkeypatch.setattr(Engine, "step", interrupted)
+    interrupt_step(monkeypatch, 3)
     arguments = ("chat", "--input", str(requests), "--output", str(out), "--seed", "3", "--max-new-tokens", "9")
     result = verb(*arguments)
     assert result.exit_code == 130

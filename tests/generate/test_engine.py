@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from qwen7b.generate.request_state import State, Token
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
+from stepping import count_read, interrupt_passes, step_on
 
 VOCAB = 300
 pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
@@ -79,18 +81,6 @@ def copy_of(request: Request, **changes: Any) -> Request:
 def collect(tokens: list[Token], token: Token) -> bool:
     tokens.append(token)
     return False
-
-
-def count_read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The tokens of each sequence in each pass from now on."""
-    passes, original = [], Transformer.passes
-
-    def counted(self: Transformer, new_ids: Sequence[Tensor], **options: Any) -> Any:
-        passes.append([len(ids) for ids in new_ids])
-        return original(self, new_ids, **options)
-
-    monkeypatch.setattr(Transformer, "passes", counted)
-    return passes
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -440,32 +430,27 @@ def test_an_error_of_the_model_fails_who_is_in_the_pass(model: Transformer, monk
     assert run(engine, copy_of(request)) == [alone(model, request)]
 
 
-@pytest.mark.parametrize("interrupted", ["passes", "head"])
+@pytest.mark.parametrize("interrupted", ["passes", "logits"])
 def test_an_interrupt_costs_the_step_only(
     model: Transformer, monkeypatch: pytest.MonkeyPatch, interrupted: str
 ) -> None:
     requests = [Request(ids=[n, 4], max_length=40, sampling=Sample(seed=n)) for n in range(3)]
     expected = [alone(model, request) for request in requests]
-    count, original = iter(range(1000)), Transformer.passes
+    if interrupted == "passes":
+        interrupt_passes(monkeypatch, every=3)
+    else:
+        numbers, original = count(), Engine._logits_of
 
-    def passes(self: Transformer, *args: Any, **options: Any) -> Any:
-        number = next(count)
-        if number % 3 == 0:
-            raise KeyboardInterrupt
-        yield from original(self, *args, **options)
-        if number % 3 == 1:
-            raise KeyboardInterrupt
+        def logits_of(self: Engine, hidden_RC: Tensor) -> Tensor:
+            if next(numbers) % 3 == 0:
+                raise KeyboardInterrupt
+            return original(self, hidden_RC)
 
-    monkeypatch.setattr(Transformer, "passes", passes)
+        monkeypatch.setattr(Engine, "_logits_of", logits_of)
     engine = engine_of(model)
     for request in requests:
         engine.add(request)
-    goes_on = True
-    while goes_on:
-        try:
-            goes_on = engine.step()
-        except KeyboardInterrupt:
-            continue
+    step_on(engine)
     assert [request.ids for request in requests] == expected
 
 

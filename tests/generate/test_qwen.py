@@ -23,6 +23,7 @@ from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
 from qwen7b.model import Transformer
+from stepping import interrupt_step
 
 PROMPTS = ["hello there", "你好，世界", "the inner hell", "1+1=?", "x"]
 
@@ -233,14 +234,7 @@ def test_logprobs_are_the_model_s_own(qwen: Qwen) -> None:
 
 def test_interrupt_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = qwen.complete("hello", sampling=Sample(seed=3), max_new_tokens=20)
-    steps, original = iter(range(100)), Engine.step
-
-    def step(engine: Engine) -> bool:
-        if next(steps) == 6:
-            raise KeyboardInterrupt
-        return original(engine)
-
-    monkeypatch.setattr(Engine, "step", step)
+    interrupt_step(monkeypatch, 6)
     reply = join(list(qwen.stream_completion("hello", sampling=Sample(seed=3), max_new_tokens=20)))
     assert reply.finish_reason == "interrupted" and reply.token_ids == whole.token_ids[:6]
     assert whole.text.startswith(reply.text.rstrip("\N{REPLACEMENT CHARACTER}"))

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import qwen7b
 from qwen7b.errors import SettingError
@@ -30,6 +29,7 @@ from qwen7b.generate.saved_prefixes import BLOCK, SavedPrefixes
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
+from stepping import count_read
 
 VOCAB = 300
 pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
@@ -72,14 +72,7 @@ def run(engine: Engine, *requests: Request) -> list[list[int]]:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The tokens of each sequence in each pass."""
-    passes, original = [], Transformer.passes
-
-    def counted(self: Transformer, new_ids: Sequence[Tensor], **options: Any) -> Any:
-        passes.append([len(ids) for ids in new_ids])
-        return original(self, new_ids, **options)
-
-    monkeypatch.setattr(Transformer, "passes", counted)
-    return passes
+    return count_read(monkeypatch)
 
 
 def test_the_second_start_reads_what_is_new_only(model: Transformer, tmp_path: Path, read: list[list[int]]) -> None:

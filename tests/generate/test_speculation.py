@@ -19,6 +19,7 @@ from qwen7b.generate.speculation import MAX_DRAFT, Drafter, Speculation, Success
 from qwen7b.kernels import native
 from qwen7b.model import Transformer
 from random_packed import random_model
+from stepping import interrupt_passes, step_on
 
 VOCAB = 300
 pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
@@ -202,26 +203,11 @@ def test_an_interrupt_costs_the_step_only(models: list[Transformer], monkeypatch
         run(engine_of(models[0]), request)
     engine = engine_of(models[0], draft_model=models[2])
     drafted_by(engine, "knowing", Knowing([request.ids for request in expected], random.Random(1)))
-    count, original = iter(range(10_000)), Transformer.passes
-
-    def passes(self: Transformer, *args: Any, **options: Any) -> Any:
-        number = next(count)
-        if number % 43 == 0:
-            raise KeyboardInterrupt
-        yield from original(self, *args, **options)
-        if number % 43 == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Transformer, "passes", passes)
+    interrupt_passes(monkeypatch, every=43)
     requests = [listening(each, speculate=("knowing", "model")[n % 2])[0] for n, each in enumerate(settings)]
     for request in requests:
         engine.add(request)
-    goes_on = True
-    while goes_on:
-        try:
-            goes_on = engine.step()
-        except KeyboardInterrupt:
-            continue
+    step_on(engine)
     assert [request.error for request in requests] == [None] * 4
     assert [request.ids for request in requests] == [request.ids for request in expected]
 

@@ -1,0 +1,62 @@
+"""What tests of the engine do to its steps: count what they read, interrupt them, and step on all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from qwen7b.generate.engine import Engine
+from qwen7b.model import Transformer
+
+
+def count_read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The tokens of each sequence in each pass from now on."""
+    passes, original = [], Transformer.passes
+
+    def counted(self: Transformer, new_ids: Sequence[Tensor], **options: Any) -> Any:
+        passes.append([len(ids) for ids in new_ids])
+        return original(self, new_ids, **options)
+
+    monkeypatch.setattr(Transformer, "passes", counted)
+    return passes
+
+
+def interrupt_passes(monkeypatch: pytest.MonkeyPatch, *, every: int) -> None:
+    """Let Ctrl-C come before one pass in so many, and behind the one after it."""
+    numbers, original = count(), Transformer.passes
+
+    def passes(self: Transformer, *args: Any, **options: Any) -> Iterator[Any]:
+        number = next(numbers)
+        if number % every == 0:
+            raise KeyboardInterrupt
+        yield from original(self, *args, **options)
+        if number % every == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Transformer, "passes", passes)
+
+
+def interrupt_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let Ctrl-C come in place of one step, counted from 0."""
+    numbers, original = count(), Engine.step
+
+    def step(engine: Engine) -> bool:
+        if next(numbers) == number:
+            raise KeyboardInterrupt
+        return original(engine)
+
+    monkeypatch.setattr(Engine, "step", step)
+
+
+def step_on(engine: Engine) -> None:
+    """Step until nothing is left, whatever interrupts it."""
+    goes_on = True
+    while goes_on:
+        try:
+            goes_on = engine.step()
+        except KeyboardInterrupt:
+            continue
