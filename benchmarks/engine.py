@@ -19,22 +19,13 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rows import Row, print_rows
+
 ROOT = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    value: float
-    goal: str
-    figures: dict[str, float]
 
 
 class Worker:
@@ -158,13 +149,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = []
-    for row in table(arguments.baseline, rounds=arguments.rounds, quick=arguments.quick):
-        rows.append(row)
-        if not arguments.json:
-            print(f"{row.value:9.3f}  {row.goal:<20} {row.what}", flush=True)
-    if arguments.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+    print_rows(table(arguments.baseline, rounds=arguments.rounds, quick=arguments.quick), as_json=arguments.json)
 
 
 if __name__ == "__main__":

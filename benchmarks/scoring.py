@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import random
 import sys
@@ -21,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from rows import Row, print_rows
 
 import qwen7b
 
@@ -78,7 +78,7 @@ def timed(function: Any, *arguments: Any) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def measure(qwen: qwen7b.Qwen, contexts: list[str], answers: list[list[str]], *, rounds: int) -> dict[str, Any]:
+def measure(qwen: qwen7b.Qwen, contexts: list[str], answers: list[list[str]], *, rounds: int) -> dict[str, float]:
     """The seconds per sequence of both ways, their ratio, and the largest difference of two scores."""
     pairs = [(context, answer) for context, own in zip(contexts, answers, strict=True) for answer in own]
     whole_seconds, shared_seconds, differences = [], [], []
@@ -103,6 +103,13 @@ def measure(qwen: qwen7b.Qwen, contexts: list[str], answers: list[list[str]], *,
     }
 
 
+def row(answers: str, figures: dict[str, float], *, model: str) -> Row:
+    if figures["largest_difference"] > 0.01:
+        sys.exit(f"the scores of answers in {answers} differ by {figures['largest_difference']:.3f}")
+    what = f"score of 5-shot questions with answers in {answers}, of the speed of reading each whole, {model}"
+    return Row(what, figures["ratio"], ">= 5", {**figures, "load_average": round(os.getloadavg()[0], 1)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -114,24 +121,16 @@ def main() -> None:
     qwen = qwen7b.load(arguments.model, quantize=arguments.quantize)
     contexts, in_words = questions(arguments.questions)
     letters = [[f" {letter}" for letter in "ABCD"]] * len(contexts)
-    report: dict[str, Any] = {
-        "model": arguments.model,
-        "quantize": arguments.quantize,
-        "letters": measure(qwen, contexts, letters, rounds=arguments.rounds),
-        "words": measure(qwen, contexts, in_words, rounds=arguments.rounds),
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-    if arguments.json:
-        print(json.dumps(report))
-    for name in ("letters", "words"):
-        found = report[name]
-        if not arguments.json:
-            print(
-                f"answers in {name}: {found['whole_seconds'] * 1000:.0f} ms whole, "
-                f"{found['shared_seconds'] * 1000:.0f} ms shared, {found['ratio']} x"
-            )
-        if found["largest_difference"] > 0.01:
-            sys.exit(f"the scores of answers in {name} differ by {found['largest_difference']:.3f}")
+    kinds = {"letters": letters, "words": in_words}
+    rows = (
+        row(
+            name,
+            measure(qwen, contexts, answers, rounds=arguments.rounds),
+            model=f"{arguments.model} {arguments.quantize}",
+        )
+        for name, answers in kinds.items()
+    )
+    print_rows(rows, as_json=arguments.json)
 
 
 if __name__ == "__main__":
