@@ -23,6 +23,10 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
             "词元 id → logits：可读的 PyTorch 模型及其缓存",
         ),
         "sampling": ("logits → the id that is picked", "logits → 选中的 id"),
+        "tasks": (
+            "benchmarks: files → questions → prompts; a reply → what it answers",
+            "评测：文件 → 题目 → 提示；回复 → 答案",
+        ),
         "text": ("text ⇄ token ids; ChatML", "文本 ⇄ 词元 id；ChatML"),
     },
     {"packed": ("the same model in 8 or 4 bits", "同一个模型，8 比特或 4 比特")},
@@ -91,6 +95,7 @@ READING: dict[str, str] = {
         "pattern_forms export"
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
+    "tasks": "choice_reading number_reading code_reading cuts",
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "

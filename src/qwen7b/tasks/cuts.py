@@ -1,0 +1,33 @@
+"""Where a generated text ends: the texts at which each procedure stops reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+GSM8K_ORIGINAL_CUTS = ("<|endoftext|>", "\n\n", "Question:")
+"""The original's base script cuts here, at all times the same. Its chat script cuts nothing."""
+
+GSM8K_STANDARD_CUTS = ("Question:", "</s>", "<|im_end|>")
+"""lm-eval 0.4.13 stops here in its task `gsm8k`, in a chat too."""
+
+HUMANEVAL_ORIGINAL_CUTS = ("<|endoftext|>", "\n\n", "def ")
+"""The original's base script cuts here, at all times the same. Its chat script cuts nothing.
+
+A reply that begins with a blank line is therefore empty, and code that has a blank line in its middle loses its end.
+"""
+
+HUMANEVAL_STANDARD_CUTS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""lm-eval 0.4.13 stops here in its tasks `humaneval` and `humaneval_instruct`."""
+
+
+def cut_text(text: str, cuts: Iterable[str]) -> str:
+    r"""The text before whichever of `cuts` comes first.
+
+    The original splits at one after the other, which comes to the same: none of them overlaps another.
+
+    >>> cut_text("4 + 4 = 8\nThe answer is 8\n\nQuestion: 9", GSM8K_ORIGINAL_CUTS)
+    '4 + 4 = 8\nThe answer is 8'
+    """
+    for cut in cuts:
+        text = text.partition(cut)[0]
+    return text
