@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -18,27 +18,87 @@ from qwen7b.tasks.choice_reading import (
     read_english_choice,
 )
 
+Rows: TypeAlias = Callable[[str], list[dict[str, Any]]]
+
 MUSCLES = {"A": "Motor neurons", "B": "Skeletal muscles", "C": "Melanocytes", "D": "Sweat glands"}
+ENGLISH_ITEMS = {
+    "muscles": MUSCLES,
+    "numbers": {"A": "0", "B": "1", "C": "2", "D": "3"},
+    "pair": {"A": "Only I", "B": "Only II", "C": "Both I and II", "D": "Neither I nor II"},
+    "mixed": {"A": "Both B and C", "B": "Option C", "C": "None", "D": "All of the above."},
+}
 SEASONS = {"A": "春季", "B": "夏季", "C": "秋季", "D": "冬季"}
 HARVEST = "水稻的收割季节是____。"
+CHINESE_ITEMS = {
+    "seasons": (HARVEST, SEASONS),
+    "layers": (
+        "在OSI参考模型中，负责路由选择的是____。",
+        {"A": "物理层", "B": "数据链路层", "C": "网络层", "D": "传输层"},
+    ),
+    "rivers": ("____是中国最长的河流，全长约6300公里。", {"A": "黄河", "B": "长江", "C": "珠江", "D": "淮河"}),
+    "sum": ("2+3等于多少？", {"A": "4", "B": "5", "C": "6", "D": "以上都不对"}),
+}
+RULES = {"2023-08": CHINESE_2023_08, "2023-12": CHINESE_2023_12}
 
 
 def test_english_replies_read_as_the_original_reads_them(
-    golden_readings: Callable[[str], list[dict[str, Any]]],
+    golden_readings: Rows,
 ) -> None:
     pytest.importorskip("thefuzz")
     for row in golden_readings("mmlu"):
         assert read_english_choice(row["reply"], row["choices"]).letter == row["read"], row["reply"]
 
 
-@pytest.mark.parametrize("patterns", [CHINESE_2023_08, CHINESE_2023_12], ids=["2023-08", "2023-12"])
-def test_chinese_replies_read_as_the_original_reads_them(
-    golden_readings: Callable[[str], list[dict[str, Any]]], patterns: Any
-) -> None:
+@pytest.mark.parametrize("patterns", RULES.values(), ids=RULES)
+def test_chinese_replies_read_as_the_original_reads_them(golden_readings: Rows, patterns: Any) -> None:
     pytest.importorskip("thefuzz")
     for row in golden_readings("ceval"):
         reading = read_chinese_choice(row["reply"], row["question"], row["choices"], patterns)
         assert reading.letter == row["read"], row["reply"]
+
+
+@pytest.mark.parametrize("fuzzy", [True, False], ids=["fuzzy", "not fuzzy"])
+def test_hand_made_english_replies(hand_made: Rows, fuzzy: bool) -> None:
+    if fuzzy:
+        pytest.importorskip("thefuzz")
+    rows = hand_made("english_choices")
+    for row in rows:
+        reading = read_english_choice(row["reply"], ENGLISH_ITEMS[row["item"]], fuzzy=fuzzy)
+        expected = row["read"] if fuzzy or not row["fuzzy"] else None
+        assert reading == ChoiceReading(letter=expected, fuzzy=fuzzy and row["fuzzy"]), row["reply"]
+    assert (len(rows), sum(row["read"] != row["meant"] for row in rows)) == (118, 37)
+
+
+@pytest.mark.parametrize("fuzzy", [True, False], ids=["fuzzy", "not fuzzy"])
+@pytest.mark.parametrize(("date", "misread"), [("2023-08", 40), ("2023-12", 38)])
+def test_hand_made_chinese_replies(hand_made: Rows, date: str, misread: int, fuzzy: bool) -> None:
+    if fuzzy:
+        pytest.importorskip("thefuzz")
+    rows = hand_made("chinese_choices")
+    for row in rows:
+        reading = read_chinese_choice(row["reply"], *CHINESE_ITEMS[row["item"]], RULES[date], fuzzy=fuzzy)
+        expected = row[date] if fuzzy or not row["fuzzy"] else None
+        assert reading == ChoiceReading(letter=expected, fuzzy=fuzzy and row["fuzzy"]), row["reply"]
+    assert (len(rows), sum(row[date] != row["meant"] for row in rows)) == (113, misread)
+
+
+def test_the_two_sets_of_chinese_rules_differ() -> None:
+    read = {
+        reply: [read_chinese_choice(reply, HARVEST, SEASONS, patterns).letter for patterns in RULES.values()]
+        for reply in ("A。所以选：D）", "A，不，选 C。", "A、B错误，C对", "C。A对B有影响")
+    }
+    assert read == {
+        "A。所以选：D）": ["A", "D"],
+        "A，不，选 C。": ["A", "C"],
+        "A、B错误，C对": ["C", "A"],
+        "C。A对B有影响": ["A", "C"],
+    }
+
+
+def test_an_empty_option_stands_between_all_letters_as_in_the_original() -> None:
+    choices = {"A": "x", "B": "y", "C": "z", "D": "."}
+    assert read_english_choice("?", choices, fuzzy=False).letter == "D"
+    assert read_chinese_choice("？", HARVEST, {**choices, "D": ""}, CHINESE_2023_12, fuzzy=False).letter == "D"
 
 
 def test_a_reply_without_a_letter_is_read_by_likeness_or_not_at_all() -> None:

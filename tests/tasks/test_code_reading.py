@@ -2,18 +2,74 @@
 
 from __future__ import annotations
 
+import random
+import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from qwen7b.tasks.code_reading import read_chat_code, read_standard_chat_code
+from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS, cut_text
+
+Rows: TypeAlias = Callable[[str], list[dict[str, Any]]]
 
 
-def test_code_is_taken_as_the_original_takes_it(golden_readings: Callable[[str], list[dict[str, Any]]]) -> None:
+def test_code_is_taken_as_the_original_takes_it(golden_readings: Rows) -> None:
     for row in golden_readings("humaneval"):
         assert read_chat_code(row["reply"], row["entry_point"]) == row["code"], row["reply"]
+
+
+def test_hand_made_replies(hand_made: Rows) -> None:
+    rows = hand_made("code")
+    for row in rows:
+        assert read_chat_code(row["reply"], row["entry_point"]) == row["chat"], row["reply"]
+        assert cut_text(row["reply"], HUMANEVAL_ORIGINAL_CUTS) == row["base"], row["reply"]
+        assert cut_text(row["reply"], HUMANEVAL_STANDARD_CUTS) == row["standard"], row["reply"]
+    assert len(rows) == 65
+
+
+def plain_rules(reply: str, entry_point: str) -> str | None:
+    """The rules of `read_chat_code` as expressions, which take hours on a hostile reply; None where none matches."""
+    in_fence = rf"```.*?def\s+{entry_point}.*?:\n(.*?)\n```"
+    indented = r".*?:\n(.*?)(?:\n(?!\n*(?:  |\t))|\Z)"
+    for pattern in (in_fence, rf"def\s+{entry_point}{indented}", f"def{indented}"):
+        if found := re.search(pattern, reply, re.DOTALL):
+            return found[1]
+    return None
+
+
+def test_one_search_for_each_part_finds_what_the_expressions_find() -> None:
+    parts = [
+        "```",
+        "```python\n",
+        "\n```",
+        "def",
+        "def ",
+        " ",
+        "\t",
+        "add",
+        "x",
+        ":",
+        ":\n",
+        "\n",
+        "\n\n\n",
+        "  ",
+        "return a",
+    ]
+    choose = random.Random(13)
+    found = 0
+    for _ in range(3000):
+        reply = "".join(choose.choices(parts, k=choose.randrange(16)))
+        if (expected := plain_rules(reply, "add")) is not None:
+            found += 1
+            assert read_chat_code(reply, "add") == expected, reply
+    assert found > 300
+
+
+def test_a_name_is_not_an_expression() -> None:
+    assert read_chat_code("def abb(x):\n    return 1\n\ndef a.b(x):\n    return 2", "a.b") == "    return 2"
 
 
 def test_the_standard_reading_ends_at_the_next_fence() -> None:
