@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import TypeAlias
 
 from qwen7b.errors import MissingExtraError
@@ -39,7 +40,8 @@ ENGLISH = _compiled(
     r"^([ABCD])(?:[.,:]|$)",
     _FIRST_LETTER,
 )
-"""MMLU's chat rules. "The answer is not B but C" passes the first two, and its first letter is read: B."""
+"""MMLU's chat rules. In "The answer is not B but C" the negation keeps the first two from matching, and the first letter
+is read: B."""
 
 CHINESE_2023_08 = _compiled(
     # "选A。", "答案是A"
@@ -83,7 +85,8 @@ class ChoiceReading:
 def read_english_choice(reply: str, choices: Mapping[str, str], *, fuzzy: bool = True) -> ChoiceReading:
     """What a chat reply to an MMLU question answers; `choices` are the options' texts by their letters.
 
-    An option is found in the reply in any case and without its closing full stops, the longest option first.
+    An option is found in the reply in any case and without its closing full stops, the longest option first. The script
+    of 2023-08 stops at an option that pandas takes for missing, "None"; here every option is text.
     """
     for letter, choice in _longest_first(choices):
         reply = re.sub(re.escape(choice.rstrip(".")), letter, reply, flags=re.IGNORECASE)
@@ -124,13 +127,25 @@ def _read(reply: str, choices: Mapping[str, str], patterns: Patterns, *, fuzzy: 
     return ChoiceReading(letter=_most_similar(reply, choices) if fuzzy else None, fuzzy=fuzzy)
 
 
+def check_fuzzy_match() -> None:
+    """Raise MissingExtraError if the last step cannot be taken, so that no hours of work are lost to it."""
+    _thefuzz()
+
+
 def _most_similar(reply: str, choices: Mapping[str, str]) -> str:
-    """The letter of the option most like the reply by thefuzz's default score; among equals the first."""
-    try:
-        process = import_module("thefuzz.process")
-    except ImportError as error:
-        raise MissingExtraError("thefuzz", extra="eval") from error
+    """The letter of the option most like the reply by thefuzz's default score; among equals the first.
+
+    A version of thefuzz or rapidfuzz may score a near-tie otherwise than another does.
+    """
+    process = _thefuzz()
     if not process.default_processor(reply):
         return next(iter(choices))  # thefuzz says so too, as all scores are 0, and logs a warning of its own
     texts = list(choices.values())
     return list(choices)[texts.index(process.extractOne(reply, texts)[0])]
+
+
+def _thefuzz() -> ModuleType:
+    try:
+        return import_module("thefuzz.process")
+    except ImportError as error:
+        raise MissingExtraError("thefuzz", extra="eval") from error
