@@ -40,8 +40,8 @@ ENGLISH = _compiled(
     r"^([ABCD])(?:[.,:]|$)",
     _FIRST_LETTER,
 )
-"""MMLU's chat rules. In "The answer is not B but C" the negation keeps the first two from matching, and the first letter
-is read: B."""
+"""MMLU's chat rules. In "The answer is not B but C" the negation keeps the first from matching, and the letter that
+comes first is read: B."""
 
 CHINESE_2023_08 = _compiled(
     # "选A。", "答案是A"
