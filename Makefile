@@ -95,7 +95,7 @@ python-is-usable:
 		|| { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 
 # Every package comes by version and hash, so that what passes today passes on any day. torch comes last, when all that
-# it shares with others is there in its locked version.
+# it shares with others is there in its locked version. What has no wheel is built by the setuptools that is there by then.
 .venv/installed: pyproject.toml requirements/run.txt requirements/torch.txt $(wildcard kernels/* kernels/*/*) | python-is-usable
 	@echo "Installing the packages into .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
@@ -108,5 +108,5 @@ python-is-usable:
 
 .venv/installed-dev: .venv/installed requirements/dev.txt
 	@echo "Installing the development tools"
-	@.venv/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.txt
+	@.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --use-pep517 --require-hashes -r requirements/dev.txt
 	@touch $@
