@@ -77,8 +77,8 @@ WAY: list[tuple[str, str]] = [
 
 READING: dict[str, str] = {
     "system": (
-        "environment importing memory container storage regular_file whole_file json_file progress deadline jinja "
-        "signals workers"
+        "environment importing memory container storage regular_file whole_file json_file appended_lines progress "
+        "deadline jinja signals workers"
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (
@@ -95,7 +95,10 @@ READING: dict[str, str] = {
         "pattern_forms export"
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
-    "tasks": "choice_reading number_reading code_reading cuts",
+    "tasks": (
+        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu choice_reading number_reading "
+        "code_reading cuts intervals"
+    ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
@@ -119,7 +122,7 @@ READING: dict[str, str] = {
         "artefact findings folder weights adapter fix repairs config_repair tracebacks known_error "
         "known_errors library_errors"
     ),
-    "evals": "subject perplexity needle bench shapes journal tables plots",
+    "evals": ("evaluation outputs records signature subject perplexity needle bench shapes journal tables plots"),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"

@@ -76,6 +76,12 @@ def content_digest(path: Path) -> str | None:
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """What tells tensors from all others, by their checksums."""
+    sums = {name: (checksum(_bytes_of(tensor)), tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
 def write_checked(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a file of tensors on the CPU, with their checksums. Raises OSError."""
     contents = {name: _bytes_of(tensor) for name, tensor in tensors.items()}
@@ -99,7 +105,7 @@ def read_checked(path: Path) -> dict[str, Tensor]:
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
+    return tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _checksum_in_file(tensor: RawTensor, num_bytes: int) -> str:

@@ -27,7 +27,6 @@ class TextReader:
         self.tokenizer = tokenizer
         self.context_length = context_length
         self.control_tokens = control_tokens
-        self._unused_ids = frozenset(tokenizer.unused_ids)
 
     def texts(self, texts: Sequence[Text]) -> list[list[int]]:
         """The ids of each text. Raises PromptError for an empty one, and for one that does not fit the context."""
@@ -68,7 +67,9 @@ class TextReader:
             start = count_common(context_ids, ids)
         else:
             ids = context_ids + (
-                self._encode(continuation) if isinstance(continuation, str) else self._checked(continuation, name=name)
+                self._encode(continuation)
+                if isinstance(continuation, str)
+                else checked_ids(self.tokenizer, continuation, name=name)
             )
             start = len(context_ids)
         if start == len(ids):
@@ -84,7 +85,7 @@ class TextReader:
 
     def _ids(self, text: Text, *, name: str) -> list[int]:
         if not isinstance(text, str):
-            return self._checked(text, name=name)
+            return checked_ids(self.tokenizer, text, name=name)
         return completion_prompt(self.tokenizer, text, control_tokens=self.control_tokens)
 
     def _after_bos(self, text: str) -> list[int]:
@@ -93,22 +94,25 @@ class TextReader:
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, allowed_special="all" if self.control_tokens else frozenset())
 
-    def _checked(self, ids: Sequence[int], *, name: str) -> list[int]:
-        given = listed(ids, name=name, of="token ids, or a string")
-        for token_id in given:
-            is_number = isinstance(token_id, int) and not isinstance(token_id, bool)
-            if not is_number or not 0 <= token_id < self.tokenizer.vocab_size or token_id in self._unused_ids:
-                raise PromptError(
-                    f"{name} has {quoted(token_id)} among its token ids: those of this vocabulary are whole numbers "
-                    f"below {self.tokenizer.vocab_size}"
-                )
-        return list(given)
-
     def _too_long(self, name: str, length: int) -> str:
         return (
             f"{name} has {counted(length, 'token')}, more than the {self.context_length} of the model's context: "
             "shorten it, or load the model with a larger context_length"
         )
+
+
+def checked_ids(tokenizer: Tokenizer, ids: Sequence[int], *, name: str) -> list[int]:
+    """The ids as a list. Raises PromptError for anything else, and for an id that the vocabulary does not have."""
+    given = listed(ids, name=name, of="token ids, or a string")
+    unused = frozenset(tokenizer.unused_ids)
+    for token_id in given:
+        is_number = isinstance(token_id, int) and not isinstance(token_id, bool)
+        if not is_number or not 0 <= token_id < tokenizer.vocab_size or token_id in unused:
+            raise PromptError(
+                f"{name} has {quoted(token_id)} among its token ids: those of this vocabulary are whole numbers "
+                f"below {tokenizer.vocab_size}"
+            )
+    return list(given)
 
 
 def listed(value: object, *, name: str, of: str = "texts") -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from qwen7b.config.checked import flag, items, whole_number
 from qwen7b.errors import PromptError, counted, quoted
 from qwen7b.generate.answers import Answers, last_reply, single_pieces, single_stream
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
+from qwen7b.generate.continuations import Text, checked_ids
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
@@ -148,36 +149,38 @@ class Qwen(Scorer):
         return self.answers("chat", [messages], settings, n=n).replies()
 
     def complete(
-        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompt: Text, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Reply:
-        """Continue a text. With `control_tokens`, names such as <|im_start|> or <|fim_prefix|> in it become control
-        tokens; with False they are text. By default they are text, too, but a prompt that is plainly written in them is
-        refused. Raises PromptError for that, and where the text is empty or does not fit the context.
+        """Continue a text, or token ids, which are taken as they are.
+
+        With `control_tokens`, names such as <|im_start|> or <|fim_prefix|> in a text become control tokens; with False
+        they are text. By default they are text, too, but a prompt that is plainly written in them is refused. Raises
+        PromptError for that, and where the prompt is empty or does not fit the context.
 
         >>> qwen.complete("<|fim_prefix|>1 +<|fim_suffix|>= 3<|fim_middle|>", control_tokens=True)  # doctest: +SKIP
         """
         return self.complete_batch([prompt], control_tokens=control_tokens, **settings)[0]
 
     def stream_completion(
-        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompt: Text, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Generator[Piece, None, None]:
         """Like `complete`, piece by piece; the last piece carries the whole `reply`."""
         return single_stream(self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}))
 
     async def acomplete(
-        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompt: Text, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> Reply:
         """Like `complete`, for an event loop, which it does not block."""
         return await last_reply(self.astream_completion(prompt, control_tokens=control_tokens, **settings))
 
     def astream_completion(
-        self, prompt: str, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompt: Text, *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> AsyncGenerator[Piece, None]:
         """Like `stream_completion`, in an event loop."""
         return single_pieces(self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}))
 
     def complete_batch(
-        self, prompts: Sequence[str], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompts: Sequence[Text], *, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Like `complete`, for several texts at once; each is continued as it would be alone."""
         listed = None if isinstance(prompts, (str, Mapping)) else items(prompts)
@@ -186,7 +189,7 @@ class Qwen(Scorer):
         return self.answers("complete", listed, {**settings, "control_tokens": control_tokens}).replies()
 
     def complete_samples(
-        self, prompt: str, *, n: int, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
+        self, prompt: Text, *, n: int, control_tokens: bool | None = None, **settings: Unpack[CompletionSettings]
     ) -> list[Reply]:
         """Several continuations of one text, as `chat_samples` gives several replies."""
         return self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}, n=n).replies()
@@ -240,10 +243,11 @@ class Qwen(Scorer):
             reply_tokens=min(checked.max_new_tokens, self.context_length // 4),
         )
 
-    def _prompt_ids(self, prompt: str, control_tokens: bool | None) -> list[int]:
-        if not isinstance(prompt, str):
-            raise PromptError(f"a prompt should be a string, found {quoted(prompt)}")
-        ids = completion_prompt(self.tokenizer, prompt, control_tokens=control_tokens)
+    def _prompt_ids(self, prompt: Text, control_tokens: bool | None) -> list[int]:
+        if isinstance(prompt, str):
+            ids = completion_prompt(self.tokenizer, prompt, control_tokens=control_tokens)
+        else:
+            ids = checked_ids(self.tokenizer, prompt, name="the prompt")
         if not ids:
             raise PromptError("the prompt is empty: give some text to continue")
         if len(ids) >= self.context_length:

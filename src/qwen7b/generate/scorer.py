@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from itertools import chain, count
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from qwen7b.generate.continuations import Text, TextReader
 from qwen7b.generate.hidden_states import mean_hidden
 from qwen7b.generate.reply import Score
-from qwen7b.generate.scoring import Scoring
+from qwen7b.generate.scoring import ScoredSequence, Scoring
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
@@ -54,9 +55,31 @@ class Scorer(ABC):
         """
         reader = TextReader(self.tokenizer, context_length=self.context_length, control_tokens=control_tokens)
         groups = list(reader.pairs(contexts, continuations))
-        scores = dict(Scoring(self._shared, [*chain.from_iterable(groups)]).stream())
-        numbers = count()
-        return [[scores[next(numbers)] for _ in group] for group in groups]
+        scores = dict(self._scored_groups(groups))
+        return [scores[index] for index in range(len(groups))]
+
+    def stream_scores(
+        self,
+        contexts: Sequence[Text],
+        continuations: Sequence[Sequence[Text]],
+        *,
+        control_tokens: bool | None = None,
+    ) -> Iterator[tuple[int, list[Score]]]:
+        """Like `score`, but yields each context's index and scores as they are done, in any order."""
+        reader = TextReader(self.tokenizer, context_length=self.context_length, control_tokens=control_tokens)
+        return self._scored_groups(list(reader.pairs(contexts, continuations)))
+
+    def _scored_groups(self, groups: Sequence[Sequence[ScoredSequence]]) -> Iterator[tuple[int, list[Score]]]:
+        owners = [(index, place) for index, group in enumerate(groups) for place in range(len(group))]
+        done: dict[int, dict[int, Score]] = {index: {} for index in range(len(groups))}
+        yield from ((index, []) for index, group in enumerate(groups) if not group)
+        with closing(Scoring(self._shared, [*chain.from_iterable(groups)]).stream()) as scores:
+            for number, score in scores:
+                index, place = owners[number]
+                done[index][place] = score
+                if len(done[index]) == len(groups[index]):
+                    own = done.pop(index)
+                    yield index, [own[place] for place in sorted(own)]
 
     def embed(self, texts: Sequence[Text], *, control_tokens: bool | None = None) -> Tensor:
         """A vector for each text, (N, C) float32 on the CPU: the mean of its hidden states, of length 1.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +62,7 @@ class Scoring:
         self._logprobs: dict[int, list[float]] = {}
         self._not_greedy: set[int] = set()
 
-    def stream(self) -> Iterator[tuple[int, Score]]:
+    def stream(self) -> Generator[tuple[int, Score], None, None]:
         """Yield each sequence's index and score, in the order in which they are done."""
         requests = map(self._request, _share(self.sequences, self.shared.engine.slots.alpha_of))
         with closing(read_all(self.shared, requests, has_news=lambda: len(self._pending) >= HEAD_ROWS)) as news:

@@ -1,0 +1,143 @@
+"""Evaluation: a model answers a task's items, and each answer is recorded and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen7b.errors import SettingError, counted
+from qwen7b.evals.outputs import Output, outputs
+from qwen7b.evals.records import Records
+from qwen7b.evals.signature import signature
+from qwen7b.generate import Qwen
+from qwen7b.system.progress import progress
+from qwen7b.tasks.choice import LETTERS
+from qwen7b.tasks.item import Item, Outcome, Reading
+from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """The score of one run, with all that is needed to believe it."""
+
+    task: str
+    procedure: str
+    split: str
+    chat: bool
+    score: float | None
+    """In percent, or in BLEU; None where the answers are not public."""
+    interval: tuple[float, float] | None
+    items: int
+    groups: dict[str, float | None]
+    more: dict[str, float | None]
+    abstained: int
+    """How many outputs named no answer."""
+    truncated: int
+    ties: int
+    signature: dict[str, Any]
+
+
+def evaluate(
+    qwen: Qwen,
+    task: Task,
+    folder: Path,
+    plan: Plan,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+) -> Evaluation:
+    """Have a model answer a task's items, and score it.
+
+    `folder` has the official files. With `out` every item's record is written to OUT/TASK.jsonl as it comes; with
+    `resume` those that are there already are not answered again. Raises PromptError for a file that is missing or
+    damaged, and SettingError for a plan that the task does not have and for records of another run.
+    """
+    if resume and out is None:
+        raise SettingError("there is nothing to resume without a folder of results: name it with out (--out)")
+    plan = task.completed(plan)
+    items = task.items(folder, plan)
+    signed = signature(qwen, task, plan, items, folder=folder)
+    with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
+        found = {} if records is None else dict(records.earlier)
+        left = [item for item in items if item.id not in found]
+        with (
+            progress(f"{task.title}, {counted(len(left), 'item')} of {len(items):,}", len(left), " items") as report,
+            closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
+        ):
+            for item, output in news:
+                found[item.id] = record = make_record(item, output, task.read(item, output.text, plan))
+                if records is not None:
+                    records.add(record)
+                report(1)
+        evaluation = summarized(task, plan, items, [found[item.id] for item in items], signature=signed)
+        if records is not None:
+            records.write_summary(asdict(evaluation))
+    return evaluation
+
+
+def make_record(item: Item, output: Output, reading: Reading) -> dict[str, Any]:
+    """An item's line in the file of results."""
+    asked = {"id": item.id, "subject": item.subject, "row": item.row, "prompt_hash": item.prompt_hash}
+    if output.logprobs:
+        answered: dict[str, Any] = {
+            "choices": [item.source[letter] for letter in LETTERS],
+            "logprobs": list(output.logprobs),
+        }
+    else:
+        answered = {
+            "output": output.text,
+            "finish_reason": output.finish_reason,
+            "completion_tokens": output.completion_tokens,
+        }
+    return {
+        **asked,
+        "prompt": item.prompt,
+        **answered,
+        "predicted": reading.predicted,
+        "answer": item.answer,
+        "correct": reading.correct,
+        "guess": reading.is_guess,
+        "margin": output.margin,
+        "truncated": output.truncated,
+        "tie": output.is_tie,
+        "prompt_tokens": output.prompt_tokens,
+    }
+
+
+def summarized(
+    task: Task,
+    plan: Plan,
+    items: Sequence[Item],
+    records: Sequence[Mapping[str, Any]],
+    *,
+    signature: Mapping[str, Any],
+) -> Evaluation:
+    """The score of records, one for each item."""
+    outcomes = [
+        Outcome(
+            item=item,
+            output=record.get("output", record["predicted"]),
+            reading=Reading(predicted=record["predicted"], correct=record["correct"], is_guess=record["guess"]),
+        )
+        for item, record in zip(items, records, strict=True)
+    ]
+    summary = task.summarize(outcomes, plan)
+    return Evaluation(
+        task=task.name,
+        procedure=str(plan.procedure),
+        split=str(plan.split),
+        chat=plan.chat,
+        score=summary.score,
+        interval=summary.interval,
+        items=len(items),
+        groups=dict(summary.groups),
+        more=dict(summary.more),
+        abstained=sum(not record["predicted"] or record["guess"] for record in records),
+        truncated=sum(record["truncated"] for record in records),
+        ties=sum(record["tie"] for record in records),
+        signature=dict(signature),
+    )

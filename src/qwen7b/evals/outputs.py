@@ -1,0 +1,115 @@
+"""What a model puts out for the items of a task: the likeliest letter, or a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from qwen7b.errors import PromptError
+from qwen7b.generate import Greedy, Qwen
+from qwen7b.tasks.choice import LETTERS
+from qwen7b.tasks.item import Item, Letters, Text
+from qwen7b.text import chat_prompt
+from qwen7b.text.completion_prompt import completion_prompt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """The model's output for one item."""
+
+    text: str
+    """The text, or the letter that the model thinks the likeliest."""
+    truncated: bool
+    """Whether the beginning of the prompt was cut off, as it was too long."""
+    prompt_tokens: int
+    logprobs: tuple[float, ...] = ()
+    """The log-probability of each letter, in nats."""
+    margin: float | None = None
+    """How far the likeliest letter's is above the next."""
+    is_tie: bool = False
+    """Whether rounding made others as likely as the letter, which is the first of them."""
+    finish_reason: str | None = None
+    completion_tokens: int = 0
+
+
+def outputs(
+    qwen: Qwen, items: Sequence[Item], wanted: Letters | Text, *, chat: bool
+) -> Generator[tuple[Item, Output], None, None]:
+    """Yield each item with the model's output, in the order in which they are done.
+
+    Raises PromptError where the model's context has no room for what is wanted.
+    """
+    reply_tokens = max(map(len, _letter_ids(qwen, wanted))) if isinstance(wanted, Letters) else wanted.max_new_tokens
+    room = qwen.context_length - reply_tokens
+    if room < 1:
+        raise PromptError(
+            f"the model's context of {qwen.context_length} tokens has no room for a reply of {reply_tokens}: load it "
+            "with a larger context_length"
+        )
+    prompts = [_prompt_ids(qwen, item, chat=chat) for item in items]
+    cut = [_cut(ids, wanted, room=room) for ids in prompts]
+    truncated = [len(ids) > len(kept) for ids, kept in zip(prompts, cut, strict=True)]
+    if isinstance(wanted, Letters):
+        letters = _letter_ids(qwen, wanted)
+        for index, scores in qwen.stream_scores(cut, [letters] * len(cut)):
+            logprobs = tuple(score.logprob for score in scores)
+            letter, is_tie = _likeliest(logprobs, is_rounded=wanted.is_rounded)
+            first, second = sorted(logprobs, reverse=True)[:2]
+            yield (
+                items[index],
+                Output(
+                    text=letter,
+                    truncated=truncated[index],
+                    prompt_tokens=len(cut[index]),
+                    logprobs=logprobs,
+                    margin=first - second,
+                    is_tie=is_tie,
+                ),
+            )
+        return
+    settings = {"sampling": Greedy(), "max_new_tokens": wanted.max_new_tokens, "stop": list(wanted.stop)}
+    for index, piece in qwen.answers("complete", cut, settings).stream():
+        if piece.reply is not None:
+            yield (
+                items[index],
+                Output(
+                    text=piece.reply.text,
+                    truncated=truncated[index],
+                    prompt_tokens=len(cut[index]),
+                    finish_reason=piece.reply.finish_reason,
+                    completion_tokens=piece.reply.usage.completion_tokens,
+                ),
+            )
+
+
+def _letter_ids(qwen: Qwen, wanted: Letters) -> list[list[int]]:
+    return [qwen.tokenizer.encode(text) for text in wanted.texts]
+
+
+def _prompt_ids(qwen: Qwen, item: Item, *, chat: bool) -> list[int]:
+    if chat:
+        return chat_prompt(qwen.tokenizer, [{"role": "user", "content": item.prompt}])
+    return completion_prompt(qwen.tokenizer, item.prompt, control_tokens=False)
+
+
+def _cut(ids: list[int], wanted: Letters | Text, *, room: int) -> list[int]:
+    """The end of a prompt that is too long, where its question stands."""
+    limit = wanted.max_prompt_tokens if isinstance(wanted, Letters) else None
+    if limit is not None and len(ids) > limit:
+        ids = ids[1 - limit :]
+    return ids[-room:]
+
+
+def _likeliest(logprobs: Sequence[float], *, is_rounded: bool) -> tuple[str, bool]:
+    """The letter with the highest log-probability, the first of equals; and whether there are equals."""
+    values = torch.tensor(logprobs, dtype=torch.float64)
+    if is_rounded:  # the original's scripts take the softmax of four probabilities, and both in its checkpoint's dtype
+        probabilities = values.exp().bfloat16()
+        values = torch.softmax(probabilities, dim=0).double()
+    best = values.max().item()
+    assert math.isfinite(best)
+    alike = (values == best).nonzero().flatten().tolist()
+    return LETTERS[alike[0]], len(alike) > 1

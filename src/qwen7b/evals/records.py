@@ -1,0 +1,98 @@
+"""The records of a run: a line of JSON for each item, written as it comes, and the run's signature beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from qwen7b.errors import CheckpointError, SettingError, quoted
+from qwen7b.system.appended_lines import AppendedLines
+from qwen7b.system.json_file import parse_json, read_json
+from qwen7b.system.whole_file import write_text_whole
+
+_BEGINNING = b'{"id": '
+"""How every record begins."""
+
+
+class Records:
+    """OUT/TASK.jsonl with the records, and OUT/TASK.json with the signature and, in the end, the score.
+
+    Raises SettingError where the folder cannot be written; where it has records and `resume` is not given; and where
+    they are of a run with another signature.
+    """
+
+    def __init__(self, folder: Path, signature: Mapping[str, Any], *, resume: bool) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(f"results cannot be kept in {folder}: {error.strerror or error}") from error
+        self.path = folder / f"{signature['task']}.jsonl"
+        self.summary_path = self.path.with_suffix(".json")
+        self._lines = AppendedLines(self.path, noun="results")
+        try:
+            self.earlier = self._read_earlier(signature, resume=resume)
+        except BaseException:
+            self._lines.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.__exit__(*error)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self._lines.add(record)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        try:
+            write_text_whole(self.summary_path, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+        except OSError as error:
+            raise SettingError(f"results cannot be kept in {self.summary_path}: {error.strerror or error}") from error
+
+    def _read_earlier(self, signature: Mapping[str, Any], *, resume: bool) -> dict[str, dict[str, Any]]:
+        """The records of an earlier run by their ids, where there is one and it is to be resumed."""
+        records, is_cut = {}, False
+        for number, line in self._lines.lines():
+            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
+                is_cut = True  # the process was killed, or the disk full
+                break
+            record = parse_record(line, self.path, number)
+            records[record["id"]] = record
+        if records and not resume:
+            raise SettingError(f"{self.path} has results already: resume (--resume), or choose another folder")
+        if records:
+            self._check(signature)
+        if is_cut:
+            self._lines.replace(line for _, line in self._lines.lines() if line.endswith(b"\n"))
+        self.write_summary({"signature": signature})
+        return records
+
+    def _check(self, signature: Mapping[str, Any]) -> None:
+        try:
+            before = read_json(self.summary_path).get("signature")
+        except CheckpointError:
+            before = None
+        if not isinstance(before, dict):
+            raise SettingError(f"{self.summary_path} does not say which run {self.path} is of: choose another folder")
+        # JSON makes lists of tuples.
+        now = json.loads(json.dumps(signature))
+        for field in now.keys() | before.keys():
+            if now.get(field) != before.get(field):
+                raise SettingError(
+                    f"{self.path} is of a run with another {field}, {quoted(before.get(field))} and not "
+                    f"{quoted(now.get(field))}: choose another folder"
+                )
+
+
+def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    """The record in a line. Raises SettingError where it is none."""
+    try:
+        record = parse_json(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        raise SettingError(f"line {number} of {path} is no result of qwen7b: choose another folder")
+    return record

@@ -1,0 +1,205 @@
+"""Multiple choice: questions with four options, by subject. What MMLU, C-Eval and CMMLU have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import ClassVar
+
+from qwen7b.errors import PromptError
+from qwen7b.tasks.intervals import bootstrap_interval, wilson_interval
+from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
+from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.table_files import Row, check_unique, read_csv
+from qwen7b.tasks.task import Task
+
+LETTERS = ("A", "B", "C", "D")
+NUM_EXAMPLES = 5
+"""How many solved examples each subject of the official files has."""
+CHAT_TOKENS = 512
+"""The longest reply: max_new_tokens of the released checkpoints."""
+
+
+class ChoiceTask(Task):
+    """A question's fields are question, A, B, C, D and answer."""
+
+    columns: ClassVar[tuple[str, ...]]
+    """The names of these fields in the files, in that order."""
+    id_column: ClassVar[str | None] = None
+    has_header: ClassVar[bool] = True
+    groups: ClassVar[Mapping[str, Sequence[str]]]
+    """The subjects of each group; a subject may belong to several."""
+    is_mean_of_subjects: ClassVar[bool] = False
+    """Whether the original's score is the mean over subjects, not over items."""
+    answerless_split: ClassVar[str] = ""
+    """The split whose answers are not public."""
+
+    def subjects(self) -> list[str]:
+        return list(dict.fromkeys(subject for group in self.groups.values() for subject in group))
+
+    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+        return (0,) if plan.chat and plan.procedure.is_original else (NUM_EXAMPLES,)
+
+    def completed(self, plan: Plan) -> Plan:
+        plan = super().completed(plan)
+        return replace(plan, subjects=tuple(plan.chosen_subjects(self.subjects(), task=self.name)))
+
+    def path(self, folder: Path, split: str, subject: str) -> Path:
+        """Where a subject's questions are."""
+        return folder / split / f"{subject}_{split}.csv"
+
+    def files(self, folder: Path, plan: Plan) -> list[Path]:
+        splits = ["dev", str(plan.split)] if plan.shots else [str(plan.split)]
+        return [self.path(folder, split, subject) for subject in plan.subjects or () for split in splits]
+
+    def items(self, folder: Path, plan: Plan) -> list[Item]:
+        return [item for subject in plan.subjects or () for item in self._subject_items(folder, subject, plan)]
+
+    def _subject_items(self, folder: Path, subject: str, plan: Plan) -> list[Item]:
+        split = str(plan.split)
+        rows = self._rows(folder, split, subject, has_answers=split != self.answerless_split)
+        examples = self._examples(folder, subject) if plan.shots else []
+        if len(examples) < (plan.shots or 0):
+            raise PromptError(
+                f"{self.path(folder, 'dev', subject)} has {len(examples)} solved examples, fewer than the "
+                f"{plan.shots} to show"
+            )
+        before = self.introduction(subject, plan) + "".join(
+            self.question(row, plan, answer=row["answer"]) for row in examples[: plan.shots]
+        )
+        return [
+            Item(
+                subject=subject,
+                row=number,
+                prompt=before + self.question(row.cells, plan, answer=None),
+                answer=row.cells.get("answer", ""),
+                source=row.cells,
+            )
+            for number, row in enumerate(rows[: plan.limit])
+        ]
+
+    def _examples(self, folder: Path, subject: str) -> list[dict[str, str]]:
+        rows = self._rows(folder, "dev", subject)
+        if len(rows) > NUM_EXAMPLES:
+            raise PromptError(
+                f"{self.path(folder, 'dev', subject)} should have {NUM_EXAMPLES} solved examples, found {len(rows)} "
+                "rows: are the folders of two splits swapped?"
+            )
+        return [row.cells for row in rows]
+
+    def _rows(self, folder: Path, split: str, subject: str, *, has_answers: bool = True) -> list[Row]:
+        path = self.path(folder, split, subject)
+        columns = [*self.columns, *([self.id_column] if self.id_column is not None else [])]
+        answer = self.columns[-1]
+        rows = read_csv(path, columns, has_header=self.has_header, optional=() if has_answers else (answer,))
+        if not rows:
+            raise PromptError(f"{path} has no questions: is the download whole?")
+        if self.id_column is not None:
+            rows = list(check_unique(rows, self.id_column))
+        for row in rows:
+            cells = {
+                field: row.cells[column]
+                for field, column in zip(_FIELDS, self.columns, strict=True)
+                if column in row.cells
+            }
+            if has_answers and cells["answer"] not in LETTERS:
+                raise row.error(f"the answer should be A, B, C or D, found {cells['answer']!r}")
+            if self.id_column is not None:
+                cells["id"] = row.cells[self.id_column]
+            row.cells.clear()
+            row.cells.update(cells)
+        return rows
+
+    def introduction(self, subject: str, plan: Plan) -> str:
+        """What comes before the examples."""
+        return ""
+
+    def question(self, row: Mapping[str, str], plan: Plan, *, answer: str | None) -> str:
+        """One question as the plan's procedure words it: an example with its answer, or the last one without."""
+        raise NotImplementedError
+
+    def wanted(self, plan: Plan) -> Letters | Text:
+        if plan.chat and plan.procedure.is_original:
+            return Text(max_new_tokens=CHAT_TOKENS)
+        # After a chat's own frame the reply begins with the letter itself.
+        texts = LETTERS if plan.chat else self.letter_texts(plan)
+        return Letters(
+            texts=texts, is_rounded=plan.procedure.is_original, max_prompt_tokens=self.max_prompt_tokens(plan)
+        )
+
+    def letter_texts(self, plan: Plan) -> tuple[str, ...]:
+        """What A to D are as texts after a prompt that ends in "Answer:"."""
+        return tuple(f" {letter}" for letter in LETTERS)
+
+    def max_prompt_tokens(self, plan: Plan) -> int | None:
+        return None
+
+    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+        predicted, is_guess = (
+            self.letter(item, output, plan) if isinstance(self.wanted(plan), Text) else (output, False)
+        )
+        return Reading(
+            predicted=predicted, correct=predicted == item.answer if item.answer else None, is_guess=is_guess
+        )
+
+    def letter(self, item: Item, reply: str, plan: Plan) -> tuple[str, bool]:
+        """The letter that a chat's reply names, and whether it is a guess."""
+        raise NotImplementedError
+
+    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+        known = [outcome for outcome in outcomes if outcome.reading.correct is not None]
+        if not known:
+            return Summary(score=None, interval=None, groups={})
+        by_subject: dict[str, list[bool]] = {}
+        for outcome in known:
+            by_subject.setdefault(outcome.item.subject, []).append(bool(outcome.reading.correct))
+        average = _mean_of_means if self.is_mean_of_subjects and plan.procedure.is_original else _mean
+        results = list(by_subject.values())
+        groups = {
+            name: average(own)
+            for name, members in self.groups.items()
+            if (own := [by_subject[subject] for subject in members if subject in by_subject])
+        }
+        groups |= {subject: average([own]) for subject, own in by_subject.items()}
+        if average is _mean:
+            interval = wilson_interval(sum(map(sum, results)), sum(map(len, results)))
+        else:
+            interval = bootstrap_interval(results, average)
+        more = {}
+        if isinstance(self.wanted(plan), Text):
+            strict = [outcome.reading.correct and not outcome.reading.is_guess for outcome in known]
+            subjects = [outcome.item.subject for outcome in known]
+            more["without guesses"] = average(_grouped(subjects, map(bool, strict)))
+        return Summary(score=average(results), interval=interval, groups=groups, more=more)
+
+
+_FIELDS = ("question", *LETTERS, "answer")
+
+
+def words(text: str) -> list[str]:
+    """The names in a text, which blanks part."""
+    return text.split()
+
+
+def options_text(row: Mapping[str, str]) -> str:
+    """The four options, a line each."""
+    return "\n".join(f"{letter}. {row[letter]}" for letter in LETTERS)
+
+
+def _grouped(names: Sequence[str], values: Iterable[bool]) -> list[list[bool]]:
+    groups: dict[str, list[bool]] = {}
+    for name, value in zip(names, values, strict=True):
+        groups.setdefault(name, []).append(value)
+    return list(groups.values())
+
+
+def _mean(groups: Sequence[Sequence[bool]]) -> float:
+    """The percentage over all items."""
+    return 100 * sum(map(sum, groups)) / sum(map(len, groups))
+
+
+def _mean_of_means(groups: Sequence[Sequence[bool]]) -> float:
+    """The mean over groups of their percentages."""
+    return 100 * fmean(fmean(group) for group in groups)

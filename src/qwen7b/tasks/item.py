@@ -1,0 +1,85 @@
+"""Items: the questions of a task, what the model is asked for, and what is made of its output."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One question. `prompt` is the whole text given to the model, or with chat the user's message."""
+
+    subject: str
+    row: int
+    """Its place among the items of the subject's file, from 0."""
+    prompt: str
+    answer: str
+    """What is right; empty where the file does not say."""
+    source: Mapping[str, str] = field(repr=False)
+    """The question as it stands in the file, its fields by name."""
+    name: str = ""
+    """What the file calls it, if that is unique."""
+
+    @property
+    def id(self) -> str:
+        return self.name or f"{self.subject}/{self.row}"
+
+    @property
+    def prompt_hash(self) -> str:
+        return hashlib.sha256(self.prompt.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letters:
+    """The model is asked which of four texts it thinks the likeliest after the prompt."""
+
+    texts: tuple[str, ...]
+    """What each of A, B, C, D is as a text after the prompt."""
+    is_rounded: bool = False
+    """Whether probabilities are normalized twice in bfloat16, so that near ones tie and the first of them counts."""
+    max_prompt_tokens: int | None = None
+    """A prompt of more tokens keeps only its last `max_prompt_tokens - 1`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """The model is asked for a text, chosen greedily."""
+
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What an output answers."""
+
+    predicted: str
+    """The answer read out of the output; empty where there is none."""
+    correct: bool | None
+    """None where it cannot be told: the file has no answer, or only all outputs together have a score."""
+    is_guess: bool = False
+    """Whether the output names no answer, and the likest one was taken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """An item with what was read out of the model's output."""
+
+    item: Item
+    output: str
+    reading: Reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The score of a run, in percent or, for translations, in BLEU; `groups` has those of its parts by name."""
+
+    score: float | None
+    interval: tuple[float, float] | None
+    """Between these the score of endlessly many such items lies with a probability of 95 %."""
+    groups: Mapping[str, float | None]
+    more: Mapping[str, float | None] = field(default_factory=dict)
+    """Other scores of the same outputs, such as chrF, by name."""

@@ -1,0 +1,62 @@
+"""What a task is: its files, its prompts, what the model is asked for, and how an output is read and scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from qwen7b.errors import SettingError
+from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
+from qwen7b.tasks.procedure import Plan
+
+
+class Task(ABC):
+    """A benchmark. Methods take a plan that `completed` returned."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]] = ("test",)
+    """The parts that can be run, the usual one first."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Libraries that readings or scores depend on."""
+
+    def completed(self, plan: Plan) -> Plan:
+        """The plan with the task's own values for what it leaves open. Raises SettingError for what it cannot have."""
+        split = plan.split or self.splits[0]
+        if split not in self.splits:
+            raise SettingError(f"{self.name} has no split {split!r}: choose {' or '.join(self.splits)}")
+        usual = self.usual_shots(plan)
+        shots = usual[0] if plan.shots is None else plan.shots
+        if plan.procedure.is_original and shots not in usual:
+            raise SettingError(
+                f"{self.name} by {plan.procedure}{' with chat' if plan.chat else ''} shows "
+                f"{' or '.join(map(str, usual))} examples, found {shots}: drop shots, or choose the procedure standard"
+            )
+        return replace(plan, split=split, shots=shots)
+
+    @abstractmethod
+    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+        """How many examples the plan's procedure shows, its default first; the original ones show no other number."""
+
+    @abstractmethod
+    def files(self, folder: Path, plan: Plan) -> list[Path]:
+        """The files that the items come from."""
+
+    @abstractmethod
+    def items(self, folder: Path, plan: Plan) -> list[Item]:
+        """The questions. Raises PromptError, with the file and line, for a file that is missing or damaged."""
+
+    @abstractmethod
+    def wanted(self, plan: Plan) -> Letters | Text:
+        """What the model is asked for after each prompt."""
+
+    @abstractmethod
+    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+        """What an output answers: a text of the model, or the letter that it thinks the likeliest."""
+
+    @abstractmethod
+    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+        """The score of outcomes, which need not be all."""
