@@ -133,7 +133,7 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate bench examples"
+        "perplexity evaluate evaluate_tasks bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

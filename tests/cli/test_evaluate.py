@@ -70,3 +70,60 @@ def test_mistakes_are_one_line(needle: Run, arguments: list[str], message: str) 
 def test_an_unknown_test_is_one_line(run: Run) -> None:
     result = run("eval", "needles")
     assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "needle" in result.stderr
+
+
+@pytest.fixture
+def mmlu(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> Run:
+    for split, count in (("dev", 5), ("test", 2)):
+        (tmp_path / split).mkdir()
+        rows = "".join(f"in {number},the,inn,hell,There,B\n" for number in range(count))
+        (tmp_path / split / f"anatomy_{split}.csv").write_text(rows, "utf-8")
+    common = ("eval", "mmlu", "--data", str(tmp_path), "--subjects", "anatomy", "--model", str(tiny_chat_checkpoint))
+    return lambda *arguments: run(*common, *arguments)
+
+
+def test_a_task_prints_its_score_and_writes_its_answers(mmlu: Run, tmp_path: Path) -> None:
+    result = mmlu("--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("MMLU (standard, test, 5-shot, base, q8): ") and "(95 %: " in lines[0]
+    assert lines[-2:] == ["2 items.", f"Every answer is in {tmp_path / 'out' / 'mmlu'}.jsonl."]
+    assert len((tmp_path / "out" / "mmlu.jsonl").read_text("utf-8").splitlines()) == 2
+    again = mmlu("--out", str(tmp_path / "out"))
+    assert again.exit_code == 1 and "has results already" in again.stderr
+    assert mmlu("--out", str(tmp_path / "out"), "--resume").stdout == result.stdout
+
+
+def test_a_tasks_json_is_one_object(mmlu: Run) -> None:
+    document = json.loads(mmlu("--json", "--procedure", "original-2023-08").stdout)
+    assert document.keys() >= {
+        *("task", "procedure", "split", "score", "interval", "items", "groups", "abstained", "signature")
+    }
+    assert (document["task"], document["procedure"], document["split"]) == ("mmlu", "original-2023-08", "test")
+    assert document["signature"]["shots"] == 5 and document["items"] == 2
+
+
+def test_a_dry_run_prints_prompts_and_loads_no_model(mmlu: Run) -> None:
+    result = mmlu("--dry-run", "--json", "--model", "none-of-that-name")
+    first = json.loads(result.stdout)[0]
+    assert first.keys() >= {"id", "prompt", "answer"} and first["id"] == "anatomy/0" and first["answer"] == "B"
+    assert first["prompt"].endswith("in 0\nA. the\nB. inn\nC. hell\nD. There\nAnswer:")
+    assert "=== anatomy/1\n" in mmlu("--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--subjects", "anatomi"], "mmlu has no subject 'anatomi'"),
+        (["--resume"], "--resume keeps the answers that are in --out already"),
+        (["--data", "/none"], "/none/test/anatomy_test.csv is not there"),
+        (["--split", "train"], "mmlu has no split 'train': choose test or val"),
+        (["--procedure", "original-2023-08", "--shots", "3"], "shows 5 examples, found 3"),
+        (["--procedure", "mine"], "--procedure"),
+        (["--limit", "0"], "--limit"),
+    ],
+)
+def test_a_tasks_mistakes_are_one_line(mmlu: Run, arguments: list[str], message: str) -> None:
+    result = mmlu(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1

@@ -532,7 +532,16 @@ def test_wrong_settings_are_refused_before_anything_runs(qwen: Qwen) -> None:
         Qwen(qwen.model, qwen.tokenizer, context_length=1)
 
 
-ODD = [5, -1, 1.5, 2**64, 10**400, 10**5000, float("nan"), b"x", True, [1], {"a": 1}, {1: None}, object(), print]
+def test_token_ids_are_continued_as_they_are(qwen: Qwen) -> None:
+    ids = qwen.tokenizer.encode("hello")
+    assert qwen.complete(ids, temperature=0).token_ids == qwen.complete("hello", temperature=0).token_ids
+    with pytest.raises(PromptError, match=r"the prompt has \d+ among its token ids"):
+        qwen.complete([qwen.tokenizer.vocab_size])
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        qwen.complete([])
+
+
+ODD = [5, -1, 1.5, 2**64, 10**400, 10**5000, float("nan"), b"x", True, [1.5], {"a": 1}, {1: None}, object(), print]
 
 
 @pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.evaluate_tasks import add_tasks
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import (
     Methods,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from qwen7b.evals import Retrieval
 
 evaluate = typer.Typer(rich_markup_mode=None)
+add_tasks(evaluate)
 
 
 @evaluate.callback(invoke_without_command=True)

@@ -48,7 +48,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b perplexity text.txt --lengths 1024,4096 --methods none,ntk+logn --plot table.png",
     ),
     "bench": ("qwen7b bench", "qwen7b bench --shape 7b --quantize q4", "qwen7b bench --model ./Qwen-7B-Chat --json"),
-    "eval": ("qwen7b eval needle --haystack text.txt",),
+    "eval": (
+        "qwen7b eval mmlu --data mmlu --limit 20",
+        "qwen7b eval ceval --data ceval --procedure original-2023-08 --model ./Qwen-7B --out results",
+        "qwen7b eval needle --haystack text.txt",
+    ),
+    "mmlu": (
+        "qwen7b eval mmlu --data mmlu --limit 20",
+        "qwen7b eval mmlu --data mmlu --procedure original-2023-08 --model ./Qwen-7B --out results --resume",
+        "qwen7b eval mmlu --data mmlu --subjects anatomy,virology --dry-run",
+    ),
+    "ceval": (
+        "qwen7b eval ceval --data ceval",
+        "qwen7b eval ceval --data ceval --chat --procedure original-2023-12 --model ./Qwen-7B-Chat --out results",
+    ),
+    "cmmlu": ("qwen7b eval cmmlu --data cmmlu", "qwen7b eval cmmlu --data cmmlu --subjects agronomy --json"),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",

@@ -1,6 +1,7 @@
-"""How good and how fast a model is: texts or shapes in, numbers out. The room knows no terminal."""
+"""How good and how fast a model is: texts, tasks or shapes in, numbers out. The room knows no terminal."""
 
 from qwen7b.evals.bench import Speed, Work, measure_speed
+from qwen7b.evals.evaluation import Evaluation, evaluate
 from qwen7b.evals.needle import Retrieval, measure_retrieval
 from qwen7b.evals.perplexity import Perplexity, measure_perplexity
 from qwen7b.evals.plots import check_plot, plot_perplexity, plot_retrieval
@@ -10,12 +11,14 @@ from qwen7b.evals.tables import perplexity_table, retrieval_table
 
 __all__ = [
     "SHAPES",
+    "Evaluation",
     "Perplexity",
     "Retrieval",
     "Speed",
     "Subject",
     "Work",
     "check_plot",
+    "evaluate",
     "measure_perplexity",
     "measure_retrieval",
     "measure_speed",

@@ -56,7 +56,7 @@ def outputs(
         letters = _letter_ids(qwen, wanted)
         for index, scores in qwen.stream_scores(cut, [letters] * len(cut)):
             logprobs = tuple(score.logprob for score in scores)
-            letter, is_tie = _likeliest(logprobs, is_rounded=wanted.is_rounded)
+            letter, is_tie = likeliest(logprobs, is_rounded=wanted.is_rounded)
             first, second = sorted(logprobs, reverse=True)[:2]
             yield (
                 items[index],
@@ -103,7 +103,7 @@ def _cut(ids: list[int], wanted: Letters | Text, *, room: int) -> list[int]:
     return ids[-room:]
 
 
-def _likeliest(logprobs: Sequence[float], *, is_rounded: bool) -> tuple[str, bool]:
+def likeliest(logprobs: Sequence[float], *, is_rounded: bool) -> tuple[str, bool]:
     """The letter with the highest log-probability, the first of equals; and whether there are equals."""
     values = torch.tensor(logprobs, dtype=torch.float64)
     if is_rounded:  # the original's scripts take the softmax of four probabilities, and both in its checkpoint's dtype

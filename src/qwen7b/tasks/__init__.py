@@ -1,4 +1,16 @@
 """Benchmarks: official files become items, an item becomes its prompt, a reply becomes what it answers.
 
-The room knows no model, no tokenizer and no score: what runs a task on a model is `qwen7b.evals`.
+The room knows no model and no tokenizer: what runs a task on a model is `qwen7b.evals`.
 """
+
+from qwen7b.tasks.ceval import CEval
+from qwen7b.tasks.cmmlu import Cmmlu
+from qwen7b.tasks.item import Item
+from qwen7b.tasks.mmlu import Mmlu
+from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (Mmlu(), CEval(), Cmmlu())}
+"""All tasks by name."""
+
+__all__ = ["TASKS", "Item", "Plan", "Procedure", "Task"]

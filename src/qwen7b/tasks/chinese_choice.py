@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from qwen7b.tasks.choice import LETTERS, ChoiceTask, options_text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.choice import LETTERS, ChoiceTask, options_of, options_text
+from qwen7b.tasks.choice_reading import CHINESE_2023_08, CHINESE_2023_12, ChoiceReading, read_chinese_choice
+from qwen7b.tasks.item import Item
+from qwen7b.tasks.procedure import Plan, Procedure
 
 
 class ChineseChoiceTask(ChoiceTask):
@@ -34,6 +36,10 @@ class ChineseChoiceTask(ChoiceTask):
 
     def letter_texts(self, plan: Plan) -> tuple[str, ...]:
         return LETTERS if plan.procedure.is_original else super().letter_texts(plan)
+
+    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+        patterns = CHINESE_2023_08 if plan.procedure is Procedure.ORIGINAL_2023_08 else CHINESE_2023_12
+        return read_chinese_choice(reply, item.source["question"], options_of(item.source), patterns)
 
 
 def subjects_of(named: str) -> list[str]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from qwen7b.errors import PromptError
+from qwen7b.tasks.choice_reading import ChoiceReading
 from qwen7b.tasks.intervals import bootstrap_interval, wilson_interval
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
@@ -137,15 +138,14 @@ class ChoiceTask(Task):
         return None
 
     def read(self, item: Item, output: str, plan: Plan) -> Reading:
-        predicted, is_guess = (
-            self.letter(item, output, plan) if isinstance(self.wanted(plan), Text) else (output, False)
-        )
-        return Reading(
-            predicted=predicted, correct=predicted == item.answer if item.answer else None, is_guess=is_guess
-        )
+        letter, is_guess = output, False
+        if isinstance(self.wanted(plan), Text):
+            read = self.letter(item, output, plan)
+            letter, is_guess = read.letter or "", read.fuzzy
+        return Reading(predicted=letter, correct=letter == item.answer if item.answer else None, is_guess=is_guess)
 
-    def letter(self, item: Item, reply: str, plan: Plan) -> tuple[str, bool]:
-        """The letter that a chat's reply names, and whether it is a guess."""
+    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+        """The letter that a chat's reply means."""
         raise NotImplementedError
 
     def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
@@ -181,6 +181,10 @@ _FIELDS = ("question", *LETTERS, "answer")
 def words(text: str) -> list[str]:
     """The names in a text, which blanks part."""
     return text.split()
+
+
+def options_of(row: Mapping[str, str]) -> dict[str, str]:
+    return {letter: row[letter] for letter in LETTERS}
 
 
 def options_text(row: Mapping[str, str]) -> str:

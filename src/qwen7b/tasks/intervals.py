@@ -47,7 +47,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     0.021484375
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
-    return min(1.0, math.ldexp(2 * sum(math.comb(total, count) for count in range(fewer + 1)), -total))
+    return min(1.0, 2 * sum(math.comb(total, count) for count in range(fewer + 1)) / (1 << total))
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:

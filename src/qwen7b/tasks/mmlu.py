@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qwen7b.tasks.choice import ChoiceTask, options_text, words
+from qwen7b.tasks.choice import ChoiceTask, options_of, options_text, words
+from qwen7b.tasks.choice_reading import ChoiceReading, read_english_choice
+from qwen7b.tasks.item import Item
 from qwen7b.tasks.procedure import Plan
 
 _INTRODUCTION = "The following are multiple choice questions (with answers) about {}.\n\n"
@@ -59,3 +61,6 @@ class Mmlu(ChoiceTask):
 
     def max_prompt_tokens(self, plan: Plan) -> int | None:
         return _CONTEXT if plan.procedure.is_original else None
+
+    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+        return read_english_choice(reply, options_of(item.source))

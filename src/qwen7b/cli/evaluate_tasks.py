@@ -1,0 +1,214 @@
+"""`qwen7b eval TASK`: a benchmark's official files, answered by a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.cli.examples import examples
+from qwen7b.cli.measuring import parse_names
+from qwen7b.errors import SettingError, counted
+from qwen7b.tasks import TASKS, Plan, Procedure, Task
+from qwen7b.terminal.streams import print_json
+
+if TYPE_CHECKING:
+    from qwen7b.evals import Evaluation
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder with the benchmark's official files.")]
+TheProcedure = Annotated[
+    Procedure, typer.Option("--procedure", help="How it is done: as the original's scripts did, or as lm-eval does.")
+]
+Shots = Annotated[
+    int | None, typer.Option("--shots", metavar="N", help="Solved examples before each question; by default the usual.")
+]
+Split = Annotated[str | None, typer.Option("--split", help="The part of the benchmark; by default the usual one.")]
+Subjects = Annotated[str | None, typer.Option("--subjects", metavar="LIST", help="Only these subjects: a,b,c.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N items of each subject.")
+]
+Chat = Annotated[bool, typer.Option("--chat", help="Ask as a user does in a chat; by default the text is continued.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write every answer to DIR/TASK.jsonl, and the score beside it."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep the answers that are in --out already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the prompts, and load no model.")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What all tasks are told: which items, how they are asked, and of which model."""
+
+    data: Path
+    plan: Plan
+    loading: options.Loading
+    out: Path | None
+    resume: bool
+    dry_run: bool
+    as_json: bool
+
+
+def choose(
+    data: Data,
+    model: options.Model = "demo",
+    procedure: TheProcedure = Procedure.STANDARD,
+    chat: Chat = False,
+    shots: Shots = None,
+    split: Split = None,
+    subjects: Subjects = None,
+    limit: Limit = None,
+    out: Out = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
+    long_context: options.LongContext = None,
+    context_length: options.ContextLength = None,
+    threads: options.Threads = None,
+    offline: options.Offline = False,
+    as_json: options.Json = False,
+) -> Chosen:
+    """The options that all tasks have."""
+    plan = Plan(
+        procedure=procedure,
+        chat=chat,
+        shots=shots,
+        split=split,
+        subjects=None if subjects is None else tuple(parse_names("--subjects", subjects)),
+        limit=limit,
+    )
+    loading = options.Loading(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        quantize=quantize,
+        long_context=long_context,
+        context_length=context_length,
+        chat=chat or None,
+    )
+    if resume and out is None:
+        raise SettingError("--resume keeps the answers that are in --out already: give that too")
+    return Chosen(data=data, plan=plan, loading=loading, out=out, resume=resume, dry_run=dry_run, as_json=as_json)
+
+
+def with_common_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, which takes a `Chosen` first, with the options of `choose` instead, as typer reads signatures."""
+    common = inspect.signature(choose, eval_str=True).parameters
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+
+    def run(**given: Any) -> None:
+        verb(choose(**{name: given.pop(name) for name in common}), **given)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*common.values(), *own)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    return run
+
+
+def mmlu(chosen: Chosen) -> None:
+    """Answer MMLU's questions: 57 subjects in English.
+
+    The folder has dev/SUBJECT_dev.csv and test/SUBJECT_test.csv. The score is the share of right answers. Without
+    --chat, or by the standard procedure, that answer counts whose letter the model thinks the likeliest after the
+    question; else a letter is read out of the reply.
+    """
+    run_task("mmlu", chosen)
+
+
+def ceval(chosen: Chosen) -> None:
+    """Answer C-Eval's questions: 52 subjects in Chinese.
+
+    The folder has dev/SUBJECT_dev.csv and val/SUBJECT_val.csv. By the original's procedures the score is the mean over
+    subjects. The answers of the test split are not public.
+    """
+    run_task("ceval", chosen)
+
+
+def cmmlu(chosen: Chosen) -> None:
+    """Answer CMMLU's questions: 67 subjects in Chinese.
+
+    The folder has dev/SUBJECT.csv and test/SUBJECT.csv. By the original's procedures the score is the mean over
+    subjects.
+    """
+    run_task("cmmlu", chosen)
+
+
+def add_tasks(evaluate: typer.Typer) -> None:
+    """Give `eval` a verb for each task."""
+    for verb in (mmlu, ceval, cmmlu):
+        evaluate.command(verb.__name__, epilog=examples(verb.__name__))(with_common_options(verb))
+
+
+def run_task(name: str, chosen: Chosen) -> None:
+    """Run one task, and print its score; or print its prompts."""
+    if chosen.dry_run:
+        print_prompts(TASKS[name], chosen)
+        return
+    result = evaluated(name, chosen)
+    if chosen.as_json:
+        print_json(asdict(result))
+    else:
+        print_score(result, out=chosen.out)
+
+
+def evaluated(name: str, chosen: Chosen) -> Evaluation:
+    """Load the model, and have it answer the items."""
+    task = TASKS[name]
+    task.items(chosen.data, task.completed(chosen.plan))  # files are checked before the model is loaded
+    qwen = chosen.loading.load()
+    from qwen7b.evals import evaluate
+
+    return evaluate(qwen, task, chosen.data, chosen.plan, out=chosen.out, resume=chosen.resume)
+
+
+def print_prompts(task: Task, chosen: Chosen) -> None:
+    items = task.items(chosen.data, task.completed(chosen.plan))
+    if chosen.as_json:
+        print_json(
+            [
+                {"id": item.id, "subject": item.subject, "row": item.row, "prompt": item.prompt, "answer": item.answer}
+                for item in items
+            ]
+        )
+        return
+    for item in items:
+        typer.echo(f"=== {item.id}\n{item.prompt}\n=== answer: {item.answer or 'not public'}\n")
+
+
+def print_score(result: Evaluation, *, out: Path | None) -> None:
+    """Print the score, those of its groups, and what must be known beside them."""
+    signed = result.signature
+    how = f"{result.procedure}, {result.split}, {signed['shots']}-shot, {'chat' if result.chat else 'base'}"
+    typer.echo(f"{TASKS[result.task].title} ({how}, {signed['precision']}): {shown(result.score, result.interval)}")
+    for name, score in {**result.more, **result.groups}.items():
+        typer.echo(f"  {name:<40} {'-' if score is None else f'{score:6.2f}'}")
+    notes = [counted(result.items, "item")]
+    if result.abstained:
+        notes.append(f"{result.abstained} without an answer")
+    if result.ties:
+        notes.append(f"{result.ties} decided by a tie")
+    if result.truncated:
+        notes.append(f"{result.truncated} with a prompt that was cut, as it was too long")
+    typer.echo(", ".join(notes) + ".")
+    if out is not None:
+        typer.echo(f"Every answer is in {out / result.task}.jsonl.")
+
+
+def shown(score: float | None, interval: tuple[float, float] | None) -> str:
+    """
+    >>> shown(56.7, (55.1, 58.2))
+    '56.70 (95 %: 55.10 to 58.20)'
+    """
+    if score is None:
+        return "no score, as the answers are not public"
+    return f"{score:.2f}" + ("" if interval is None else f" (95 %: {interval[0]:.2f} to {interval[1]:.2f})")

@@ -1,0 +1,200 @@
+"""The tasks of multiple choice: prompts as the original's and lm-eval's, and files as they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.tasks.ceval import CEval
+from qwen7b.tasks.choice import ChoiceTask
+from qwen7b.tasks.cmmlu import Cmmlu
+from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
+from qwen7b.tasks.mmlu import Mmlu
+from qwen7b.tasks.procedure import Plan, Procedure
+
+TASKS: dict[str, ChoiceTask] = {task.name: task for task in (Mmlu(), CEval(), Cmmlu())}
+ORIGINALS = [Procedure.ORIGINAL_2023_08, Procedure.ORIGINAL_2023_12]
+
+
+def write_mmlu(folder: Path, *, dev: str | None = None, test: str = "How many?,1,2,None,4,C\n") -> Path:
+    """A folder with one subject of MMLU."""
+    if dev is None:
+        dev = "".join(f"Q{number}?,a{number},b,c,d,B\n" for number in range(5))
+    for split, text in (("dev", dev), ("test", test)):
+        (folder / split).mkdir(exist_ok=True)
+        (folder / split / f"anatomy_{split}.csv").write_bytes(text.encode())
+    return folder
+
+
+def mmlu_items(folder: Path, **settings: object) -> list[Item]:
+    task = Mmlu()
+    return task.items(folder, task.completed(replace(Plan(subjects=("anatomy",)), **settings)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("procedure", ORIGINALS)
+def test_prompts_equal_those_of_the_originals_scripts(shared: Path, procedure: Procedure) -> None:
+    rows = [json.loads(line) for line in (shared / "golden" / "evals.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row["task"] in TASKS and row["mode"] in ("base", "chat")]
+    assert len(rows) == 20
+    for row in rows:
+        task = TASKS[row["task"]]
+        plan = task.completed(Plan(procedure=procedure, chat=row["mode"] == "chat", subjects=(row["subject"],)))
+        item = task.items(shared / "data" / task.name, plan)[row["row"]]
+        assert (item.prompt, item.answer) == (row["prompt"], row["answer"])
+        assert item.id == f"{row['subject']}/{row['row']}"
+
+
+def test_all_subjects_are_there(shared: Path) -> None:
+    for name, num_subjects in {"mmlu": 57, "ceval": 52, "cmmlu": 67}.items():
+        task = TASKS[name]
+        plan = task.completed(Plan(limit=1))
+        assert len(task.items(shared / "data" / name, plan)) == num_subjects == len(task.subjects())
+        assert len(task.files(shared / "data" / name, plan)) == 2 * num_subjects
+
+
+def test_the_standard_prompt_is_that_of_lm_eval(tmp_path: Path) -> None:
+    item = mmlu_items(write_mmlu(tmp_path, test="  How many? ,1,2,None,4,C\n"))[0]
+    assert item.prompt.startswith(
+        "The following are multiple choice questions (with answers) about anatomy.\n\n"
+        "Q0?\nA. a0\nB. b\nC. c\nD. d\nAnswer: B\n\nQ1?\n"
+    )
+    assert item.prompt.endswith("\n\nHow many?\nA. 1\nB. 2\nC. None\nD. 4\nAnswer:")
+
+
+def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
+    mmlu, ceval = Mmlu(), CEval()
+    original, chat = Plan(procedure=Procedure.ORIGINAL_2023_08), Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    spaced, bare = (" A", " B", " C", " D"), ("A", "B", "C", "D")
+    assert mmlu.wanted(original) == Letters(texts=spaced, is_rounded=True, max_prompt_tokens=2048)
+    assert ceval.wanted(original) == Letters(texts=bare, is_rounded=True)
+    assert mmlu.wanted(Plan()) == ceval.wanted(Plan()) == Letters(texts=spaced)
+    assert mmlu.wanted(Plan(chat=True)) == Letters(texts=bare)
+    assert mmlu.wanted(chat) == ceval.wanted(chat) == Text(max_new_tokens=512)
+    assert [mmlu.completed(plan).shots for plan in (original, chat, Plan(), Plan(chat=True))] == [5, 0, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeff"How\nmany?",1,2,None,4,C\n',
+        '"How\nmany?",1,2,None,4,C',
+        '"How\r\nmany?",1,2,None,4,C\r\n\r\n',
+        '"How\nmany?","1","2","None","4","C"\n',
+    ],
+    ids=["byte order mark", "no last line end", "CRLF", "all quoted"],
+)
+def test_files_are_read_as_they_are(tmp_path: Path, text: str) -> None:
+    (item,) = mmlu_items(write_mmlu(tmp_path, test=text))
+    assert item.source["C"] == "None" and item.answer == "C"
+    assert item.source["question"].replace("\r\n", "\n") == "How\nmany?"
+
+
+def test_numbers_stay_as_they_are_written(tmp_path: Path) -> None:
+    (item,) = mmlu_items(write_mmlu(tmp_path, test='1?,0.50,"1,080",007,1e3,A\n'))
+    assert [item.source[letter] for letter in "ABCD"] == ["0.50", "1,080", "007", "1e3"]
+
+
+@pytest.mark.parametrize(
+    ("dev", "test", "message"),
+    [
+        (None, "How many?,1,2,3,C\n", r"anatomy_test.csv, line 1: a row should have 6 columns, found 5"),
+        (None, "a,1,2,3,4,C\nb,1,2,3,4,E\n", r"line 2: the answer should be A, B, C or D, found 'E'"),
+        (None, 'a,1,2,3,4,C\n"b,1,2,3,4,C\n', r"line 2: not a row of CSV"),
+        (None, "", r"has no questions"),
+        ("a,1,2,3,4,C\n" * 4, "b,1,2,3,4,C\n", r"has 4 solved examples, fewer than the 5 to show"),
+        ("a,1,2,3,4,C\n" * 6, "b,1,2,3,4,C\n", r"should have 5 solved examples, found 6 rows: .*swapped"),
+        (None, "id,question,A,B,C,D,answer\n0,a,1,2,3,4,C\n", r"line 1: a row should have 6 columns, found 7"),
+    ],
+    ids=["short row", "letter E", "open quote", "empty", "four examples", "swapped", "file of C-Eval"],
+)
+def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, dev: str | None, test: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        mmlu_items(write_mmlu(tmp_path, dev=dev, test=test))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write_mmlu(tmp_path)
+    (tmp_path / "test" / "anatomy_test.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PromptError, match="is not UTF-8 text: byte 0 is 0xff"):
+        mmlu_items(tmp_path)
+
+
+def test_a_missing_subject_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match=r"anatomy_test.csv is not there"):
+        mmlu_items(tmp_path)
+    with pytest.raises(SettingError, match=r"mmlu has no subject 'anatomi'"):
+        mmlu_items(tmp_path, subjects=("anatomi",))
+
+
+def test_ids_must_differ(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    rows = "3,a,1,2,3,4,C\n4,b,1,2,3,4,C\n3,c,1,2,3,4,C\n"
+    (tmp_path / "val" / "law_val.csv").write_text("id,question,A,B,C,D,answer\n" + rows, "utf-8")
+    task = CEval()
+    with pytest.raises(PromptError, match=r"law_val.csv, line 4: id '3' is already that of line 2"):
+        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
+
+
+def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "law_val.csv").write_text("How many?,1,2,3,4,C\n", "utf-8")
+    task = CEval()
+    with pytest.raises(PromptError, match=r"has no column 'question'"):
+        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
+
+
+def test_the_test_split_of_ceval_has_no_answers(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "law_test.csv").write_text("id,question,A,B,C,D\n0,a,1,2,3,4\n", "utf-8")
+    task = CEval()
+    plan = task.completed(Plan(shots=0, split="test", subjects=("law",)))
+    (item,) = task.items(tmp_path, plan)
+    reading = task.read(item, "B", plan)
+    assert (item.answer, reading.predicted, reading.correct) == ("", "B", None)
+    assert task.summarize([Outcome(item=item, output="B", reading=reading)], plan).score is None
+
+
+def test_a_plan_must_be_the_procedures() -> None:
+    with pytest.raises(SettingError, match=r"mmlu by original-2023-08 shows 5 examples, found 3"):
+        Mmlu().completed(Plan(procedure=Procedure.ORIGINAL_2023_08, shots=3))
+    with pytest.raises(SettingError, match=r"with chat shows 0 examples, found 5"):
+        CEval().completed(Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True, shots=5))
+    with pytest.raises(SettingError, match=r"cmmlu has no split 'val': choose test"):
+        Cmmlu().completed(Plan(split="val"))
+
+
+def outcomes(task: ChoiceTask, correct: dict[str, list[bool]]) -> list[Outcome]:
+    """Made-up outcomes by subject."""
+    source = dict.fromkeys(("question", "A", "B", "C", "D"), "x")
+    return [
+        Outcome(
+            item=Item(subject=subject, row=row, prompt="", answer="A", source=source),
+            output="",
+            reading=Reading(predicted="A" if is_right else "B", correct=is_right, is_guess=row == 0),
+        )
+        for subject, own in correct.items()
+        for row, is_right in enumerate(own)
+    ]
+
+
+def test_mmlu_counts_items_and_the_chinese_originals_count_subjects() -> None:
+    mmlu, ceval = Mmlu(), CEval()
+    original = Plan(procedure=Procedure.ORIGINAL_2023_08)
+    summary = mmlu.summarize(outcomes(mmlu, {"anatomy": [True] * 3, "virology": [False]}), original)
+    assert summary.score == 75 and summary.groups["STEM"] == 100 and summary.groups["Other"] == 0
+    correct = {"law": [True] * 3, "logic": [False], "college_physics": [True, False]}
+    summary = ceval.summarize(outcomes(ceval, correct), original)
+    assert summary.score == 50 and summary.groups["Humanities"] == 50 and summary.groups["Hard"] == 50
+    assert ceval.summarize(outcomes(ceval, correct), Plan()).score == pytest.approx(100 * 4 / 6)
+    assert summary.interval is not None and summary.interval[0] <= 50 <= summary.interval[1]
+
+
+def test_a_chat_score_is_given_without_guesses_too() -> None:
+    mmlu = Mmlu()
+    plan = Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    summary = mmlu.summarize(outcomes(mmlu, {"anatomy": [True, True], "virology": [False, True]}), plan)
+    assert summary.score == 75 and summary.more == {"without guesses": 50}
