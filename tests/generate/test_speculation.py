@@ -176,6 +176,28 @@ def test_what_is_drafted_right_costs_no_step(models: list[Transformer]) -> None:
     assert num_steps == 1 + -(-57 // (MAX_DRAFT + 1))  # the prompt brings the first of 58 tokens
 
 
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 9])
+@pytest.mark.usefixtures("always")
+def test_forced_ids_take_the_place_of_wrong_drafts(models: list[Transformer], length: int) -> None:
+    def force(ids: Sequence[int]) -> Sequence[int]:
+        return [7, 8, 9, 10] if len(ids) % 7 == 0 else []
+
+    class Wrong(Knowing):
+        def offer(self, request: Request, *, max_length: int) -> int:
+            return min(max_length, length)
+
+        def _draft(self, request: Request, length: int) -> list[int]:
+            return [17] * length
+
+    def requests(speculate: str | None) -> list[Request]:
+        settings: dict[str, Any] = {"max_length": 60, "forced": force, "ntk": "reserve", "speculate": speculate}
+        return [Request(ids=[n, 2], **settings) for n in range(3)]
+
+    expected = [run(engine_of(models[0]), request)[0] for request in requests(None)]
+    engine = drafted_by(engine_of(models[0]), "wrong", Wrong([], random.Random(0)))
+    assert run(engine, *requests("wrong")) == expected
+
+
 @pytest.mark.usefixtures("always")
 def test_a_cancelled_request_takes_no_more_of_its_draft(models: list[Transformer]) -> None:
     settings = {"ids": [1, 2], "max_length": 60, "ntk": "reserve"}

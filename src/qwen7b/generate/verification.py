@@ -24,7 +24,8 @@ def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Draft
     """Add a token to each request, and more while its draft agrees.
 
     `num_rows` says how many rows of the logits are each request's: one for its newest token, and one for each token of
-    its draft. Returns how many tokens of each draft were right, but for requests that ended, where it is not known.
+    its draft. Returns how many tokens of each draft were right, but for requests that ended, where it is not known. The
+    others are forgotten by its cache at once, since forced tokens may have come in their place.
     """
     first = dict(zip(num_rows, accumulate(num_rows.values(), initial=0), strict=False))
     start = {request: len(request.ids) for request in num_rows}
@@ -39,11 +40,15 @@ def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Draft
             for request in rows
             if _is_decoding(request) and _is_right(drafts.get(request, ()), request.ids[start[request] :])
         }
-    return {
+    accepted = {
         request: count_common(draft, request.ids[start[request] :])
         for request, draft in drafts.items()
         if _is_decoding(request)
     }
+    for request, num_accepted in accepted.items():
+        assert request.cache is not None
+        request.cache.truncate(request.num_read - len(drafts[request]) + num_accepted)
+    return accepted
 
 
 def _is_decoding(request: Request) -> bool:
