@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from qwen7b.errors import PromptError
-from qwen7b.tasks.choice_reading import ChoiceReading
+from qwen7b.tasks.choice_reading import ChoiceReading, check_fuzzy_match
 from qwen7b.tasks.intervals import bootstrap_interval, wilson_interval
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
@@ -34,6 +35,7 @@ class ChoiceTask(Task):
     """The subjects of each group; a subject may belong to several."""
     is_mean_of_subjects: ClassVar[bool] = False
     """Whether the original's score is the mean over subjects, not over items."""
+    packages = ("thefuzz", "rapidfuzz")
     answerless_split: ClassVar[str] = ""
     """The split whose answers are not public."""
 
@@ -45,6 +47,8 @@ class ChoiceTask(Task):
 
     def completed(self, plan: Plan) -> Plan:
         plan = super().completed(plan)
+        if isinstance(self.wanted(plan), Text):
+            check_fuzzy_match()  # rather than after hours of replies
         return replace(plan, subjects=tuple(plan.chosen_subjects(self.subjects(), task=self.name)))
 
     def path(self, folder: Path, split: str, subject: str) -> Path:
@@ -99,27 +103,23 @@ class ChoiceTask(Task):
             raise PromptError(f"{path} has no questions: is the download whole?")
         if self.id_column is not None:
             rows = list(check_unique(rows, self.id_column))
-        for row in rows:
-            cells = {
-                field: row.cells[column]
-                for field, column in zip(_FIELDS, self.columns, strict=True)
-                if column in row.cells
-            }
-            if has_answers and cells["answer"] not in LETTERS:
-                raise row.error(f"the answer should be A, B, C or D, found {cells['answer']!r}")
-            if self.id_column is not None:
-                cells["id"] = row.cells[self.id_column]
-            row.cells.clear()
-            row.cells.update(cells)
-        return rows
+        return [self._question_row(row, has_answer=has_answers) for row in rows]
+
+    def _question_row(self, row: Row, *, has_answer: bool) -> Row:
+        """The row with our names of its fields."""
+        names = dict(zip(self.columns, _FIELDS, strict=True))
+        cells = {names.get(column, "id"): cell for column, cell in row.cells.items()}
+        if has_answer and cells["answer"] not in LETTERS:
+            raise row.error(f"the answer should be A, B, C or D, found {cells['answer']!r}")
+        return Row(cells, row.path, row.line)
 
     def introduction(self, subject: str, plan: Plan) -> str:
         """What comes before the examples."""
         return ""
 
+    @abstractmethod
     def question(self, row: Mapping[str, str], plan: Plan, *, answer: str | None) -> str:
         """One question as the plan's procedure words it: an example with its answer, or the last one without."""
-        raise NotImplementedError
 
     def wanted(self, plan: Plan) -> Letters | Text:
         if plan.chat and plan.procedure.is_original:
@@ -144,9 +144,9 @@ class ChoiceTask(Task):
             letter, is_guess = read.letter or "", read.fuzzy
         return Reading(predicted=letter, correct=letter == item.answer if item.answer else None, is_guess=is_guess)
 
+    @abstractmethod
     def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
         """The letter that a chat's reply means."""
-        raise NotImplementedError
 
     def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
         known = [outcome for outcome in outcomes if outcome.reading.correct is not None]
