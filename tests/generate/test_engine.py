@@ -439,14 +439,14 @@ def test_an_interrupt_costs_the_step_only(
     if interrupted == "passes":
         interrupt_passes(monkeypatch, every=3)
     else:
-        numbers, original = count(), Engine._logits_of
+        numbers, original = count(), Engine.logits_of
 
         def logits_of(self: Engine, hidden_RC: Tensor) -> Tensor:
             if next(numbers) % 3 == 0:
                 raise KeyboardInterrupt
             return original(self, hidden_RC)
 
-        monkeypatch.setattr(Engine, "_logits_of", logits_of)
+        monkeypatch.setattr(Engine, "logits_of", logits_of)
     engine = engine_of(model)
     for request in requests:
         engine.add(request)

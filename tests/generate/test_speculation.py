@@ -344,5 +344,5 @@ def test_a_slow_drafter_is_tried_again_later(models: list[Transformer], monkeypa
     clock = iter([0.0, 50.0, *[100.0] * 1000])
     monkeypatch.setattr("qwen7b.generate.speculation.time.perf_counter", lambda: next(clock))
     request = Request(ids=[1], max_length=99, speculate="ngram")
-    steps = [bool(speculation.draft({request: 8}, num_rows=1)) for _ in range(600)]
+    steps = [bool(speculation.draft({request: 8}, num_rows=1, num_decoding=1)) for _ in range(600)]
     assert steps[0] and not any(steps[1:50]) and any(steps[50:])

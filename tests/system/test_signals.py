@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from qwen7b.system.signals import interrupts_deferred
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -115,6 +117,29 @@ def test_other_unraisable_errors_are_shown(tmp_path: Path) -> None:
     program = "    class Object:\n        def __del__(self):\n            1 / 0\n    Object()\n"
     code, _, error = run(program, signal.SIGTERM, tmp_path)
     assert code == 0 and "ZeroDivisionError" in error
+
+
+def be_interrupted(part: str, done: list[str]) -> None:
+    with interrupts_deferred() as interruptible:
+        if part == "deferred":
+            signal.raise_signal(signal.SIGINT)
+        done.append("first")
+        with interruptible():
+            if part == "interruptible":
+                signal.raise_signal(signal.SIGINT)
+            done.append("second")
+        if part == "behind":
+            signal.raise_signal(signal.SIGINT)
+        done.append("third")
+
+
+@pytest.mark.parametrize("part", ["deferred", "interruptible", "behind"])
+def test_ctrl_c_waits_for_an_interruptible_part_or_the_end(part: str) -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted(part, done)
+    assert done == (["first", "second", "third"] if part == "behind" else ["first"])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 WORK = {

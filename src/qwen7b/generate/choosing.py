@@ -21,14 +21,14 @@ def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choi
     Logits are changed in place. A request that cannot choose fails, and is left out.
     """
     own = {
-        request: logits_V.clone() if request.processors else logits_V
-        for request, logits_V in zip(requests, logits_BV, strict=True)
+        request: logits_BV[index].clone() if request.processors else logits_BV[index]
+        for index, request in enumerate(requests)
         if request.logprobs is not None
     }
-    for request, logits_V in zip(requests, logits_BV, strict=True):
+    for index, request in enumerate(requests):
         if request.processors and not request.queue:
             with request.failing():
-                _process(request, logits_V)
+                _process(request, logits_BV[index])
     chosen = {request: request.queue.popleft() for request in requests if request.queue}
     for rows in _alike([(row, request) for row, request in enumerate(requests) if request not in chosen]):
         try:

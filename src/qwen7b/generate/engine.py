@@ -31,7 +31,7 @@ from qwen7b.generate.verification import Drafts
 from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
-from qwen7b.system.signals import interrupts_deferred
+from qwen7b.system.signals import Interruptible, interrupts_deferred
 
 
 class Engine:
@@ -58,7 +58,7 @@ class Engine:
     ) -> None:
         self.model = model
         self.vocab_size = vocab_size
-        self.unused_ids = list(unused_ids)
+        self._unused_ids = torch.tensor(unused_ids, dtype=torch.long)
         self.slots = Slots(model, max_bytes=max_bytes, saved=saved)
         self.admission = Admission(self.slots, max_running=max_running)
         self.scheduler = Scheduler(self.admission)
@@ -100,40 +100,42 @@ class Engine:
     def step(self) -> bool:
         """Run the model once over some tokens of the requests, and add a token to each that is read to its end.
 
-        Returns false where no request is left. Other threads may call add and cancel meanwhile. Ctrl-C loses nothing
-        but the step.
+        Returns false where no request is left. Other threads may add and cancel. Ctrl-C loses nothing but the step.
         """
-        with interrupts_deferred():  # a request must not be lost on its way from one list to another
+        with interrupts_deferred() as interruptible:  # half done, what is outside of it could not be repeated
             self.sweep()
-            chunks = self.scheduler.plan()
-        if not chunks:
+            if chunks := self.scheduler.plan():
+                self._run(chunks, interruptible)
             self.sweep()
-            return bool(self.admission.running or self.admission.waiting)
+        return bool(chunks or self.admission.running or self.admission.waiting)
+
+    def _run(self, chunks: Sequence[Chunk], interruptible: Interruptible) -> None:
+        """Run the model over the chunks, and give its results to their requests."""
         decoding = [chunk for chunk in chunks if chunk.request.state is State.DECODING]
         try:
-            drafts = self._draft(decoding, num_rows=sum(chunk.count for chunk in chunks))
-            started = time.perf_counter()
-            hidden = self._read(chunks, drafts)
+            with interruptible():
+                drafts = self._draft(decoding, num_rows=sum(chunk.count for chunk in chunks))
+                started = time.perf_counter()
+                hidden = self._read(chunks, drafts)
         except Exception as error:  # no single request caused it, so all in the step fail
             for chunk in chunks:
                 chunk.request.fail(error)
-        else:
-            with interrupts_deferred():  # half done, it could not be repeated
-                accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self._logits_of)
-                for request, num_accepted in accepted.items():
-                    self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
-            num_read = sum(chunk.count for chunk in chunks[len(decoding) :])
-            num_decoding = sum(map(len, hidden[: len(decoding)]))
-            self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
+            return
+        accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self.logits_of)
+        for request, num_accepted in accepted.items():
+            self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
+        num_read = sum(chunk.count for chunk in chunks[len(decoding) :])
+        num_decoding = sum(map(len, hidden[: len(decoding)]))
+        self.scheduler.pace.measure(time.perf_counter() - started, num_decoding=num_decoding, num_read=num_read)
+        with interruptible():
             for chunk in chunks[len(decoding) :]:
                 self.slots.save(chunk.request, num_new=chunk.count)
-        self.sweep()
-        return True
 
     def _draft(self, decoding: Sequence[Chunk], *, num_rows: int) -> Drafts:
         """Draft tokens after the newest of the decoding requests, for a step that has `num_rows` rows without them."""
-        room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in decoding}
-        return self.speculation.draft(room, num_rows=num_rows)
+        drafted = [chunk for chunk in decoding if chunk.request.speculate is not None]
+        room = {chunk.request: self.slots.room_for_draft(chunk.request, chunk.count) for chunk in drafted}
+        return self.speculation.draft(room, num_rows=num_rows, num_decoding=len(decoding)) if room else {}
 
     def _read(self, chunks: Sequence[Chunk], drafts: Drafts) -> list[Tensor]:
         """Read each chunk and its request's draft into the caches. Returns the hidden states (T, C) of each."""
@@ -142,8 +144,7 @@ class Engine:
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
         return list(torch.split(hidden_RC, [ids.shape[0] for ids in new_ids]))
 
-    def _logits_of(self, hidden_RC: Tensor) -> Tensor:
+    def logits_of(self, hidden_RC: Tensor) -> Tensor:
         """float32 logits (R, V); ids that may not be picked are cut off or have -inf."""
         logits_RV: Tensor = self.model.head(hidden_RC)[:, : self.vocab_size].float()
-        logits_RV[:, self.unused_ids] = -math.inf
-        return logits_RV
+        return logits_RV.index_fill_(1, self._unused_ids.to(logits_RV.device), -math.inf)

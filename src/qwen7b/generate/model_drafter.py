@@ -87,4 +87,4 @@ class ModelDrafter:
         cache = Cache([self._caches[request] for request in new_ids])
         ((rows, hidden_RC),) = self.model.passes([*map(torch.tensor, new_ids.values())], cache=cache)
         last: Tensor = hidden_RC[list(rows.last().values())]
-        return likeliest(self.model.head(last)[:, : self.vocab_size].float()).tolist()
+        return likeliest(self.model.head(last)[:, : self.vocab_size].float())[0]

@@ -46,15 +46,16 @@ class Scheduler:
             if request.state is State.DECODING:
                 self.admission.make_ready(request)
         decoding = [Chunk(request, _stretch(request)) for request in running if request.state is State.DECODING]
-        left = self._rows_to_read([chunk.request for chunk in decoding])
+        unread = sorted((request for request in running if request.state is State.READING), key=urgency)
+        left = self._rows_to_read([chunk.request for chunk in decoding], unread) if unread else 0
         reading = []
-        for request in sorted(running, key=urgency):
-            if request.state is State.READING and left and self._is_restored(request, num_decoding=len(decoding)):
+        for request in unread:
+            if left and self._is_restored(request, num_decoding=len(decoding)):
                 reading.append(Chunk(request, min(_stretch(request), left)))
                 left -= reading[-1].count
         return decoding + reading
 
-    def _rows_to_read(self, decoding: Sequence[Request]) -> int:
+    def _rows_to_read(self, decoding: Sequence[Request], unread: Sequence[Request]) -> int:
         """The rows of prompts that a step takes beside those that decode.
 
         They take at most half of its time, so that a long prompt stalls nobody. The more requests wait for each one
@@ -62,9 +63,8 @@ class Scheduler:
         """
         if not decoding:
             return MAX_NEW_TOKENS
-        running = [request for request in self.admission.running if request.state is State.READING]
         priority = min(request.priority for request in decoding)  # prompts of a lower priority do not count
-        num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *running])
+        num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *unread])
         share = min(max(2 * (num_reading - 1) / len(decoding), 1.0), _MAX_READING_SHARE)
         return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 

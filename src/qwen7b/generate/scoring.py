@@ -99,10 +99,8 @@ class Scoring:
         if not count:
             return []
         hidden, wanted = zip(*(self._pending.popleft() for _ in range(count)), strict=True)
-        engine = self.shared.engine
-        logits_RV = engine.model.head(torch.stack(hidden))[:, : engine.vocab_size].float()
-        logits_RV[:, engine.unused_ids] = -math.inf
-        best_ids = check_finite(logits_RV).tolist()
+        logits_RV = self.shared.engine.logits_of(torch.stack(hidden))
+        best_ids = check_finite(logits_RV)
         rows, indices, ids = zip(*((row, *pair) for row, pairs in enumerate(wanted) for pair in pairs), strict=True)
         chosen = (logits_RV[list(rows), list(ids)] - log_sum_exp(logits_RV)[list(rows)]).tolist()
         done = []

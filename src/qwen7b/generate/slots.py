@@ -113,8 +113,6 @@ class Slots(CacheMemory):
 
         The cache takes them as it is, all of the request is read, and it can grow so long with the same alpha.
         """
-        if request.speculate is None:
-            return 0
         assert request.cache is not None
         length = len(request.ids)
         room = min(request.max_length - 1, request.cache.capacity) - length

@@ -82,8 +82,11 @@ class Speculation:
                 f"speculate should be one of {', '.join(self.drafters)}, found {quoted(request.speculate)}"
             )
 
-    def draft(self, room: Mapping[Request, int], *, num_rows: int) -> dict[Request, list[int]]:
-        """Draft for the decoding requests, within the room of each, for a step that has `num_rows` rows already."""
+    def draft(self, room: Mapping[Request, int], *, num_rows: int, num_decoding: int) -> dict[Request, list[int]]:
+        """Draft for some of the decoding requests, within the room of each.
+
+        The step has `num_rows` rows already, and `num_decoding` requests that decode.
+        """
         drafts: dict[Request, list[int]] = {}
         for name, drafter in self.drafters.items():
             limits = {request: min(length, MAX_DRAFT) for request, length in room.items() if request.speculate == name}
@@ -91,7 +94,7 @@ class Speculation:
                 continue
             for request in limits:
                 self._success.setdefault(request, Success()).fade()
-            choose = partial(self._choose_lengths, name, num_rows=num_rows, num_decoding=len(room))
+            choose = partial(self._choose_lengths, name, num_rows=num_rows, num_decoding=num_decoding)
             wanted = choose(limits)
             lengths = choose({request: drafter.offer(request, max_length=limits[request]) for request in wanted})
             if lengths:

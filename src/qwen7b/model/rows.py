@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from qwen7b.config import ModelConfig
+from qwen7b.config.rotary_scaling import RotaryScaling
 from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables
 
 
@@ -83,9 +85,8 @@ def make_rows(
     sequences = torch.tensor(row_sequences, dtype=torch.int32)
     row_positions = [p for start, count in zip(starts, counts, strict=True) for p in range(start, start + count)]
     positions = torch.tensor(row_positions, dtype=torch.int32)
-    frequencies = rotary_frequencies(
-        alphas, base=config.rope_base, head_size=config.head_size, scaling=config.rotary_scaling, device=device
-    )
+    kind = config.rope_base, config.head_size, config.rotary_scaling, device
+    frequencies = torch.cat([_frequencies(alpha, *kind) for alpha in alphas])
     device_positions = positions.to(device)
     cos, sin = rotary_tables(device_positions, frequencies[sequences.to(device)], scaling=config.rotary_scaling)
     query_scale = None
@@ -101,6 +102,14 @@ def make_rows(
         query_scale=query_scale,
         windows=tuple(config.window(layer) for layer in range(config.num_layers)),
     )
+
+
+@lru_cache(maxsize=64)
+def _frequencies(
+    alpha: float, base: float, head_size: int, scaling: RotaryScaling | None, device: torch.device
+) -> Tensor:
+    """The rotary frequencies (1, D/2), which are the same at every step of a sequence; they must not be changed."""
+    return rotary_frequencies([alpha], base=base, head_size=head_size, scaling=scaling, device=device)
 
 
 def _groups(counts: Sequence[int], starts: Sequence[int], *, cached: bool) -> Iterator[Group]:

@@ -136,9 +136,9 @@ class Transformer(nn.Module):
         With a cache at most its `max_new_tokens` of each are read at once. Yields the rows of each pass, and the
         normalized hidden states (R, C) that the head would read. Raises what `forward` raises.
         """
-        low, high = torch.cat(list(new_ids)).aminmax()
+        low, high = map(int, torch.cat(list(new_ids)).aminmax())
         if low < 0 or high >= self.config.vocab_rows:
-            bad_id = int(low if low < 0 else high)
+            bad_id = low if low < 0 else high
             raise SettingError(f"token id {bad_id} is outside the model's {self.config.vocab_rows} rows")
         counts = [ids.shape[0] for ids in new_ids]
         if cache is None:

@@ -6,6 +6,7 @@ their settings; what differs by row is its `SamplingState`. A row's pick does no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -55,14 +56,14 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
 
     Raises UnsupportedError where logits are not numbers, and SettingError where no token is left to choose.
     """
-    best_B = check_finite(logits_BV)
+    best = check_finite(logits_BV)
     adjusted_BV = adjust_logits(logits_BV, sampling, states)
     if adjusted_BV is not logits_BV:
-        logits_BV, best_B = adjusted_BV, likeliest(adjusted_BV)
-        if not _are_finite(logits_BV, best_B):
+        logits_BV, (best, values) = adjusted_BV, likeliest(adjusted_BV)
+        if not all(map(math.isfinite, values)):
             raise SettingError("penalties and logit_bias leave no token to choose: make them less extreme")
     if isinstance(sampling, Greedy):
-        return best_B.tolist()
+        return best
     # MPS has no float64.
     candidates = narrow(logits_BV.cpu() if logits_BV.device.type == "mps" else logits_BV, sampling)
     ids_BK = candidates.ids_BK
@@ -73,14 +74,14 @@ def pick(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState])
     ]
 
 
-def check_finite(logits_BV: Tensor) -> Tensor:
+def check_finite(logits_BV: Tensor) -> list[int]:
     """The likeliest id of each row. Raises UnsupportedError where logits are not numbers."""
-    best_B = likeliest(logits_BV)
-    if not _are_finite(logits_BV, best_B):
+    best, values = likeliest(logits_BV)
+    if not all(map(math.isfinite, values)):
         raise UnsupportedError(
             "the model's logits are not finite: its weights are damaged or overflow this dtype; try float32 or bfloat16"
         )
-    return best_B
+    return best
 
 
 def adjust_logits(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState]) -> Tensor:
@@ -148,16 +149,15 @@ def log_sum_exp(logits_BV: Tensor) -> Tensor:
     return torch.stack([logits_V.logsumexp(dim=-1) for logits_V in logits_BV])
 
 
-def likeliest(logits_BV: Tensor) -> Tensor:
-    """The id of each row's largest logit, or of one that is not a number."""
+def likeliest(logits_BV: Tensor) -> tuple[list[int], list[float]]:
+    """The id of each row's largest logit, or of one that is not a number; and these logits."""
     if logits_BV.device.type != "cpu":
-        return logits_BV.argmax(dim=-1)
+        values_B, ids_B = logits_BV.max(dim=-1)
+        return ids_B.tolist(), values_B.tolist()
     # NumPy finds it many times faster than torch, row by row; along an axis it would copy all first.
-    return torch.tensor([int(logits_V.argmax()) for logits_V in logits_BV.numpy()])
-
-
-def _are_finite(logits_BV: Tensor, ids_B: Tensor) -> bool:
-    return bool(logits_BV.gather(1, ids_B[:, None]).isfinite().all())
+    rows = logits_BV.numpy()
+    best = [int(logits_V.argmax()) for logits_V in rows]
+    return best, [float(logits_V[token_id]) for logits_V, token_id in zip(rows, best, strict=True)]
 
 
 def _index(ids: Sequence[Collection[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not known on Windows
 _REPEAT_SECONDS = 1.0
 """Seconds within which a further signal is a repetition, and must not interrupt the clean-up that the first began."""
+
+Interruptible = Callable[[], AbstractContextManager[None]]
+"""Makes a context for a part of `interrupts_deferred` that may be interrupted after all."""
 
 
 class EndedBySignal(SystemExit):
@@ -67,20 +70,42 @@ def ended_by(end: Callable[[EndedBySignal], None]) -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Inside this context Ctrl-C waits for its end: what is half done there could not be repeated."""
+def interrupts_deferred() -> Iterator[Interruptible]:
+    """Inside this context Ctrl-C waits for its end, or for an interruptible part: the rest must not be half done."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
+        yield nullcontext
         return
     came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    is_deferred = True
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        came.append((number, frame))
+        if not is_deferred:
+            handle()
+
+    def handle() -> None:
+        if came:
+            number, frame = came[0]
+            came.clear()
+            handler(number, frame)
+
+    @contextmanager
+    def interruptible() -> Iterator[None]:
+        nonlocal is_deferred
+        is_deferred = False
+        try:
+            handle()
+            yield
+        finally:
+            is_deferred = True
+
+    signal.signal(signal.SIGINT, receive)
     try:
-        yield
+        yield interruptible
     finally:
         signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
+        handle()
 
 
 class _Handler:
