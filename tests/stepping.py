@@ -52,11 +52,11 @@ def interrupt_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(Engine, "step", step)
 
 
-def step_on(engine: Engine) -> None:
+def step_on(engine: Engine, *, despite: type[BaseException] = KeyboardInterrupt) -> None:
     """Step until nothing is left, whatever interrupts it."""
     goes_on = True
     while goes_on:
         try:
             goes_on = engine.step()
-        except KeyboardInterrupt:
+        except despite:
             continue

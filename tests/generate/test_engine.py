@@ -420,6 +420,36 @@ def test_what_fails_fails_alone(model: Transformer) -> None:
     assert isinstance(request.error, UnsupportedError)
 
 
+@pytest.mark.parametrize(("speculate", "end"), [(None, KeyboardInterrupt), ("ngram", SystemExit)])
+@pytest.mark.parametrize("function", ["on_token", "forced", "processors", "on_prompt"])
+def test_whoever_raises_what_ends_a_program_changes_no_neighbour(
+    model: Transformer, function: str, speculate: str | None, end: type[BaseException]
+) -> None:
+    requests = [
+        Request(ids=[n, 4, n, 4, n], max_length=22, sampling=Sample(seed=n, temperature=0.2), speculate=speculate)
+        for n in range(4)
+    ]
+    expected = [alone(model, request) for request in requests]
+    numbers = count()
+
+    def raising(*args: Any) -> Any:
+        if next(numbers) % 3 == 0:
+            raise end
+        return {"on_token": False, "forced": []}.get(function, args[-1])
+
+    one = requests[2]
+    if function == "on_prompt":
+        one = requests[2] = copy_of(one, ids=[5] * 1100, max_length=1110)
+        expected[2] = alone(model, one)
+    setattr(one, function, [raising] if function == "processors" else raising)
+    engine = engine_of(model)
+    for request in requests:
+        engine.add(request)
+    step_on(engine, despite=end)
+    assert next(numbers) > 2
+    assert [request.ids for request in requests] == expected
+
+
 def test_an_error_of_the_model_fails_who_is_in_the_pass(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, request = engine_of(model), Request(ids=[1, 2], max_length=20)
     with monkeypatch.context() as patch:

@@ -118,10 +118,9 @@ class Request:
         """A context in which an error fails this request only."""
         try:
             yield
-        except Exception as error:
-            self.fail(error)
-        except CancelledError:  # it would end the task or thread that runs the step, for all
-            self.fail(RuntimeError("a function of the request raised CancelledError"))
+        except (Exception, CancelledError) as error:  # the latter would end the task that runs the step, for all
+            what = f"a function of the request raised {error!r}"
+            self.fail(error if isinstance(error, Exception) else RuntimeError(what))
 
     def fail(self, error: Exception) -> None:
         self.state, self.error = State.FAILED, error
@@ -142,8 +141,9 @@ class Request:
         self.ids.append(token_id)
         self.sampling_state.add(token_id)
         is_last = token_id in self.stop_ids or len(self.ids) >= self.max_length
-        is_ended = self.on_token is not None and self.on_token(Token(token_id, logprob, is_last))
-        self.state = State.DONE if is_last or is_ended else State.DECODING
+        self.state = State.DONE if is_last else State.DECODING  # whatever on_token raises
+        if self.on_token is not None and self.on_token(Token(token_id, logprob, is_last)):
+            self.state = State.DONE
         if self.forced is not None and not self.queue and self.state is State.DECODING:
             forced = [*islice(self.forced(list(self.ids)), self.max_length - len(self.ids))]  # they may have no end
             check_ids(forced, vocab_rows=self.vocab_rows)

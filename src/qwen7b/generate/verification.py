@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from torch import Tensor
 
-from qwen7b.generate.choosing import choose
+from qwen7b.generate.choosing import Choice, choose
 from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
@@ -32,9 +32,7 @@ def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Draft
     rows = dict(first)
     while rows:
         logits_BV = logits_RV if len(rows) == len(logits_RV) else logits_RV[list(rows.values())]
-        for request, (token_id, logprob) in choose(list(rows), logits_BV).items():
-            with request.failing():
-                request.add(token_id, logprob)
+        _add_all(choose(list(rows), logits_BV))
         rows = {
             request: first[request] + len(request.ids) - start[request]
             for request in rows
@@ -49,6 +47,18 @@ def add_tokens(num_rows: Mapping[Request, int], logits_RV: Tensor, drafts: Draft
         assert request.cache is not None
         request.cache.truncate(request.num_read - len(drafts[request]) + num_accepted)
     return accepted
+
+
+def _add_all(chosen: Mapping[Request, Choice]) -> None:
+    interrupt: BaseException | None = None
+    for request, (token_id, logprob) in chosen.items():
+        try:
+            with request.failing():
+                request.add(token_id, logprob)
+        except BaseException as error:  # the others' draws are made, so that they must have their tokens
+            interrupt = interrupt or error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _is_decoding(request: Request) -> bool:
