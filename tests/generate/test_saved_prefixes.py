@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import qwen7b
 from qwen7b.errors import SettingError
+from qwen7b.files.checksums import read_checked, write_checked
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.engine import Engine
@@ -202,9 +203,13 @@ def test_damaged_and_foreign_files_are_made_again(
     ids = ids_of(3 * BLOCK + 1)
     expected = run(engine_of(model, tmp_path), request_of(ids))
     files = sorted(tmp_path.iterdir(), key=lambda path: -path.stat().st_mtime_ns)  # as they follow each other
-    for damage in ("cut", "swapped", "pipe", "gone"):
+    for damage in ("cut", "swapped", "huge", "others", "pipe", "gone"):
         if damage == "cut":
             files[1].write_bytes(files[1].read_bytes()[:-50])
+        elif damage == "huge":
+            os.truncate(files[1], 1 << 40)
+        elif damage == "others":
+            write_checked(files[1], {**read_checked(files[1]), "more": torch.empty(0)})
         elif damage == "swapped":  # whole, but another's
             files[1].write_bytes(files[2].read_bytes())
         else:

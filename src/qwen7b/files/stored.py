@@ -123,6 +123,8 @@ class RawTensor:
     def view(self, pages: mmap.mmap | bytearray) -> Tensor:
         """The tensor as a view of `pages`, the file mapped or read whole."""
         count = math.prod(self.shape)
+        if not count:  # which frombuffer refuses
+            return torch.empty(self.shape, dtype=self.dtype)
         return torch.frombuffer(pages, dtype=self.dtype, count=count, offset=self.offset).view(self.shape)
 
     def read_columns(self, start: int, stop: int) -> Tensor:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from qwen7b.errors import Qwen7bError
+from qwen7b.errors import CheckpointError, Qwen7bError
 from qwen7b.files.checksums import read_checked, write_checked
+from qwen7b.files.stored import file_size
 from qwen7b.system.progress import say
 from qwen7b.system.whole_file import PART_SUFFIX, written_whole
 
@@ -39,13 +40,15 @@ class TensorFolder:
         """Those found at the last look, and those written since; None before it."""
 
     def __contains__(self, name: str) -> bool:
-        return self._file(name).exists()
+        return os.path.exists(self._file(name))  # Path.exists raises where the folder may not be searched
 
-    def read(self, name: str) -> dict[str, Tensor] | None:
-        """The tensors of that name; None where there are none."""
+    def read(self, name: str, *, max_bytes: int) -> dict[str, Tensor] | None:
+        """The tensors of that name; None where there are none, or where their file is larger than it should be."""
         if name not in self:
             return None
         try:
+            if (size := file_size(self._file(name))) > max_bytes:  # told before memory is allocated
+                raise CheckpointError(f"it has {size} bytes, more than {max_bytes}")
             return read_checked(self._file(name))
         except Qwen7bError as error:
             if name in self:  # else another process has just removed it
@@ -76,9 +79,11 @@ class TensorFolder:
         if self._num_bytes is not None and self._num_bytes <= self.max_bytes:
             return
         files = []
-        for entry in os.scandir(self.path):
+        for entry in [*os.scandir(self.path)]:
             with suppress(FileNotFoundError):  # another process has removed it
                 stat = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    continue  # whatever its name
                 if _OURS.fullmatch(entry.name):
                     files.append((stat.st_mtime_ns, stat.st_size, entry.path))
                 elif entry.name.endswith(PART_SUFFIX) and time.time() - stat.st_mtime > _LONG_AGO:

@@ -9,6 +9,7 @@ nano-vllm name the blocks in their memory that way.)
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
@@ -25,6 +26,8 @@ BLOCK = 32
 """The tokens of a block, a multiple of the block size of every cache."""
 _VERSION = 1
 """The version of the blocks, to be raised where new code makes other keys and values from the same weights."""
+_HEADER_BYTES = 1 << 16
+"""A block's file has at most so many bytes beside its tensors."""
 _Views = dict[str, list[Tensor]]
 """The tensors of all layers, by name."""
 
@@ -109,11 +112,12 @@ class SavedPrefixes:
 
     def _read(self, name: str, ids: Sequence[int], *, like: _Views) -> dict[str, Tensor] | None:
         """Read a block; None where there is none that fits."""
-        saved = self.folder.read(name)
-        if saved is None:
-            return None
         expected = {key: ((len(views), *views[0].shape), views[0].dtype) for key, views in like.items()}
         expected["ids"] = (BLOCK,), torch.int64
+        num_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in expected.values())
+        saved = self.folder.read(name, max_bytes=num_bytes + _HEADER_BYTES)
+        if saved is None:
+            return None
         found = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in saved.items()}
         if found != expected or saved["ids"].tolist() != list(ids):
             self.folder.remove(name, reason="it does not hold what its name says")
