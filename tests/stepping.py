@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dis
+import signal
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -60,3 +65,39 @@ def step_on(engine: Engine, *, despite: type[BaseException] = KeyboardInterrupt)
             goes_on = engine.step()
         except despite:
             continue
+
+
+class Places:
+    """Counts the places in some files at which Python would raise for Ctrl-C, and sends it at one of them."""
+
+    CHECKED = ("CALL", "RESUME", "JUMP_BACKWARD")
+    """The instructions behind which Python looks for signals, as their names begin."""
+
+    def __init__(self, files: Sequence[str], *, at: int | None = None) -> None:
+        self.files, self.at = tuple(files), at
+        self.number = 0
+        self._before: dict[int, str] = {}
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        sys.settrace(self._enter)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, arg: object) -> Any:
+        if not frame.f_code.co_filename.endswith(self.files):
+            return None
+        frame.f_trace_opcodes, self._before[id(frame)] = True, ""
+        return self._look
+
+    def _look(self, frame: FrameType, event: str, arg: object) -> Any:
+        if event == "opcode":
+            before = self._before[id(frame)]
+            self._before[id(frame)] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if before.startswith(self.CHECKED):
+                self.number += 1
+                if self.number == self.at:
+                    signal.raise_signal(signal.SIGINT)
+        return self._look

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import random
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ import qwen7b
 from qwen7b import Qwen, Reply
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.engine import Engine
+from stepping import Places
 
 QUESTIONS = [f"question {number} " * (1 + 9 * (number % 3)) for number in range(12)]
 SETTINGS: dict[str, Any] = {"max_new_tokens": 24, "temperature": 1.3, "seed": 5}
@@ -161,6 +163,46 @@ def test_ctrl_c_ends_the_main_thread_s_reply_only(
     assert is_sent and reply.finish_reason == "interrupted"
     assert whole.token_ids[: len(reply.token_ids)] == reply.token_ids
     assert qwen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize("call", ["chat", "samples", "dropped stream", "score", "with a draft model"])
+def test_ctrl_c_at_any_place_leaves_the_engine_usable(
+    qwen: Qwen, expected: list[Reply], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)  # one that comes while a stream is deleted
+    drafting = Qwen(qwen.model, qwen.tokenizer, generation=qwen.generation, speculate=qwen)
+    chosen = drafting if call == "with a draft model" else qwen
+    shared = chosen._shared
+    settings = {**SETTINGS, "max_new_tokens": 2 if chosen is qwen else 4}
+
+    def work() -> None:
+        if call == "samples":
+            chosen.chat_samples(QUESTIONS[0], n=2, **settings)
+        elif call == "dropped stream":
+            next(chosen.stream(QUESTIONS[0], **SETTINGS))
+        elif call == "score":
+            chosen.score(["hello"], [["er"]])
+        else:
+            chosen.chat(QUESTIONS[0], **settings)
+
+    names = ["shared_engine", "answers", "hidden_states", "model_drafter", "admission", "cache_memory", "signals"]
+    files = [*(f"{name}.py" for name in names), "threading.py", "contextlib.py"]
+    with (places := Places(files)).watched():
+        work()
+    for at in random.Random(0).sample(range(1, places.number + 1), 50):
+        try:
+            with Places(files, at=at).watched():
+                work()
+        except KeyboardInterrupt:
+            pass
+        assert shared._stepping is None and shared._changed.acquire(blocking=False), at
+        shared._changed.release()
+        shared.cancel([])
+        engine, drafters = shared.engine, shared.engine.speculation.drafters
+        assert not (engine.slots.busy or engine.admission.running or engine.admission.waiting), at
+        assert "model" not in drafters or not drafters["model"]._slots.busy, at  # type: ignore[attr-defined]
+    assert chosen.chat(QUESTIONS[0], **SETTINGS) == expected[0]
 
 
 def test_an_event_loop_that_is_closed_meanwhile_harms_nobody(qwen: Qwen, expected: list[Reply]) -> None:

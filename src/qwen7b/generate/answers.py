@@ -72,15 +72,21 @@ class Answers:
             num_open = len(self.requests)
             while num_open:
                 self.shared.wait(lambda: bool(news))
-                index, piece = _piece(news.popleft())
+                index, piece = _piece(news[0])
                 num_open -= piece.reply is not None
-                yield index, piece
+                try:
+                    yield index, piece
+                finally:
+                    news.popleft()  # not before it was given out, as Ctrl-C may come at any point
         except KeyboardInterrupt:
             self.shared.cancel(self.requests)
             yield from map(_piece, news)
             yield from self._interrupt()
         finally:
-            self.shared.cancel(self.requests)
+            try:
+                self.shared.cancel(self.requests)
+            finally:  # Ctrl-C may have come before the first was under way
+                self.shared.cancel_soon(self.requests)
 
     def replies(self) -> list[Reply]:
         """Wait for all replies, and return them in the order of their prompts."""

@@ -28,8 +28,8 @@ def read_all(
     try:
         while True:
             while len(under_way) < _MAX_UNDER_WAY and (request := next(left, None)):
+                under_way.append(request)  # first, or Ctrl-C could come between, and nobody would cancel it
                 shared.add(request)
-                under_way.append(request)
             if not under_way:
                 return
             shared.wait(lambda: has_news() or any(request.is_over for request in under_way))
@@ -40,7 +40,10 @@ def read_all(
                     raise request.error
             yield over
     finally:
-        shared.cancel(under_way)
+        try:
+            shared.cancel(under_way)
+        finally:  # Ctrl-C may have come before the first was under way
+            shared.cancel_soon(under_way)
 
 
 def mean_hidden(shared: SharedEngine, sequences: Iterable[list[int]]) -> Iterator[tuple[int, Tensor]]:

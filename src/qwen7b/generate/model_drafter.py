@@ -14,6 +14,7 @@ from qwen7b.model import Transformer
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.sampling.picking import likeliest
+from qwen7b.system.signals import interrupts_deferred
 
 _CATCHING_UP = 128
 """The most tokens of a prompt that a draft model reads in one step, so that a long prompt stalls nobody."""
@@ -38,13 +39,9 @@ class ModelDrafter:
         length = len(request.ids)
         if length + max_length > self.model.config.context_length:
             return 0
-        cache = self._caches.get(request)
+        with interrupts_deferred():
+            cache = self._prepare(request, length + max_length)
         if cache is None:
-            if (cache := self._slots.take(request)) is None:
-                return 0
-            self._caches[request], self._num_known[request] = cache, 0
-        self._rewind(request, cache)
-        if not self._slots.grow(cache, length + max_length, limit=max(request.max_length, length + max_length)):
             return 0
         num_unread = length - cache.length
         if num_unread > 2:  # the newest token, and the last drafted one, which was never read
@@ -70,6 +67,16 @@ class ModelDrafter:
             self._slots.give_back(cache)
             self._slots.trim()
             del self._num_known[request]
+
+    def _prepare(self, request: Request, length: int) -> SequenceCache | None:
+        """The request's cache, with room for so many tokens; None where memory is short."""
+        cache = self._caches.get(request)
+        if cache is None:
+            if (cache := self._slots.take(request)) is None:
+                return None
+            self._caches[request], self._num_known[request] = cache, 0
+        self._rewind(request, cache)
+        return cache if self._slots.grow(cache, length, limit=max(request.max_length, length)) else None
 
     def _rewind(self, request: Request, cache: SequenceCache) -> None:
         """Truncate the cache to what it has in common with the request, or to nothing where NTK's alpha has changed."""

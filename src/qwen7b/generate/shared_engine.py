@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from qwen7b.errors import SettingError
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.request import Request
+from qwen7b.system.signals import interrupts_deferred
+
+_PATIENCE = 0.05
+"""Seconds for which a thread waits before it looks whether Ctrl-C was pressed."""
 
 
 class SharedEngine:
@@ -23,7 +28,7 @@ class SharedEngine:
 
     def add(self, request: Request) -> None:
         """Add a request, which takes part from the next step on. Raises ResourceError where it could never fit."""
-        with self._changed:
+        with self._locked():
             self.engine.add(request)
 
     def wait(self, has_news: Callable[[], bool]) -> None:
@@ -33,29 +38,28 @@ class SharedEngine:
                 "a function that is called while a reply is made cannot wait for another one of the model"
             )
         while not has_news():
-            is_mine = False
             try:
-                with self._changed:
-                    self._changed.wait_for(lambda: has_news() or self._stepping is None)
-                    if has_news():
-                        return
-                    is_mine, self._stepping = True, threading.get_ident()
-                if not self.engine.step():
-                    assert has_news(), "a thread waits, but no request is left"
+                try:
+                    if self._begin_step(has_news) and not self.engine.step():
+                        assert has_news(), "a thread waits, but no request is left"
+                finally:
+                    self._end_step()
             finally:
-                if is_mine:
-                    with self._changed:
-                        self._stepping = None
-                        self._changed.notify_all()
+                self._end_step()  # again, as Ctrl-C may have come before the first was under way
 
     def cancel(self, requests: Iterable[Request]) -> None:
         """Cancel requests: after it none of their functions is called, and their memory is free."""
         self.cancel_soon(requests)
         if self._is_in_step():  # a generator may be deleted at any point of it, and its end lets them go
             return
-        with self._changed:
-            self._changed.wait_for(lambda: self._stepping is None)
-            self.engine.sweep()
+        with self._locked() as wait:
+            while self._stepping is not None:
+                wait()
+            self._stepping = threading.get_ident()
+            try:
+                self.engine.sweep()
+            finally:
+                self._stepping = None
 
     def cancel_soon(self, requests: Iterable[Request]) -> None:
         """Cancel requests without waiting for the step that is running."""
@@ -64,7 +68,7 @@ class SharedEngine:
 
     def add_in_background(self, request: Request) -> None:
         """Add a request whose caller must not block, such as an event loop's task: a thread runs the engine for it."""
-        with self._changed:
+        with self._locked():
             self.engine.add(request)
             self._in_background.add(request)
             if self._thread is None:
@@ -88,5 +92,36 @@ class SharedEngine:
                         if not request.is_over:
                             request.fail(told)
 
+    def _begin_step(self, has_news: Callable[[], bool]) -> bool:
+        """Wait for this thread's turn to step; false where there is news before it comes."""
+        with self._locked() as wait:
+            while self._stepping is not None and not has_news():
+                wait()
+            if has_news():
+                return False
+            self._stepping = threading.get_ident()
+            return True
+
+    def _end_step(self) -> None:
+        if self._is_in_step():
+            with self._locked():
+                self._stepping = None
+                self._changed.notify_all()
+
     def _is_in_step(self) -> bool:
         return self._stepping == threading.get_ident()
+
+    @contextmanager
+    def _locked(self) -> Iterator[Callable[[], None]]:
+        """Hold the lock, and let Ctrl-C wait meanwhile, as it could come after it is taken and before that is known.
+
+        Yields a function that waits for a change; there Ctrl-C is raised.
+        """
+        with interrupts_deferred() as interruptible, self._changed:
+
+            def wait() -> None:
+                self._changed.wait(_PATIENCE)
+                with interruptible():
+                    pass
+
+            yield wait
