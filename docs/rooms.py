@@ -122,7 +122,10 @@ READING: dict[str, str] = {
         "artefact findings folder weights adapter fix repairs config_repair tracebacks known_error "
         "known_errors library_errors"
     ),
-    "evals": ("evaluation outputs records signature subject perplexity needle bench shapes journal tables plots"),
+    "evals": (
+        "evaluation outputs records signature lm_eval_adapter generation_requests subject perplexity needle bench "
+        "shapes journal tables plots"
+    ),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
@@ -133,7 +136,7 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_lm_eval bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qwen7b.cli import options
+from qwen7b.cli import evaluate_lm_eval, options
 from qwen7b.cli.evaluate_tasks import add_tasks
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import (
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 evaluate = typer.Typer(rich_markup_mode=None)
 add_tasks(evaluate)
+evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
+    evaluate_lm_eval.lm_eval
+)
 
 
 @evaluate.callback(invoke_without_command=True)

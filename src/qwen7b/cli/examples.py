@@ -63,6 +63,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval ceval --data ceval --chat --procedure original-2023-12 --model ./Qwen-7B-Chat --out results",
     ),
     "cmmlu": ("qwen7b eval cmmlu --data cmmlu", "qwen7b eval cmmlu --data cmmlu --subjects agronomy --json"),
+    "lm-eval": (
+        "qwen7b eval lm-eval run --model qwen7b --model_args pretrained=demo,quantize=q8 --tasks hellaswag --limit 100",
+        "qwen7b eval lm-eval run --model qwen7b --tasks gsm8k --apply_chat_template --output_path results",
+        "qwen7b eval lm-eval ls tasks",
+    ),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",

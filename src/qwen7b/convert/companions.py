@@ -11,7 +11,7 @@ from qwen7b.checkpoint.generation_settings import GenerationSettings
 from qwen7b.errors import SettingError
 from qwen7b.files.gguf_header import read_gguf_header
 from qwen7b.text import Tokenizer, load_tokenizer
-from qwen7b.text.chatml import ChatML, jinja_template
+from qwen7b.text.chat_prompt import template_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,8 @@ def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = No
         )
     if chat is False:
         template = None
-    if template is None and is_chat and isinstance(format, ChatML):
-        template = jinja_template(format.default_system, bos=format.bos)
+    if template is None and is_chat:
+        template = template_of(tokenizer)
     if not checkpoint.path.is_dir():
         own = read_gguf_header(checkpoint.path).metadata.get("general.name")
         name = own if isinstance(own, str) else name

@@ -69,11 +69,18 @@ class Scorer(ABC):
         reader = TextReader(self.tokenizer, context_length=self.context_length, control_tokens=control_tokens)
         return self._scored_groups(list(reader.pairs(contexts, continuations)))
 
+    def scoring(self, sequences: Sequence[ScoredSequence]) -> Scoring:
+        """The scores in the making of sequences of token ids, which are taken as they are.
+
+        A sequence may have one id more than the context length, as its last id is scored and never read.
+        """
+        return Scoring(self._shared, sequences)
+
     def _scored_groups(self, groups: Sequence[Sequence[ScoredSequence]]) -> Iterator[tuple[int, list[Score]]]:
         owners = [(index, place) for index, group in enumerate(groups) for place in range(len(group))]
         done: dict[int, dict[int, Score]] = {index: {} for index in range(len(groups))}
         yield from ((index, []) for index, group in enumerate(groups) if not group)
-        with closing(Scoring(self._shared, [*chain.from_iterable(groups)]).stream()) as scores:
+        with closing(self.scoring([*chain.from_iterable(groups)]).stream()) as scores:
             for number, score in scores:
                 index, place = owners[number]
                 done[index][place] = score

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.text.chat_format import ChatFormat
+from qwen7b.text.chatml import ChatML, jinja_template
 from qwen7b.text.messages import Message, split_turns
 from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import Tokenizer
@@ -83,6 +84,14 @@ def chat_prompt(
             too_many = num_turns
         num_turns = (fitting + too_many) // 2
     return best
+
+
+def template_of(tokenizer: Tokenizer) -> str | None:
+    """The Jinja template of the tokenizer's model: its own, or one that writes ChatML; None where it has neither."""
+    if (own := tokenizer.vocabulary.settings.chat_template) is not None:
+        return own
+    format = tokenizer.chat_format
+    return jinja_template(format.default_system, bos=format.bos) if isinstance(format, ChatML) else None
 
 
 def chat_format_of(tokenizer: Tokenizer) -> ChatFormat:
