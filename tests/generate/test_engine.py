@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from itertools import count
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import tiny
 from qwen7b.errors import PromptError, ResourceError, SettingError, UnsupportedError
 from qwen7b.generate import Greedy, Sample
 from qwen7b.generate.cache_memory import MAX_KEPT
@@ -194,6 +196,52 @@ def test_weights_that_changed_make_what_is_known_worthless(model: Transformer) -
     assert run(engine, copy_of(request)) == [alone(model, request)]
     model.cache_dtype = torch.float16
     assert run(engine, copy_of(request)) == [alone(model, request)]
+
+
+def in_place(model: Transformer) -> None:
+    with torch.no_grad():
+        model.norm.weight.mul_(3.0)
+
+
+def in_inference_mode(model: Transformer) -> None:
+    with torch.inference_mode():
+        model.norm.weight.mul_(3.0)
+
+
+def by_an_optimizer(model: Transformer) -> None:
+    model(torch.tensor([[1, 2, 3]])).sum().backward()
+    torch.optim.AdamW(model.parameters()).step()
+
+
+def out_of_sight(model: Transformer) -> None:
+    model.norm.weight.data.mul_(3.0)
+    torch.autograd.graph.increment_version(model.parameters())  # as docs/usage.md says
+
+
+CHANGES: dict[str, Callable[[Transformer], object]] = {
+    "in place": in_place,
+    "in inference mode": in_inference_mode,
+    "an optimizer": by_an_optimizer,
+    "load_state_dict": lambda model: model.load_state_dict(model.state_dict()),
+    "load_state_dict, assigned": lambda model: model.load_state_dict(deepcopy(model.state_dict()), assign=True),
+    "to another dtype": lambda model: model.to(torch.bfloat16),
+    "there and back": lambda model: model.half().float(),
+    ".data": out_of_sight,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_of_weights_are_noticed(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model()
+    engine, request = engine_of(model), Request(ids=list(range(20)), max_length=22)
+    run(engine, copy_of(request))
+    passes = count_read(monkeypatch)
+    run(engine, copy_of(request))
+    assert passes == [[1], [1]]  # what is known is not read again
+    CHANGES[change](model)
+    passes.clear()
+    run(engine, copy_of(request))
+    assert passes == [[20], [1]]
 
 
 def test_weights_that_change_during_a_reply_spoil_no_later_one() -> None:

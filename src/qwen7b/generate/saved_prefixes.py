@@ -126,7 +126,7 @@ class SavedPrefixes:
 
 
 def weights_state(model: Transformer) -> Hashable:
-    """A value that differs, within a process, once a weight was replaced or changed."""
+    """A value that differs, within a process, once a weight was replaced or changed in a way that PyTorch sees."""
     return tuple(map(_identity, (*model.parameters(), *model.buffers())))
 
 
