@@ -96,8 +96,8 @@ READING: dict[str, str] = {
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
     "tasks": (
-        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu choice_reading number_reading "
-        "code_reading cuts intervals"
+        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu wmt22 translation_scores "
+        "choice_reading number_reading code_reading cuts intervals"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
@@ -136,7 +136,7 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_lm_eval bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -20,7 +20,9 @@ from qwen7b.terminal.streams import print_json
 if TYPE_CHECKING:
     from qwen7b.evals import Evaluation
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder with the benchmark's official files.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The folder with the benchmark's official files.")
+]
 TheProcedure = Annotated[
     Procedure, typer.Option("--procedure", help="How it is done: as the original's scripts did, or as lm-eval does.")
 ]
@@ -45,7 +47,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the prompts, and 
 class Chosen:
     """What all tasks are told: which items, how they are asked, and of which model."""
 
-    data: Path
+    data: Path | None
     plan: Plan
     loading: options.Loading
     out: Path | None
@@ -53,9 +55,15 @@ class Chosen:
     dry_run: bool
     as_json: bool
 
+    @property
+    def folder(self) -> Path:
+        if self.data is None:
+            raise SettingError("name the folder with the benchmark's official files by --data")
+        return self.data
+
 
 def choose(
-    data: Data,
+    data: Data = None,
     model: options.Model = "demo",
     procedure: TheProcedure = Procedure.STANDARD,
     chat: Chat = False,
@@ -122,7 +130,7 @@ def mmlu(chosen: Chosen) -> None:
     --chat, or by the standard procedure, that answer counts whose letter the model thinks the likeliest after the
     question; else a letter is read out of the reply.
     """
-    run_task("mmlu", chosen)
+    run_task(TASKS["mmlu"], chosen)
 
 
 def ceval(chosen: Chosen) -> None:
@@ -131,7 +139,7 @@ def ceval(chosen: Chosen) -> None:
     The folder has dev/SUBJECT_dev.csv and val/SUBJECT_val.csv. By the original's procedures the score is the mean over
     subjects. The answers of the test split are not public.
     """
-    run_task("ceval", chosen)
+    run_task(TASKS["ceval"], chosen)
 
 
 def cmmlu(chosen: Chosen) -> None:
@@ -140,39 +148,39 @@ def cmmlu(chosen: Chosen) -> None:
     The folder has dev/SUBJECT.csv and test/SUBJECT.csv. By the original's procedures the score is the mean over
     subjects.
     """
-    run_task("cmmlu", chosen)
+    run_task(TASKS["cmmlu"], chosen)
 
 
-def add_tasks(evaluate: typer.Typer) -> None:
+def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
     """Give `eval` a verb for each task."""
-    for verb in (mmlu, ceval, cmmlu):
-        evaluate.command(verb.__name__, epilog=examples(verb.__name__))(with_common_options(verb))
+    for verb in verbs:
+        name = verb.__name__.replace("_", "-")
+        evaluate.command(name, epilog=examples(name))(with_common_options(verb))
 
 
-def run_task(name: str, chosen: Chosen) -> None:
+def run_task(task: Task, chosen: Chosen) -> None:
     """Run one task, and print its score; or print its prompts."""
     if chosen.dry_run:
-        print_prompts(TASKS[name], chosen)
+        print_prompts(task, chosen)
         return
-    result = evaluated(name, chosen)
+    result = evaluated(task, chosen)
     if chosen.as_json:
         print_json(asdict(result))
     else:
         print_score(result, out=chosen.out)
 
 
-def evaluated(name: str, chosen: Chosen) -> Evaluation:
+def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     """Load the model, and have it answer the items."""
-    task = TASKS[name]
-    task.items(chosen.data, task.completed(chosen.plan))  # files are checked before the model is loaded
+    task.items(chosen.folder, task.completed(chosen.plan))  # files are checked before the model is loaded
     qwen = chosen.loading.load()
     from qwen7b.evals import evaluate
 
-    return evaluate(qwen, task, chosen.data, chosen.plan, out=chosen.out, resume=chosen.resume)
+    return evaluate(qwen, task, chosen.folder, chosen.plan, out=chosen.out, resume=chosen.resume)
 
 
 def print_prompts(task: Task, chosen: Chosen) -> None:
-    items = task.items(chosen.data, task.completed(chosen.plan))
+    items = task.items(chosen.folder, task.completed(chosen.plan))
     if chosen.as_json:
         print_json(
             [
@@ -200,6 +208,8 @@ def print_score(result: Evaluation, *, out: Path | None) -> None:
     if result.truncated:
         notes.append(f"{result.truncated} with a prompt that was cut, as it was too long")
     typer.echo(", ".join(notes) + ".")
+    if result.remark:
+        typer.echo(result.remark)
     if out is not None:
         typer.echo(f"Every answer is in {out / result.task}.jsonl.")
 

@@ -63,6 +63,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval ceval --data ceval --chat --procedure original-2023-12 --model ./Qwen-7B-Chat --out results",
     ),
     "cmmlu": ("qwen7b eval cmmlu --data cmmlu", "qwen7b eval cmmlu --data cmmlu --subjects agronomy --json"),
+    "wmt22-en-zh": (
+        "qwen7b eval wmt22-en-zh --data wmt22 --procedure original-2023-08 --limit 100",
+        "qwen7b eval wmt22-en-zh --src news.en --ref news.zh --chat --model ./Qwen-7B-Chat --out results",
+        "qwen7b eval wmt22-en-zh --data wmt22 --shots-src other.en --shots-ref other.zh --dry-run",
+    ),
+    "wmt22-zh-en": (
+        "qwen7b eval wmt22-zh-en --data wmt22 --procedure original-2023-08 --limit 100",
+        "qwen7b eval wmt22-zh-en --src news.zh --ref news.en --json",
+    ),
     "lm-eval": (
         "qwen7b eval lm-eval run --model qwen7b --model_args pretrained=demo,quantize=q8 --tasks hellaswag --limit 100",
         "qwen7b eval lm-eval run --model qwen7b --tasks gsm8k --apply_chat_template --output_path results",

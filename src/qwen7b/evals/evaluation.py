@@ -38,6 +38,8 @@ class Evaluation:
     """How many outputs named no answer."""
     truncated: int
     ties: int
+    remark: str
+    """What must be known beside the score."""
     signature: dict[str, Any]
 
 
@@ -139,5 +141,6 @@ def summarized(
         abstained=sum(not record["predicted"] or record["guess"] for record in records),
         truncated=sum(record["truncated"] for record in records),
         ties=sum(record["tie"] for record in records),
+        remark=task.remark(plan),
         signature=dict(signature),
     )

@@ -44,6 +44,7 @@ def signature(qwen: Qwen, task: Task, plan: Plan, items: Sequence[Item], *, fold
         "device": model.device.type,
         "kernels": kernels.instruction_set() if model.weight_format else None,
         "context_length": qwen.context_length,
+        "scored_by": task.scored_by(plan),
         "seed": None,  # nothing is drawn: all choices are greedy
         "versions": {name: _version(name) for name in (*_PACKAGES, *task.packages)}
         | {"python": platform.python_version()},

@@ -9,8 +9,11 @@ from qwen7b.tasks.item import Item
 from qwen7b.tasks.mmlu import Mmlu
 from qwen7b.tasks.procedure import Plan, Procedure
 from qwen7b.tasks.task import Task
+from qwen7b.tasks.wmt22 import Wmt22ChineseEnglish, Wmt22EnglishChinese
 
-TASKS: dict[str, Task] = {task.name: task for task in (Mmlu(), CEval(), Cmmlu())}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (Mmlu(), CEval(), Cmmlu(), Wmt22EnglishChinese(), Wmt22ChineseEnglish())
+}
 """All tasks by name."""
 
 __all__ = ["TASKS", "Item", "Plan", "Procedure", "Task"]

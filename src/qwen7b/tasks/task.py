@@ -37,6 +37,14 @@ class Task(ABC):
             )
         return replace(plan, split=split, shots=shots)
 
+    def scored_by(self, plan: Plan) -> str | None:
+        """What a library that scores says of its settings; None where none does."""
+        return None
+
+    def remark(self, plan: Plan) -> str:
+        """What must be known beside the score; empty where that is nothing."""
+        return ""
+
     @abstractmethod
     def usual_shots(self, plan: Plan) -> tuple[int, ...]:
         """How many examples the plan's procedure shows, its default first; the original ones show no other number."""
