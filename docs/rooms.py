@@ -23,6 +23,10 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
             "词元 id → logits：可读的 PyTorch 模型及其缓存",
         ),
         "sampling": ("logits → the id that is picked", "logits → 选中的 id"),
+        "sandbox": (
+            "code that a model wrote, run behind walls: code in, outcome out",
+            "在隔墙之后运行模型写的代码：代码进，结果出",
+        ),
         "tasks": (
             "benchmarks: files → questions → prompts; a reply → what it answers",
             "评测：文件 → 题目 → 提示；回复 → 答案",
@@ -95,6 +99,10 @@ READING: dict[str, str] = {
         "pattern_forms export"
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
+    "sandbox": (
+        "running outcome limits protected bubblewrap private_user work_folder unprotected launcher confinement "
+        "landlock seccomp denied_calls system_call program values checking watching usage"
+    ),
     "tasks": (
         "task procedure item table_files choice mmlu chinese_choice ceval cmmlu wmt22 translation_scores "
         "choice_reading number_reading code_reading cuts intervals"

@@ -21,6 +21,7 @@ PUBLIC = [
     "Reply",
     "ResourceError",
     "Sample",
+    "SandboxError",
     "Score",
     "SettingError",
     "UnsupportedError",

@@ -21,6 +21,7 @@ from qwen7b.errors import (
     PromptError,
     Qwen7bError,
     ResourceError,
+    SandboxError,
     SettingError,
     UnsupportedError,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Reply",
     "ResourceError",
     "Sample",
+    "SandboxError",
     "Score",
     "SettingError",
     "UnsupportedError",

@@ -7,6 +7,7 @@ Qwen7bError
 ├── UnsupportedError     a valid artefact or setting that qwen7b does not run
 ├── PromptError          a prompt or conversation that cannot be answered as it stands
 ├── ResourceError        not enough memory or disk space
+├── SandboxError         code that a model wrote cannot be run safely on this machine
 ├── SettingError         a setting out of range or unknown (also a ValueError)
 └── MissingExtraError    an optional library is not installed (also an ImportError)
 """
@@ -81,6 +82,10 @@ class PromptError(Qwen7bError):
 
 class ResourceError(Qwen7bError):
     """Not enough memory or disk space."""
+
+
+class SandboxError(Qwen7bError):
+    """Code that a model wrote cannot be run safely on this machine."""
 
 
 class SettingError(Qwen7bError, ValueError):
