@@ -33,7 +33,13 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
         ),
         "text": ("text ⇄ token ids; ChatML", "文本 ⇄ 词元 id；ChatML"),
     },
-    {"packed": ("the same model in 8 or 4 bits", "同一个模型，8 比特或 4 比特")},
+    {
+        "packed": ("the same model in 8 or 4 bits", "同一个模型，8 比特或 4 比特"),
+        "results": (
+            "runs of benchmarks, read again: what differs between two, and reports",
+            "评测结果，重新读取：两次运行有何不同，以及报告",
+        ),
+    },
     {"checkpoint": ("what a checkpoint says", "权重目录说了什么")},
     {"packing": ("checkpoint → packed tensors, and what is kept of them", "权重 → 打包的张量，以及缓存里留下的")},
     {"loading": ("checkpoint → filled model", "权重 → 可用的模型")},
@@ -134,6 +140,7 @@ READING: dict[str, str] = {
         "evaluation outputs records signature lm_eval_adapter generation_requests subject perplexity needle bench "
         "shapes journal tables plots"
     ),
+    "results": "saved_run lm_eval_samples pairing signature_words reasons comparison explanation",
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
@@ -144,7 +151,7 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval explain bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

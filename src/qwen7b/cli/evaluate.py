@@ -11,6 +11,7 @@ from qwen7b.cli import evaluate_lm_eval, options
 from qwen7b.cli.evaluate_tasks import add_tasks, ceval, cmmlu, mmlu
 from qwen7b.cli.evaluate_translation import wmt22_en_zh, wmt22_zh_en
 from qwen7b.cli.examples import examples
+from qwen7b.cli.explain import explain
 from qwen7b.cli.measuring import (
     Methods,
     Plot,
@@ -30,6 +31,7 @@ add_tasks(evaluate, mmlu, ceval, cmmlu, wmt22_en_zh, wmt22_zh_en)
 evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
     evaluate_lm_eval.lm_eval
 )
+evaluate.command(epilog=examples("explain"))(explain)
 
 
 @evaluate.callback(invoke_without_command=True)

@@ -77,6 +77,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval lm-eval run --model qwen7b --tasks gsm8k --apply_chat_template --output_path results",
         "qwen7b eval lm-eval ls tasks",
     ),
+    "explain": (
+        "qwen7b eval explain results/original results/standard",
+        "qwen7b eval explain results/standard lm-eval-output --json",
+    ),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",

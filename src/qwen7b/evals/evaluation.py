@@ -83,7 +83,13 @@ def evaluate(
 
 def make_record(item: Item, output: Output, reading: Reading) -> dict[str, Any]:
     """An item's line in the file of results."""
-    asked = {"id": item.id, "subject": item.subject, "row": item.row, "prompt_hash": item.prompt_hash}
+    asked = {
+        "id": item.id,
+        "subject": item.subject,
+        "row": item.row,
+        "question_hash": item.question_hash,
+        "prompt_hash": item.prompt_hash,
+    }
     if output.logprobs:
         answered: dict[str, Any] = {
             "choices": [item.source[letter] for letter in LETTERS],

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from qwen7b.errors import CheckpointError, SettingError, quoted
+from qwen7b.results.saved_run import parse_record
 from qwen7b.system.appended_lines import AppendedLines
-from qwen7b.system.json_file import parse_json, read_json
+from qwen7b.system.json_file import read_json
 from qwen7b.system.whole_file import write_text_whole
 
 _BEGINNING = b'{"id": '
@@ -85,14 +86,3 @@ class Records:
                     f"{self.path} is of a run with another {field}, {quoted(before.get(field))} and not "
                     f"{quoted(now.get(field))}: choose another folder"
                 )
-
-
-def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    """The record in a line. Raises SettingError where it is none."""
-    try:
-        record = parse_json(line)
-    except ValueError:
-        record = None
-    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-        raise SettingError(f"line {number} of {path} is no result of qwen7b: choose another folder")
-    return record

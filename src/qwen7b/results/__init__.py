@@ -1,0 +1,10 @@
+"""What runs left on the disk: read again, two of them compared item by item, and all shown beside published scores.
+
+The room knows no model: `qwen7b.evals` makes the runs.
+"""
+
+from qwen7b.results.comparison import Comparison, compare
+from qwen7b.results.explanation import Explanation, explain
+from qwen7b.results.saved_run import SavedRun, parse_record, read_runs
+
+__all__ = ["Comparison", "Explanation", "SavedRun", "compare", "explain", "parse_record", "read_runs"]
