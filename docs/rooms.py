@@ -110,7 +110,7 @@ READING: dict[str, str] = {
         "landlock seccomp denied_calls system_call program values checking watching usage"
     ),
     "tasks": (
-        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu wmt22 translation_scores "
+        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu gsm8k wmt22 translation_scores "
         "choice_reading number_reading code_reading cuts intervals"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",

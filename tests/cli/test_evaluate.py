@@ -127,3 +127,45 @@ def test_a_tasks_mistakes_are_one_line(mmlu: Run, arguments: list[str], message:
     result = mmlu(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def gsm8k(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> Run:
+    for name, numbers in (("test", range(2)), ("train", range(2, 10))):
+        lines = [json.dumps({"question": f"in {number}?", "answer": f"the inn\n#### {number}"}) for number in numbers]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+    common = (
+        "eval",
+        "gsm8k",
+        "--data",
+        str(tmp_path),
+        "--model",
+        str(tiny_chat_checkpoint),
+        "--context-length",
+        "4096",
+    )
+    return lambda *arguments: run(*common, *arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*not the official")
+@pytest.mark.parametrize("chat", [(), ("--chat",)])
+def test_gsm8k_shows_examples_and_scores_replies(gsm8k: Run, tmp_path: Path, chat: tuple[str, ...]) -> None:
+    result = gsm8k("--out", str(tmp_path / "out"), *chat, "--shots", "2")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("GSM8K (standard, test, 2-shot, ") and lines[1].startswith("  flexible-extract")
+    records = [json.loads(line) for line in (tmp_path / "out" / "gsm8k.jsonl").read_text("utf-8").splitlines()]
+    assert {record["answer"] for record in records} == {"0", "1"}
+    for record in records:
+        assert (len(record["turns"]) if chat else record["prompt"].count("Question: ") - 1) == 2
+    printed = json.loads(gsm8k("--dry-run", "--json", *chat, "--shots", "2").stdout)
+    asked = {record["id"]: (record.get("turns"), record["prompt"]) for record in records}
+    assert {item["id"]: (item.get("turns"), item["prompt"]) for item in printed} == asked
+    assert gsm8k("--dry-run", *chat, "--shots", "2").stdout.count("\n---\n") == (8 if chat else 0)
+
+
+def test_items_at_which_the_original_stops_are_said(gsm8k: Run, tmp_path: Path) -> None:
+    question = json.dumps({"question": "in?", "answer": "the inn\n#### 1,080"})
+    (tmp_path / "test.jsonl").write_text(question, "utf-8")
+    result = gsm8k("--chat", "--procedure", "original-2023-08", "--shots", "0")
+    assert "The original's script would stop at 1 item, counted as wrong here." in result.stdout

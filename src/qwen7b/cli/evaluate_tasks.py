@@ -43,6 +43,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Keep the answers that ar
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the prompts, and load no model.")]
 
 
+_BETWEEN = "\n---\n"
+"""What parts the messages of a chat."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
     """What all tasks are told: which items, how they are asked, and of which model."""
@@ -151,6 +155,18 @@ def cmmlu(chosen: Chosen) -> None:
     run_task(TASKS["cmmlu"], chosen)
 
 
+def gsm8k(chosen: Chosen) -> None:
+    """Solve GSM8K's word problems of school arithmetic.
+
+    The folder has test.jsonl and train.jsonl, out of which the examples come. The score is the share of replies whose
+    number is right: the last run of digits, where the original's scripts continue a text, so that 1,080 is read as 80;
+    by their procedure 2023-12 with --chat a number with sign, commas and decimals; by the standard procedure what
+    follows "####", with the score of the last number beside it. With --chat the original's procedures show no examples,
+    or 4 with --shots 4.
+    """
+    run_task(TASKS["gsm8k"], chosen)
+
+
 def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
     """Give `eval` a verb for each task."""
     for verb in verbs:
@@ -184,13 +200,14 @@ def print_prompts(task: Task, chosen: Chosen) -> None:
     if chosen.as_json:
         print_json(
             [
-                {"id": item.id, "subject": item.subject, "row": item.row, "prompt": item.prompt, "answer": item.answer}
+                {"id": item.id, "subject": item.subject, "row": item.row, **item.asked, "answer": item.answer}
                 for item in items
             ]
         )
         return
     for item in items:
-        typer.echo(f"=== {item.id}\n{item.prompt}\n=== answer: {item.answer or 'not public'}\n")
+        said = [text for turn in item.turns for text in turn] + [item.prompt]
+        typer.echo(f"=== {item.id}\n{_BETWEEN.join(said)}\n=== answer: {item.answer or 'not public'}\n")
 
 
 def print_score(result: Evaluation, *, out: Path | None) -> None:

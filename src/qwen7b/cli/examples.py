@@ -63,6 +63,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval ceval --data ceval --chat --procedure original-2023-12 --model ./Qwen-7B-Chat --out results",
     ),
     "cmmlu": ("qwen7b eval cmmlu --data cmmlu", "qwen7b eval cmmlu --data cmmlu --subjects agronomy --json"),
+    "gsm8k": (
+        "qwen7b eval gsm8k --data gsm8k --limit 20",
+        "qwen7b eval gsm8k --data gsm8k --procedure original-2023-08 --model ./Qwen-7B --out results",
+        "qwen7b eval gsm8k --data gsm8k --chat --procedure original-2023-12 --shots 4 --model ./Qwen-7B-Chat",
+    ),
     "wmt22-en-zh": (
         "qwen7b eval wmt22-en-zh --data wmt22 --procedure original-2023-08 --limit 100",
         "qwen7b eval wmt22-en-zh --src news.en --ref news.zh --chat --model ./Qwen-7B-Chat --out results",

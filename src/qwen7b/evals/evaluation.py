@@ -103,7 +103,7 @@ def make_record(item: Item, output: Output, reading: Reading) -> dict[str, Any]:
         }
     return {
         **asked,
-        "prompt": item.prompt,
+        **item.asked,
         **answered,
         "predicted": reading.predicted,
         "answer": item.answer,
@@ -147,6 +147,6 @@ def summarized(
         abstained=sum(not record["predicted"] or record["guess"] for record in records),
         truncated=sum(record["truncated"] for record in records),
         ties=sum(record["tie"] for record in records),
-        remark=task.remark(plan),
+        remark=" ".join(filter(None, (task.remark(plan), summary.remark))),
         signature=dict(signature),
     )

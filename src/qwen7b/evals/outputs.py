@@ -15,6 +15,9 @@ from qwen7b.tasks.item import Item, Letters, Text
 from qwen7b.text import chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 
+_WHOLE_HISTORY = 1 << 62
+"""No example is left out; a prompt that is too long loses its beginning."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
@@ -91,7 +94,7 @@ def _letter_ids(qwen: Qwen, wanted: Letters) -> list[list[int]]:
 
 def _prompt_ids(qwen: Qwen, item: Item, *, chat: bool) -> list[int]:
     if chat:
-        return chat_prompt(qwen.tokenizer, [{"role": "user", "content": item.prompt}])
+        return chat_prompt(qwen.tokenizer, item.messages, history_token_limit=_WHOLE_HISTORY)
     return completion_prompt(qwen.tokenizer, item.prompt, control_tokens=False)
 
 

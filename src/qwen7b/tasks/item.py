@@ -22,14 +22,29 @@ class Item:
     """The question as it stands in the file, its fields by name."""
     name: str = ""
     """What the file calls it, if that is unique."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """With chat, solved examples: a user's messages and their replies, which come before the prompt."""
 
     @property
     def id(self) -> str:
         return self.name or f"{self.subject}/{self.row}"
 
     @property
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as a chat, with what comes before it."""
+        said = [text for turn in self.turns for text in turn] + [self.prompt]
+        return [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)]
+
+    @property
     def prompt_hash(self) -> str:
-        return hashlib.sha256(self.prompt.encode()).hexdigest()[:16]
+        asked = json.dumps(self.messages) if self.turns else self.prompt
+        return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """What the model is given, as JSON values."""
+        before = {"turns": [list(turn) for turn in self.turns]} if self.turns else {}
+        return {**before, "prompt": self.prompt}
 
     @property
     def question_hash(self) -> str:
@@ -89,3 +104,5 @@ class Summary:
     groups: Mapping[str, float | None]
     more: Mapping[str, float | None] = field(default_factory=dict)
     """Other scores of the same outputs, such as chrF, by name."""
+    remark: str = ""
+    """What must be known beside the score; empty where that is nothing."""

@@ -25,6 +25,8 @@ class Task(ABC):
 
     def completed(self, plan: Plan) -> Plan:
         """The plan with the task's own values for what it leaves open. Raises SettingError for what it cannot have."""
+        if plan.subjects is not None and not self.subjects():
+            raise SettingError(f"{self.name} has no subjects: drop them")
         split = plan.split or self.splits[0]
         if split not in self.splits:
             raise SettingError(f"{self.name} has no split {split!r}: choose {' or '.join(self.splits)}")
@@ -36,6 +38,10 @@ class Task(ABC):
                 f"{' or '.join(map(str, usual))} examples, found {shots}: drop shots, or choose the procedure standard"
             )
         return replace(plan, split=split, shots=shots)
+
+    def subjects(self) -> list[str]:
+        """The subjects that a plan may choose among, if the task has any."""
+        return []
 
     def scored_by(self, plan: Plan) -> str | None:
         """What a library that scores says of its settings; None where none does."""

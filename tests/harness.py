@@ -1,0 +1,46 @@
+"""lm-eval's own tasks on local files: what its prompts are, and what it makes of replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def harness_task(name: str, config: str, files: dict[str, Path], folder: Path, *, chat: bool) -> Any:
+    """One of lm-eval's tasks with its requests built, as `lm_eval run` does; in a chat they are messages as JSON."""
+    lm_eval: Any = pytest.importorskip("lm_eval", reason="needs the extra lm-eval")
+    tasks: Any = pytest.importorskip("lm_eval.api.task")
+    own = Path(lm_eval.__file__).parent / "tasks" / name
+    settings = read_settings(own / f"{config}.yaml")
+    if base := settings.pop("include", None):
+        settings = read_settings(own / base) | settings
+    data_files = {split: str(path) for split, path in files.items()}
+    settings |= {"dataset_path": "json", "dataset_name": None}
+    settings["dataset_kwargs"] = {"data_files": data_files, "cache_dir": str(folder)}
+    task = tasks.ConfigurableTask(config=settings)
+    task.set_fewshot_seed(1234)  # the harness's default
+    task.build_all_requests(
+        rank=0,
+        world_size=1,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
+        chat_template=_as_json if chat else None,
+        tokenizer_name="none" if chat else "",
+    )
+    return task
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A task's settings, but for its functions, whose module wants the network."""
+    yaml: Any = pytest.importorskip("yaml")
+    loader: Any = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_constructor("!function", lambda loader, node: lambda *arguments, **named: None)
+    settings: dict[str, Any] = yaml.load(path.read_text("utf-8"), loader)
+    return settings
+
+
+def _as_json(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    return json.dumps({"messages": messages, "is_open": not add_generation_prompt})
