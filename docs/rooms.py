@@ -137,8 +137,8 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation outputs records signature lm_eval_adapter generation_requests subject perplexity needle bench "
-        "shapes journal tables plots"
+        "evaluation outputs records signature submission lm_eval_adapter generation_requests subject perplexity "
+        "needle bench shapes journal tables plots"
     ),
     "results": "saved_run lm_eval_samples pairing signature_words reasons comparison explanation",
     "hf": (

@@ -169,3 +169,21 @@ def test_items_at_which_the_original_stops_are_said(gsm8k: Run, tmp_path: Path) 
     (tmp_path / "test.jsonl").write_text(question, "utf-8")
     result = gsm8k("--chat", "--procedure", "original-2023-08", "--shots", "0")
     assert "The original's script would stop at 1 item, counted as wrong here." in result.stdout
+
+
+def test_a_submission_is_of_the_test_split(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
+    for split, count in (("dev", 5), ("test", 2)):
+        (tmp_path / split).mkdir()
+        answer = "B" if split == "dev" else ""
+        rows = "".join(f"{number},in {number},the,inn,hell,There,{answer}\n" for number in range(count))
+        (tmp_path / split / f"law_{split}.csv").write_text(f"id,question,A,B,C,D,answer\n{rows}", "utf-8")
+    common = ("eval", "ceval", "--data", str(tmp_path), "--subjects", "law", "--model", str(tiny_chat_checkpoint))
+    file = tmp_path / "answers.json"
+    result = run(*common, "--submission", str(file))
+    assert result.exit_code == 0, result.stderr
+    assert "no score, as the answers are not public" in result.stdout
+    assert json.loads(file.read_text("utf-8"))["law"].keys() == {"0", "1"}
+    refused = run(*common, "--submission", str(file), "--split", "test", "--model", "none-of-that-name")
+    assert refused.exit_code == 1 and "none-of-that-name" in refused.stderr
+    refused = run(*common, "--submission", str(tmp_path / "none" / "answers.json"), "--model", "none-of-that-name")
+    assert refused.exit_code == 1 and "there is no folder" in refused.stderr

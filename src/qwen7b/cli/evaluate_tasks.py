@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +40,12 @@ Out = Annotated[
     typer.Option("--out", metavar="DIR", help="Write every answer to DIR/TASK.jsonl, and the score beside it."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep the answers that are in --out already.")]
+Submission = Annotated[
+    Path | None,
+    typer.Option(
+        "--submission", metavar="FILE", help="Answer the test split, and write what C-Eval's site takes: a .json."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the prompts, and load no model.")]
 
 
@@ -58,6 +64,7 @@ class Chosen:
     resume: bool
     dry_run: bool
     as_json: bool
+    submission: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -137,12 +144,15 @@ def mmlu(chosen: Chosen) -> None:
     run_task(TASKS["mmlu"], chosen)
 
 
-def ceval(chosen: Chosen) -> None:
+def ceval(chosen: Chosen, submission: Submission = None) -> None:
     """Answer C-Eval's questions: 52 subjects in Chinese.
 
     The folder has dev/SUBJECT_dev.csv and val/SUBJECT_val.csv. By the original's procedures the score is the mean over
-    subjects. The answers of the test split are not public.
+    subjects. The answers of the test split are not public: C-Eval's site scores what --submission writes.
     """
+    if submission is not None:
+        plan = chosen.plan if chosen.plan.split else replace(chosen.plan, split="test")
+        chosen = replace(chosen, plan=plan, submission=submission)
     run_task(TASKS["ceval"], chosen)
 
 
@@ -188,11 +198,22 @@ def run_task(task: Task, chosen: Chosen) -> None:
 
 def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     """Load the model, and have it answer the items."""
-    task.items(chosen.folder, task.completed(chosen.plan))  # files are checked before the model is loaded
-    qwen = chosen.loading.load()
+    plan = task.completed(chosen.plan)
+    task.items(chosen.folder, plan)  # files are checked before the model is loaded
     from qwen7b.evals import evaluate
+    from qwen7b.evals.submission import check_submission
 
-    return evaluate(qwen, task, chosen.folder, chosen.plan, out=chosen.out, resume=chosen.resume)
+    if chosen.submission is not None:
+        check_submission(task, plan, chosen.submission)
+    return evaluate(
+        chosen.loading.load(),
+        task,
+        chosen.folder,
+        plan,
+        out=chosen.out,
+        resume=chosen.resume,
+        submission=chosen.submission,
+    )
 
 
 def print_prompts(task: Task, chosen: Chosen) -> None:

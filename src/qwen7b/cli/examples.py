@@ -61,6 +61,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ceval": (
         "qwen7b eval ceval --data ceval",
         "qwen7b eval ceval --data ceval --chat --procedure original-2023-12 --model ./Qwen-7B-Chat --out results",
+        "qwen7b eval ceval --data ceval --procedure original-2023-08 --model ./Qwen-7B --submission answers.json",
     ),
     "cmmlu": ("qwen7b eval cmmlu --data cmmlu", "qwen7b eval cmmlu --data cmmlu --subjects agronomy --json"),
     "gsm8k": (

@@ -12,6 +12,7 @@ from qwen7b.errors import SettingError, counted
 from qwen7b.evals.outputs import Output, outputs
 from qwen7b.evals.records import Records
 from qwen7b.evals.signature import signature
+from qwen7b.evals.submission import check_submission, write_submission
 from qwen7b.generate import Qwen
 from qwen7b.system.progress import progress
 from qwen7b.tasks.choice import LETTERS
@@ -51,16 +52,20 @@ def evaluate(
     *,
     out: Path | None = None,
     resume: bool = False,
+    submission: Path | None = None,
 ) -> Evaluation:
     """Have a model answer a task's items, and score it.
 
     `folder` has the official files. With `out` every item's record is written to OUT/TASK.jsonl as it comes; with
-    `resume` those that are there already are not answered again. Raises PromptError for a file that is missing or
-    damaged, and SettingError for a plan that the task does not have and for records of another run.
+    `resume` those that are there already are not answered again. `submission` is a file for the answers to questions
+    whose right ones are not public. Raises PromptError for a file that is missing or damaged, and SettingError for a
+    plan that the task does not have and for records of another run.
     """
     if resume and out is None:
         raise SettingError("there is nothing to resume without a folder of results: name it with out (--out)")
     plan = task.completed(plan)
+    if submission is not None:
+        check_submission(task, plan, submission)
     items = task.items(folder, plan)
     signed = signature(qwen, task, plan, items, folder=folder)
     with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
@@ -75,9 +80,12 @@ def evaluate(
                 if records is not None:
                     records.add(record)
                 report(1)
-        evaluation = summarized(task, plan, items, [found[item.id] for item in items], signature=signed)
+        answered = [found[item.id] for item in items]
+        evaluation = summarized(task, plan, items, answered, signature=signed)
         if records is not None:
             records.write_summary(asdict(evaluation))
+        if submission is not None:
+            write_submission(task, submission, items, answered)
     return evaluation
 
 
