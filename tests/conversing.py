@@ -34,6 +34,7 @@ class FakeQwen:
     pieces: Sequence[str | BaseException] = ("Hello", " there.")
     finish_reason: str = "stop"
     name: str = "fake"
+    speculate: str | None = None
     context_length: int = 32768
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     num_prompt_tokens: int = 7

@@ -114,6 +114,12 @@ def test_other_values_are_refused(plain: Qwen, wrong: Any) -> None:
         Qwen(plain.model, plain.tokenizer, speculate=wrong)
 
 
+@pytest.mark.parametrize("wrong", [5, True, ["ngram"]])
+def test_what_is_no_drafter_is_refused_before_anything_is_read(wrong: Any) -> None:
+    with pytest.raises(SettingError, match=r"^speculate must be 'none', .* or a model, loaded or by its name, found "):
+        qwen7b.load("no/such model", speculate=wrong)
+
+
 def test_a_mistyped_lookup_is_not_taken_for_a_model(tiny_chat_checkpoint: Path) -> None:
     with pytest.raises(SettingError, match=r"found 'ngrma': did you mean ngram\?"):
         qwen7b.load(tiny_chat_checkpoint, speculate="ngrma")

@@ -65,6 +65,9 @@ def test_settings_are_shown_changed_and_given_back(talk: Talk, fake) -> None:
         ("/set frequency-penalty 1,5", "frequency_penalty takes a number, found 1,5"),
         ("/set max_new_tokens 0", "max_new_tokens"),
         ("/set colour red", "there is no setting colour: temperature, top_k"),
+        ("/set speculate", "/set speculate needs a value"),
+        ("/set speculate Qwen-1_8B", "a draft model is loaded once, by qwen7b.load(…, speculate=…) or --speculate"),
+        ("/set speculation ngram", "did you mean speculate?"),
     ],
 )
 def test_wrong_settings_change_nothing(talk: Talk, line: str, message: str) -> None:
@@ -79,6 +82,17 @@ def test_temperature_0_is_greedy_and_refuses_what_it_cannot_use(talk: Talk) -> N
         "always the likeliest token" in screen
         and "error: top_p cannot be 0.5 here: temperature 0 leaves nothing to chance" in screen
     )
+
+
+def test_who_drafts_is_shown_and_changed(talk: Talk, fake) -> None:
+    fake.speculate = "model"
+    _, screen = talk(
+        "/set", ENTER, "/set speculate NGRAM", ENTER, "Hi", ENTER, "/set speculate none", ENTER, "Hi", ENTER,
+        "/set speculate default", ENTER, "Hi", ENTER,
+    )  # fmt: skip
+    shown = re.findall(r"^speculate +(.*)$", screen, re.MULTILINE)
+    assert shown == ["by a draft model  (default)", "ngram", "none", "by a draft model  (default)"]
+    assert [asked.get("speculate") for _, asked in fake.asked] == ["ngram", "none", None]
 
 
 def test_another_model_goes_on_with_the_conversation(talk: Talk, fake) -> None:

@@ -124,7 +124,7 @@ def chat(
     qwen = load()
     kept = _new_kept_conversation() if autosave and (converse or continue_last) else None
     if converse:
-        _converse(qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading)
+        converse_at_terminal(qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading)
         return
     from qwen7b.terminal.plain import reply_display
     from qwen7b.terminal.replies import show_reply
@@ -152,7 +152,7 @@ def _new_kept_conversation() -> KeptConversation:
     return KeptConversation(kept_folder())
 
 
-def _converse(
+def converse_at_terminal(
     qwen: Qwen,
     messages: Messages,
     *,
@@ -166,7 +166,8 @@ def _converse(
     from qwen7b.terminal.terminal import confirm, open_session
 
     def find_model(name: str) -> Callable[[], Qwen]:
-        other = replace(loading, model=name)
+        speculate = conversation.reply_settings.get("speculate") or loading.speculate
+        other = replace(loading, model=name, speculate=speculate)  # a draft model that is not used need not fit
         other.find()
         return partial(other.load, must_chat=True)
 

@@ -18,7 +18,7 @@ from qwen7b.files.checksums import content_digest
 from qwen7b.files.tensor_folder import TensorFolder
 from qwen7b.generate.qwen import Qwen
 from qwen7b.generate.saved_prefixes import SavedPrefixes
-from qwen7b.generate.speculate_setting import LOOKUPS, NONE, check_same_tokens
+from qwen7b.generate.speculate_setting import LOOKUPS, NONE, check_kind, check_same_tokens
 from qwen7b.hub import locate
 from qwen7b.loading import load_model
 from qwen7b.loading.packed_weights import AUTO
@@ -84,6 +84,7 @@ def load(
     flag("must_chat", must_chat)
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
+    check_kind(speculate)
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=prompt_cache_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from qwen7b.errors import SettingError, quoted
@@ -30,7 +31,7 @@ def check_lookup(speculate: object) -> str | None:
         return speculate
     raise SettingError(
         f"a call's speculate must be {NONE!r}, 'ngram' or 'ngram-pool', found {quoted(speculate)}: a draft model is "
-        "loaded once, by qwen7b.load(…, speculate=…)"
+        "loaded once, by qwen7b.load(…, speculate=…) or --speculate"
     )
 
 
@@ -46,7 +47,7 @@ def choose_drafter(speculate: object, *, tokenizer: Tokenizer) -> tuple[str | No
         if (rows := speculate.config.vocab_rows) < tokenizer.vocab_size:
             raise SettingError(
                 f"a draft model must have the same vocabulary, which goes to id {tokenizer.vocab_size - 1}, found one "
-                f"of {rows} rows: give a smaller model of the same family"
+                f"of {rows} rows: give a smaller model of the same family, or 'none'"
             )
         return MODEL, speculate
     if speculate is None or speculate == NONE:
@@ -58,11 +59,20 @@ def choose_drafter(speculate: object, *, tokenizer: Tokenizer) -> tuple[str | No
     )
 
 
+def check_kind(speculate: object) -> None:
+    """Raise SettingError for what names no drafter and is no model."""
+    if speculate is not None and not isinstance(speculate, (str, Path, WithTokens, Transformer)):
+        raise SettingError(
+            "speculate must be 'none', 'ngram', 'ngram-pool' or a model, loaded or by its name, found "
+            f"{quoted(speculate)}"
+        )
+
+
 def check_same_tokens(tokenizer: Tokenizer, draft_tokenizer: Tokenizer, *, draft_name: str) -> None:
     """Raise SettingError where an id is another token for the draft model. Either may have more at the end."""
     if (id := tokenizer.first_difference(draft_tokenizer)) is not None:
         ours, theirs = (quoted(each.decode([id])) for each in (tokenizer, draft_tokenizer))
         raise SettingError(
             f"a draft model must have the same vocabulary, found id {id} to be {ours} here and {theirs} in "
-            f"{draft_name or 'the draft model'}: give a smaller model of the same family"
+            f"{draft_name or 'the draft model'}: give a smaller model of the same family, or 'none'"
         )

@@ -15,7 +15,7 @@ A line that begins with a blank is never a command.""": """\
 方向键调出以前的消息；Ctrl-X Ctrl-E 用 $EDITOR 编辑当前行。
 Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
 以空格开头的行不会当作命令。""",
-    "show the settings, or change temperature, seed, …": "查看设置，或修改 temperature、seed 等",
+    "show the settings, or change temperature, speculate, …": "查看设置，或修改 temperature、speculate 等",
     "show the model, or go on with another one": "查看模型，或换一个模型继续对话",
     "show the system prompt, or set it": "查看或修改系统提示词",
     "put a text file before your next message": "把一个文本文件放在下一条消息之前",
@@ -57,6 +57,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     ),
     "none": "无",
     "0, always the likeliest token": "0，总是取最可能的词元",
+    "by a draft model": "由较小的模型猜测",
     "(default)": "（默认）",
     "a whole number": "整数",
     "a number": "数",

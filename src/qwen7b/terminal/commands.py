@@ -32,7 +32,7 @@ Ctrl-C ends a reply, or clears the line you are typing. Ctrl-D leaves.
 A line that begins with a blank is never a command."""
 
 USAGES = {
-    "/set [NAME [VALUE]]": "show the settings, or change temperature, seed, …",
+    "/set [NAME [VALUE]]": "show the settings, or change temperature, speculate, …",
     "/model [NAME]": "show the model, or go on with another one",
     "/system [TEXT]": "show the system prompt, or set it",
     "/file PATH": "put a text file before your next message",

@@ -26,7 +26,7 @@ NUMBERS: dict[str, type[int] | type[float]] = {
     "max_new_tokens": int,
     "history_token_limit": int,
 }
-NAMES = [*NUMBERS, "stop"]
+NAMES = [*NUMBERS, "stop", "speculate"]
 ALIASES = {"max_tokens": "max_new_tokens", "num_predict": "max_new_tokens", "repeat_penalty": "repetition_penalty"}
 DEFAULT = "default"
 
@@ -64,9 +64,11 @@ def change_setting(
     return settings
 
 
-def _parse(name: str, value: str) -> int | float | tuple[str, ...]:
+def _parse(name: str, value: str) -> int | float | str | tuple[str, ...]:
     if name == "stop":
         return (value,)
+    if name == "speculate":
+        return value.lower()
     number = NUMBERS[name]
     try:
         return number(value)
@@ -102,11 +104,14 @@ def shown_settings(settings: ChatSettings, qwen: Qwen) -> str:
     sampling = asdict(checked.sampling)
     values: dict[str, object] = {"temperature": 0, **{name: sampling.get(name) for name in NUMBERS if name in sampling}}
     values |= {"max_new_tokens": checked.max_new_tokens, "history_token_limit": checked.history_token_limit}
+    values["speculate"] = checked.speculate or qwen.speculate
     rows = []
     for name in NAMES:
         value = ", ".join(map(repr, checked.stop)) if name == "stop" else values.get(name)
-        if value in (None, ""):
+        if value in (None, "", "none"):
             shown = _("none")
+        elif name == "speculate" and value == "model":
+            shown = _("by a draft model")
         elif name == "temperature" and value == 0:
             shown = _("0, always the likeliest token")
         else:
