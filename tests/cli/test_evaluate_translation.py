@@ -69,7 +69,7 @@ def _as_shots(named: tuple[str, ...]) -> list[str]:
         (["--src", "FOLDER/a", "--ref", "FOLDER/b", "--data", "FOLDER"], "give --data, or --src and --ref"),
         (["--src", "FOLDER/a", "--ref", "FOLDER/b"], "a is not there"),
         (["--data", "FOLDER", "--shots", "5"], "shows 5 examples, and texts to take them from are missing"),
-        (["--data", "FOLDER", "--subjects", "news"], "has no subject 'news'"),
+        (["--data", "FOLDER", "--subjects", "news"], "has no subjects: drop them"),
     ],
 )
 def test_mistakes_are_one_line(translate: Run, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -8,7 +8,7 @@ examples only out of other texts, and scores Chinese by characters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -73,7 +73,7 @@ class Wmt22(Task):
                 f"{self.name} shows {plan.shots} examples, and texts to take them from are "
                 f"{'given' if self.examples else 'missing'}: give both or neither (--shots, --shots-src, --shots-ref)"
             )
-        return replace(plan, subjects=tuple(plan.chosen_subjects([self.pair], task=self.name)))
+        return plan
 
     def usual_shots(self, plan: Plan) -> tuple[int, ...]:
         return (_NUM_EXAMPLES,) if plan.procedure.is_original or self.examples else (0,)
