@@ -73,6 +73,30 @@ class Answers(torch.utils.data.Dataset):
 loader = torch.utils.data.DataLoader(Answers(), num_workers=2, multiprocessing_context="fork", timeout=100)
 print(all(batch.all() for batch in loader), check())
 """,
+    "a stream of the parent, which cannot go on in the child": """
+from threading import Thread
+streams = [qwen.stream("hello", max_new_tokens=9) for _ in range(3)]
+for stream in streams:
+    next(stream)
+ending = []
+def work():
+    while not ending:
+        qwen.chat("hello " * 50, max_new_tokens=40)
+thread = Thread(target=work)
+thread.start()
+if (child := os.fork()) == 0:
+    signal.alarm(30)
+    streams[0].close()
+    del streams[1]
+    try:
+        list(streams[1])
+    except qwen7b.errors.SettingError as error:
+        os._exit(0 if "forked" in str(error) and check() else 1)
+    os._exit(2)
+print(os.waitpid(child, 0)[1] == 0, all(list(stream)[-1].reply for stream in streams))
+ending.append(1)
+thread.join()
+""",
     "a server that loads before it forks, and serves on threads": """
 import socket, socketserver
 class Handler(socketserver.StreamRequestHandler):

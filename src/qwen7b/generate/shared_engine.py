@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ class SharedEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._changed = threading.Condition()
+        self._process = os.getpid()
         self._stepping: int | None = None
         """The thread that runs a step."""
         self._in_background: set[Request] = set()
@@ -51,6 +53,8 @@ class SharedEngine:
         """Cancel requests: after it none of their functions is called, and their memory is free."""
         self.cancel_soon(requests)
         if self._is_in_step():  # a generator may be deleted at any point of it, and its end lets them go
+            return
+        if os.getpid() != self._process:  # nobody goes on with them here
             return
         with self._locked() as wait:
             while self._stepping is not None:
@@ -115,8 +119,11 @@ class SharedEngine:
     def _locked(self) -> Iterator[Callable[[], None]]:
         """Hold the lock, and let Ctrl-C wait meanwhile, as it could come after it is taken and before that is known.
 
-        Yields a function that waits for a change; there Ctrl-C is raised.
+        Yields a function that waits for a change; there Ctrl-C is raised. Raises SettingError in a forked process, to
+        which the thread that holds the lock, or runs a step, may not have come along.
         """
+        if os.getpid() != self._process:
+            raise SettingError("a reply that was begun before this process was forked cannot go on in it: ask again")
         with interrupts_deferred() as interruptible, self._changed:
 
             def wait() -> None:
