@@ -153,6 +153,24 @@ def test_nobody_starves_and_the_urgent_end_first(model: Transformer, monkeypatch
     assert sum(places[1::2]) < sum(places[0::2])
 
 
+def test_the_urgent_do_not_wait_for_a_prefix_that_others_keep_from_being_read(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "rows_within", lambda self, share, *, num_decoding: 24)
+    generator, engine = random.Random(0), engine_of(model)
+    prompt = [generator.randrange(VOCAB) for _ in range(250)]
+    low, high = (Request(ids=list(prompt), max_length=255, priority=priority) for priority in (-5, 5))
+    engine.add(Request(ids=[1], max_length=300))
+    engine.step()
+    engine.add(low)
+    engine.step()
+    engine.add(high)
+    for number in range(40):  # those between the two take all the time there is for reading
+        engine.add(Request(ids=[number, *prompt[:30]], max_length=36))
+        engine.step()
+    assert high.is_over and low.state is State.READING
+
+
 def test_what_is_known_is_not_read_again(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = list(range(100))
     settings: dict[str, Any] = {"ids": prompt, "max_length": 110, "sampling": Sample(seed=1), "ntk": "reserve"}

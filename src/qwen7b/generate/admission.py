@@ -87,6 +87,7 @@ class Admission:
             other: min(count_common(request.ids, other.ids), request.needed_from)
             for other in self.running
             if other.state is State.READING and self.slots.alpha(other) == self.slots.alpha(request)
+            if other.priority >= request.priority  # else those between the two would be read first
         }
         other = max(common, key=common.__getitem__, default=request)
         worthwhile = _WORTH_WAITING if request.on_hidden is None else _WORTH_A_STEP

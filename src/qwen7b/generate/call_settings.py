@@ -44,7 +44,8 @@ class CompletionSettings(SamplingKeywords, total=False):
     speculate: str | None
     """How tokens are drafted, for speed; replies stay the same: "ngram", "ngram-pool" or "none". See `load`."""
     priority: int | None
-    """Where several calls share the model, the prompts of a higher priority are read first. 0 by default."""
+    """Where several calls share the model, the prompts of a higher priority are read first, and among equals the
+    earlier. One waits for ever only where those of higher priority keep coming and leave no time. 0 by default."""
 
 
 class ChatSettings(CompletionSettings, total=False):
