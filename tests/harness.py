@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 
-def harness_task(name: str, config: str, files: dict[str, Path], folder: Path, *, chat: bool) -> Any:
+def harness_task(
+    name: str, config: str, files: dict[str, Path], folder: Path, *, chat: bool, shots: int | None = None
+) -> Any:
     """One of lm-eval's tasks with its requests built, as `lm_eval run` does; in a chat they are messages as JSON."""
     lm_eval: Any = pytest.importorskip("lm_eval", reason="needs the extra lm-eval")
     tasks: Any = pytest.importorskip("lm_eval.api.task")
@@ -20,6 +22,8 @@ def harness_task(name: str, config: str, files: dict[str, Path], folder: Path, *
     data_files = {split: str(path) for split, path in files.items()}
     settings |= {"dataset_path": "json", "dataset_name": None}
     settings["dataset_kwargs"] = {"data_files": data_files, "cache_dir": str(folder)}
+    if shots is not None:
+        settings["num_fewshot"] = shots
     task = tasks.ConfigurableTask(config=settings)
     task.set_fewshot_seed(1234)  # the harness's default
     task.build_all_requests(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness import harness_task
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks.ceval import CEval
 from qwen7b.tasks.choice import ChoiceTask
@@ -63,6 +66,58 @@ def test_the_standard_prompt_is_that_of_lm_eval(tmp_path: Path) -> None:
         "Q0?\nA. a0\nB. b\nC. c\nD. d\nAnswer: B\n\nQ1?\n"
     )
     assert item.prompt.endswith("\n\nHow many?\nA. 1\nB. 2\nC. None\nD. 4\nAnswer:")
+
+
+LM_EVAL = {"mmlu": ("mmlu/default", "mmlu_"), "ceval": ("ceval", "ceval-valid_"), "cmmlu": ("cmmlu", "cmmlu_")}
+
+
+def lm_eval_row(name: str, row: Mapping[str, str]) -> dict[str, object]:
+    """A question in the fields of the data set that lm-eval fetches."""
+    options = {letter: row[letter] for letter in "ABCD"}
+    if name == "mmlu":
+        return {"question": row["question"], "choices": [*options.values()], "answer": "ABCD".index(row["answer"])}
+    question, answer = ("question", "answer") if name == "ceval" else ("Question", "Answer")
+    return {question: row["question"], **options, answer: row["answer"]}
+
+
+@pytest.mark.parametrize("shots", [5, 2, 0])
+@pytest.mark.parametrize("chat", [False, True], ids=["base", "chat"])
+@pytest.mark.parametrize("name", TASKS)
+def test_the_standard_prompts_are_those_of_lm_evals_tasks(tmp_path: Path, name: str, chat: bool, shots: int) -> None:
+    task, subject = TASKS[name], {"mmlu": "college_physics", "ceval": "law", "cmmlu": "agronomy"}[name]
+    plan = task.completed(Plan(subjects=(subject,), chat=chat, shots=shots))
+    rows = {
+        split: [
+            {"question": f" {split} {n}，多少？\n", **{letter: f"{n}{letter}" for letter in "ABC"}, "D": "None"}
+            | {"answer": "ABCD"[n % 4], "id": str(n), "": str(n)}
+            for n in range(count)
+        ]
+        for split, count in (("dev", 5), (str(plan.split), 3))
+    }
+    for split, own in rows.items():
+        path = task.path(tmp_path, split, subject)
+        path.parent.mkdir()
+        columns = [*([] if task.id_column is None else [task.id_column]), *task.columns]
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            if task.has_header:
+                writer.writerow(columns)
+            writer.writerows([row[column if column in row else column.lower()] for column in columns] for row in own)
+        lines = [json.dumps(lm_eval_row(name, row), ensure_ascii=False) for row in own]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines), "utf-8")
+    folder, prefix = LM_EVAL[name]
+    files = {split: tmp_path / f"{split}.jsonl" for split in rows}
+    harness = harness_task(folder, f"{prefix}{subject}", files, tmp_path / "cache", chat=chat, shots=shots)
+    letters = task.wanted(plan)
+    assert isinstance(letters, Letters)
+    asked: dict[int, list[tuple[str, str]]] = {}
+    for instance in harness.instances:
+        asked.setdefault(instance.doc_id, []).append(instance.args)
+    items = task.items(tmp_path, plan)
+    assert len(items) == len(asked) == 3
+    for item, pairs in zip(items, asked.values(), strict=True):
+        prompt = json.dumps({"messages": item.messages, "is_open": False}) if chat else item.prompt
+        assert pairs == [(prompt, text) for text in letters.texts]
 
 
 def test_what_is_wanted_depends_on_procedure_and_chat() -> None:

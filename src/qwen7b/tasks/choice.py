@@ -71,13 +71,20 @@ class ChoiceTask(Task):
                 f"{self.path(folder, 'dev', subject)} has {len(examples)} solved examples, fewer than the "
                 f"{plan.shots} to show"
             )
-        before = self.introduction(subject, plan) + "".join(
-            self.question(row, plan, answer=row["answer"]) for row in examples[: plan.shots]
-        )
+        examples = examples[: plan.shots]
+        system, before = "", self.introduction(subject, plan)
+        turns: tuple[tuple[str, str], ...] = ()
+        if plan.chat and not plan.procedure.is_original:  # as lm-eval does with --apply_chat_template
+            system, before = before, ""
+            turns = tuple((self.question(row, plan, answer=None), row["answer"]) for row in examples)
+        else:
+            before += "".join(self.question(row, plan, answer=row["answer"]) for row in examples)
         return [
             Item(
                 subject=subject,
                 row=number,
+                system=system,
+                turns=turns,
                 prompt=before + self.question(row.cells, plan, answer=None),
                 answer=row.cells.get("answer", ""),
                 source=row.cells,

@@ -22,6 +22,8 @@ class Item:
     """The question as it stands in the file, its fields by name."""
     name: str = ""
     """What the file calls it, if that is unique."""
+    system: str = ""
+    """With chat, the system message; empty for the model's usual one."""
     turns: tuple[tuple[str, str], ...] = ()
     """With chat, solved examples: a user's messages and their replies, which come before the prompt."""
 
@@ -33,17 +35,20 @@ class Item:
     def messages(self) -> list[dict[str, str]]:
         """The prompt as a chat, with what comes before it."""
         said = [text for turn in self.turns for text in turn] + [self.prompt]
-        return [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)]
+        spoken = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)]
+        return [{"role": "system", "content": self.system}] * bool(self.system) + spoken
 
     @property
     def prompt_hash(self) -> str:
-        asked = json.dumps(self.messages) if self.turns else self.prompt
+        asked = json.dumps(self.messages) if self.system or self.turns else self.prompt
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     @property
     def asked(self) -> dict[str, object]:
         """What the model is given, as JSON values."""
-        before = {"turns": [list(turn) for turn in self.turns]} if self.turns else {}
+        before: dict[str, object] = {"system": self.system} if self.system else {}
+        if self.turns:
+            before["turns"] = [list(turn) for turn in self.turns]
         return {**before, "prompt": self.prompt}
 
     @property
