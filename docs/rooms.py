@@ -140,7 +140,10 @@ READING: dict[str, str] = {
         "evaluation outputs records signature submission lm_eval_adapter generation_requests subject perplexity "
         "needle bench shapes journal tables plots"
     ),
-    "results": "saved_run lm_eval_samples pairing signature_words reasons comparison explanation",
+    "results": (
+        "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "
+        "item_data report"
+    ),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
@@ -151,7 +154,7 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval explain bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval explain report_runs bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -22,6 +22,7 @@ from qwen7b.cli.measuring import (
     parse_numbers,
     report,
 )
+from qwen7b.cli.report_runs import report_runs
 
 if TYPE_CHECKING:
     from qwen7b.evals import Retrieval
@@ -32,6 +33,7 @@ evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=e
     evaluate_lm_eval.lm_eval
 )
 evaluate.command(epilog=examples("explain"))(explain)
+evaluate.command("report", epilog=examples("report"))(report_runs)
 
 
 @evaluate.callback(invoke_without_command=True)

@@ -194,6 +194,12 @@ def run_task(task: Task, chosen: Chosen) -> None:
         print_json(asdict(result))
     else:
         print_score(result, out=chosen.out)
+    if chosen.out is not None:
+        from qwen7b.results import write_report
+
+        paths = write_report([chosen.out], chosen.out)
+        if not chosen.as_json:
+            typer.echo(f"The report of {chosen.out} is in {' and '.join(path.name for path in paths)} there.")
 
 
 def evaluated(task: Task, chosen: Chosen) -> Evaluation:

@@ -87,6 +87,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval explain results/original results/standard",
         "qwen7b eval explain results/standard lm-eval-output --json",
     ),
+    "report": (
+        "qwen7b eval report results",
+        "qwen7b eval report results/original results/standard --out report",
+    ),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",

@@ -40,7 +40,7 @@ def _reasons(first: Record, second: Record, *, near_tie: float) -> Iterator[Reas
         )
         return
     for whose, record in both:
-        if record["tie"]:
+        if record["tie"] and likeliest_letter(record) != record["predicted"]:
             yield Reason(
                 kind="tie",
                 words=f"rounding made letters of the {whose} equal, and the first of them, {record['predicted']}, "

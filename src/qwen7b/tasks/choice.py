@@ -162,7 +162,7 @@ class ChoiceTask(Task):
         by_subject: dict[str, list[bool]] = {}
         for outcome in known:
             by_subject.setdefault(outcome.item.subject, []).append(bool(outcome.reading.correct))
-        average = _mean_of_means if self.is_mean_of_subjects and plan.procedure.is_original else _mean
+        average = mean_of_means if self.is_mean_of_subjects and plan.procedure.is_original else _mean
         results = list(by_subject.values())
         groups = {
             name: average(own)
@@ -211,6 +211,6 @@ def _mean(groups: Sequence[Sequence[bool]]) -> float:
     return 100 * sum(map(sum, groups)) / sum(map(len, groups))
 
 
-def _mean_of_means(groups: Sequence[Sequence[bool]]) -> float:
+def mean_of_means(groups: Sequence[Sequence[bool]]) -> float:
     """The mean over groups of their percentages."""
     return 100 * fmean(fmean(group) for group in groups)
