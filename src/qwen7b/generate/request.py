@@ -32,8 +32,7 @@ class Request:
     processors    applied to its logits in this order, before the penalties and the bias of `sampling`
     forced        called with all ids after each new token; returns ids that come next without being picked
     logprobs      None for no log-probabilities, else how many of the likeliest tokens to list with each
-    priority      requests of a higher one are read first, and preempted last; among equals the earlier. One waits for
-                  ever only where those of higher priority keep coming and leave no time
+    priority      requests of a higher one are read first and preempted last, and among equals the earlier
     num_alike     how many requests with these ids come together, so that one should read them for all
     speculate     the name of the engine's drafter for it; None for no drafts
     adapter       the adapter it is computed with; None for none. Prefixes are shared only within one
