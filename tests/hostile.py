@@ -21,7 +21,8 @@ from qwen7b.sandbox import Limits, Outcome, Protection
 from qwen7b.sandbox.protected import run_protected
 
 Sandbox: TypeAlias = Callable[..., Outcome]
-ORDINARY_USER = 12345
+ORDINARY_USER = 20_000 + os.getpid() % 30_000
+"""Another one for each process that runs tests."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 REFUSED = {
@@ -62,6 +63,7 @@ REFUSED = {
     "make a device": "os.mknod('device', stat.S_IFBLK | 0o666, os.makedev(254, 0))",
     "kill the supervisor": "os.kill(os.getppid(), 9)",
     "kill the victim": "os.kill(VICTIM, 9)",
+    "kill the victim by a descriptor": "signal.pidfd_send_signal(os.pidfd_open(VICTIM), 9)",
     "kill the victim's group": "os.killpg(VICTIM, 9)",
     "kill the caller": "os.kill(CALLER, 9)",
     "trace the supervisor": "call('ptrace', 16, os.getppid(), 0, 0)",
@@ -89,13 +91,14 @@ REFUSED = {
     "a handle": "number('open_by_handle_at', 0, 0, 0)",
     "memory as a file": "os.memfd_create('x')",
     "shared memory": "number('shmget', 0, 4096, 0o1600)",
+    "the whole disk at once": "call('fallocate', os.open('big', os.O_CREAT | os.O_RDWR), 1, 0, ctypes.c_long(1 << 25))",
     "watch files": "number('inotify_add_watch', 0, SECRET.encode(), 1)",
     "a signal by ownership": "fcntl.fcntl(0, 8, VICTIM)",
 }
 """Statements that must raise OSError, or ValueError where Python has turned that into one."""
 
 _TRYING = """
-import ctypes, errno, fcntl, json, os, resource, socket, stat
+import ctypes, errno, fcntl, json, os, resource, signal, socket, stat
 numbers = %r
 libc = ctypes.CDLL(None, use_errno=True)
 def fail():

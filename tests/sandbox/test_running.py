@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,6 +152,46 @@ def test_an_interrupt_ends_the_program(tmp_path: Path, monkeypatch: pytest.Monke
         run_python("import time; time.sleep(100)", limits=Limits(seconds=100))
     assert time.monotonic() - start < 5 and not Path(f"/proc/{started[0]}").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_programs_die_with_the_caller(number: int, sandbox: Sandbox, folder: Path) -> None:
+    """Where it is killed and can tidy up nothing, and at Ctrl-C, which reaches all of a terminal's processes."""
+    assert isinstance(sandbox, partial)
+    mark = f"9{os.getpid()}.25"
+    program = f"import os, subprocess\nos.fork()\nos.execv('/usr/bin/sleep', ['sleep', '{mark}'])"
+    script = (
+        "from qwen7b.sandbox import Limits\nfrom qwen7b.sandbox.protected import run_protected\n"
+        f"run_protected({program!r}, check=None, limits=Limits(seconds=60), site_packages=False, "
+        f"protection={sandbox.keywords['way'].protection!r})"
+    )
+
+    def asleep() -> list[Path]:
+        return [process for process in Path("/proc").glob("[0-9]*") if _command(process) == f"sleep {mark} "]
+
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as caller:
+        wait_until(lambda: len(asleep()) == 2)
+        os.killpg(caller.pid, number)
+    wait_until(lambda: not asleep())
+    if number == signal.SIGKILL:  # nobody was left who could do it
+        for left in folder.iterdir():
+            shutil.rmtree(left)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _command(process: Path) -> str:
+    try:
+        return process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 class _Interrupting:

@@ -97,6 +97,8 @@ def test_other_worlds(machine: str) -> None:
         ("prlimit64", (1, 4), False),
         ("sched_setaffinity", (0,), True),
         ("sched_setaffinity", (77,), False),
+        ("fallocate", (3, 0), True),
+        ("fallocate", (3, 1), False),
         ("prctl", (15,), True),
         ("prctl", (1,), False),
         ("prctl", (4,), False),

@@ -72,7 +72,7 @@ def confine(to: Confinement, *, lets_look: bool) -> None:
 def _set_limits(to: Confinement) -> None:
     cores = os.cpu_count() or 1
     for limit, value in (
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, 1),  # at 0 a crash would still be handed to the system's program for crashes
         (resource.RLIMIT_CPU, math.ceil(to.seconds) * cores + 1),  # should nobody be left to look at the clock
         (resource.RLIMIT_FSIZE, to.disk_bytes),
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
@@ -110,4 +110,10 @@ def _become(user: int, *, needs: tuple[str, ...]) -> None:
     os.setresuid(user, user, user)
     kept = 0 if all(os.access(path, os.R_OK | os.X_OK) for path in needs) else _READ_SEARCH
     header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
-    checked(LIBC.capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)), "capset")
+    try:
+        checked(LIBC.capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)), "capset")
+    except PermissionError:
+        raise PermissionError(
+            f"the user that programs run as cannot read one of {', '.join(needs)}, and this root may not grant it "
+            "(CAP_DAC_READ_SEARCH): let others enter the folders that it lies in, with chmod o+x"
+        ) from None

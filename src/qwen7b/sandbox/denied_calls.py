@@ -63,7 +63,7 @@ _OWNERS_RIGHTS = (
     "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
 )
 """Landlock does not govern these: a program that runs as the user could do them to the user's files."""
-_SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
+_SIGNALS_TO_OTHERS = "tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
 
 _NEW_NAMESPACES = 0x7E02_0000
 _UNIX, _STREAM, _CLOSE_ON_EXEC, _NONBLOCKING = 1, 1, 0x80000, 0x800
@@ -85,6 +85,7 @@ def rules(*, shares_user: bool, landlock_version: int) -> Iterator[Rule]:
         argument=1,
         only=tuple(_STREAM | flags for flags in (0, _CLOSE_ON_EXEC, _NONBLOCKING, _CLOSE_ON_EXEC | _NONBLOCKING)),
     )
+    yield Rule("fallocate", argument=1, only=(0,))  # in other modes no limit on a file's size holds
     # Its own only, which is number 0: the limits and the scheduling of others are the user's.
     for name in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
         yield Rule(name, argument=0, only=(0,))
@@ -97,8 +98,9 @@ def rules(*, shares_user: bool, landlock_version: int) -> Iterator[Rule]:
         if landlock_version < 3:
             yield Rule("truncate")
         if landlock_version < 6:
-            yield from map(Rule, _SIGNALS.split())
-            yield Rule("tgkill", argument=0, only=(os.getpid(),))  # to itself, as abort() does
+            yield from map(Rule, _SIGNALS_TO_OTHERS.split())
+            for name in ("kill", "tgkill"):
+                yield Rule(name, argument=0, only=(os.getpid(),))  # as abort() does
 
 
 _TABLE = """
@@ -115,12 +117,13 @@ personality 135 92, modify_ldt 154 -, lookup_dcookie 212 18, kexec_load 246 104,
 init_module 175 105, finit_module 313 273, delete_module 176 106, reboot 169 142, swapon 167 224, swapoff 168 225,
 sethostname 170 161, setdomainname 171 162, settimeofday 164 170, clock_settime 227 112, clock_adjtime 305 266,
 adjtimex 159 171, acct 163 89, quotactl 179 60, quotactl_fd 443 443, syslog 103 116, iopl 172 -, ioperm 173 -,
-vhangup 153 58, clone 56 220, clone3 435 435, socketpair 53 199, prlimit64 302 261, sched_setaffinity 203 122,
-sched_setscheduler 144 119, sched_setparam 142 118, sched_setattr 314 274, prctl 157 167, fcntl 72 25, ioctl 16 29,
-chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54,
-utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
-removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, truncate 76 45, kill 62 129, tkill 200 130,
-rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240, pidfd_send_signal 424 424, tgkill 234 131
+vhangup 153 58, clone 56 220, clone3 435 435, socketpair 53 199, fallocate 285 47, prlimit64 302 261,
+sched_setaffinity 203 122, sched_setscheduler 144 119, sched_setparam 142 118, sched_setattr 314 274, prctl 157 167,
+fcntl 72 25, ioctl 16 29, chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, fchown 93 55,
+lchown 94 -, fchownat 260 54, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88, setxattr 188 5,
+lsetxattr 189 6, fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, truncate 76 45,
+kill 62 129, tkill 200 130, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240, pidfd_send_signal 424 424,
+tgkill 234 131
 """
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
     name: (None if x86_64 == "-" else int(x86_64), None if aarch64 == "-" else int(aarch64))

@@ -29,7 +29,8 @@ import sys
 for name, folder in ("qwen7b", {str(Path(_HERE).parent)!r}), ("qwen7b.sandbox", {_HERE!r}):
     sys.modules[name] = type(sys)(name)
     sys.modules[name].__path__ = [folder]
-sys.path += {{packages!r}}
+sys.path += sys.argv[1:]
+del sys.argv[1:]
 from qwen7b.sandbox.launcher import main
 main()
 """
@@ -46,7 +47,7 @@ def run_protected(
     packages = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")}) if site_packages else []
     readable = [*_SYSTEM, *_python_folders(), *packages]
     # Of an environment's python only the one that it links to finds its library without the environment.
-    command = [os.path.realpath(sys.executable), "-S", "-s", "-P", "-c", _START.format(packages=packages)]
+    command = [os.path.realpath(sys.executable), "-S", "-s", "-P", "-c", _START, *packages]
     in_bubblewrap = protection == "bubblewrap"
     with nullcontext(bubblewrap.FOLDER) if in_bubblewrap else work_folder() as folder:
         environment = _environment(folder)
@@ -98,7 +99,10 @@ def _environment(folder: str) -> dict[str, str]:
 def _report(command: list[str], environment: dict[str, str], parts: list[Any], limits: Limits) -> tuple[bytes, str]:
     """What the launcher writes on standard output, and on standard error."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, cwd="/", stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    # In a session of its own Ctrl-C does not reach the launcher, which would then end without ending the rest.
+    with subprocess.Popen(
+        command, env=environment, cwd="/", start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
         assert process.stdin and process.stdout and process.stderr
         timer = threading.Timer(limits.seconds + _GRACE, process.kill)
         timer.start()
