@@ -110,8 +110,8 @@ READING: dict[str, str] = {
         "landlock seccomp denied_calls system_call program values checking watching usage"
     ),
     "tasks": (
-        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu gsm8k wmt22 translation_scores "
-        "choice_reading number_reading code_reading cuts intervals"
+        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
+        "translation_scores choice_reading number_reading code_reading cuts intervals"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
@@ -137,8 +137,8 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation outputs records signature submission lm_eval_adapter generation_requests subject perplexity "
-        "needle bench shapes journal tables plots"
+        "evaluation outputs programs records signature submission lm_eval_adapter generation_requests subject "
+        "perplexity needle bench shapes journal tables plots"
     ),
     "results": (
         "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "
@@ -154,7 +154,8 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_translation evaluate_lm_eval explain report_runs bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_code evaluate_translation evaluate_lm_eval explain report_runs "
+        "bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

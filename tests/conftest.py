@@ -52,6 +52,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestCacheWarning")
 
 
+@pytest.fixture
+def any_protection() -> None:
+    """For tests that run code out of models: they need a machine that can protect itself."""
+    from qwen7b.errors import SandboxError
+    from qwen7b.sandbox import find_protection
+
+    try:
+        find_protection()
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)

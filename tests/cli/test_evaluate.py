@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from tiny_humaneval import write_functions
+
 Run = Callable[..., Result]
 
 
@@ -187,3 +189,48 @@ def test_a_submission_is_of_the_test_split(run: Run, tiny_chat_checkpoint: Path,
     assert refused.exit_code == 1 and "none-of-that-name" in refused.stderr
     refused = run(*common, "--submission", str(tmp_path / "none" / "answers.json"), "--model", "none-of-that-name")
     assert refused.exit_code == 1 and "there is no folder" in refused.stderr
+
+
+@pytest.fixture
+def humaneval(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> Run:
+    write_functions(tmp_path)
+    common = ("eval", "humaneval", "--data", str(tmp_path), "--model", str(tiny_chat_checkpoint), "--limit", "1")
+    return lambda *arguments: run(*common, "--context-length", "2048", *arguments)
+
+
+@pytest.mark.usefixtures("any_protection")
+def test_humaneval_runs_code_where_that_is_allowed(humaneval: Run, tmp_path: Path) -> None:
+    refused = humaneval("--out", str(tmp_path / "out"))
+    assert refused.exit_code == 1 and "allow it (--allow-code)" in refused.stderr and not (tmp_path / "out").exists()
+    result = humaneval("--out", str(tmp_path / "out"), "--allow-code", "--procedure", "original-2023-08")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("HumanEval (original-2023-08, test, 0-shot, base, q8): 0.00 (95 %: 0.00 to ")
+    assert lines[-1] == f"Every answer is in {tmp_path / 'out' / 'humaneval'}.jsonl."
+
+
+def test_humaneval_prints_prompts_without_permission(humaneval: Run) -> None:
+    (asked,) = json.loads(humaneval("--dry-run", "--json", "--chat").stdout)
+    assert asked["id"] == "Test/0" and asked["opening"].startswith(
+        "Here is the completed function:\n```python\ndef add("
+    )
+    assert asked["answer"] == "    return a + b\n"
+    printed = json.loads(humaneval("--dry-run", "--json", "--samples", "2", "--seed", "3").stdout)
+    assert [item["id"] for item in printed] == ["Test/0#0", "Test/0#1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "2", "--procedure", "original-2023-12"], "has one greedy completion of each function"),
+        (["--temperature", "0"], "temperature"),
+        (["--top-p", "2"], "top_p"),
+        (["--samples", "0"], "--samples"),
+        (["--shots", "1"], "humaneval has no examples to show"),
+        (["--data", "/none"], "/none has no HumanEval.jsonl or HumanEval.jsonl.gz"),
+    ],
+)
+def test_humanevals_mistakes_are_one_line(humaneval: Run, arguments: list[str], message: str) -> None:
+    result = humaneval("--dry-run", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1

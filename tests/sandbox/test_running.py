@@ -108,14 +108,6 @@ def test_runs_in_many_threads(sandbox: Sandbox) -> None:
     assert [outcome.stdout for outcome in outcomes] == [f"{n}\n" for n in range(16)]
 
 
-@pytest.fixture
-def any_protection() -> None:
-    try:
-        find_protection()
-    except SandboxError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.usefixtures("any_protection")
 def test_run_python_finds_the_protection() -> None:
     outcome = run_python("def double(x): return 2 * x", check="assert double(3) == 6")

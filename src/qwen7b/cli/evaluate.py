@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import evaluate_lm_eval, options
+from qwen7b.cli.evaluate_code import humaneval
 from qwen7b.cli.evaluate_tasks import add_tasks, ceval, cmmlu, gsm8k, mmlu
 from qwen7b.cli.evaluate_translation import wmt22_en_zh, wmt22_zh_en
 from qwen7b.cli.examples import examples
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from qwen7b.evals import Retrieval
 
 evaluate = typer.Typer(rich_markup_mode=None)
-add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, wmt22_en_zh, wmt22_zh_en)
+add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, humaneval, wmt22_en_zh, wmt22_zh_en)
 evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
     evaluate_lm_eval.lm_eval
 )

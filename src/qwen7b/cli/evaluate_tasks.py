@@ -65,6 +65,8 @@ class Chosen:
     dry_run: bool
     as_json: bool
     submission: Path | None = None
+    allow_code: bool = False
+    allow_unprotected: bool = False
 
     @property
     def folder(self) -> Path:
@@ -207,7 +209,10 @@ def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     plan = task.completed(chosen.plan)
     task.items(chosen.folder, plan)  # files are checked before the model is loaded
     from qwen7b.evals import evaluate
+    from qwen7b.evals.programs import check_permission
     from qwen7b.evals.submission import check_submission
+
+    check_permission(task, allow_code=chosen.allow_code, allow_unprotected=chosen.allow_unprotected)
 
     if chosen.submission is not None:
         check_submission(task, plan, chosen.submission)
@@ -219,6 +224,8 @@ def evaluated(task: Task, chosen: Chosen) -> Evaluation:
         out=chosen.out,
         resume=chosen.resume,
         submission=chosen.submission,
+        allow_code=chosen.allow_code,
+        allow_unprotected=chosen.allow_unprotected,
     )
 
 
@@ -233,7 +240,7 @@ def print_prompts(task: Task, chosen: Chosen) -> None:
         )
         return
     for item in items:
-        said = [text for turn in item.turns for text in turn] + [item.prompt]
+        said = [message["content"] for message in item.messages]
         typer.echo(f"=== {item.id}\n{_BETWEEN.join(said)}\n=== answer: {item.answer or 'not public'}\n")
 
 

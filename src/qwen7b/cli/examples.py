@@ -69,6 +69,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval gsm8k --data gsm8k --procedure original-2023-08 --model ./Qwen-7B --out results",
         "qwen7b eval gsm8k --data gsm8k --chat --procedure original-2023-12 --shots 4 --model ./Qwen-7B-Chat",
     ),
+    "humaneval": (
+        "qwen7b eval humaneval --data HumanEval --allow-code --limit 20",
+        "qwen7b eval humaneval --data HumanEval --allow-code --chat --procedure original-2023-08 --out results",
+        "qwen7b eval humaneval --data HumanEval --allow-code --samples 20 --temperature 0.8 --seed 1",
+    ),
     "wmt22-en-zh": (
         "qwen7b eval wmt22-en-zh --data wmt22 --procedure original-2023-08 --limit 100",
         "qwen7b eval wmt22-en-zh --src news.en --ref news.zh --chat --model ./Qwen-7B-Chat --out results",

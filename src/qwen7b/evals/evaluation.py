@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError, counted
 from qwen7b.evals.outputs import Output, outputs
+from qwen7b.evals.programs import check_permission, judged
 from qwen7b.evals.records import Records
 from qwen7b.evals.signature import signature
 from qwen7b.evals.submission import check_submission, write_submission
 from qwen7b.generate import Qwen
+from qwen7b.sandbox import Outcome as ProgramOutcome
 from qwen7b.system.progress import progress
 from qwen7b.tasks.choice import LETTERS
 from qwen7b.tasks.item import Item, Outcome, Reading
 from qwen7b.tasks.procedure import Plan
 from qwen7b.tasks.task import Task
+
+_MAX_ERROR = 500
+"""How much of a program's messages a record keeps, from their end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +59,8 @@ def evaluate(
     out: Path | None = None,
     resume: bool = False,
     submission: Path | None = None,
+    allow_code: bool = False,
+    allow_unprotected: bool = False,
 ) -> Evaluation:
     """Have a model answer a task's items, and score it.
 
@@ -60,7 +68,11 @@ def evaluate(
     `resume` those that are there already are not answered again. `submission` is a file for the answers to questions
     whose right ones are not public. Raises PromptError for a file that is missing or damaged, and SettingError for a
     plan that the task does not have and for records of another run.
+
+    Some tasks run what the model writes, and only with `allow_code`: in the sandbox, or with `allow_unprotected`
+    without one, where this machine has none and SandboxError would be raised.
     """
+    check_permission(task, allow_code=allow_code, allow_unprotected=allow_unprotected)
     if resume and out is None:
         raise SettingError("there is nothing to resume without a folder of results: name it with out (--out)")
     plan = task.completed(plan)
@@ -74,9 +86,10 @@ def evaluate(
         with (
             progress(f"{task.title}, {counted(len(left), 'item')} of {len(items):,}", len(left), " items") as report,
             closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
+            closing(judged(news, partial(task.read, plan=plan), allow_unprotected=allow_unprotected)) as results,
         ):
-            for item, output in news:
-                found[item.id] = record = make_record(item, output, task.read(item, output.text, plan))
+            for item, output, reading, outcome in results:
+                found[item.id] = record = make_record(item, output, reading, outcome)
                 if records is not None:
                     records.add(record)
                 report(1)
@@ -89,7 +102,7 @@ def evaluate(
     return evaluation
 
 
-def make_record(item: Item, output: Output, reading: Reading) -> dict[str, Any]:
+def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOutcome | None) -> dict[str, Any]:
     """An item's line in the file of results."""
     asked = {
         "id": item.id,
@@ -109,6 +122,8 @@ def make_record(item: Item, output: Output, reading: Reading) -> dict[str, Any]:
             "finish_reason": output.finish_reason,
             "completion_tokens": output.completion_tokens,
         }
+    if outcome is not None:
+        answered |= {"outcome": outcome.status, "error": outcome.stderr[-_MAX_ERROR:], "seconds": outcome.seconds}
     return {
         **asked,
         **item.asked,
@@ -149,7 +164,7 @@ def summarized(
         chat=plan.chat,
         score=summary.score,
         interval=summary.interval,
-        items=len(items),
+        items=len({(item.subject, item.row) for item in items}),
         groups=dict(summary.groups),
         more=dict(summary.more),
         abstained=sum(not record["predicted"] or record["guess"] for record in records),

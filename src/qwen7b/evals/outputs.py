@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from qwen7b.errors import PromptError
-from qwen7b.generate import Greedy, Qwen
+from qwen7b.generate import Greedy, Qwen, Sample
+from qwen7b.sampling.sampling import Sampling
 from qwen7b.tasks.choice import LETTERS
-from qwen7b.tasks.item import Item, Letters, Text
+from qwen7b.tasks.item import Draws, Item, Letters, Text
 from qwen7b.text import chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 
@@ -73,9 +74,12 @@ def outputs(
                 ),
             )
         return
-    settings = {"sampling": Greedy(), "max_new_tokens": wanted.max_new_tokens, "stop": list(wanted.stop)}
-    for index, piece in qwen.answers("complete", cut, settings).stream():
+    settings = {"max_new_tokens": wanted.max_new_tokens, "stop": list(wanted.stop)}
+    samplings = [_sampling(item, wanted.draws) for item in items]
+    for index, piece in qwen.answers("complete", cut, settings, samplings=samplings).stream():
         if piece.reply is not None:
+            if piece.reply.finish_reason == "interrupted":
+                raise KeyboardInterrupt
             yield (
                 items[index],
                 Output(
@@ -86,6 +90,14 @@ def outputs(
                     completion_tokens=piece.reply.usage.completion_tokens,
                 ),
             )
+
+
+def _sampling(item: Item, draws: Draws | None) -> Sampling:
+    """How an item's text is chosen; every one is drawn with a seed of its own, whichever others are."""
+    if draws is None:
+        return Greedy()
+    seed = draws.seed + item.row * draws.samples + (item.sample or 0)
+    return Sample(temperature=draws.temperature, top_p=draws.top_p, seed=seed)
 
 
 def _letter_ids(qwen: Qwen, wanted: Letters) -> list[list[int]]:

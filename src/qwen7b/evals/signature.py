@@ -15,7 +15,7 @@ from qwen7b.files.checksums import content_digest, tensors_digest
 from qwen7b.generate import Qwen
 from qwen7b.model import Transformer
 from qwen7b.system.regular_file import read_whole
-from qwen7b.tasks.item import Item
+from qwen7b.tasks.item import Item, Text
 from qwen7b.tasks.procedure import Plan
 from qwen7b.tasks.table_files import MAX_BYTES
 from qwen7b.tasks.task import Task
@@ -26,7 +26,8 @@ _PACKAGES = ("qwen7b", "torch")
 
 def signature(qwen: Qwen, task: Task, plan: Plan, items: Sequence[Item], *, folder: Path) -> dict[str, Any]:
     """What the outputs for these items depend on, as JSON values. Hashes are the first half of SHA-256."""
-    model = qwen.model
+    model, wanted = qwen.model, task.wanted(plan)
+    draws = wanted.draws if isinstance(wanted, Text) else None
     return {
         "task": task.name,
         "procedure": str(plan.procedure),
@@ -45,7 +46,10 @@ def signature(qwen: Qwen, task: Task, plan: Plan, items: Sequence[Item], *, fold
         "kernels": kernels.instruction_set() if model.weight_format else None,
         "context_length": qwen.context_length,
         "scored_by": task.scored_by(plan),
-        "seed": None,  # nothing is drawn: all choices are greedy
+        "samples": None if draws is None else draws.samples,
+        "temperature": None if draws is None else draws.temperature,
+        "top_p": None if draws is None else draws.top_p,
+        "seed": None if draws is None else draws.seed,
         "versions": {name: _version(name) for name in (*_PACKAGES, *task.packages)}
         | {"python": platform.python_version()},
     }

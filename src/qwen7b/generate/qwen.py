@@ -24,7 +24,8 @@ from qwen7b.generate.scorer import Scorer
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.generate.speculate_setting import NONE, choose_drafter
 from qwen7b.model import Transformer
-from qwen7b.sampling.sampling import samplings
+from qwen7b.sampling.sampling import Sampling
+from qwen7b.sampling.sampling import samplings as samplings_of
 from qwen7b.text import Message, Tokenizer, chat_prompt
 from qwen7b.text.completion_prompt import completion_prompt
 from qwen7b.text.messages import split_turns
@@ -194,8 +195,19 @@ class Qwen(Scorer):
         """Several continuations of one text, as `chat_samples` gives several replies."""
         return self.answers("complete", [prompt], {**settings, "control_tokens": control_tokens}, n=n).replies()
 
-    def answers(self, call: Call, inputs: Sequence[Any], settings: Mapping[str, Any], *, n: int = 1) -> Answers:
-        """Prepare n replies to each conversation or text, for a caller that runs many such calls at once."""
+    def answers(
+        self,
+        call: Call,
+        inputs: Sequence[Any],
+        settings: Mapping[str, Any],
+        *,
+        n: int = 1,
+        samplings: Sequence[Sampling] | None = None,
+    ) -> Answers:
+        """Prepare n replies to each conversation or text, for a caller that runs many such calls at once.
+
+        `samplings` has another sampling for each reply, instead of that of the settings.
+        """
         whole_number("n", n, minimum=1)
         named: Any = {**settings}
         control_tokens = named.pop("control_tokens", None) if call == "complete" else None
@@ -222,7 +234,7 @@ class Qwen(Scorer):
             repeated,
             builders,
             checked,
-            samplings=samplings(checked.sampling, n) * len(prompts),
+            samplings=samplings or samplings_of(checked.sampling, n) * len(prompts),
             context_length=self.context_length,
             speculate=None if speculate == NONE else speculate,
         )

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from qwen7b.config.checked import SAMPLING_CHECKS, positive_number, whole_number
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
@@ -26,21 +28,26 @@ class Item:
     """With chat, the system message; empty for the model's usual one."""
     turns: tuple[tuple[str, str], ...] = ()
     """With chat, solved examples: a user's messages and their replies, which come before the prompt."""
+    opening: str = ""
+    """With chat, how the reply begins; the model goes on from there."""
+    sample: int | None = None
+    """Which of several outputs for the question this is, from 0."""
 
     @property
     def id(self) -> str:
-        return self.name or f"{self.subject}/{self.row}"
+        own = self.name or f"{self.subject}/{self.row}"
+        return own if self.sample is None else f"{own}#{self.sample}"
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The prompt as a chat, with what comes before it."""
-        said = [text for turn in self.turns for text in turn] + [self.prompt]
+        """The prompt as a chat, with what comes before and after it."""
+        said = [text for turn in self.turns for text in turn] + [self.prompt] + [self.opening] * bool(self.opening)
         spoken = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)]
         return [{"role": "system", "content": self.system}] * bool(self.system) + spoken
 
     @property
     def prompt_hash(self) -> str:
-        asked = json.dumps(self.messages) if self.system or self.turns else self.prompt
+        asked = json.dumps(self.messages) if self.system or self.turns or self.opening else self.prompt
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     @property
@@ -49,7 +56,8 @@ class Item:
         before: dict[str, object] = {"system": self.system} if self.system else {}
         if self.turns:
             before["turns"] = [list(turn) for turn in self.turns]
-        return {**before, "prompt": self.prompt}
+        after = {"opening": self.opening} if self.opening else {}
+        return {**before, "prompt": self.prompt, **after}
 
     @property
     def question_hash(self) -> str:
@@ -70,12 +78,37 @@ class Letters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Draws:
+    """Several texts for each item, drawn at random; the defaults are those of lm-eval's humaneval_64."""
+
+    samples: int = 1
+    temperature: float = 0.2
+    top_p: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole_number("samples", self.samples, minimum=1)
+        positive_number("temperature", self.temperature)
+        SAMPLING_CHECKS["top_p"]("top_p", self.top_p)
+        whole_number("seed", self.seed, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
-    """The model is asked for a text, chosen greedily."""
+    """The model is asked for a text, chosen greedily where there are no draws."""
 
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
+    draws: Draws | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """Code out of an output, and trusted code that calls it and raises where it is wrong."""
+
+    code: str
+    check: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +118,12 @@ class Reading:
     predicted: str
     """The answer read out of the output; empty where there is none."""
     correct: bool | None
-    """None where it cannot be told: the file has no answer, or only all outputs together have a score."""
+    """None where it cannot be told: the file has no answer, only all outputs together have a score, or a program has
+    to run first."""
     is_guess: bool = False
     """Whether the output names no answer, and the likest one was taken."""
+    program: Program | None = field(default=None, repr=False)
+    """What decides whether the output is right, where reading it does not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

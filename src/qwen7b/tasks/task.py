@@ -22,6 +22,8 @@ class Task(ABC):
     """The parts that can be run, the usual one first."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Libraries that readings or scores depend on."""
+    runs_code: ClassVar[bool] = False
+    """Whether outputs are code that has to run, as `Reading.program`."""
 
     def completed(self, plan: Plan) -> Plan:
         """The plan with the task's own values for what it leaves open. Raises SettingError for what it cannot have."""

@@ -1,0 +1,70 @@
+"""Programs that decide whether an output is right: they run in the sandbox, while the model goes on answering."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from typing import TypeAlias
+
+from qwen7b.errors import SettingError
+from qwen7b.evals.outputs import Output
+from qwen7b.sandbox import Outcome, find_protection, run_python
+from qwen7b.tasks.item import Item, Program, Reading
+from qwen7b.tasks.task import Task
+
+Judged: TypeAlias = tuple[Item, Output, Reading, Outcome | None]
+"""An item's output, what it answers, and what became of the program that decided so."""
+
+_MAX_WORKERS = 4
+"""How many programs run at once, at most."""
+
+
+def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -> None:
+    """Raise SettingError where a task would run code unasked, and SandboxError where nothing protects from it."""
+    if not task.runs_code:
+        return
+    if not allow_code:
+        raise SettingError(
+            f"{task.name} runs code that the model writes: read what the sandbox stops and what it does not, and allow "
+            "it (--allow-code)"
+        )
+    if not allow_unprotected:
+        find_protection()
+
+
+def judged(
+    news: Iterable[tuple[Item, Output]], read: Callable[[Item, str], Reading], *, allow_unprotected: bool
+) -> Generator[Judged, None, None]:
+    """Yield each item with its output and reading, in the order in which these are known.
+
+    What was answered before an interrupt is still judged and yielded.
+    """
+    pending: dict[Future[Outcome], tuple[Item, Output, Reading]] = {}
+
+    def finished(futures: Iterable[Future[Outcome]]) -> Iterator[Judged]:
+        for future in futures:
+            outcome = future.result()
+            item, output, reading = pending.pop(future)
+            yield item, output, replace(reading, correct=outcome.passed), outcome
+
+    def run(program: Program) -> Outcome:
+        return run_python(program.code, check=program.check, allow_unprotected=allow_unprotected)
+
+    with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
+        try:
+            for item, output in news:
+                reading = read(item, output.text)
+                if reading.program is None:
+                    yield item, output, reading, None
+                    continue
+                pending[pool.submit(run, reading.program)] = item, output, reading
+                yield from finished([future for future in pending if future.done()])
+            yield from finished(as_completed(list(pending)))
+        except KeyboardInterrupt:
+            yield from finished(as_completed(list(pending)))
+            raise
+        finally:
+            for future in pending:
+                future.cancel()
