@@ -1,4 +1,4 @@
-"""lm-eval's own tasks on local files: what its prompts are, and what it makes of replies."""
+"""lm-eval's own tasks on local files: what its prompts are, and what it makes of replies; and a model for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+import tiny
+from qwen7b.convert import convert
 
 
 def harness_task(
@@ -48,3 +52,27 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def _as_json(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
     return json.dumps({"messages": messages, "is_open": not add_generation_prompt})
+
+
+def write_whole_vocabulary(folder: Path, *, context_length: int) -> Path:
+    """A first-generation model, converted to Qwen2, of whose vocabulary every row is a token.
+
+    Transformers gives rows that are no tokens their share of the probability, and the engine gives them none.
+    """
+    torch.manual_seed(0)
+    vocabulary = len(tiny.vocabulary()) + len(tiny.CONTROL)
+    tensors = tiny.qwen_tensors()
+    for name in ("transformer.wte.weight", "lm_head.weight"):
+        tensors[name] = tensors[name][:vocabulary].clone()
+    config = {
+        **tiny.V11_CONFIG,
+        "vocab_size": vocabulary,
+        "seq_length": context_length,
+        "max_position_embeddings": context_length,
+        "use_dynamic_ntk": False,
+        "use_logn_attn": False,
+    }
+    generation = {"chat_format": "chatml", "eos_token_id": 266, "do_sample": False}
+    source = tiny.write_folder(folder / "qwen", config, tensors, tokenizer=True, generation=generation)
+    convert(source, folder / "qwen2", to="qwen2")
+    return folder / "qwen2"

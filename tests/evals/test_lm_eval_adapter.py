@@ -14,9 +14,8 @@ import torch
 from typer.testing import CliRunner
 
 import qwen7b
-import tiny
+from harness import write_whole_vocabulary
 from qwen7b.cli.app import app
-from qwen7b.convert import convert
 from qwen7b.errors import PromptError, SettingError
 
 pytest.importorskip("lm_eval", reason="needs the extra lm-eval")
@@ -30,7 +29,6 @@ from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 from qwen7b.evals.generation_requests import alike_requests, generation_settings
 from qwen7b.evals.lm_eval_adapter import HarnessModel
 
-VOCABULARY = len(tiny.vocabulary()) + len(tiny.CONTROL)
 CONTEXT = 96
 TEXTS = ["in there", "the hell", "你好，they", " inner hell\nthere", "hello there in the hell " * 3]
 
@@ -42,24 +40,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A first-generation model, converted to Qwen2: every row of its vocabulary is a token."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("lm-eval")
-    tensors = tiny.qwen_tensors()
-    for name in ("transformer.wte.weight", "lm_head.weight"):
-        tensors[name] = tensors[name][:VOCABULARY].clone()
-    config = {
-        **tiny.V11_CONFIG,
-        "vocab_size": VOCABULARY,
-        "seq_length": CONTEXT,
-        "max_position_embeddings": CONTEXT,
-        "use_dynamic_ntk": False,
-        "use_logn_attn": False,
-    }
-    generation = {"chat_format": "chatml", "eos_token_id": 266, "do_sample": False}
-    source = tiny.write_folder(folder / "qwen", config, tensors, tokenizer=True, generation=generation)
-    convert(source, folder / "qwen2", to="qwen2")
-    return folder / "qwen2"
+    return write_whole_vocabulary(tmp_path_factory.mktemp("lm-eval"), context_length=CONTEXT)
 
 
 @pytest.fixture(scope="module")
