@@ -85,6 +85,13 @@ def test_every_item_that_differs_has_its_reason(
     assert explanation.comparison.reasons == {expected[0]: 1}
 
 
+def test_what_was_said_before_a_prompt_belongs_to_it(tmp_path: Path) -> None:
+    turns = [[["What is 1?", "One."]], [["What is 2?", "Two."]]]
+    pair = [record(0, output=str(place), turns=own, prompt_hash=str(place)) for place, own in enumerate(turns)]
+    item = the_difference(explained(tmp_path, pair[:1], pair[1:]))
+    assert item.reasons[0].kind == "prompt" and item.reasons[0].words.startswith("the prompts differ from character 9")
+
+
 def test_an_output_differs_from_a_character_on(tmp_path: Path) -> None:
     texts = ("The answer is 1,080.", "The answer is 1.080.")
     explanation = explained(tmp_path, *([record(0, output=text, predicted="80")] for text in texts))

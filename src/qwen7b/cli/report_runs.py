@@ -20,9 +20,9 @@ def report_runs(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a report of runs: report.md, and report.html, a page that needs nothing but itself.
+    """Write a report of runs, as text and as a page.
 
-    It has the scores with their intervals, those of groups and subjects, the signatures, the published scores that a
+    That is report.md, and report.html, which needs nothing but itself. They have the scores with their intervals, those of groups and subjects, the signatures, the published scores that a
     run may stand beside and the others with why it may not; and in the page all items, to search and filter. A run with
     --out writes that of its folder by itself.
     """

@@ -12,7 +12,7 @@ from qwen7b.results.comparison import Comparison, compare
 from qwen7b.results.lm_eval_samples import read_samples, sample_files
 from qwen7b.results.pairing import paired
 from qwen7b.results.reasons import NEAR_TIE, from_where
-from qwen7b.results.saved_run import SavedRun, read_runs
+from qwen7b.results.saved_run import SavedRun, asked_text, read_runs
 from qwen7b.results.signature_words import Difference, differences, unknown_fields, wanted
 from qwen7b.tasks.item import Letters
 
@@ -105,7 +105,7 @@ def _prompt_notes(first: SavedRun, second: SavedRun) -> list[str]:
         one, other = others[0]
         notes.append(
             f"{len(others):,} of {len(pairs):,} shared items have other prompts: that of {one['id']} differs "
-            f"{from_where(one['prompt'], other['prompt'])}"
+            f"{from_where(asked_text(one), asked_text(other))}"
         )
     elif pairs:
         notes.append(f"all {len(pairs):,} shared items have the same prompts")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwen7b.results.reasons import first_difference
-from qwen7b.results.saved_run import SavedRun
+from qwen7b.results.saved_run import SavedRun, asked_text
 
 _FLAGS = (("truncated", "cut"), ("tie", "tie"), ("guess", "guess"))
 
@@ -17,7 +17,7 @@ def item_data(run: SavedRun) -> dict[str, Any]:
     records = sorted(run.records, key=lambda record: (record["subject"], record.get("row", 0)))
     by_subject: dict[str, list[str]] = {}
     for record in records:
-        by_subject.setdefault(record["subject"], []).append(record["prompt"])
+        by_subject.setdefault(record["subject"], []).append(asked_text(record))
     beginnings = {subject: _beginning(prompts) for subject, prompts in by_subject.items()}
     return {
         "subjects": list(beginnings),
@@ -39,7 +39,7 @@ def _item(record: Mapping[str, Any], subject: int, beginnings: Mapping[str, str]
     item = {
         "id": record["id"],
         "subject": subject,
-        "prompt": record["prompt"][len(beginnings[record["subject"]]) :],
+        "prompt": asked_text(record)[len(beginnings[record["subject"]]) :],
         "predicted": record["predicted"],
         "answer": record["answer"],
         "correct": record["correct"],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qwen7b.results.pairing import Record
+from qwen7b.results.saved_run import asked_text
 
 NEAR_TIE = 0.05
 """Two letters whose log-probabilities are closer than this, in nats, are a near-tie: another order of summation, or
@@ -55,7 +56,7 @@ def _reasons(first: Record, second: Record, *, near_tie: float) -> Iterator[Reas
             words=f"the {'first' if has_letters[0] else 'second'} took the likeliest letter, the other a reply's",
         )
     if first["prompt_hash"] != second["prompt_hash"]:
-        yield Reason(kind="prompt", words=f"the prompts differ {from_where(first['prompt'], second['prompt'])}")
+        yield Reason(kind="prompt", words=f"the prompts differ {from_where(asked_text(first), asked_text(second))}")
     if all(has_letters):
         yield from _letter_reasons(first, second, near_tie=near_tie)
     elif outputs[0] is not None and outputs[1] is not None:

@@ -102,6 +102,12 @@ def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
     return record
 
 
+def asked_text(record: Mapping[str, Any]) -> str:
+    """All that the model was given for an item: in a chat, what was said before the prompt too."""
+    said = [text for turn in record.get("turns", ()) for text in turn]
+    return "\n\n".join([*([record["system"]] if record.get("system") else []), *said, record["prompt"]])
+
+
 def _is_record(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
