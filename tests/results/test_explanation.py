@@ -92,6 +92,14 @@ def test_what_was_said_before_a_prompt_belongs_to_it(tmp_path: Path) -> None:
     assert item.reasons[0].kind == "prompt" and item.reasons[0].words.startswith("the prompts differ from character 9")
 
 
+def test_samples_of_one_question_are_joined_by_their_numbers(tmp_path: Path) -> None:
+    def samples(*order: int) -> list[dict[str, Any]]:
+        return [record(0, id=f"anatomy/0#{number}", output=str(number), predicted="A") for number in order]
+
+    comparison = explained(tmp_path, samples(0, 1, 2), samples(2, 0, 1)).comparison
+    assert (comparison.items, comparison.differing) == (3, ())
+
+
 def test_an_output_differs_from_a_character_on(tmp_path: Path) -> None:
     texts = ("The answer is 1,080.", "The answer is 1.080.")
     explanation = explained(tmp_path, *([record(0, output=text, predicted="80")] for text in texts))

@@ -22,9 +22,9 @@ def report_runs(
 ) -> None:
     """Write a report of runs, as text and as a page.
 
-    That is report.md, and report.html, which needs nothing but itself. They have the scores with their intervals, those of groups and subjects, the signatures, the published scores that a
-    run may stand beside and the others with why it may not; and in the page all items, to search and filter. A run with
-    --out writes that of its folder by itself.
+    That is report.md, and report.html, which needs nothing but itself. They have the scores with their intervals, those
+    of groups and subjects, the signatures, the published scores that a run may stand beside and the others with why it
+    may not; and the page has all items, to search and filter. A run with --out writes that of its folder by itself.
     """
     if out is None and len(folders) > 1:
         raise SettingError(f"the report of {len(folders)} folders needs a place: name it by --out")

@@ -55,6 +55,8 @@ def _item(record: Mapping[str, Any], subject: int, beginnings: Mapping[str, str]
         item["logprobs"] = [round(logprob, 3) for logprob in record["logprobs"]]
     else:
         item["output"] = record["output"]
+    if "outcome" in record:
+        item["ran"] = "\n".join(filter(None, (record["outcome"], record.get("error", ""))))
     return item
 
 

@@ -100,13 +100,15 @@ def _signature(folder: Path, filter_name: str) -> dict[str, Any]:
     if isinstance(arguments, dict):
         arguments = ",".join(f"{name}={value}" for name, value in arguments.items())
     versions = {"lm-eval": found.get("lm_eval_version"), "transformers": found.get("transformers_version")}
-    return signature | {
+    known = {
         "shots": shots.pop() if len(shots) == 1 else None,
+        "model": f"{config.get('model')} {arguments or ''}".strip(),
+        "precision": str(config.get("model_dtype", "")).removeprefix("torch."),
+        "versions": {name: number for name, number in versions.items() if number},
+    }
+    return {
+        **signature,
         "chat": bool(found.get("chat_template")),
         "limit": config.get("limit"),
-        "model": f"{config.get('model')} {arguments or ''}".strip(),
-        "precision": str(config.get("model_dtype", "")).removeprefix("torch.") or None,
-        "device": config.get("device"),
-        "seed": config.get("random_seed"),
-        "versions": {name: number for name, number in versions.items() if number},
+        **{name: value for name, value in known.items() if value not in (None, "")},
     }

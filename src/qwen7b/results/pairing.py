@@ -23,7 +23,7 @@ def paired(first: SavedRun, second: SavedRun) -> list[Pair]:
     """
     if first.is_ours and second.is_ours:
         name = _common_name(first, second)
-        pairs, _ = _joined(first.records, second.records, lambda record: record[name])
+        pairs, _ = _joined(first.records, second.records, lambda record: (record[name], _sample(record)))
     else:
         pairs, (left, right) = _joined(first.records, second.records, lambda record: record["prompt_hash"])
         if first.is_ours != second.is_ours:
@@ -40,8 +40,13 @@ def _common_name(first: SavedRun, second: SavedRun) -> str:
     return "id" if first.signature.get("data") == second.signature.get("data") else "prompt_hash"
 
 
-def _place(record: Record) -> tuple[str, int]:
-    return record["subject"], record.get("row", 0)
+def _sample(record: Record) -> str:
+    """Which of several outputs for one question a record is of; empty where there is one."""
+    return str(record["id"]).partition("#")[2]
+
+
+def _place(record: Record) -> tuple[str, int, str]:
+    return record["subject"], record.get("row", 0), record["id"]
 
 
 def _joined(

@@ -103,9 +103,13 @@ def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def asked_text(record: Mapping[str, Any]) -> str:
-    """All that the model was given for an item: in a chat, what was said before the prompt too."""
+    """All that the model was given: in a chat, what was said before the prompt, and how the reply begins, too."""
     said = [text for turn in record.get("turns", ()) for text in turn]
-    return "\n\n".join([*([record["system"]] if record.get("system") else []), *said, record["prompt"]])
+    return "\n\n".join([*_given(record, "system"), *said, record["prompt"], *_given(record, "opening")])
+
+
+def _given(record: Mapping[str, Any], name: str) -> list[str]:
+    return [record[name]] if record.get(name) else []
 
 
 def _is_record(value: Any) -> bool:

@@ -101,6 +101,7 @@
     }
     if (item.output !== undefined) block("output", item.output);
     block("read as", item.predicted || "no answer");
+    if (item.ran !== undefined) block("what came of running it", item.ran);
     block("what is right", item.answer || "not public");
   };
 
