@@ -96,7 +96,10 @@ READING: dict[str, str] = {
         "gguf_file gguf_parts gptq file_names weight_files"
     ),
     "kernels": "matrix linear native structures constants limits",
-    "hub": "locate known official address repository protocol huggingface modelscope wheels fetch listing",
+    "hub": (
+        "locate known official address repository protocol huggingface modelscope streaming wheels fetch archives "
+        "listing"
+    ),
     "model": "transformer rows layers rotary masks cache sequence_cache parameter_shapes empty_model rebuilding",
     "text": (
         "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
@@ -110,7 +113,7 @@ READING: dict[str, str] = {
         "landlock seccomp denied_calls system_call program values checking watching usage"
     ),
     "tasks": (
-        "task procedure item table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
+        "task procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
         "translation_scores choice_reading number_reading code_reading cuts intervals"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
@@ -137,7 +140,7 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation outputs programs records signature submission lm_eval_adapter generation_requests subject "
+        "evaluation outputs programs records signature submission fetching lm_eval_adapter generation_requests subject "
         "perplexity needle bench shapes journal tables plots"
     ),
     "results": (

@@ -95,6 +95,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(content, **headers)
 
 
+class FilesHandler(_Handler):
+    """Any site: its files stand in the repository "", by their paths."""
+
+    def route(self, path: str, query: dict[str, list[str]]) -> None:
+        content = self.server.repositories.get("", {}).get(path)
+        if content is None:
+            return self.answer(b"", status=404)
+        self.answer_file(content)
+
+
 class HuggingFaceHandler(_Handler):
     API: ClassVar = re.compile(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)")
     FILE: ClassVar = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")

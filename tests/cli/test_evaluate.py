@@ -89,7 +89,8 @@ def test_a_task_prints_its_score_and_writes_its_answers(mmlu: Run, tmp_path: Pat
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("MMLU (standard, test, 5-shot, base, q8): ") and "(95 %: " in lines[0]
-    assert lines[-2:] == ["2 items.", f"Every answer is in {tmp_path / 'out' / 'mmlu'}.jsonl."]
+    assert lines[-3:-1] == ["2 items.", f"Every answer is in {tmp_path / 'out' / 'mmlu'}.jsonl."]
+    assert lines[-1].startswith(f"The report of {tmp_path / 'out'} is in ")
     assert len((tmp_path / "out" / "mmlu.jsonl").read_text("utf-8").splitlines()) == 2
     again = mmlu("--out", str(tmp_path / "out"))
     assert again.exit_code == 1 and "has results already" in again.stderr
@@ -118,7 +119,7 @@ def test_a_dry_run_prints_prompts_and_loads_no_model(mmlu: Run) -> None:
     [
         (["--subjects", "anatomi"], "mmlu has no subject 'anatomi'"),
         (["--resume"], "--resume keeps the answers that are in --out already"),
-        (["--data", "/none"], "/none/test/anatomy_test.csv is not there"),
+        (["--data", "/none"], "/none/dev/anatomy_dev.csv is not there: fetch the files by"),
         (["--split", "train"], "mmlu has no split 'train': choose test or val"),
         (["--procedure", "original-2023-08", "--shots", "3"], "shows 5 examples, found 3"),
         (["--procedure", "mine"], "--procedure"),
@@ -206,7 +207,7 @@ def test_humaneval_runs_code_where_that_is_allowed(humaneval: Run, tmp_path: Pat
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("HumanEval (original-2023-08, test, 0-shot, base, q8): 0.00 (95 %: 0.00 to ")
-    assert lines[-1] == f"Every answer is in {tmp_path / 'out' / 'humaneval'}.jsonl."
+    assert lines[-2] == f"Every answer is in {tmp_path / 'out' / 'humaneval'}.jsonl."
 
 
 def test_humaneval_prints_prompts_without_permission(humaneval: Run) -> None:
@@ -227,7 +228,7 @@ def test_humaneval_prints_prompts_without_permission(humaneval: Run) -> None:
         (["--top-p", "2"], "top_p"),
         (["--samples", "0"], "--samples"),
         (["--shots", "1"], "humaneval has no examples to show"),
-        (["--data", "/none"], "/none has no HumanEval.jsonl or HumanEval.jsonl.gz"),
+        (["--data", "/none"], "/none/HumanEval.jsonl.gz is not there: fetch the files by"),
     ],
 )
 def test_humanevals_mistakes_are_one_line(humaneval: Run, arguments: list[str], message: str) -> None:

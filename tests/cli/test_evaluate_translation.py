@@ -63,7 +63,7 @@ def _as_shots(named: tuple[str, ...]) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the folder with the benchmark's official files by --data"),
+        (["--data", "FOLDER/none"], "en-zh.src.en is not there: fetch the files by 'qwen7b eval --fetch wmt22 --data"),
         (["--src", "FOLDER/a"], "--src is given without --ref"),
         (["--shots-ref", "FOLDER/a", "--data", "FOLDER"], "--shots-ref is given without --shots-src"),
         (["--src", "FOLDER/a", "--ref", "FOLDER/b", "--data", "FOLDER"], "give --data, or --src and --ref"),

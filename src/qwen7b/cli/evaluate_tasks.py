@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from qwen7b.evals import Evaluation
 
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="The folder with the benchmark's official files.")
+    Path | None,
+    typer.Option(
+        "--data", metavar="DIR", help="The folder with the official files; by default where --fetch puts them."
+    ),
 ]
 TheProcedure = Annotated[
     Procedure, typer.Option("--procedure", help="How it is done: as the original's scripts did, or as lm-eval does.")
@@ -68,11 +71,14 @@ class Chosen:
     allow_code: bool = False
     allow_unprotected: bool = False
 
-    @property
-    def folder(self) -> Path:
-        if self.data is None:
-            raise SettingError("name the folder with the benchmark's official files by --data")
-        return self.data
+    def folder(self, task: Task) -> Path:
+        """The folder with the official files of a task."""
+        if self.data is not None:
+            return self.data
+        home = task.home()
+        if home is None:
+            raise SettingError(f"name the folder with the files of {task.name} by --data")
+        return home.default_folder()
 
 
 def choose(
@@ -207,7 +213,7 @@ def run_task(task: Task, chosen: Chosen) -> None:
 def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     """Load the model, and have it answer the items."""
     plan = task.completed(chosen.plan)
-    task.items(chosen.folder, plan)  # files are checked before the model is loaded
+    task.found_items(chosen.folder(task), plan)  # files are checked before the model is loaded
     from qwen7b.evals import evaluate
     from qwen7b.evals.programs import check_permission
     from qwen7b.evals.submission import check_submission
@@ -219,7 +225,7 @@ def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     return evaluate(
         chosen.loading.load(),
         task,
-        chosen.folder,
+        chosen.folder(task),
         plan,
         out=chosen.out,
         resume=chosen.resume,
@@ -230,7 +236,7 @@ def evaluated(task: Task, chosen: Chosen) -> Evaluation:
 
 
 def print_prompts(task: Task, chosen: Chosen) -> None:
-    items = task.items(chosen.folder, task.completed(chosen.plan))
+    items = task.found_items(chosen.folder(task), task.completed(chosen.plan))
     if chosen.as_json:
         print_json(
             [

@@ -49,7 +49,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "bench": ("qwen7b bench", "qwen7b bench --shape 7b --quantize q4", "qwen7b bench --model ./Qwen-7B-Chat --json"),
     "eval": (
-        "qwen7b eval mmlu --data mmlu --limit 20",
+        "qwen7b eval --fetch mmlu",
+        "qwen7b eval mmlu --limit 20",
         "qwen7b eval ceval --data ceval --procedure original-2023-08 --model ./Qwen-7B --out results",
         "qwen7b eval needle --haystack text.txt",
     ),

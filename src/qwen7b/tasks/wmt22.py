@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks import translation_scores as scores
+from qwen7b.tasks.homes import Home
 from qwen7b.tasks.item import Item, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
 from qwen7b.tasks.table_files import read_lines
@@ -81,6 +82,9 @@ class Wmt22(Task):
     @property
     def pair(self) -> str:
         return f"{self.source}-{self.target}"
+
+    def home(self) -> Home | None:
+        return super().home() if self.texts is None else None
 
     def files(self, folder: Path, plan: Plan) -> list[Path]:
         pairs = [self._texts(folder), *([self.examples] if self.examples else [])]
