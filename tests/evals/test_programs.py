@@ -18,9 +18,10 @@ from qwen7b.errors import SandboxError, SettingError
 from qwen7b.evals import evaluate, programs
 from qwen7b.evals.outputs import Output
 from qwen7b.generate.shared_engine import SharedEngine
+from qwen7b.sandbox import Outcome
 from qwen7b.tasks import TASKS, Plan, Procedure
 from qwen7b.tasks.humaneval import HumanEval
-from qwen7b.tasks.item import Draws, Item, Text
+from qwen7b.tasks.item import Draws, Item, Program, Text
 from tiny_humaneval import write_functions
 
 
@@ -70,6 +71,24 @@ def test_programs_decide_in_whatever_order_they_end(folder: Path) -> None:
     assert [item.row for item, *_ in results] == [1, 0]
     assert {item.row: reading.correct for item, _, reading, _ in results} == {0: True, 1: False}
     assert [outcome and outcome.status for *_, outcome in results] == ["failed", "passed"]
+
+
+@pytest.mark.parametrize("failures", [0, 2, 3])
+def test_a_sandbox_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    passed = Outcome(status="passed", exit_code=0, stdout="", stderr="", seconds=0.1, protection="landlock")
+    calls = iter(range(10))
+
+    def run(code: str, **settings: Any) -> Outcome:
+        if next(calls) < failures:
+            raise SandboxError("the sandbox does not start")
+        return passed
+
+    monkeypatch.setattr(programs, "run_python", run)
+    if failures == 3:
+        with pytest.raises(SandboxError):
+            programs.run_program(Program(code="", check=""), allow_unprotected=False)
+    else:
+        assert programs.run_program(Program(code="", check=""), allow_unprotected=False) is passed
 
 
 @pytest.mark.usefixtures("any_protection")

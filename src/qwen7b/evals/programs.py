@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SandboxError, SettingError
 from qwen7b.evals.outputs import Output
 from qwen7b.sandbox import Outcome, find_protection, run_python
 from qwen7b.tasks.item import Item, Program, Reading
@@ -19,6 +20,7 @@ Judged: TypeAlias = tuple[Item, Output, Reading, Outcome | None]
 
 _MAX_WORKERS = 4
 """How many programs run at once, at most."""
+_ATTEMPTS = 3
 
 
 def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -> None:
@@ -32,6 +34,17 @@ def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -
         )
     if not allow_unprotected:
         find_protection()
+
+
+def run_program(program: Program, *, allow_unprotected: bool) -> Outcome:
+    """What becomes of a program. Raises SandboxError where the sandbox fails again and again.
+
+    It worked when the run began, and hours of answers should not end with a moment in which memory is short.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(SandboxError):
+            return run_python(program.code, check=program.check, allow_unprotected=allow_unprotected)
+    return run_python(program.code, check=program.check, allow_unprotected=allow_unprotected)
 
 
 def judged(
@@ -49,9 +62,6 @@ def judged(
             item, output, reading = pending.pop(future)
             yield item, output, replace(reading, correct=outcome.passed), outcome
 
-    def run(program: Program) -> Outcome:
-        return run_python(program.code, check=program.check, allow_unprotected=allow_unprotected)
-
     with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
         try:
             for item, output in news:
@@ -59,7 +69,11 @@ def judged(
                 if reading.program is None:
                     yield item, output, reading, None
                     continue
-                pending[pool.submit(run, reading.program)] = item, output, reading
+                pending[pool.submit(run_program, reading.program, allow_unprotected=allow_unprotected)] = (
+                    item,
+                    output,
+                    reading,
+                )
                 yield from finished([future for future in pending if future.done()])
             yield from finished(as_completed(list(pending)))
         except KeyboardInterrupt:
