@@ -54,13 +54,25 @@ def test_a_resumed_fetch_counts_only_its_own_speed(capsys: pytest.CaptureFixture
 
 def test_hours_are_told_as_hours_and_quick_work_says_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    for total in (1_000, 10):
+    for total in (600, 10):
         with progress("Packing", total, "B", clock=clock) as report:
             for _ in range(10):
-                clock.seconds += 10 if total == 1_000 else 1
+                clock.seconds += 10 if total == 600 else 1
                 report(1)
     err = capsys.readouterr().err
-    assert err.splitlines()[1:-1] == ["Packing: 0.0 MB of 0.0 MB (1%), about 2 h 46 min left."]
+    assert err.splitlines()[1:-1] == ["Packing: 0.0 MB of 0.0 MB (1%), about 1 h 39 min left."]
+
+
+def test_the_first_of_many_results_do_not_tell_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with progress("Answering", 1_000, " items", clock=clock) as report:
+        for count in (1, 9):
+            clock.seconds += 100
+            report(count)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "Answering: 1 of 1,000 items (0%).",
+        "Answering: 10 of 1,000 items (1%), about 5 h 30 min left.",
+    ]
 
 
 def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import SettingError, counted
+from qwen7b.errors import SettingError
 from qwen7b.evals.outputs import Output, outputs
 from qwen7b.evals.programs import check_permission, judged
 from qwen7b.evals.records import Records
@@ -84,7 +84,7 @@ def evaluate(
         found = {} if records is None else dict(records.earlier)
         left = [item for item in items if item.id not in found]
         with (
-            progress(f"{task.title}, {counted(len(left), 'item')} of {len(items):,}", len(left), " items") as report,
+            progress(_heading(task, len(left), len(items)), len(left), " items") as report,
             closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
             closing(judged(news, partial(task.read, plan=plan), allow_unprotected=allow_unprotected)) as results,
         ):
@@ -100,6 +100,11 @@ def evaluate(
         if submission is not None:
             write_submission(task, submission, items, answered)
     return evaluation
+
+
+def _heading(task: Task, num_left: int, num_items: int) -> str:
+    resumed = "" if num_left == num_items else f" of {num_items:,}"
+    return f"{task.title}: {num_left:,}{resumed} {'item' if num_items == 1 else 'items'} to answer"
 
 
 def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOutcome | None) -> dict[str, Any]:

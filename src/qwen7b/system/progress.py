@@ -60,7 +60,9 @@ class MinuteLines:
             position = f"{shown_size(done)} of {shown_size(self._total)}"
         else:
             position = f"{done:,} of {self._total:,}{self._unit}"
-        say(f"{self._what}: {position} ({share:.0%}), about {duration(left)} left.")
+        # The first of many results come late, where others are begun beside them: they do not tell the pace.
+        estimate = f", about {duration(left)} left" if done - self._initial >= self._total / 100 else ""
+        say(f"{self._what}: {position} ({share:.0%}){estimate}.")
 
 
 @contextmanager
