@@ -18,6 +18,7 @@ from qwen7b.tasks import TASKS, Plan, Procedure, Task
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
+    from qwen7b import Qwen
     from qwen7b.evals import Evaluation
 
 Data = Annotated[
@@ -203,27 +204,43 @@ def run_task(task: Task, chosen: Chosen) -> None:
     else:
         print_score(result, out=chosen.out)
     if chosen.out is not None:
-        from qwen7b.results import write_report
+        report_on(chosen.out, as_json=chosen.as_json)
 
-        paths = write_report([chosen.out], chosen.out)
-        if not chosen.as_json:
-            typer.echo(f"The report of {chosen.out} is in {' and '.join(path.name for path in paths)} there.")
+
+def report_on(out: Path, *, as_json: bool) -> None:
+    """Write the report of all results in a folder, and say so unless only JSON is wanted."""
+    from qwen7b.results import write_report
+
+    paths = write_report([out], out)
+    if not as_json:
+        typer.echo(f"The report of {out} is in {' and '.join(path.name for path in paths)} there.")
 
 
 def evaluated(task: Task, chosen: Chosen) -> Evaluation:
     """Load the model, and have it answer the items."""
+    plan = check_task(task, chosen)
+    return answered(chosen.loading.load(), task, plan, chosen)
+
+
+def check_task(task: Task, chosen: Chosen) -> Plan:
+    """The completed plan. Raises Qwen7bError, before a model is loaded, for all that can be known to be wrong."""
     plan = task.completed(chosen.plan)
-    task.found_items(chosen.folder(task), plan)  # files are checked before the model is loaded
-    from qwen7b.evals import evaluate
+    task.found_items(chosen.folder(task), plan)
     from qwen7b.evals.programs import check_permission
     from qwen7b.evals.submission import check_submission
 
     check_permission(task, allow_code=chosen.allow_code, allow_unprotected=chosen.allow_unprotected)
-
     if chosen.submission is not None:
         check_submission(task, plan, chosen.submission)
+    return plan
+
+
+def answered(qwen: Qwen, task: Task, plan: Plan, chosen: Chosen) -> Evaluation:
+    """Have a model answer the items."""
+    from qwen7b.evals import evaluate
+
     return evaluate(
-        chosen.loading.load(),
+        qwen,
         task,
         chosen.folder(task),
         plan,

@@ -97,6 +97,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval report results",
         "qwen7b eval report results/original results/standard --out report",
     ),
+    "all": (
+        "qwen7b eval all --limit 20 --out results",
+        "qwen7b eval all --data benchmarks --tasks mmlu,ceval --procedure original-2023-08 --model ./Qwen-7B --json",
+    ),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",
