@@ -169,6 +169,14 @@ def test_lm_evals_records_are_joined_on_their_prompts(tmp_path: Path) -> None:
     assert "precision" in found and {"data", "weights", "versions.lm-eval"} <= set(explanation.unknown)
     (turned,) = explain(tmp_path / "theirs", tmp_path / "ours")
     assert turned.comparison.wrong_right == 1 and turned.task == "mmlu"
+    assert turned.first.score == 50 and turned.first.interval is not None
+
+
+def test_results_with_lm_evals_output_in_their_folder_are_still_ours(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "ours", [record(0)])
+    write_samples(folder / "harness", [sample(0)])
+    (explanation,) = explain(folder, folder / "harness")
+    assert (explanation.first.procedure, explanation.second.procedure) == ("standard", "lm-eval")
 
 
 def test_lm_evals_records_are_found_by_their_questions_where_prompts_are_worded_otherwise(tmp_path: Path) -> None:
@@ -222,7 +230,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path, name: str, content:
     folder = write_run(tmp_path / "first", [record(0)])
     (folder / name).write_text(content, "utf-8")
     with pytest.raises(SettingError, match=error):
-        explain(folder, folder)
+        explain(folder / name if name.startswith("samples_") else folder, folder)
 
 
 def test_runs_without_a_common_item_are_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class ItemDifference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
-    """The share of right answers among the items of both runs, in percent."""
+    """How many of a run's items are right, and their share in percent."""
 
     correct: int
     score: float
@@ -77,19 +77,22 @@ def compare(first: SavedRun, second: SavedRun, *, near_tie: float = NEAR_TIE) ->
         right_wrong=table[True, False],
         wrong_right=table[False, True],
         wrong_wrong=table[False, False],
-        first=_share([one for one, _ in judged]),
-        second=_share([other for _, other in judged]),
+        first=share_of([one for one, _ in judged]),
+        second=share_of([other for _, other in judged]),
         mcnemar_p=mcnemar_p(table[True, False], table[False, True]) if judged else None,
         reasons=dict(Counter(item.reasons[0].kind for item in differing).most_common()),
         differing=tuple(differing),
     )
 
 
-def _share(records: Sequence[Record]) -> Share | None:
-    if not records:
+def share_of(records: Sequence[Record]) -> Share | None:
+    """The share of those known to be right or wrong; None where there are none."""
+    known = [record["correct"] for record in records if record["correct"] is not None]
+    if not known:
         return None
-    correct = sum(bool(record["correct"]) for record in records)
-    return Share(correct=correct, score=100 * correct / len(records), interval=wilson_interval(correct, len(records)))
+    return Share(
+        correct=sum(known), score=100 * sum(known) / len(known), interval=wilson_interval(sum(known), len(known))
+    )
 
 
 def _differ(first: Record, second: Record, *, is_one_program: bool) -> bool:

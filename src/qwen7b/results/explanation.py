@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError
-from qwen7b.results.comparison import Comparison, compare
+from qwen7b.results.comparison import Comparison, compare, share_of
 from qwen7b.results.lm_eval_samples import read_samples, sample_files
 from qwen7b.results.pairing import paired
 from qwen7b.results.reasons import NEAR_TIE, from_where
-from qwen7b.results.saved_run import SavedRun, asked_text, read_runs
+from qwen7b.results.saved_run import SavedRun, asked_text, own_files, read_runs
 from qwen7b.results.signature_words import Difference, differences, unknown_fields, wanted
 from qwen7b.tasks.item import Letters
 
@@ -25,7 +25,7 @@ class RunScore:
     procedure: str
     items: int
     score: float | None
-    """None where the run is not finished, or is lm-eval's."""
+    """Of lm-eval's samples the share that it counts as right; None where the run is not finished, or none is known."""
     interval: tuple[float, float] | None
 
 
@@ -68,7 +68,8 @@ def explain(first: Path, second: Path, *, near_tie: float = NEAR_TIE) -> list[Ex
 
 
 def _read(path: Path) -> dict[str, SavedRun]:
-    if files := sample_files(path):
+    is_ours = path.is_dir() and bool(own_files(path))  # with lm-eval's output in a folder of it, perhaps
+    if not is_ours and (files := sample_files(path)):
         return {"lm-eval": read_samples(files, name=str(path))}
     return read_runs(path)
 
@@ -86,12 +87,14 @@ def _explanation(first: SavedRun, second: SavedRun, *, near_tie: float) -> Expla
 
 
 def _score(run: SavedRun) -> RunScore:
-    interval = run.summary.get("interval")
+    score, interval = run.summary.get("score"), run.summary.get("interval")
+    if not run.is_ours and (share := share_of(run.records)):
+        score, interval = share.score, share.interval
     return RunScore(
         name=run.name,
         procedure=run.signature.get("procedure", ""),
         items=len(run.records),
-        score=run.summary.get("score"),
+        score=score,
         interval=None if interval is None else (interval[0], interval[1]),
     )
 

@@ -38,16 +38,20 @@ def result_files(path: Path) -> list[Path]:
     """The files of records that a path names; a folder has one for each task. Raises SettingError if there is none."""
     if path.is_file():
         return [path]
-    try:
-        names = sorted(name for name in os.listdir(path) if name.endswith(".jsonl"))
-    except OSError as error:
-        raise SettingError(f"{path} cannot be read: {error.strerror or error}") from None
-    files = [path / name for name in names if (path / name).with_suffix(".json").is_file()]
-    if not files:
+    if not (files := own_files(path)):
         raise SettingError(
             f"{path} has no results of qwen7b eval: there should be a TASK.jsonl with a TASK.json beside it"
         )
     return files
+
+
+def own_files(folder: Path) -> list[Path]:
+    """Those of a folder that have a file TASK.json beside them. Raises SettingError where it cannot be read."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".jsonl"))
+    except OSError as error:
+        raise SettingError(f"{folder} cannot be read: {error.strerror or error}") from None
+    return [folder / name for name in names if (folder / name).with_suffix(".json").is_file()]
 
 
 def read_run(path: Path, *, name: str) -> SavedRun:
