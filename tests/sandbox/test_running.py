@@ -20,7 +20,7 @@ import pytest
 
 from hostile import Sandbox, Way
 from qwen7b.errors import SandboxError, SettingError
-from qwen7b.sandbox import Limits, Outcome, find_protection, run_python
+from qwen7b.sandbox import Limits, Outcome, bubblewrap, find_protection, run_python
 from qwen7b.sandbox.private_user import private_user
 from qwen7b.sandbox.unprotected import run_unprotected
 from qwen7b.sandbox.work_folder import work_folder
@@ -195,6 +195,17 @@ class _Interrupting:
     def read(self) -> bytes:
         time.sleep(0.3)
         raise KeyboardInterrupt
+
+
+def test_bubblewrap_hides_nothing_that_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python may lie in /tmp, where the program's own folder is."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    command = bubblewrap.wrapped(["python"], readable=["/tmp/python", "/usr/lib"], environment={}, disk_bytes=1)
+    assert command.index("--tmpfs") < command.index("/tmp/python") < command.index("python")
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SandboxError, match="not installed"):
+        bubblewrap.wrapped(["python"], readable=[], environment={}, disk_bytes=1)
 
 
 @pytest.mark.parametrize("system", ["darwin", "win32"])

@@ -10,13 +10,14 @@ seccomp = pytest.importorskip("qwen7b.sandbox.seccomp")
 
 ALLOWED, REFUSED, UNKNOWN, KILLED = 0x7FFF_0000, 0x0005_0001, 0x0005_0026, 0x8000_0000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+Instruction = tuple[int, int, int, int]
 COMMON = {  # names that every program needs: read, write, mmap, execve, exit_group, futex, openat
     "x86_64": (0, 1, 9, 59, 231, 202, 257),
     "aarch64": (63, 64, 222, 221, 94, 98, 56),
 }
 
 
-def answer(program: list[tuple[int, int, int, int]], number: int, architecture: int, *arguments: int) -> int:
+def answer(program: list[Instruction], number: int, architecture: int, *arguments: int) -> int:
     """What the filter says to a call."""
     words = {
         0: number,
@@ -44,14 +45,15 @@ def machine(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def program_of(machine: str, *, shares_user: bool = True, landlock_version: int = 1) -> list[tuple[int, int, int, int]]:
-    found = list(seccomp.assemble(rules(shares_user=shares_user, landlock_version=landlock_version), machine))
+def program_of(machine: str, *, user: bool = True, files: bool = True, version: int = 1) -> list[Instruction]:
+    denied = rules(shares_user=user, shares_files=files, landlock_version=version)
+    found: list[Instruction] = list(seccomp.assemble(denied, machine))
     assert len(found) < 4096 and all(max(then, otherwise) < 256 for _, then, otherwise, _ in found)
     return found
 
 
 def test_every_name_has_a_number_and_every_number_a_rule() -> None:
-    names = {rule.name for rule in rules(shares_user=True, landlock_version=1)}
+    names = {rule.name for rule in rules(shares_user=True, shares_files=True, landlock_version=1)}
     assert names == set(NUMBERS)
     for place in (0, 1):
         numbers = [both[place] for both in NUMBERS.values() if both[place] is not None]
@@ -60,7 +62,8 @@ def test_every_name_has_a_number_and_every_number_a_rule() -> None:
 
 def test_denied_calls_are_refused_and_the_others_allowed(machine: str) -> None:
     program, architecture = program_of(machine), ARCHITECTURES[machine]
-    conditional = {rule.name for rule in rules(shares_user=True, landlock_version=1) if rule.argument is not None}
+    every = rules(shares_user=True, shares_files=True, landlock_version=1)
+    conditional = {rule.name for rule in every if rule.argument is not None}
     refused = set()
     for name, numbers in NUMBERS.items():
         number = numbers[machine == "aarch64"]
@@ -120,18 +123,16 @@ def test_arguments_decide(name: str, arguments: tuple[int, ...], is_allowed: boo
 def test_what_landlock_does_is_left_to_it(machine: str) -> None:
     column, architecture = machine == "aarch64", ARCHITECTURES[machine]
 
-    def says(name: str, **where: int) -> int:
+    def says(name: str, *, user: bool, files: bool, version: int) -> int:
         number = NUMBERS[name][column]
         assert number is not None
-        return answer(
-            program_of(machine, shares_user=bool(where["shares"]), landlock_version=where["version"]),
-            number,
-            architecture,
-            5,
-        )
+        return answer(program_of(machine, user=user, files=files, version=version), number, architecture, 5)
 
-    assert says("kill", shares=1, version=5) == REFUSED and says("kill", shares=1, version=6) == ALLOWED
-    assert says("kill", shares=0, version=0) == ALLOWED
-    assert says("tgkill", shares=1, version=5) == REFUSED
-    assert says("truncate", shares=1, version=2) == REFUSED and says("truncate", shares=1, version=3) == ALLOWED
-    assert says("fchmod", shares=1, version=9) == REFUSED and says("fchmod", shares=0, version=9) == ALLOWED
+    for name, first in (("kill", 6), ("tgkill", 6), ("truncate", 3)):
+        assert says(name, user=True, files=True, version=first - 1) == REFUSED
+        assert says(name, user=True, files=True, version=first) == ALLOWED
+        assert says(name, user=False, files=False, version=0) == ALLOWED
+    assert says("kill", user=True, files=False, version=0) == REFUSED
+    assert says("truncate", user=True, files=False, version=0) == ALLOWED
+    assert says("fchmod", user=True, files=True, version=9) == REFUSED
+    assert says("fchmod", user=True, files=False, version=9) == ALLOWED

@@ -34,6 +34,8 @@ def wrapped(
     for name, value in environment.items():
         options += ["--setenv", name, value]
     options += _OF_ROOT if os.geteuid() == 0 else ["--unshare-all"]
+    # Before what may lie in it, Python in a folder of /tmp say, which it would hide.
+    options += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(disk_bytes), "--tmpfs", FOLDER]
     options += ["--ro-bind", "/usr", "/usr"]
     for path in _SYSTEM_LINKS:
         if os.path.islink(path):
@@ -43,7 +45,6 @@ def wrapped(
     for path in readable:
         if path not in _SYSTEM_LINKS and path != "/usr" and not path.startswith("/usr/"):
             options += ["--ro-bind-try", path, path]
-    options += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(disk_bytes), "--tmpfs", FOLDER]
     # Else both would be memory to write to without a limit.
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", FOLDER, "--"]
     return [*options, *command]

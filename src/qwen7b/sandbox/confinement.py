@@ -65,8 +65,9 @@ def confine(to: Confinement, *, lets_look: bool) -> None:
     prctl(PR_SET_PDEATHSIG, _KILL)  # a change of user takes both back
     if ruleset is not None:
         restrict_self(ruleset)
-    shares_user = to.user is None and not to.in_bubblewrap
-    install_filter(rules(shares_user=shares_user, landlock_version=version))
+    shares_user = to.user is None
+    shares_files = shares_user and not to.in_bubblewrap
+    install_filter(rules(shares_user=shares_user, shares_files=shares_files, landlock_version=version))
 
 
 def _set_limits(to: Confinement) -> None:

@@ -72,8 +72,8 @@ _SET_OWNER, _SET_OWNER_EX = 8, 15
 _PUSH_INPUT, _LINUX_CONSOLE, _SET_FILE_OWNER, _SET_SOCKET_OWNER = 0x5412, 0x541C, 0x8901, 0x8902
 
 
-def rules(*, shares_user: bool, landlock_version: int) -> Iterator[Rule]:
-    """The rules for this process: stricter where it runs as the user whose files and processes lie about."""
+def rules(*, shares_user: bool, shares_files: bool, landlock_version: int) -> Iterator[Rule]:
+    """The rules for this process: stricter where it runs as the user whose processes, or also files, lie about."""
     for names in _ALWAYS.values():
         yield from map(Rule, names.split())
     yield Rule("clone", argument=0, bits=_NEW_NAMESPACES)
@@ -93,14 +93,14 @@ def rules(*, shares_user: bool, landlock_version: int) -> Iterator[Rule]:
     # The owner of a file descriptor gets a signal, which may be any.
     yield Rule("fcntl", argument=1, never=(_SET_OWNER, _SET_OWNER_EX))
     yield Rule("ioctl", argument=1, never=(_PUSH_INPUT, _LINUX_CONSOLE, _SET_FILE_OWNER, _SET_SOCKET_OWNER))
-    if shares_user:
+    if shares_files:
         yield from map(Rule, _OWNERS_RIGHTS.split())
         if landlock_version < 3:
             yield Rule("truncate")
-        if landlock_version < 6:
-            yield from map(Rule, _SIGNALS_TO_OTHERS.split())
-            for name in ("kill", "tgkill"):
-                yield Rule(name, argument=0, only=(os.getpid(),))  # as abort() does
+    if shares_user and landlock_version < 6:
+        yield from map(Rule, _SIGNALS_TO_OTHERS.split())
+        for name in ("kill", "tgkill"):
+            yield Rule(name, argument=0, only=(os.getpid(),))  # as abort() does
 
 
 _TABLE = """
