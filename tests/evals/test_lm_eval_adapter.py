@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -127,6 +129,17 @@ def test_chats_are_laid_out_as_transformers_does(ours: HarnessModel, reference: 
     assert ours.prefix_token_id == reference.prefix_token_id and ours.eot_token_id == reference.eot_token_id
     with pytest.raises(SettingError, match="takes no name"):
         ours.chat_template("rag")
+
+
+def test_texts_follow_the_bos_that_the_files_name(checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "named")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "bos_token": "<|im_start|>"}), "utf-8")
+    named = HarnessModel(str(folder), dtype="float32")
+    assert named.prefix_token_id == HFLM(pretrained=str(folder), dtype="float32", device="cpu").prefix_token_id
+    assert named.prefix_token_id == named.qwen.tokenizer.im_start_id != named.eot_token_id
+    (own,) = named.loglikelihood_rolling(requests("loglikelihood_rolling", [("in there",)]), disable_tqdm=True)
+    assert own == pytest.approx(named.qwen.score([[named.prefix_token_id]], [["in there"]])[0][0].logprob, abs=1e-5)
 
 
 TASK = """\
@@ -259,6 +272,7 @@ def test_the_launcher_gives_lm_eval_the_model(
     checkpoint: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # which lm-eval sets
+    monkeypatch.setattr(logging.root, "handlers", [])  # and it adds one, whose stream ends with the runner
     # The index of lm-eval's own thousands of tasks takes longer than all other tests.
     monkeypatch.setattr("lm_eval.tasks.TaskManager", partial(TaskManager, include_defaults=False))
     command = ["eval", "lm-eval", "run", "--model", "qwen7b", "--model_args", f"pretrained={checkpoint},quantize=q8"]

@@ -47,7 +47,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
     `pretrained` is a name as `qwen7b.load` takes it, or a `Qwen` that is loaded. Names of control tokens in a text
     are control tokens unless `control_tokens` is False, as lm-eval writes chats as texts. `prefix_token_id` stands
-    before a text that has nothing before it: by default BOS, else the token that ends a text.
+    before a text that has nothing before it: by default the BOS that the files name, else the token that ends a text.
     """
 
     def __init__(
@@ -94,20 +94,23 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
     @property
     def eot_token_id(self) -> int:
-        """The token that ends a text: the one that the tokenizer's files name, else <|endoftext|>."""
-        vocabulary = self.qwen.tokenizer.vocabulary
-        named = (vocabulary.id_of(name) for name in (*vocabulary.settings.ends, "<|endoftext|>"))
-        ids = [id for id in (*named, *sorted(self.qwen.stop_ids)) if id is not None]
-        if not ids:
-            raise PromptError("this model has no token that ends a text: give model_args a prefix_token_id")
-        return ids[0]
+        """The token that ends a text: the one that the tokenizer's files name so, else <|endoftext|>."""
+        for id in (self._named("eos_token"), self.qwen.tokenizer.end_of_text_id, *sorted(self.qwen.stop_ids)):
+            if id is not None:
+                return id
+        raise PromptError("this model has no token that ends a text: give model_args a prefix_token_id")
 
     @property
     def prefix_token_id(self) -> int:
         if self._prefix_token_id is not None:
             return self._prefix_token_id
-        bos_id = self.qwen.tokenizer.bos_id
-        return self.eot_token_id if bos_id is None else bos_id
+        return self.eot_token_id if (bos_id := self._named("bos_token")) is None else bos_id
+
+    def _named(self, variable: str) -> int | None:
+        """The id of a token that the tokenizer's files name."""
+        vocabulary = self.qwen.tokenizer.vocabulary
+        name = vocabulary.settings.special_tokens.get(variable)
+        return None if name is None else vocabulary.id_of(name)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """The ids of a text, after BOS where the model wants one, unless `add_special_tokens` is False."""
