@@ -225,6 +225,8 @@ def test_model_args_load_the_model(checkpoint: Path, tasks: Path) -> None:
     plain = HarnessModel.create_from_arg_string(f"pretrained={checkpoint},quantize=none", {"device": "cuda:0"})
     assert plain.qwen.model.weight_format is None  # lm-eval reads none as nothing, and says cuda:0 by itself
     assert packed.get_model_info() != plain.get_model_info()
+    trusting = {"trust_remote_code": True, "batch_size": 8}  # lm-eval's own options, which need not stop a run
+    assert HarnessModel(packed.qwen, **trusting).qwen is packed.qwen
     with pytest.raises(SettingError, match="model_args has no quantise: it takes pretrained, quantize"):
         HarnessModel.create_from_arg_string(f"pretrained={checkpoint},quantise=q8")
     with pytest.raises(SettingError, match="quantize is for loading a model"):

@@ -60,6 +60,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         device: str | None = None,
         batch_size: int | str | None = None,
         max_batch_size: int | None = None,
+        trust_remote_code: bool = False,
         **loading: Any,
     ) -> None:
         super().__init__()
@@ -70,6 +71,8 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             )
         if batch_size not in _USUAL_BATCH_SIZES or max_batch_size is not None:
             _log.warning("batch_size is left to the engine, which forms its batches by itself")
+        if trust_remote_code:  # which lm-eval passes on from its option of that name, where it is for data sets
+            _log.warning("trust_remote_code is not for the model: no code in a checkpoint is ever run")
         self.max_gen_toks = whole_number("max_gen_toks", max_gen_toks, minimum=1)
         self._allowed_special: Any = "all" if flag("control_tokens", control_tokens) else frozenset()
         if isinstance(pretrained, Qwen):
