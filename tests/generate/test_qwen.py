@@ -96,6 +96,14 @@ def test_samples_of_a_prompt_share_its_reading(
     assert len(completions) == 3 and completions[0].usage.prompt_tokens < samples[0].usage.prompt_tokens
 
 
+def test_each_prompt_of_a_call_can_be_sampled_in_its_own_way(qwen: Qwen) -> None:
+    ways = [Greedy(), Sample(seed=1), Sample(seed=2, temperature=1.5)]
+    replies = qwen.answers("complete", ["the inn"] * 3, {"max_new_tokens": 12}, samplings=ways).replies()
+    alone = [qwen.complete("the inn", max_new_tokens=12, sampling=way) for way in ways]
+    assert [reply.text for reply in replies] == [reply.text for reply in alone]
+    assert len({reply.text for reply in replies}) == 3
+
+
 @pytest.mark.parametrize("n", [0, -1, True, 1.5, "2", None])
 def test_a_number_of_samples_that_is_none_is_refused(qwen: Qwen, n: Any) -> None:
     with pytest.raises(SettingError, match="n must be a whole number of at least 1, found"):

