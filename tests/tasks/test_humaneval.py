@@ -147,6 +147,8 @@ def test_pass_at_k_is_estimated_over_functions() -> None:
     assert summary.more == {"pass@10": 100}
     assert summary.interval == pytest.approx((10, 50))
     assert TASK.summarize(outcomes(results)[::-1], Plan()).interval == summary.interval
+    none = TASK.summarize(outcomes([[False] * 3, [False] * 3]), Plan())
+    assert none.score == 0 and none.interval == pytest.approx((0, 65.8), abs=0.1)
     greedy = TASK.summarize(outcomes([[True], [False], [False], [True]]), Plan())
     assert greedy.score == 50 and greedy.more == {} and greedy.interval == pytest.approx((15.0, 85.0), abs=0.1)
 

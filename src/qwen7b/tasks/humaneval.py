@@ -101,8 +101,8 @@ class HumanEval(Task):
             passed.setdefault(outcome.item.row, []).append(outcome.reading.correct is True)
         results = list(passed.values())
         fewest = min(map(len, results))
-        if fewest == 1 and len(results) == len(outcomes):
-            interval = wilson_interval(sum(map(sum, results)), len(results))
+        if all(len(set(own)) == 1 for own in results):  # of nothing but 0 and 100 % a bootstrap draws no others
+            interval = wilson_interval(sum(map(all, results)), len(results))
         else:
             interval = bootstrap_interval([results], lambda groups: mean_pass_at_k(groups[0], 1))
         more: dict[str, float | None] = {f"pass@{k}": mean_pass_at_k(results, k) for k in _KS if 1 < k <= fewest}
