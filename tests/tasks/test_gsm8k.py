@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from harness import harness_task
 from qwen7b.errors import PromptError, SettingError
+from qwen7b.tasks import gsm8k
 from qwen7b.tasks.gsm8k import NUM_TRAIN, Gsm8k
 from qwen7b.tasks.item import Item, Outcome, Text
 from qwen7b.tasks.procedure import Plan, Procedure
@@ -195,6 +197,17 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, text: str, message:
     (tmp_path / "test.jsonl").write_text(text, "utf-8")
     with pytest.raises(PromptError, match=message):
         items(tmp_path, shots=0)
+
+
+def test_swapped_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(made_up(1, start=8)[0]["question"].encode()).hexdigest()[:16]
+    monkeypatch.setattr(gsm8k, "_EXAMPLES", {8: (digest,)})
+    assert len(items(folder)) == 6
+    (folder / "test.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
+    with pytest.raises(
+        PromptError, match=r"test.jsonl, line 3: this question is in the official train.jsonl: .*swapped"
+    ):
+        items(folder)
 
 
 def test_a_missing_file_names_its_home(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Gsm8k(Task):
         return [folder / "test.jsonl", *([_train_path(folder)] if plan.shots else [])]
 
     def items(self, folder: Path, plan: Plan) -> list[Item]:
-        rows = _rows(folder / "test.jsonl")[: plan.limit]
+        rows = _test_rows(folder / "test.jsonl")[: plan.limit]
         train = _rows(_train_path(folder)) if plan.shots else []
         ask = _original_item if plan.procedure.is_original else _standard_item
         examples = _examples(train, len(rows), plan, path=_train_path(folder))
@@ -115,6 +115,18 @@ def _rows(path: Path) -> list[Row]:
     return rows
 
 
+def _test_rows(path: Path) -> list[Row]:
+    rows, known = _rows(path), {digest for digests in _EXAMPLES.values() for digest in digests}
+    for row in rows:
+        if _digest(row.cells) in known:
+            raise row.error("this question is in the official train.jsonl: are the two files swapped?")
+    return rows
+
+
+def _digest(row: Mapping[str, str]) -> str:
+    return hashlib.sha256(row["question"].encode()).hexdigest()[:16]
+
+
 def _examples(train: Sequence[Row], num_items: int, plan: Plan, *, path: Path) -> list[list[dict[str, str]]]:
     """The solved examples that are shown before each item."""
     shots = plan.shots or 0
@@ -122,7 +134,7 @@ def _examples(train: Sequence[Row], num_items: int, plan: Plan, *, path: Path) -
         return [[] for _ in range(num_items)]
     cells = [row.cells for row in train]
     if plan.procedure.is_original:
-        by_hash = {hashlib.sha256(row["question"].encode()).hexdigest()[:16]: row for row in cells}
+        by_hash = {_digest(row): row for row in cells}
         shown = [by_hash[digest] for digest in _EXAMPLES[shots] if digest in by_hash]
         if len(shown) < shots:
             raise PromptError(
