@@ -89,7 +89,8 @@ def test_a_task_prints_its_score_and_writes_its_answers(mmlu: Run, tmp_path: Pat
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("MMLU (standard, test, 5-shot, base, q8): ") and "(95 %: " in lines[0]
-    assert lines[-3:-1] == ["2 items.", f"Every answer is in {tmp_path / 'out' / 'mmlu'}.jsonl."]
+    assert lines[-4] == "2 items." and " tokens in " in lines[-3] and lines[-3].endswith(" of memory.")
+    assert lines[-2] == f"Every answer is in {tmp_path / 'out' / 'mmlu'}.jsonl."
     assert lines[-1].startswith(f"The report of {tmp_path / 'out'} is in ")
     assert len((tmp_path / "out" / "mmlu.jsonl").read_text("utf-8").splitlines()) == 2
     again = mmlu("--out", str(tmp_path / "out"))

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from qwen7b.tasks.intervals import bootstrap_interval, mcnemar_p, pass_at_k, wilson_interval
+from qwen7b.tasks.intervals import bootstrap_interval, mcnemar_p, mean_interval, pass_at_k, wilson_interval
 
 
 def test_wilson_interval() -> None:
@@ -18,10 +18,17 @@ def test_wilson_interval() -> None:
 
 def test_bootstrap_interval_is_near_that_of_a_share() -> None:
     items = [index < 120 for index in range(400)]
-    low, high = bootstrap_interval([items], lambda groups: 100 * fmean(groups[0]))
+    low, high = bootstrap_interval(items, lambda drawn: 100 * fmean(drawn))
     wilson = wilson_interval(120, 400)
     assert low == pytest.approx(wilson[0], abs=1) and high == pytest.approx(wilson[1], abs=1)
-    assert (low, high) == bootstrap_interval([items], lambda groups: 100 * fmean(groups[0]))
+    assert (low, high) == bootstrap_interval(items, lambda drawn: 100 * fmean(drawn))
+
+
+def test_the_interval_of_a_mean_over_groups() -> None:
+    assert mean_interval([[True] * 30 + [False] * 10, [False] * 20 + [True] * 20]) == wilson_interval(50, 80)
+    assert mean_interval([[True], [True], [False]]) == pytest.approx(wilson_interval(2, 3))
+    uneven = mean_interval([[True, False], [True] * 50 + [False] * 50])
+    assert uneven == pytest.approx(wilson_interval(1 / (0.5 + 0.01) * 2, 4 / (0.5 + 0.01)))
 
 
 def test_mcnemar() -> None:

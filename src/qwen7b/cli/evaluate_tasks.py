@@ -269,6 +269,8 @@ def print_prompts(task: Task, chosen: Chosen) -> None:
 
 def print_score(result: Evaluation, *, out: Path | None) -> None:
     """Print the score, those of its groups, and what must be known beside them."""
+    from qwen7b.results.run_summary import cost_text
+
     signed = result.signature
     how = f"{result.procedure}, {result.split}, {signed['shots']}-shot, {'chat' if result.chat else 'base'}"
     typer.echo(f"{TASKS[result.task].title} ({how}, {signed['precision']}): {shown(result.score, result.interval)}")
@@ -282,6 +284,9 @@ def print_score(result: Evaluation, *, out: Path | None) -> None:
     if result.truncated:
         notes.append(f"{result.truncated} with a prompt that was cut, as it was too long")
     typer.echo(", ".join(notes) + ".")
+    cost = result.cost
+    if cost.tokens:
+        typer.echo(f"{cost_text(**asdict(cost))}.")
     if result.remark:
         typer.echo(result.remark)
     if out is not None:

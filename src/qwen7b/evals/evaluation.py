@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from qwen7b.evals.signature import signature
 from qwen7b.evals.submission import check_submission, write_submission
 from qwen7b.generate import Qwen
 from qwen7b.sandbox import Outcome as ProgramOutcome
+from qwen7b.system.memory import peak_bytes
 from qwen7b.system.progress import progress
 from qwen7b.tasks.choice import LETTERS
 from qwen7b.tasks.item import Item, Outcome, Reading
@@ -25,6 +27,17 @@ from qwen7b.tasks.task import Task
 
 _MAX_ERROR = 500
 """How much of a program's messages a record keeps, from their end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What the answers took, without those that were there from an unfinished run."""
+
+    seconds: float
+    tokens: int
+    """Those of the prompts and outputs together, though what prompts have in common is read once."""
+    peak_memory_bytes: int
+    """The peak memory of the whole process so far; on CUDA, of its tensors on the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +60,7 @@ class Evaluation:
     ties: int
     remark: str
     """What must be known beside the score."""
+    cost: Cost
     signature: dict[str, Any]
 
 
@@ -81,6 +95,7 @@ def evaluate(
     items = task.found_items(folder, plan)
     signed = signature(qwen, task, plan, items, folder=folder)
     with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
+        start = time.perf_counter()
         found = {} if records is None else dict(records.earlier)
         left = [item for item in items if item.id not in found]
         with (
@@ -94,7 +109,17 @@ def evaluate(
                     records.add(record)
                 report(1)
         answered = [found[item.id] for item in items]
-        evaluation = summarized(task, plan, items, answered, signature=signed)
+        earlier_cost = None if records is None else records.earlier_summary.get("cost")
+        if not left and earlier_cost:
+            cost = Cost(**earlier_cost)
+        else:
+            new = [found[item.id] for item in left]
+            cost = Cost(
+                seconds=time.perf_counter() - start,
+                tokens=sum(record["prompt_tokens"] + record.get("completion_tokens", 0) for record in new),
+                peak_memory_bytes=peak_bytes(qwen.model.device),
+            )
+        evaluation = summarized(task, plan, items, answered, signature=signed, cost=cost)
         if records is not None:
             records.write_summary(asdict(evaluation))
         if submission is not None:
@@ -151,6 +176,7 @@ def summarized(
     records: Sequence[Mapping[str, Any]],
     *,
     signature: Mapping[str, Any],
+    cost: Cost,
 ) -> Evaluation:
     """The score of records, one for each item."""
     outcomes = [
@@ -176,5 +202,6 @@ def summarized(
         truncated=sum(record["truncated"] for record in records),
         ties=sum(record["tie"] for record in records),
         remark=" ".join(filter(None, (task.remark(plan), summary.remark))),
+        cost=cost,
         signature=dict(signature),
     )

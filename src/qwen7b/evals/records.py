@@ -31,6 +31,8 @@ class Records:
             raise SettingError(f"results cannot be kept in {folder}: {error.strerror or error}") from error
         self.path = folder / f"{signature['task']}.jsonl"
         self.summary_path = self.path.with_suffix(".json")
+        self.earlier_summary: dict[str, Any] = {}
+        """What an earlier run wrote beside its records; with a score, if it came to its end."""
         self._lines = AppendedLines(self.path, noun="results")
         try:
             self.earlier = self._read_earlier(signature, resume=resume)
@@ -65,17 +67,20 @@ class Records:
         if records and not resume:
             raise SettingError(f"{self.path} has results already: resume (--resume), or choose another folder")
         if records:
-            self._check(signature)
+            self.earlier_summary = self._checked_summary(signature)
         if is_cut:
             self._lines.replace(line for _, line in self._lines.lines() if line.endswith(b"\n"))
-        self.write_summary({"signature": signature})
+        if not records:
+            self.write_summary({"signature": signature})
         return records
 
-    def _check(self, signature: Mapping[str, Any]) -> None:
+    def _checked_summary(self, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """The earlier run's summary. Raises SettingError for that of another run."""
         try:
-            before = read_json(self.summary_path).get("signature")
+            summary = read_json(self.summary_path)
         except CheckpointError:
-            before = None
+            summary = {}
+        before = summary.get("signature")
         if not isinstance(before, dict):
             raise SettingError(f"{self.summary_path} does not say which run {self.path} is of: choose another folder")
         # JSON makes lists of tuples.
@@ -86,3 +91,4 @@ class Records:
                     f"{self.path} is of a run with another {field}, {quoted(before.get(field))} and not "
                     f"{quoted(now.get(field))}: choose another folder"
                 )
+        return summary

@@ -9,9 +9,10 @@ from typing import Any
 
 from qwen7b.results.published import Beside, beside
 from qwen7b.results.saved_run import SavedRun
+from qwen7b.system.progress import duration, shown_size
 from qwen7b.tasks import TASKS, Procedure
 from qwen7b.tasks.choice import ChoiceTask, mean_of_means
-from qwen7b.tasks.intervals import bootstrap_interval, wilson_interval
+from qwen7b.tasks.intervals import mean_interval, wilson_interval
 
 Interval = tuple[float, float]
 
@@ -42,6 +43,8 @@ class RunSummary:
     """What befell how many items."""
     more: tuple[tuple[str, float | None], ...]
     remark: str
+    cost: str
+    """Its time, tokens and memory, where they are known."""
     groups: tuple[Part, ...]
     subjects: tuple[Part, ...]
     signature: tuple[tuple[str, str], ...]
@@ -73,10 +76,28 @@ def summarize_run(run: SavedRun) -> RunSummary:
         ),
         more=tuple((visible(name), score) for name, score in (summary.get("more") or {}).items()),
         remark=visible(summary.get("remark") or ""),
+        cost=_cost(summary.get("cost")),
         groups=tuple(_groups(run)),
         subjects=tuple(_subjects(run)),
         signature=tuple((name, _shown(value)) for name, value in signature.items()),
         published=beside(run),
+    )
+
+
+def _cost(cost: Any) -> str:
+    if not isinstance(cost, Mapping) or not cost.get("tokens"):
+        return ""
+    return cost_text(cost["seconds"], cost["tokens"], cost["peak_memory_bytes"])
+
+
+def cost_text(seconds: float, tokens: int, peak_memory_bytes: int) -> str:
+    """
+    >>> cost_text(600, 480_000, 1_200_000_000)
+    '480,000 tokens in 10 min, 800 a second; at most 1,200.0 MB of memory'
+    """
+    return (
+        f"{tokens:,} tokens in {duration(seconds)}, {tokens / seconds:,.0f} a second; at most "
+        f"{shown_size(peak_memory_bytes)} of memory"
     )
 
 
@@ -138,7 +159,7 @@ def _groups(run: SavedRun) -> list[Part]:
 def _part(name: str, subjects: Sequence[Sequence[bool]], *, is_mean: bool = False) -> Part:
     correct, items = sum(map(sum, subjects)), sum(map(len, subjects))
     if is_mean:
-        score, interval = mean_of_means(subjects), bootstrap_interval(subjects, mean_of_means)
+        score, interval = mean_of_means(subjects), mean_interval(subjects)
     else:
         score, interval = 100 * correct / items, wilson_interval(correct, items)
     return Part(name=visible(name), items=items, score=score, interval=interval)

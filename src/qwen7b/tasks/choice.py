@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from qwen7b.errors import PromptError
 from qwen7b.tasks.choice_reading import ChoiceReading, check_fuzzy_match
-from qwen7b.tasks.intervals import bootstrap_interval, wilson_interval
+from qwen7b.tasks.intervals import mean_interval, wilson_interval
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
 from qwen7b.tasks.table_files import Row, check_unique, read_csv
@@ -173,7 +173,7 @@ class ChoiceTask(Task):
         if average is _mean:
             interval = wilson_interval(sum(map(sum, results)), sum(map(len, results)))
         else:
-            interval = bootstrap_interval(results, average)
+            interval = mean_interval(results)
         more = {}
         if isinstance(self.wanted(plan), Text):
             strict = [outcome.reading.correct and not outcome.reading.is_guess for outcome in known]

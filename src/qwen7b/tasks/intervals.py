@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from random import Random
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ _Z = NormalDist().inv_cdf(0.975)
 _RESAMPLES = 1000
 
 
-def wilson_interval(num_correct: int, num_items: int) -> tuple[float, float]:
+def wilson_interval(num_correct: float, num_items: float) -> tuple[float, float]:
     """The 95 % interval of a share, in percent (Wilson 1927), which holds near 0 and 100 % and for few items too.
 
     >>> [round(end, 1) for end in wilson_interval(8, 10)]
@@ -27,15 +27,25 @@ def wilson_interval(num_correct: int, num_items: int) -> tuple[float, float]:
     return max((middle - half) * scale, 0.0), min((middle + half) * scale, 100.0)
 
 
-def bootstrap_interval(
-    groups: Sequence[Sequence[T]], score: Callable[[Sequence[Sequence[T]]], float], *, resamples: int = _RESAMPLES
-) -> tuple[float, float]:
-    """The 95 % interval of any score: its percentiles over samples drawn anew within each group (Efron 1979).
+def mean_interval(groups: Sequence[Sequence[bool]]) -> tuple[float, float]:
+    """The 95 % interval of the mean over groups of their shares, in percent.
 
-    The draw is the same each time.
+    It is Wilson's of as many items as would tell a plain share as exactly (Kish's effective sample size), which holds
+    for groups of one item too.
+
+    >>> mean_interval([[True, False], [True, True]]) == wilson_interval(3, 4)
+    True
     """
+    num_effective = len(groups) ** 2 / sum(1 / len(group) for group in groups)
+    return wilson_interval(num_effective * fmean(map(fmean, groups)), num_effective)
+
+
+def bootstrap_interval(
+    items: Sequence[T], score: Callable[[Sequence[T]], float], *, resamples: int = _RESAMPLES
+) -> tuple[float, float]:
+    """The 95 % interval of any score: its percentiles over samples of the items (Efron 1979), the same each time."""
     random = Random(0)
-    scores = sorted(score([random.choices(group, k=len(group)) for group in groups if group]) for _ in range(resamples))
+    scores = sorted(score(random.choices(items, k=len(items))) for _ in range(resamples))
     return scores[int(0.025 * resamples)], scores[math.ceil(0.975 * resamples) - 1]
 
 

@@ -59,8 +59,8 @@ def bleu(texts: Sequence[str], references: Sequence[str], *, tokenizer: str) -> 
     )
     orders = metric.max_ngram_order
 
-    def score(samples: Sequence[Sequence[int]]) -> float:
-        sums = counts[list(samples[0])].sum(axis=0).tolist()
+    def score(drawn: Sequence[int]) -> float:
+        sums = counts[list(drawn)].sum(axis=0).tolist()
         return metric.compute_bleu(
             correct=sums[:orders],
             total=sums[orders : 2 * orders],
@@ -69,7 +69,7 @@ def bleu(texts: Sequence[str], references: Sequence[str], *, tokenizer: str) -> 
             smooth_method=metric.smooth_method,
         ).score
 
-    return whole.score, bootstrap_interval([range(len(texts))], score)
+    return whole.score, bootstrap_interval(range(len(texts)), score)
 
 
 def bleu_signature(tokenizer: str) -> str:
