@@ -157,8 +157,8 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_code evaluate_translation evaluate_all evaluate_lm_eval explain "
-        "report_runs bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation evaluate_all "
+        "evaluate_lm_eval explain report_runs bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

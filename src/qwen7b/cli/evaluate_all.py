@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli.evaluate_code import AllowCode, Unprotected
-from qwen7b.cli.evaluate_tasks import Chosen, answered, check_task, print_score, report_on, shown
+from qwen7b.cli.evaluate_results import print_score, report_on, shown
+from qwen7b.cli.evaluate_tasks import Chosen, answered, check_task
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import MissingExtraError, PromptError, SandboxError, SettingError
 from qwen7b.tasks import TASKS, Plan, Task

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.evaluate_results import print_prompts, print_score, report_on
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import parse_names
-from qwen7b.errors import SettingError, counted
+from qwen7b.errors import SettingError
 from qwen7b.tasks import TASKS, Plan, Procedure, Task
 from qwen7b.terminal.streams import print_json
 
@@ -51,10 +52,6 @@ Submission = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the prompts, and load no model.")]
-
-
-_BETWEEN = "\n---\n"
-"""What parts the messages of a chat."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +193,8 @@ def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
 def run_task(task: Task, chosen: Chosen) -> None:
     """Run one task, and print its score; or print its prompts."""
     if chosen.dry_run:
-        print_prompts(task, chosen)
+        items = task.found_items(chosen.folder(task), task.completed(chosen.plan))
+        print_prompts(items, as_json=chosen.as_json)
         return
     result = evaluated(task, chosen)
     if chosen.as_json:
@@ -205,15 +203,6 @@ def run_task(task: Task, chosen: Chosen) -> None:
         print_score(result, out=chosen.out)
     if chosen.out is not None:
         report_on(chosen.out, as_json=chosen.as_json)
-
-
-def report_on(out: Path, *, as_json: bool) -> None:
-    """Write the report of all results in a folder, and say so unless only JSON is wanted."""
-    from qwen7b.results import write_report
-
-    paths = write_report([out], out)
-    if not as_json:
-        typer.echo(f"The report of {out} is in {' and '.join(path.name for path in paths)} there.")
 
 
 def evaluated(task: Task, chosen: Chosen) -> Evaluation:
@@ -250,54 +239,3 @@ def answered(qwen: Qwen, task: Task, plan: Plan, chosen: Chosen) -> Evaluation:
         allow_code=chosen.allow_code,
         allow_unprotected=chosen.allow_unprotected,
     )
-
-
-def print_prompts(task: Task, chosen: Chosen) -> None:
-    items = task.found_items(chosen.folder(task), task.completed(chosen.plan))
-    if chosen.as_json:
-        print_json(
-            [
-                {"id": item.id, "subject": item.subject, "row": item.row, **item.asked, "answer": item.answer}
-                for item in items
-            ]
-        )
-        return
-    for item in items:
-        said = [message["content"] for message in item.messages]
-        typer.echo(f"=== {item.id}\n{_BETWEEN.join(said)}\n=== answer: {item.answer or 'not public'}\n")
-
-
-def print_score(result: Evaluation, *, out: Path | None) -> None:
-    """Print the score, those of its groups, and what must be known beside them."""
-    from qwen7b.results.run_summary import cost_text
-
-    signed = result.signature
-    how = f"{result.procedure}, {result.split}, {signed['shots']}-shot, {'chat' if result.chat else 'base'}"
-    typer.echo(f"{TASKS[result.task].title} ({how}, {signed['precision']}): {shown(result.score, result.interval)}")
-    for name, score in {**result.more, **result.groups}.items():
-        typer.echo(f"  {name:<40} {'-' if score is None else f'{score:6.2f}'}")
-    notes = [counted(result.items, "item")]
-    if result.abstained:
-        notes.append(f"{result.abstained} without an answer")
-    if result.ties:
-        notes.append(f"{result.ties} decided by a tie")
-    if result.truncated:
-        notes.append(f"{result.truncated} with a prompt that was cut, as it was too long")
-    typer.echo(", ".join(notes) + ".")
-    cost = result.cost
-    if cost.tokens:
-        typer.echo(f"{cost_text(**asdict(cost))}.")
-    if result.remark:
-        typer.echo(result.remark)
-    if out is not None:
-        typer.echo(f"Every answer is in {out / result.task}.jsonl.")
-
-
-def shown(score: float | None, interval: tuple[float, float] | None) -> str:
-    """
-    >>> shown(56.7, (55.1, 58.2))
-    '56.70 (95 %: 55.10 to 58.20)'
-    """
-    if score is None:
-        return "no score, as the answers are not public"
-    return f"{score:.2f}" + ("" if interval is None else f" (95 %: {interval[0]:.2f} to {interval[1]:.2f})")
