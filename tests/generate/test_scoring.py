@@ -185,6 +185,25 @@ def test_few_are_under_way_and_all_are_scored(packed: Qwen, monkeypatch: pytest.
     assert largest == 3
 
 
+def test_scores_are_told_while_others_are_read(packed: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequences = [ScoredSequence(array("i", [index, index, 1]), 2) for index in range(200)]
+    expected = dict(Scoring(packed._shared, sequences).stream())
+    monkeypatch.setattr(scoring, "HEAD_ROWS", 1000)
+    monkeypatch.setattr(scoring, "_MAX_WAIT", -1.0)
+    stream = Scoring(packed._shared, sequences).stream()
+    added: list[Request] = []
+    add = packed._shared.add
+
+    def count_and_add(request: Request) -> None:
+        added.append(request)
+        add(request)
+
+    monkeypatch.setattr(packed._shared, "add", count_and_add)
+    told = [next(stream)]
+    assert len(added) < len(sequences)
+    assert dict([*told, *stream]) == expected
+
+
 @needs_kernels
 def test_a_long_continuation_is_scored_as_it_is_read(packed: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ids_of(random.Random(3), 1300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -21,6 +22,8 @@ from qwen7b.sampling.picking import check_finite, log_sum_exp
 
 HEAD_ROWS = 128
 """How many positions go through the head at a time: the logits of 2,048 would take 1.2 GB."""
+_MAX_WAIT = 10.0
+"""Seconds after which fewer go, so that what is known is told: a large model may take long to read so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,12 @@ class Scoring:
         """Yield each sequence's index and score, in the order in which they are done."""
         requests = map(self._request, _share(self.sequences, self.shared.engine.slots.alpha_of))
         with closing(read_all(self.shared, requests, has_news=lambda: len(self._pending) >= HEAD_ROWS)) as news:
+            last = time.monotonic()
             for _ in news:
-                while len(self._pending) >= HEAD_ROWS:
-                    yield from self._score(HEAD_ROWS)
+                has_waited = time.monotonic() - last > _MAX_WAIT
+                while self._pending and (has_waited or len(self._pending) >= HEAD_ROWS):
+                    yield from self._score(min(len(self._pending), HEAD_ROWS))
+                    last = time.monotonic()
         yield from self._score(len(self._pending))
 
     def _request(self, reading: _Reading) -> Request:
