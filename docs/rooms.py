@@ -56,7 +56,7 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
             "what is wrong with an artefact, and the remedy; what old tracebacks mean",
             "模型文件有什么毛病、怎么办；旧报错是什么意思",
         ),
-        "evals": ("perplexity, retrieval and speed", "困惑度、检索与速度"),
+        "evals": ("scores of tasks, perplexity, retrieval and speed", "任务得分、困惑度、检索与速度"),
         "hf": ("Transformers 5 and ModelScope", "Transformers 5 与 ModelScope"),
     },
     {"__init__": ("the public face", "公开的接口")},
@@ -113,7 +113,7 @@ READING: dict[str, str] = {
         "landlock seccomp denied_calls system_call program values checking watching usage"
     ),
     "tasks": (
-        "task procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
+        "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
         "translation_scores choice_reading number_reading code_reading cuts intervals"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",

@@ -138,12 +138,12 @@ def test_an_unknown_model_is_one_line_with_near_names() -> None:
     assert result.stderr.startswith(b"error: ") and b"demo" in result.stderr and result.stderr.count(b"\n") == 1
 
 
-def test_tokenize_and_models_need_no_torch() -> None:
+def test_tokenize_and_models_need_neither_torch_nor_benchmarks() -> None:
     program = (
         "import sys\nfrom typer.testing import CliRunner\nfrom qwen7b.cli.app import app\n"
         "for arguments in (['models'], ['tokenize', 'x', '-m', './none'], ['pull', 'none']):\n"
         "    print(CliRunner().invoke(app, arguments).exit_code)\n"
-        "assert 'torch' not in sys.modules"
+        "assert not {'torch', 'qwen7b.tasks.registry'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (result.stdout.split(), result.stderr) == (["0", "1", "1"], "")

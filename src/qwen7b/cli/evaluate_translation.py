@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.cli.evaluate_tasks import Chosen, run_task
 from qwen7b.errors import SettingError
-from qwen7b.tasks.wmt22 import TextPair, Wmt22, Wmt22ChineseEnglish, Wmt22EnglishChinese
+
+if TYPE_CHECKING:
+    from qwen7b.tasks.wmt22 import TextPair, Wmt22
 
 Source = Annotated[
     Path | None, typer.Option("--src", metavar="FILE", help="The text to translate, instead of --data; with --ref.")
@@ -39,6 +41,8 @@ def wmt22_en_zh(
     it cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh. The standard procedure has that
     tokenizer, and shows examples only out of --shots-src and --shots-ref, by default none.
     """
+    from qwen7b.tasks.wmt22 import Wmt22EnglishChinese
+
     translate(Wmt22EnglishChinese, chosen, src=src, ref=ref, shots_src=shots_src, shots_ref=shots_ref)
 
 
@@ -57,6 +61,8 @@ def wmt22_zh_en(
     By the original's procedures, 5 examples come from the texts to translate. The standard procedure shows examples
     only out of --shots-src and --shots-ref, by default none.
     """
+    from qwen7b.tasks.wmt22 import Wmt22ChineseEnglish
+
     translate(Wmt22ChineseEnglish, chosen, src=src, ref=ref, shots_src=shots_src, shots_ref=shots_ref)
 
 
@@ -88,4 +94,6 @@ def text_pair(
         if source is None:
             given, missing = missing, given
         raise SettingError(f"{given} is given without {missing}: a text and its translation belong together")
+    from qwen7b.tasks.wmt22 import TextPair
+
     return TextPair(source=source, reference=reference)

@@ -3,20 +3,20 @@
 The room knows no model and no tokenizer: what runs a task on a model is `qwen7b.evals`.
 """
 
-from qwen7b.tasks.ceval import CEval
-from qwen7b.tasks.cmmlu import Cmmlu
-from qwen7b.tasks.gsm8k import Gsm8k
-from qwen7b.tasks.humaneval import HumanEval
-from qwen7b.tasks.item import Item
-from qwen7b.tasks.mmlu import Mmlu
-from qwen7b.tasks.procedure import Plan, Procedure
-from qwen7b.tasks.task import Task
-from qwen7b.tasks.wmt22 import Wmt22ChineseEnglish, Wmt22EnglishChinese
+from __future__ import annotations
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval(), Wmt22EnglishChinese(), Wmt22ChineseEnglish())
-}
-"""All tasks by name."""
+from typing import TYPE_CHECKING
+
+from qwen7b.system.importing import imported_when_used
+
+if TYPE_CHECKING:
+    from qwen7b.tasks.item import Item
+    from qwen7b.tasks.procedure import Plan, Procedure
+    from qwen7b.tasks.registry import TASKS
+    from qwen7b.tasks.task import Task
 
 __all__ = ["TASKS", "Item", "Plan", "Procedure", "Task"]
+
+_MODULES = {"TASKS": "registry", "Item": "item", "Plan": "procedure", "Procedure": "procedure", "Task": "task"}
+
+__getattr__ = imported_when_used(__name__, _MODULES)
