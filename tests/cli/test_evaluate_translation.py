@@ -29,13 +29,13 @@ def test_a_score_is_printed_with_what_must_be_known_of_it(translate: Run, tmp_pa
     lines = result.stdout.splitlines()
     assert lines[0].startswith("WMT22 en-zh (original-2023-08, test, 5-shot, base, q8): ")
     assert lines[1].startswith("  chrF ") and lines[2].startswith("2 items")
-    assert "cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh" in lines[3]
+    assert "cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh" in lines[4]
     records = [json.loads(line) for line in (tmp_path / "out" / "wmt22-en-zh.jsonl").read_text("utf-8").splitlines()]
     assert len(records) == 2 and all(record["correct"] is None and "output" in record for record in records)
     document = json.loads((tmp_path / "out" / "wmt22-en-zh.json").read_text("utf-8"))
     signature = document["signature"]
     assert "|tok:13a|" in signature["scored_by"] and signature["versions"]["sacrebleu"] in signature["scored_by"]
-    assert signature["versions"]["jieba"] and document["remark"] == lines[3]
+    assert signature["versions"]["jieba"] and document["remark"] == lines[4]
     assert translate("--data", str(tmp_path), *out, "--resume").stdout == result.stdout
 
 
