@@ -253,3 +253,10 @@ def test_a_chat_score_is_given_without_guesses_too() -> None:
     plan = Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
     summary = mmlu.summarize(outcomes(mmlu, {"anatomy": [True, True], "virology": [False, True]}), plan)
     assert summary.score == 75 and summary.more == {"without guesses": 50}
+
+
+def test_a_chats_reply_is_read_without_the_blanks_around_it() -> None:
+    plan = Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    source = {"question": "何时收割？", "A": "春季", "B": "夏季", "C": "秋季", "D": "冬季"}
+    item = Item(subject="law", row=0, prompt="", answer="C", source=source)
+    assert CEval().read(item, "B有误。答案：C \n", plan) == Reading(predicted="C", correct=True)

@@ -11,8 +11,7 @@ from qwen7b.results.published import Beside, beside
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.system.progress import duration, shown_size
 from qwen7b.tasks import TASKS, Procedure
-from qwen7b.tasks.choice import ChoiceTask, mean_of_means
-from qwen7b.tasks.intervals import mean_interval, wilson_interval
+from qwen7b.tasks.choice import ChoiceTask, share_right
 
 Interval = tuple[float, float]
 
@@ -151,15 +150,11 @@ def _groups(run: SavedRun) -> list[Part]:
             for name, score in scores.items()
             if name not in subjects
         ]
-    is_mean = task.is_mean_of_subjects and Procedure(run.signature["procedure"]).is_original
+    is_mean = task.averages_subjects(Procedure(run.signature["procedure"]))
     members = {name: [subjects[subject] for subject in own if subject in subjects] for name, own in task.groups.items()}
     return [_part(name, own, is_mean=is_mean) for name, own in members.items() if own]
 
 
 def _part(name: str, subjects: Sequence[Sequence[bool]], *, is_mean: bool = False) -> Part:
-    correct, items = sum(map(sum, subjects)), sum(map(len, subjects))
-    if is_mean:
-        score, interval = mean_of_means(subjects), mean_interval(subjects)
-    else:
-        score, interval = 100 * correct / items, wilson_interval(correct, items)
-    return Part(name=visible(name), items=items, score=score, interval=interval)
+    score, interval = share_right(subjects, is_mean=is_mean)
+    return Part(name=visible(name), items=sum(map(len, subjects)), score=score, interval=interval)

@@ -132,8 +132,8 @@ def _procedure_meanings(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
             "likeliest, the other reads a letter out of a reply"
         )
     task = TASKS.get(first["task"])
-    if isinstance(task, ChoiceTask) and task.is_mean_of_subjects and one is not None and other is not None:
-        averages = [Procedure(signature["procedure"]).is_original for signature in (first, second)]
+    if isinstance(task, ChoiceTask) and one is not None and other is not None:
+        averages = [task.averages_subjects(Procedure(signature["procedure"])) for signature in (first, second)]
         if averages[0] != averages[1]:
             whose = "first" if averages[0] else "second"
             yield f"the score of the {whose} is the mean over subjects, that of the other over items"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from qwen7b.errors import PromptError
 from qwen7b.tasks.choice_reading import ChoiceReading, check_fuzzy_match
+from qwen7b.tasks.cuts import chat_text
 from qwen7b.tasks.intervals import mean_interval, wilson_interval
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import Plan, Procedure
 from qwen7b.tasks.table_files import Row, check_unique, read_csv
 from qwen7b.tasks.task import Task
 
@@ -147,7 +148,7 @@ class ChoiceTask(Task):
     def read(self, item: Item, output: str, plan: Plan) -> Reading:
         letter, is_guess = output, False
         if isinstance(self.wanted(plan), Text):
-            read = self.letter(item, output, plan)
+            read = self.letter(item, chat_text(output), plan)
             letter, is_guess = read.letter or "", read.fuzzy
         return Reading(predicted=letter, correct=letter == item.answer if item.answer else None, is_guess=is_guess)
 
@@ -155,31 +156,28 @@ class ChoiceTask(Task):
     def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
         """The letter that a chat's reply means."""
 
+    def averages_subjects(self, procedure: Procedure) -> bool:
+        """Whether the score is the mean over subjects, not over items."""
+        return self.is_mean_of_subjects and procedure.is_original
+
     def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
         known = [outcome for outcome in outcomes if outcome.reading.correct is not None]
         if not known:
             return Summary(score=None, interval=None, groups={})
-        by_subject: dict[str, list[bool]] = {}
-        for outcome in known:
-            by_subject.setdefault(outcome.item.subject, []).append(bool(outcome.reading.correct))
-        average = mean_of_means if self.is_mean_of_subjects and plan.procedure.is_original else _mean
-        results = list(by_subject.values())
+        by_subject = _grouped(known, lambda reading: bool(reading.correct))
+        is_mean = self.averages_subjects(plan.procedure)
+        score, interval = share_right(list(by_subject.values()), is_mean=is_mean)
         groups = {
-            name: average(own)
+            name: share_right(own, is_mean=is_mean)[0]
             for name, members in self.groups.items()
             if (own := [by_subject[subject] for subject in members if subject in by_subject])
         }
-        groups |= {subject: average([own]) for subject, own in by_subject.items()}
-        if average is _mean:
-            interval = wilson_interval(sum(map(sum, results)), sum(map(len, results)))
-        else:
-            interval = mean_interval(results)
+        groups |= {subject: share_right([own], is_mean=is_mean)[0] for subject, own in by_subject.items()}
         more = {}
         if isinstance(self.wanted(plan), Text):
-            strict = [outcome.reading.correct and not outcome.reading.is_guess for outcome in known]
-            subjects = [outcome.item.subject for outcome in known]
-            more["without guesses"] = average(_grouped(subjects, map(bool, strict)))
-        return Summary(score=average(results), interval=interval, groups=groups, more=more)
+            strict = _grouped(known, lambda reading: bool(reading.correct) and not reading.is_guess)
+            more["without guesses"] = share_right(list(strict.values()), is_mean=is_mean)[0]
+        return Summary(score=score, interval=interval, groups=groups, more=more)
 
 
 _FIELDS = ("question", *LETTERS, "answer")
@@ -199,18 +197,21 @@ def options_text(row: Mapping[str, str]) -> str:
     return "\n".join(f"{letter}. {row[letter]}" for letter in LETTERS)
 
 
-def _grouped(names: Sequence[str], values: Iterable[bool]) -> list[list[bool]]:
+def _grouped(outcomes: Iterable[Outcome], is_right: Callable[[Reading], bool]) -> dict[str, list[bool]]:
+    """What is right, by subjects."""
     groups: dict[str, list[bool]] = {}
-    for name, value in zip(names, values, strict=True):
-        groups.setdefault(name, []).append(value)
-    return list(groups.values())
+    for outcome in outcomes:
+        groups.setdefault(outcome.item.subject, []).append(is_right(outcome.reading))
+    return groups
 
 
-def _mean(groups: Sequence[Sequence[bool]]) -> float:
-    """The percentage over all items."""
-    return 100 * sum(map(sum, groups)) / sum(map(len, groups))
+def share_right(groups: Sequence[Sequence[bool]], *, is_mean: bool) -> tuple[float, tuple[float, float]]:
+    """The percentage that is right, over all items or as the mean over groups, with its 95 % interval.
 
-
-def mean_of_means(groups: Sequence[Sequence[bool]]) -> float:
-    """The mean over groups of their percentages."""
-    return 100 * fmean(fmean(group) for group in groups)
+    >>> [round(share_right([[True], [True, False, False]], is_mean=is_mean)[0], 1) for is_mean in (False, True)]
+    [50.0, 66.7]
+    """
+    if is_mean:
+        return 100 * fmean(map(fmean, groups)), mean_interval(groups)
+    correct, items = sum(map(sum, groups)), sum(map(len, groups))
+    return 100 * correct / items, wilson_interval(correct, items)

@@ -20,6 +20,11 @@ HUMANEVAL_STANDARD_CUTS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """lm-eval 0.4.13 stops here in its tasks `humaneval` and `humaneval_instruct`."""
 
 
+def chat_text(output: str) -> str:
+    """A chat's reply as the original's scripts read it: `model.chat` of the released checkpoints strips it."""
+    return output.strip()
+
+
 def cut_text(text: str, cuts: Iterable[str]) -> str:
     r"""The text before whichever of `cuts` comes first.
 

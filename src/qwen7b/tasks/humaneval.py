@@ -13,7 +13,7 @@ from statistics import fmean
 
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks.code_reading import read_chat_code, read_standard_chat_code
-from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS
+from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS, chat_text
 from qwen7b.tasks.intervals import bootstrap_interval, pass_at_k, wilson_interval
 from qwen7b.tasks.item import Draws, Item, Outcome, Program, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan, Procedure
@@ -148,5 +148,5 @@ def _code(output: str, entry_point: str, plan: Plan) -> str:
     if not plan.chat:
         return output
     if plan.procedure.is_original:
-        return read_chat_code(output.strip(), entry_point)  # as model.chat of the released checkpoints returns it
+        return read_chat_code(chat_text(output), entry_point)
     return read_standard_chat_code(output)
