@@ -159,12 +159,13 @@ def test_numbers_stay_as_they_are_written(tmp_path: Path) -> None:
         (None, "How many?,1,2,3,C\n", r"anatomy_test.csv, line 1: a row should have 6 columns, found 5"),
         (None, "a,1,2,3,4,C\nb,1,2,3,4,E\n", r"line 2: the answer should be A, B, C or D, found 'E'"),
         (None, 'a,1,2,3,4,C\n"b,1,2,3,4,C\n', r"line 2: not a row of CSV"),
+        (None, "a,1,2,3,4,C\n ,1,2,3,4,C\n", r"line 2: the question is empty"),
         (None, "", r"has no questions"),
         ("a,1,2,3,4,C\n" * 4, "b,1,2,3,4,C\n", r"has 4 solved examples, fewer than the 5 to show"),
         ("a,1,2,3,4,C\n" * 6, "b,1,2,3,4,C\n", r"should have 5 solved examples, found 6 rows: .*swapped"),
         (None, "id,question,A,B,C,D,answer\n0,a,1,2,3,4,C\n", r"line 1: a row should have 6 columns, found 7"),
     ],
-    ids=["short row", "letter E", "open quote", "empty", "four examples", "swapped", "file of C-Eval"],
+    ids=["short row", "letter E", "open quote", "no question", "empty", "four examples", "swapped", "file of C-Eval"],
 )
 def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, dev: str | None, test: str, message: str) -> None:
     with pytest.raises(PromptError, match=message):
@@ -174,15 +175,53 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, dev: str | None, te
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     write_mmlu(tmp_path)
     (tmp_path / "test" / "anatomy_test.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PromptError, match="is not UTF-8 text: byte 0 is 0xff"):
+    with pytest.raises(PromptError, match=r"anatomy_test.csv, line 1: not UTF-8 text, found the byte 0xff"):
         mmlu_items(tmp_path)
+    (tmp_path / "test" / "anatomy_test.csv").write_bytes(b"How many?,1,2,3,4,C\nHow\0many?,1,2,3,4,C\n")
+    with pytest.raises(PromptError, match=r"anatomy_test.csv, line 2: found a NUL byte"):
+        mmlu_items(tmp_path)
+
+
+def test_swapped_folders_are_refused_without_examples_too(tmp_path: Path) -> None:
+    write_mmlu(tmp_path, dev="a,1,2,3,4,C\n" * 6, test="b,1,2,3,4,C\n" * 5)
+    with pytest.raises(PromptError, match=r"should have 5 solved examples, found 6 rows: .*swapped"):
+        mmlu_items(tmp_path, shots=0)
+
+
+@pytest.mark.parametrize("given", [".", "mmlu/dev", "mmlu/dev/below"])
+def test_a_folder_that_is_too_high_or_too_low_names_the_right_one(tmp_path: Path, given: str) -> None:
+    (tmp_path / "mmlu" / "dev" / "below").mkdir(parents=True)
+    write_mmlu(tmp_path / "mmlu")
+    task = Mmlu()
+    with pytest.raises(PromptError, match=f"is not there, and {tmp_path / 'mmlu'} has the files of mmlu"):
+        task.found_items(tmp_path / given, task.completed(Plan(subjects=("anatomy",))))
+
+
+def test_a_file_for_a_folder_is_named(tmp_path: Path) -> None:
+    write_mmlu(tmp_path)
+    task = Mmlu()
+    with pytest.raises(PromptError, match=r"anatomy_test.csv is a file: name the folder"):
+        task.found_items(tmp_path / "test" / "anatomy_test.csv", task.completed(Plan(subjects=("anatomy",))))
 
 
 def test_a_missing_subject_is_named(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"anatomy_test.csv is not there"):
         mmlu_items(tmp_path)
-    with pytest.raises(SettingError, match=r"mmlu has no subject 'anatomi'"):
-        mmlu_items(tmp_path, subjects=("anatomi",))
+    for subject, near in (
+        ("anatomi", "anatomy"),
+        ("World Religions", "world_religions"),
+        ("", "among abstract_algebra"),
+    ):
+        with pytest.raises(SettingError, match=f"mmlu has no subject '{subject}': choose {near}"):
+            mmlu_items(tmp_path, subjects=(subject,))
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "law_val.csv").write_text("id,question,A,A,B,C,D,answer\n3,a,1,2,3,4,5,C\n", "utf-8")
+    task = CEval()
+    with pytest.raises(PromptError, match=r"law_val.csv, line 1: the column 'A' is there twice"):
+        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
 
 
 def test_ids_must_differ(tmp_path: Path) -> None:

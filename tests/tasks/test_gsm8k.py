@@ -210,6 +210,34 @@ def test_swapped_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch
         items(folder)
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "message"),
+    [
+        ("why?", "so\n#### many", "the answer should end in a line with '#### ' and a number"),
+        ("why?", "so\n#### 4\nand more", "the answer should end in a line with '#### ' and a number"),
+        (" ", "so\n#### 4", "the question is empty"),
+    ],
+)
+def test_an_item_that_cannot_be_asked_or_scored_is_refused(
+    tmp_path: Path, question: str, answer: str, message: str
+) -> None:
+    write(tmp_path / "test.jsonl", [*made_up(1), {"question": question, "answer": answer}])
+    with pytest.raises(PromptError, match=rf"test.jsonl, line 2: {message}"):
+        items(tmp_path, shots=0)
+
+
+def test_half_a_surrogate_pair_is_no_character(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(r'{"question": "why \ud800?", "answer": "so\n#### 4"}' + "\n", "utf-8")
+    with pytest.raises(PromptError, match=r"test.jsonl, line 1: 'question' has half of a surrogate pair"):
+        items(tmp_path, shots=0)
+
+
+def test_examples_are_not_the_questions_themselves(folder: Path) -> None:
+    (folder / "train.jsonl").write_bytes((folder / "test.jsonl").read_bytes())
+    with pytest.raises(PromptError, match=r"train.jsonl has the questions of .*test.jsonl too, with their answers"):
+        items(folder)
+
+
 def test_a_missing_file_names_its_home(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"test.jsonl is not there: .* https://github.com/openai/grade-school-math"):
         items(tmp_path)

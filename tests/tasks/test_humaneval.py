@@ -173,6 +173,14 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     path.write_text((json.dumps(FUNCTIONS[0]) + "\n") * 2, "utf-8")
     with pytest.raises(PromptError, match=r"line 2: task_id 'Test/0' is already that of line 1"):
         items(tmp_path)
-    path.write_text(json.dumps(FUNCTIONS[0] | {"prompt": "def other():\n"}) + "\n", "utf-8")
+    for name in ("add", "a(b"):
+        path.write_text(json.dumps(FUNCTIONS[0] | {"prompt": "def other():\n", "entry_point": name}) + "\n", "utf-8")
+        with pytest.raises(PromptError, match=r"line 1: the prompt should define its entry_point, found 'a"):
+            items(tmp_path)
+    packed = tmp_path / "HumanEval.jsonl.gz"
+    path.rename(packed)
+    with pytest.raises(PromptError, match=r"gz is damaged, or no gzip file \(.*\): download it again"):
+        items(tmp_path)
+    path.write_text(json.dumps(FUNCTIONS[0] | {"prompt": "def add():\n"}) + "\n", "utf-8")
     with pytest.raises(PromptError, match=r"line 1: the prompt should have 'def add' with a docstring"):
         items(tmp_path, procedure=NEW, chat=True)

@@ -149,6 +149,15 @@ def test_a_file_has_enough_lines(folder: Path, lines: int, settings: Any, messag
         items_of(Wmt22EnglishChinese(), folder, **settings)
 
 
+def test_swapped_languages_are_refused(folder: Path) -> None:
+    source, reference = folder / "en-zh.src.en", folder / "en-zh.ref.zh"
+    english = source.read_bytes()
+    source.write_bytes(reference.read_bytes())
+    reference.write_bytes(english)
+    with pytest.raises(PromptError, match=r"src.en should be English and .*ref.zh Chinese, and .*: are they swapped"):
+        items_of(Wmt22EnglishChinese(), folder)
+
+
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"en-zh.src.en is not there"):
         items_of(Wmt22EnglishChinese(), tmp_path)

@@ -51,7 +51,7 @@ def outputs(
     if room < 1:
         raise PromptError(
             f"the model's context of {qwen.context_length} tokens has no room for a reply of {reply_tokens}: load it "
-            "with a larger context_length"
+            "with a larger context_length (--context-length)"
         )
     prompts = [_prompt_ids(qwen, item, chat=chat) for item in items]
     cut = [_cut(ids, wanted, room=room) for ids in prompts]

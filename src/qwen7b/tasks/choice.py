@@ -66,7 +66,9 @@ class ChoiceTask(Task):
     def _subject_items(self, folder: Path, subject: str, plan: Plan) -> list[Item]:
         split = str(plan.split)
         rows = self._rows(folder, split, subject, has_answers=split != self.answerless_split)
-        examples = self._examples(folder, subject) if plan.shots else []
+        # Without examples too: the questions of a folder that is swapped with dev's would pass for the test.
+        is_there = self.path(folder, "dev", subject).is_file()
+        examples = self._examples(folder, subject) if plan.shots or is_there else []
         if len(examples) < (plan.shots or 0):
             raise PromptError(
                 f"{self.path(folder, 'dev', subject)} has {len(examples)} solved examples, fewer than the "
@@ -119,6 +121,8 @@ class ChoiceTask(Task):
         cells = {names.get(column, "id"): cell for column, cell in row.cells.items()}
         if has_answer and cells["answer"] not in LETTERS:
             raise row.error(f"the answer should be A, B, C or D, found {cells['answer']!r}")
+        if not cells["question"].strip():
+            raise row.error("the question is empty: is the download whole?")
         return Row(cells, row.path, row.line)
 
     def introduction(self, subject: str, plan: Plan) -> str:

@@ -44,6 +44,7 @@ _ORIGINAL_TOKENS = 512
 _STANDARD_TOKENS = 256
 _MARK = "\n#### "
 """What stands before the number at the end of every official answer."""
+_NUMBER_AT_END = re.compile(r"\n#### .*\d.*\Z")
 
 
 class Gsm8k(Task):
@@ -63,6 +64,8 @@ class Gsm8k(Task):
     def items(self, folder: Path, plan: Plan) -> list[Item]:
         rows = _test_rows(folder / "test.jsonl")[: plan.limit]
         train = _rows(_train_path(folder)) if plan.shots else []
+        if plan.shots:
+            _check_others(train, rows, path=_train_path(folder))
         ask = _original_item if plan.procedure.is_original else _standard_item
         examples = _examples(train, len(rows), plan, path=_train_path(folder))
         return [ask(row.cells, number, examples[number], plan) for number, row in enumerate(rows)]
@@ -110,7 +113,7 @@ def _rows(path: Path) -> list[Row]:
     if not rows:
         raise PromptError(f"{path} has no questions: is the download whole?")
     for row in rows:
-        if _MARK not in row.cells["answer"]:
+        if not _NUMBER_AT_END.search(row.cells["answer"]):
             raise row.error("the answer should end in a line with '#### ' and a number")
     return rows
 
@@ -121,6 +124,16 @@ def _test_rows(path: Path) -> list[Row]:
         if _digest(row.cells) in known:
             raise row.error("this question is in the official train.jsonl: are the two files swapped?")
     return rows
+
+
+def _check_others(train: Sequence[Row], rows: Sequence[Row], *, path: Path) -> None:
+    """Raise PromptError where the training file has all the questions that are to be answered."""
+    known = {row.cells["question"] for row in train}
+    if all(row.cells["question"] in known for row in rows):
+        raise PromptError(
+            f"{path} has the questions of {rows[0].path} too, with their answers: take the official train.jsonl from "
+            f"{HOME}"
+        )
 
 
 def _digest(row: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.tasks.code_reading import read_chat_code, read_standard_chat_code
 from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS, chat_text
 from qwen7b.tasks.intervals import bootstrap_interval, pass_at_k, wilson_interval
@@ -69,6 +69,10 @@ class HumanEval(Task):
         rows = list(check_unique(read_json_lines(path, _FIELDS), "task_id"))
         if not rows:
             raise PromptError(f"{path} has no functions: is the download whole?")
+        for row in rows:
+            name = row.cells["entry_point"]
+            if not name.isidentifier() or f"def {name}" not in row.cells["prompt"]:
+                raise row.error(f"the prompt should define its entry_point, found {quoted(name)}")
         samples = range(self.draws.samples) if self.draws else (None,)
         return [
             Item(

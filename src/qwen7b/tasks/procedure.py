@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,5 +51,7 @@ class Plan:
         if self.subjects is None:
             return list(known)
         if unknown := [name for name in self.subjects if name not in known]:
-            raise SettingError(f"{task} has no subject {unknown[0]!r}: choose among {', '.join(known)}")
+            near = difflib.get_close_matches(unknown[0].lower().replace(" ", "_"), known, n=3)
+            choice = " or ".join(near) if near else f"among {', '.join(known)}"
+            raise SettingError(f"{task} has no subject {unknown[0]!r}: choose {choice}")
         return [name for name in known if name in self.subjects]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from qwen7b.system.regular_file import read_whole
 
 MAX_BYTES = 1 << 28
 """The largest file that is read, decompressed."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def read_csv(path: Path, columns: Sequence[str], *, has_header: bool, optional: 
                         f"{path} has no column {missing[0]!r}, found {', '.join(cells)!r}: is it another task's?"
                     )
                 places = {name: header.index(name.lower()) for name in columns if name.lower() in header}
+                if twice := [name for name in places if header.count(name.lower()) > 1]:
+                    raise PromptError(f"{path}, line {line}: the column {twice[0]!r} is there twice: drop one")
                 width = len(cells)
                 continue
             if len(cells) != width:
@@ -87,6 +91,8 @@ def _row(line: str, fields: Sequence[str], path: Path, number: int) -> Row:
     for name in fields:
         if not isinstance(value.get(name), str):
             raise PromptError(f"{path}, line {number}: {name!r} should be a text, found {quoted(value.get(name))}")
+        if not value[name].isascii() and _SURROGATE.search(value[name]):
+            raise PromptError(f"{path}, line {number}: {name!r} has half of a surrogate pair, which is no character")
     return Row({name: value[name] for name in fields}, path, number)
 
 
@@ -101,13 +107,23 @@ def read_text(path: Path) -> str:
         data = read_whole(path, limit=MAX_BYTES)
         if path.suffix == ".gz":
             data = _decompressed(data)
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise PromptError(f"{path} is not there") from None
     except UnicodeDecodeError as error:
-        raise PromptError(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PromptError(
+            f"{path}, line {line}: not UTF-8 text, found the byte {error.object[error.start]:#04x}: is it another "
+            "file, or in another encoding?"
+        ) from None
+    except gzip.BadGzipFile as error:
+        raise PromptError(f"{path} is damaged, or no gzip file ({error}): download it again") from None
     except (OSError, EOFError, zlib.error) as error:
         raise PromptError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise PromptError(f"{path}, line {line}: found a NUL byte, which no text has: download the file again")
+    return text
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -119,11 +135,13 @@ def _decompressed(data: bytes) -> bytes:
 
 
 def check_unique(rows: Sequence[Row], name: str) -> Iterator[Row]:
-    """Yield the rows. Raises PromptError at one whose `name` an earlier one has."""
+    """Yield the rows. Raises PromptError at one whose `name` an earlier one has, or that has none."""
     seen: dict[str, int] = {}
     for row in rows:
-        key = row.cells[name]
+        key, title = row.cells[name], name or "id"  # CMMLU's column of ids has no name
+        if not key.strip():
+            raise row.error(f"the {title} is empty: is the download whole?")
         if key in seen:
-            raise row.error(f"{name} {key!r} is already that of line {seen[key]}")
+            raise row.error(f"{title} {key!r} is already that of line {seen[key]}")
         seen[key] = row.line
         yield row

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +14,9 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks.homes import Home, home_of
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import Plan
+
+_MAX_NEAR = 100
+"""In how many folders within one that lacks the files they are looked for."""
 
 
 class Task(ABC):
@@ -71,8 +76,20 @@ class Task(ABC):
         home = self.home()
         missing = next((path for path in self.files(folder, plan) if not path.exists()), None)
         if missing is not None and home is not None:
+            if folder.is_file():
+                raise PromptError(f"{folder} is a file: name the folder that has the files of {self.name}")
+            if near := self._near(folder, plan):
+                raise PromptError(f"{missing} is not there, and {near} has the files of {self.name}: name that folder")
             raise PromptError(f"{missing} is not there: {home.advice(folder)}")
         return self.items(folder, plan)
+
+    def _near(self, folder: Path, plan: Plan) -> Path | None:
+        """A folder that has the files, where `folder` is too high or too low by a level or two."""
+        near = [folder.parent, folder.parent.parent] if folder.is_dir() else []
+        for pattern in ("*", "*/*"):
+            with suppress(OSError):  # a folder that may not be read has nothing for us
+                near += sorted(itertools.islice(filter(Path.is_dir, folder.glob(pattern)), _MAX_NEAR))
+        return next((other for other in near if all(path.exists() for path in self.files(other, plan))), None)
 
     def home(self) -> Home | None:
         """Where the files come from, if they have a public home."""

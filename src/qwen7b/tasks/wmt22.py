@@ -7,6 +7,7 @@ examples only out of other texts, and scores Chinese by characters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _NUM_EXAMPLES = 5
 _ORIGINAL_SEED = 42
 _STANDARD_SEED = 1234
 _MAX_NEW_TOKENS = 256
+_HAN = re.compile("[\u4e00-\u9fff]")
 _FILES = (("{pair}.src.{source}", "{pair}.ref.{target}"), ("wmt22.{pair}.src", "wmt22.{pair}.ref-A"))
 """Names of the source and the reference: an own choice, and what sacrebleu calls those that it has fetched."""
 
@@ -101,7 +103,7 @@ class Wmt22(Task):
         return next((pair for pair in found if pair.source.exists()), found[0])
 
     def items(self, folder: Path, plan: Plan) -> list[Item]:
-        texts = self._texts(folder).read()
+        texts = self._checked(self._texts(folder))
         drawn = self._drawn_as_originally(texts, plan) if plan.procedure.is_original else self._drawn(texts, plan)
         return [
             Item(
@@ -113,6 +115,18 @@ class Wmt22(Task):
             )
             for row, examples in drawn
         ]
+
+    def _checked(self, files: TextPair) -> list[tuple[str, str]]:
+        """The segments. Raises PromptError where the file of the one language has that of the other."""
+        segments = files.read()
+        num_source, num_target = (sum(len(_HAN.findall(text)) for text in side) for side in zip(*segments, strict=True))
+        if num_source > num_target if self.target == "zh" else num_target > num_source:
+            raise PromptError(
+                f"{files.source} should be {_LANGUAGES[self.source]} and {files.reference} "
+                f"{_LANGUAGES[self.target]}, and the first has {num_source:,} Chinese characters and the second "
+                f"{num_target:,}: are they swapped, or of the other direction?"
+            )
+        return segments
 
     def _drawn_as_originally(
         self, texts: Sequence[tuple[str, str]], plan: Plan
@@ -136,7 +150,7 @@ class Wmt22(Task):
 
     def _drawn(self, texts: Sequence[tuple[str, str]], plan: Plan) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         """The rows in the file's order, each with examples as lm-eval 0.4.13 draws them."""
-        pool = self.examples.read() if self.examples else []
+        pool = self._checked(self.examples) if self.examples else []
         if len(pool) < (plan.shots or 0):
             where = self.examples.source if self.examples else "nothing"
             raise PromptError(f"{where} has {len(pool)} lines, fewer than the {plan.shots} to show")
