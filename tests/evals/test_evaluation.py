@@ -90,6 +90,21 @@ def test_a_run_that_was_killed_is_resumed(qwen: Qwen, folder: Path, tmp_path: Pa
     assert resumed.signature == whole.signature
 
 
+def test_a_full_disk_ends_a_run_that_can_be_resumed(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="files are limited on Unix only")
+    whole = run(qwen, folder, out=tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    half = (tmp_path / "whole" / "mmlu.jsonl").stat().st_size // 2
+    resource.setrlimit(resource.RLIMIT_FSIZE, (half, hard))
+    try:
+        with pytest.raises(SettingError, match=r"results cannot be kept in .*mmlu\.jsonl: File too large"):
+            run(qwen, folder, out=tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run(qwen, folder, out=tmp_path / "out", resume=True).score == whole.score
+    assert records_of(tmp_path / "out") == records_of(tmp_path / "whole")
+
+
 def test_results_of_another_run_are_not_touched(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
     run(qwen, folder, out=tmp_path)
     before = (tmp_path / "mmlu.jsonl").read_bytes()
