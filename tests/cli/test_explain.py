@@ -26,6 +26,8 @@ def test_what_differs_and_why_is_printed(run: Run, runs: tuple[str, str]) -> Non
     assert result.exit_code == 0
     for line in (
         "procedure: original-2023-08 and standard",
+        "Items in both: 2; only in the first: 0; only in the second: 0.",
+        "Items that came out otherwise: 1, by their first reason: near-tie 1.",
         "first  has 2 of 2 right: 100.00 %",
         "first right               1            1",
         "McNemar's exact test: p = 1",

@@ -85,7 +85,8 @@ def _difference_lines(explanation: Explanation) -> list[str]:
 
 def _comparison_lines(comparison: Comparison) -> list[str]:
     lines = [
-        f"{comparison.items:,} items are in both; {comparison.only_first:,} and {comparison.only_second:,} in one."
+        f"Items in both: {comparison.items:,}; only in the first: {comparison.only_first:,}; only in the second: "
+        f"{comparison.only_second:,}."
     ]
     if comparison.first is not None and comparison.second is not None:
         for which, share in (("first", comparison.first), ("second", comparison.second)):
@@ -103,7 +104,10 @@ def _comparison_lines(comparison: Comparison) -> list[str]:
     if not comparison.differing:
         return [*lines, "No item came out otherwise."]
     counts = ", ".join(f"{kind} {count:,}" for kind, count in comparison.reasons.items())
-    return [*lines, f"{len(comparison.differing):,} items came out otherwise, by their first reason: {counts}."]
+    return [
+        *lines,
+        f"Items that came out otherwise: {len(comparison.differing):,}, by their first reason: {counts}.",
+    ]
 
 
 def _item_line(item: ItemDifference) -> str:
