@@ -136,3 +136,17 @@ def test_what_landlock_does_is_left_to_it(machine: str) -> None:
     assert says("truncate", user=True, files=False, version=0) == ALLOWED
     assert says("fchmod", user=True, files=True, version=9) == REFUSED
     assert says("fchmod", user=True, files=False, version=9) == ALLOWED
+
+
+def test_a_machine_without_protection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is taken from this process, in which the test runs."""
+    confinement = pytest.importorskip("qwen7b.sandbox.confinement")
+    monkeypatch.setattr(seccomp, "machine", lambda: None)
+    with pytest.raises(OSError, match="filtered on x86_64 and aarch64 only, and this is "):
+        seccomp.install_filter([])
+    monkeypatch.setattr(confinement, "landlock_version", lambda: 0)
+    to = confinement.Confinement(
+        folder="", readable=(), user=None, in_bubblewrap=False, seconds=1, memory_bytes=1, disk_bytes=1, processes=1
+    )
+    with pytest.raises(OSError, match="no Landlock, or it is switched off"):
+        confinement.confine(to, lets_look=True)

@@ -53,10 +53,11 @@ class Confinement:
 def confine(to: Confinement, *, lets_look: bool) -> None:
     """Confine this process. `lets_look`: whether others of its user may look into it, as the supervisor does."""
     version = landlock_version()
+    if not version and not to.in_bubblewrap:
+        raise OSError("this kernel has no Landlock, or it is switched off")
     rights = [(path, READING) for path in to.readable]
     rights += [("/dev/null", DEVICE), ("/dev/zero", DEVICE), ("/dev/urandom", DEVICE), (to.folder, WRITING)]
     ruleset = make_ruleset(rights) if version else None
-    assert ruleset is not None or to.in_bubblewrap
     os.chdir(to.folder)
     _set_limits(to)
     if to.user is not None:

@@ -46,7 +46,10 @@ def machine() -> str | None:
 def install_filter(rules: Iterable[Rule]) -> None:
     """Refuse what the rules deny, in this process and all that it starts."""
     name = machine()
-    assert name is not None
+    if name is None:
+        raise OSError(
+            f"system calls are filtered on {' and '.join(_ARCHITECTURES)} only, and this is {os.uname().machine}"
+        )
     program = b"".join(struct.pack("=HBBI", *step) for step in assemble(rules, name))
     filter = _Filter(len(program) // 8, program)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
