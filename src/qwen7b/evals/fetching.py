@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
-from qwen7b.errors import DownloadError, ResourceError, SettingError, counted
+from qwen7b.errors import DownloadError, SettingError, counted
 from qwen7b.hub.archives import read_archive
 from qwen7b.hub.huggingface import endpoint
 from qwen7b.hub.streaming import continue_stream
 from qwen7b.system.environment import is_offline
 from qwen7b.system.progress import progress_bar, say
-from qwen7b.system.storage import is_full, only_one_process, sha256_of, size_of
+from qwen7b.system.storage import only_one_process, sha256_of, size_of, storage_errors
 from qwen7b.system.whole_file import PART_SUFFIX, written_whole
 from qwen7b.tasks.homes import CSV_IN_ARCHIVE, HOMES, PublicFile, home_of
 
@@ -30,13 +30,14 @@ def fetch_benchmark(name: str, folder: Path | None = None, *, offline: bool | No
     home = HOMES.get(name) or home_of(name)
     if home is None:
         raise SettingError(f"there is no public home of {name!r} to fetch from: choose {', '.join(HOMES)}")
-    folder = folder or home.default_folder()
     if is_offline(offline):
         raise DownloadError(
             f"{name} is not fetched, as qwen7b is offline: unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or leave out "
             "--offline (offline=True)"
         )
-    with _storage_errors(folder):
+    variable = "QWEN7B_CACHE" if folder is None else None
+    folder = folder or home.default_folder()
+    with storage_errors(folder, variable=variable):
         folder.mkdir(parents=True, exist_ok=True)
         with only_one_process(folder, what=name):
             try:
@@ -106,15 +107,3 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as partial:
             partial.write_bytes(data)
-
-
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if is_full(error):
-            what = f"the disk that holds {folder} is full: make room there"
-        else:
-            what = f"cannot write to {folder} ({error.strerror or error}): make it writable"
-        raise ResourceError(f"{what} or choose another folder (--data)") from error

@@ -100,8 +100,8 @@ def is_full(error: OSError) -> bool:
 
 
 @contextmanager
-def storage_errors(folder: Path, *, variable: str) -> Iterator[None]:
-    """Turn the system's errors about files into ResourceError."""
+def storage_errors(folder: Path, *, variable: str | None) -> Iterator[None]:
+    """Turn the system's errors about files into ResourceError; `variable` as for `check_disk_space`."""
     try:
         yield
     except OSError as error:
@@ -109,7 +109,8 @@ def storage_errors(folder: Path, *, variable: str) -> Iterator[None]:
             what = f"the disk that holds {folder} is full: make room there"
         else:
             what = f"cannot write to {folder} ({error.strerror or error}): make it writable"
-        raise ResourceError(f"{what} or set {variable} to another folder") from error
+        way_out = f"set {variable} to another folder" if variable else "choose another folder"
+        raise ResourceError(f"{what} or {way_out}") from error
 
 
 def _marker(path: Path) -> Path:
