@@ -159,6 +159,9 @@ def test_samples_are_drawn_each_with_a_seed_of_its_own(qwen: Qwen, folder: Path,
     other = Short(Draws(samples=3, temperature=1.0, top_p=1.0, seed=6))
     with pytest.raises(SettingError, match="is of a run with another seed"):
         evaluate(qwen, other, folder, Plan(), out=out, resume=True, allow_code=True)
+    evaluate(qwen, other, folder, Plan(), out=tmp_path / "c", allow_code=True)
+    others = {record["output"] for record in records_of(tmp_path / "c").values()}
+    assert not others & {record["output"] for record in records.values()}
 
 
 def test_code_is_run_only_where_that_is_allowed(

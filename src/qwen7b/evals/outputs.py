@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,9 +28,9 @@ class Output:
 
     text: str
     """The text, or the letter that the model thinks the likeliest."""
-    truncated: bool
-    """Whether the beginning of the prompt was cut off, as it was too long."""
     prompt_tokens: int
+    truncated: bool = False
+    """Whether the beginning of the prompt was cut off, as it was too long."""
     logprobs: tuple[float, ...] = ()
     """The log-probability of each letter, in nats."""
     margin: float | None = None
@@ -53,50 +55,67 @@ def outputs(
             f"the model's context of {qwen.context_length} tokens has no room for a reply of {reply_tokens}: load it "
             "with a larger context_length (--context-length)"
         )
-    prompts = [_prompt_ids(qwen, item, chat=chat) for item in items]
-    cut = [_cut(ids, wanted, room=room) for ids in prompts]
-    truncated = [len(ids) > len(kept) for ids, kept in zip(prompts, cut, strict=True)]
-    if isinstance(wanted, Letters):
-        letters = _letter_ids(qwen, wanted)
-        for index, scores in qwen.stream_scores(cut, [letters] * len(cut)):
-            logprobs = tuple(score.logprob for score in scores)
-            letter, is_tie = likeliest(logprobs, is_rounded=wanted.is_rounded)
-            first, second = sorted(logprobs, reverse=True)[:2]
-            yield (
-                items[index],
-                Output(
-                    text=letter,
-                    truncated=truncated[index],
-                    prompt_tokens=len(cut[index]),
-                    logprobs=logprobs,
-                    margin=first - second,
-                    is_tie=is_tie,
-                ),
-            )
-        return
+    whole = [_prompt_ids(qwen, item, chat=chat) for item in items]
+    prompts = [_cut(ids, wanted, room=room) for ids in whole]
+    answers = (
+        _chosen_letters(qwen, prompts, wanted)
+        if isinstance(wanted, Letters)
+        else _written_texts(qwen, prompts, items, wanted)
+    )
+    with closing(answers):
+        for index, output in answers:
+            yield items[index], replace(output, truncated=len(prompts[index]) < len(whole[index]))
+
+
+def _chosen_letters(
+    qwen: Qwen, prompts: Sequence[list[int]], wanted: Letters
+) -> Generator[tuple[int, Output], None, None]:
+    """Yield each prompt's number with the letter that is the likeliest after it."""
+    letters = _letter_ids(qwen, wanted)
+    for index, scores in qwen.stream_scores(prompts, [letters] * len(prompts)):
+        logprobs = tuple(score.logprob for score in scores)
+        letter, is_tie = likeliest(logprobs, is_rounded=wanted.is_rounded)
+        first, second = sorted(logprobs, reverse=True)[:2]
+        yield (
+            index,
+            Output(
+                text=letter,
+                prompt_tokens=len(prompts[index]),
+                logprobs=logprobs,
+                margin=first - second,
+                is_tie=is_tie,
+            ),
+        )
+
+
+def _written_texts(
+    qwen: Qwen, prompts: Sequence[list[int]], items: Sequence[Item], wanted: Text
+) -> Generator[tuple[int, Output], None, None]:
+    """Yield each prompt's number with the text that follows it."""
     settings = {"max_new_tokens": wanted.max_new_tokens, "stop": list(wanted.stop)}
     samplings = [_sampling(item, wanted.draws) for item in items]
-    for index, piece in qwen.answers("complete", cut, settings, samplings=samplings).stream():
-        if piece.reply is not None:
-            if piece.reply.finish_reason == "interrupted":
-                raise KeyboardInterrupt
-            yield (
-                items[index],
-                Output(
-                    text=piece.reply.text,
-                    truncated=truncated[index],
-                    prompt_tokens=len(cut[index]),
-                    finish_reason=piece.reply.finish_reason,
-                    completion_tokens=piece.reply.usage.completion_tokens,
-                ),
-            )
+    for index, piece in qwen.answers("complete", prompts, settings, samplings=samplings).stream():
+        if piece.reply is None:
+            continue
+        if piece.reply.finish_reason == "interrupted":
+            raise KeyboardInterrupt
+        yield (
+            index,
+            Output(
+                text=piece.reply.text,
+                prompt_tokens=len(prompts[index]),
+                finish_reason=piece.reply.finish_reason,
+                completion_tokens=piece.reply.usage.completion_tokens,
+            ),
+        )
 
 
 def _sampling(item: Item, draws: Draws | None) -> Sampling:
-    """How an item's text is chosen; every one is drawn with a seed of its own, whichever others are."""
+    """How an item's text is chosen. Each is drawn with a seed of its own; a run with another seed has others."""
     if draws is None:
         return Greedy()
-    seed = draws.seed + item.row * draws.samples + (item.sample or 0)
+    digest = hashlib.sha256(f"{draws.seed} {item.id}".encode()).digest()
+    seed = int.from_bytes(digest[:7], "big")
     return Sample(temperature=draws.temperature, top_p=draws.top_p, seed=seed)
 
 
