@@ -102,8 +102,8 @@ def test_results_that_are_there_already_fail_their_task_alone(run_all: Run, data
     ("arguments", "message"),
     [
         (["--tasks", "mmlu,arc"], "--tasks takes one or more of mmlu, ceval"),
-        (["--subjects", "law"], "--dry-run, --subjects, --split and --shots are for one task"),
-        (["--dry-run"], "--dry-run, --subjects, --split and --shots are for one task"),
+        (["--subjects", "law"], "No such option: --subjects"),
+        (["--dry-run"], "No such option: --dry-run"),
         (["--data", "/none"], "/none has no folder of a task, such as mmlu"),
     ],
 )

@@ -11,7 +11,7 @@ import typer
 
 from qwen7b.cli.evaluate_code import AllowCode, Unprotected
 from qwen7b.cli.evaluate_results import print_score, report_on, shown
-from qwen7b.cli.evaluate_tasks import Chosen, answered, check_task
+from qwen7b.cli.evaluate_tasks import Chosen, answer_items, check_task
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import MissingExtraError, PromptError, SandboxError, SettingError
 from qwen7b.terminal.streams import print_json
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Tasks = Annotated[
     str | None, typer.Option("--tasks", metavar="LIST", help="Only these: a,b,c; by default all with a folder.")
 ]
-_OF_ONE_TASK = (SettingError, PromptError, MissingExtraError, SandboxError)
+OF_ONE_TASK = ("shots", "split", "subjects", "dry_run")
+"""Options that several tasks cannot have together."""
+_FAILURES = (SettingError, PromptError, MissingExtraError, SandboxError)
 """Errors that leave the other tasks as they are."""
 
 
@@ -35,9 +37,6 @@ def run_all(
     The folder has one for each task: mmlu, ceval, cmmlu, gsm8k, humaneval, and wmt22 for both directions. The model is
     loaded once. A task whose files are missing or damaged is reported, the others go on, and the exit code is 1.
     """
-    plan = chosen.plan
-    if chosen.dry_run or plan.subjects is not None or plan.split is not None or plan.shots is not None:
-        raise SettingError("--dry-run, --subjects, --split and --shots are for one task: qwen7b eval TASK ...")
     chosen = replace(chosen, allow_code=allow_code, allow_unprotected=unprotected)
     results, failed = run_tasks(choose_tasks(chosen.data, tasks), chosen)
     if chosen.as_json:
@@ -79,14 +78,14 @@ def run_tasks(tasks: Sequence[tuple[Task, Path]], chosen: Chosen) -> tuple[list[
         own = replace(chosen, data=folder)
         try:
             ready.append((task, check_task(task, own), own))
-        except _OF_ONE_TASK as error:
+        except _FAILURES as error:
             failed += _say_failure(task, error)
     qwen = chosen.loading.load() if ready else None
     for task, plan, own in ready:
         assert qwen is not None
         try:
-            results.append(answered(qwen, task, plan, own))
-        except _OF_ONE_TASK as error:
+            results.append(answer_items(qwen, task, plan, own))
+        except _FAILURES as error:
             failed += _say_failure(task, error)
             continue
         if not chosen.as_json:

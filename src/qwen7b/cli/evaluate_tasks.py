@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -126,9 +126,12 @@ def choose(
     return Chosen(data=data, plan=plan, loading=loading, out=out, resume=resume, dry_run=dry_run, as_json=as_json)
 
 
-def with_common_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, which takes a `Chosen` first, with the options of `choose` instead, as typer reads signatures."""
-    common = inspect.signature(choose, eval_str=True).parameters
+def with_common_options(verb: Callable[..., None], *, but: Sequence[str] = ()) -> Callable[..., None]:
+    """The verb, which takes a `Chosen` first, with the options of `choose` instead, as typer reads signatures.
+
+    Those that `but` names are left out.
+    """
+    common = {name: own for name, own in inspect.signature(choose, eval_str=True).parameters.items() if name not in but}
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
 
     def run(**given: Any) -> None:
@@ -204,19 +207,14 @@ def run_task(task: Task, chosen: Chosen) -> None:
         items = task.found_items(chosen.folder(task), task.completed(chosen.plan))
         print_prompts(items, as_json=chosen.as_json)
         return
-    result = evaluated(task, chosen)
+    plan = check_task(task, chosen)
+    result = answer_items(chosen.loading.load(), task, plan, chosen)
     if chosen.as_json:
         print_json(asdict(result))
     else:
         print_score(result, out=chosen.out)
     if chosen.out is not None:
         report_on(chosen.out, as_json=chosen.as_json)
-
-
-def evaluated(task: Task, chosen: Chosen) -> Evaluation:
-    """Load the model, and have it answer the items."""
-    plan = check_task(task, chosen)
-    return answered(chosen.loading.load(), task, plan, chosen)
 
 
 def check_task(task: Task, chosen: Chosen) -> Plan:
@@ -232,8 +230,8 @@ def check_task(task: Task, chosen: Chosen) -> Plan:
     return plan
 
 
-def answered(qwen: Qwen, task: Task, plan: Plan, chosen: Chosen) -> Evaluation:
-    """Have a model answer the items."""
+def answer_items(qwen: Qwen, task: Task, plan: Plan, chosen: Chosen) -> Evaluation:
+    """Have a model answer a task's items, as chosen."""
     from qwen7b.evals import evaluate
 
     return evaluate(
