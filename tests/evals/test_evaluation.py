@@ -48,7 +48,7 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
     return {record["id"]: record for record in records}
 
 
-def test_letters_are_those_that_the_model_thinks_thelikeliest(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+def test_letters_are_those_that_the_model_thinks_the_likeliest(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
     result = run(qwen, folder, out=tmp_path)
     records = records_of(tmp_path)
     assert result.items == NUM_ITEMS == len(records)
