@@ -82,11 +82,11 @@ def test_a_run_that_was_killed_is_resumed(qwen: Qwen, folder: Path, tmp_path: Pa
     path = tmp_path / "mmlu.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:3]) + lines[3][:cut])  # killed within the fourth
-    kept = json.loads(lines[1]) | {"predicted": "kept"}
+    kept = json.loads(lines[1]) | {"margin": 77.0}
     path.write_bytes(path.read_bytes().replace(lines[1], json.dumps(kept).encode() + b"\n"))
     resumed = run(qwen, folder, out=tmp_path, resume=True)
     records = records_of(tmp_path)
-    assert len(records) == NUM_ITEMS and records[kept["id"]]["predicted"] == "kept"
+    assert len(records) == NUM_ITEMS and records[kept["id"]]["margin"] == 77
     assert resumed.signature == whole.signature
 
 
@@ -176,3 +176,67 @@ def test_an_end_before_the_last_item_leaves_the_engine_free(qwen: Qwen, folder: 
     news.close()
     shared = qwen._shared
     assert not shared.engine.slots.busy and not shared.engine.admission.running and not shared.engine.admission.waiting
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "anatomy/77"),
+        ("prompt_hash", "00"),
+        ("answer", "E"),
+        ("predicted", "E"),
+        ("margin", "wide"),
+        ("turns", [3]),
+        ("choices", [1, 2]),
+        ("logprobs", [True]),
+        ("logprobs", [-1.0]),
+    ],
+)
+def test_a_record_that_was_edited_is_not_resumed(
+    qwen: Qwen, folder: Path, tmp_path: Path, field: str, value: Any
+) -> None:
+    run(qwen, folder, out=tmp_path)
+    path = tmp_path / "mmlu.jsonl"
+    first, *others = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | {field: value}), *others]) + "\n", "utf-8")
+    with pytest.raises(SettingError, match=r"line 1 of .*mmlu.jsonl is "):
+        run(qwen, folder, out=tmp_path, resume=True)
+
+
+def test_a_verdict_that_was_turned_is_not_resumed(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+    run(qwen, folder, out=tmp_path)
+    path = tmp_path / "mmlu.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"correct": false', '"correct": true'), "utf-8")
+    with pytest.raises(SettingError, match=r"is not what this run writes of .*: was it edited"):
+        run(qwen, folder, out=tmp_path, resume=True)
+
+
+def test_an_item_that_is_there_twice_is_refused(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+    run(qwen, folder, out=tmp_path)
+    path = tmp_path / "mmlu.jsonl"
+    path.write_text(path.read_text("utf-8") * 2, "utf-8")
+    with pytest.raises(SettingError, match=rf"line {NUM_ITEMS + 1} of .*mmlu.jsonl has the item '.*' again"):
+        run(qwen, folder, out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cost", [1]), ("cost", {"seconds": 1}), ("interval", [1]), ("groups", 3), ("score", "x")]
+)
+def test_a_summary_that_was_edited_is_refused(qwen: Qwen, folder: Path, tmp_path: Path, field: str, value: Any) -> None:
+    run(qwen, folder, out=tmp_path)
+    path = tmp_path / "mmlu.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {field: value}), "utf-8")
+    with pytest.raises(SettingError, match=rf"mmlu.json has a '{field}' that is none of qwen7b's"):
+        run(qwen, folder, out=tmp_path, resume=True)
+
+
+def test_another_procedure_is_named_before_what_follows_from_it(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+    run(qwen, folder, out=tmp_path)
+    with pytest.raises(SettingError, match=r"of a run with another procedure, 'standard' and not 'original-2023-08'"):
+        run(qwen, folder, out=tmp_path, resume=True, procedure=Procedure.ORIGINAL_2023_08)
+
+
+def test_a_file_for_the_folder_of_results_is_named(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(SettingError, match=r"cannot be kept in .*out, which is a file: name a folder"):
+        run(qwen, folder, out=tmp_path / "out")

@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from qwen7b.errors import SettingError
-from qwen7b.results import write_report
+from qwen7b.results import read_runs, write_report
 from saved_runs import record, write_run
 
 HOSTILE = (
@@ -153,3 +153,16 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(SettingError, match=r"the report cannot be written to .*file"):
         write_report([folder], tmp_path / "file")
+
+
+@pytest.mark.parametrize(("field", "value"), [("procedure", "mine"), ("shots", "five"), ("chat", None), ("split", 3)])
+def test_a_signature_that_was_edited_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    write_run(tmp_path, [record(0)], **{field: value})
+    with pytest.raises(SettingError, match=f"mmlu.json has a signature without a sound '{field}'"):
+        read_runs(tmp_path)
+
+
+def test_an_item_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, [record(0), record(1), record(0)])
+    with pytest.raises(SettingError, match=r"line 3 of .*mmlu.jsonl has the item 'anatomy/0' again"):
+        read_runs(tmp_path)

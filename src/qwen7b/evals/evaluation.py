@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError
-from qwen7b.evals.outputs import Output, outputs
+from qwen7b.evals.outputs import Output, likeliest, outputs
 from qwen7b.evals.programs import check_permission, judged
 from qwen7b.evals.records import Records
 from qwen7b.evals.signature import signature
@@ -21,7 +22,7 @@ from qwen7b.sandbox import Outcome as ProgramOutcome
 from qwen7b.system.memory import peak_bytes
 from qwen7b.system.progress import progress
 from qwen7b.tasks.choice import LETTERS
-from qwen7b.tasks.item import Item, Outcome, Reading
+from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
 from qwen7b.tasks.procedure import Plan
 from qwen7b.tasks.task import Task
 
@@ -97,6 +98,8 @@ def evaluate(
     with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
         start = time.perf_counter()
         found = {} if records is None else dict(records.earlier)
+        if records is not None:
+            _check_earlier(records, task, items, plan)
         left = [item for item in items if item.id not in found]
         with (
             progress(_heading(task, len(left), len(items)), len(left), " items") as report,
@@ -125,6 +128,33 @@ def evaluate(
         if submission is not None:
             write_submission(task, submission, items, answered)
     return evaluation
+
+
+def _check_earlier(records: Records, task: Task, items: Sequence[Item], plan: Plan) -> None:
+    """Raise SettingError for a record that this run would not have written, with the output that it names."""
+    asked = {item.id: item for item in items}
+    for number, (name, record) in enumerate(records.earlier.items(), start=1):
+        item = asked.get(name)
+        is_ours = item is not None and record["prompt_hash"] == item.prompt_hash and record["answer"] == item.answer
+        if is_ours and item is not None and not task.runs_code:
+            output = _recorded_output(record, task.wanted(plan))
+            reading = task.read(item, output, plan)
+            is_ours = (reading.predicted, reading.correct) == (record["predicted"], record["correct"])
+        if not is_ours:
+            raise SettingError(
+                f"line {number} of {records.path} is not what this run writes of {name!r}: was it edited? Drop the "
+                "line, or choose another folder"
+            )
+
+
+def _recorded_output(record: Mapping[str, Any], wanted: Letters | Text) -> str:
+    """The text, or the letter that its log-probabilities make the likeliest; empty where there is neither."""
+    if isinstance(wanted, Text):
+        return str(record.get("output", ""))
+    logprobs = record.get("logprobs", ())
+    if len(logprobs) != len(LETTERS) or not math.isfinite(max(logprobs)):
+        return ""
+    return likeliest(logprobs, is_rounded=wanted.is_rounded)[0]
 
 
 def _heading(task: Task, num_left: int, num_items: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from qwen7b.errors import CheckpointError, SettingError, quoted
-from qwen7b.results.saved_run import parse_record
+from qwen7b.results.saved_run import add_record, check_summary
 from qwen7b.system.appended_lines import AppendedLines
 from qwen7b.system.json_file import read_json
 from qwen7b.system.whole_file import write_text_whole
@@ -25,10 +25,14 @@ class Records:
     """
 
     def __init__(self, folder: Path, signature: Mapping[str, Any], *, resume: bool) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise SettingError(f"results cannot be kept in {folder}, which is a file: name a folder (--out)")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingError(f"results cannot be kept in {folder}: {error.strerror or error}") from error
+            raise SettingError(
+                f"results cannot be kept in {folder} ({error.strerror or error}): name another folder (--out)"
+            ) from error
         self.path = folder / f"{signature['task']}.jsonl"
         self.summary_path = self.path.with_suffix(".json")
         self.earlier_summary: dict[str, Any] = {}
@@ -57,13 +61,13 @@ class Records:
 
     def _read_earlier(self, signature: Mapping[str, Any], *, resume: bool) -> dict[str, dict[str, Any]]:
         """The records of an earlier run by their ids, where there is one and it is to be resumed."""
-        records, is_cut = {}, False
+        records: dict[str, dict[str, Any]] = {}
+        is_cut = False
         for number, line in self._lines.lines():
             if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
                 is_cut = True  # the process was killed, or the disk full
                 break
-            record = parse_record(line, self.path, number)
-            records[record["id"]] = record
+            add_record(records, line, self.path, number)
         if records and not resume:
             raise SettingError(f"{self.path} has results already: resume (--resume), or choose another folder")
         if records:
@@ -85,10 +89,11 @@ class Records:
             raise SettingError(f"{self.summary_path} does not say which run {self.path} is of: choose another folder")
         # JSON makes lists of tuples.
         now = json.loads(json.dumps(signature))
-        for field in now.keys() | before.keys():
+        for field in now | before:  # in their order: the task before the prompts that follow from it
             if now.get(field) != before.get(field):
                 raise SettingError(
                     f"{self.path} is of a run with another {field}, {quoted(before.get(field))} and not "
                     f"{quoted(now.get(field))}: choose another folder"
                 )
+        check_summary(summary, self.summary_path)
         return summary

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from qwen7b.errors import SettingError, quoted
 from qwen7b.system.json_file import parse_json
 from qwen7b.system.regular_file import SMALL_FILE_LIMIT, TEXT_LIMIT, read_whole
+from qwen7b.tasks.procedure import Procedure
 
 _TEXTS = ("id", "subject", "prompt_hash", "prompt", "predicted", "answer")
 _FLAGS = ("truncated", "tie", "guess")
@@ -64,13 +66,22 @@ def read_run(path: Path, *, name: str) -> SavedRun:
     signature = summary.pop("signature", None)
     if not isinstance(signature, dict) or not isinstance(signature.get("task"), str):
         raise SettingError(f"{beside} does not say which run {path} is of: is it a file of results of qwen7b eval?")
-    lines = read_lines(path)[:-1]
-    return SavedRun(
-        name=name,
-        signature=signature,
-        summary=summary,
-        records=[parse_record(line, path, number) for number, line in enumerate(lines, start=1)],
-    )
+    if damaged := _damaged(signature, _SIGNED):
+        raise SettingError(f"{beside} has a signature without a sound {damaged!r}: was it edited? Take another folder")
+    check_summary(summary, beside)
+    records: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(read_lines(path)[:-1], start=1):
+        add_record(records, line, path, number)
+    return SavedRun(name=name, signature=signature, summary=summary, records=list(records.values()))
+
+
+def check_summary(summary: Mapping[str, Any], path: Path) -> None:
+    """Raise SettingError for a score, or what stands beside it, that qwen7b did not write."""
+    if damaged := _damaged(summary, _SUMMED):
+        raise SettingError(
+            f"{path} has a {damaged!r} that is none of qwen7b's, {quoted(summary.get(damaged))}: was it edited? Take "
+            "another folder"
+        )
 
 
 def read_lines(path: Path) -> list[bytes]:
@@ -94,8 +105,8 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    """The record in a line. Raises SettingError where it is none."""
+def add_record(records: dict[str, dict[str, Any]], line: bytes, path: Path, number: int) -> None:
+    """Add the record in a line to others, by its id. Raises SettingError where it is none, or its id is there."""
     try:
         record = parse_json(line)
     except ValueError:
@@ -103,7 +114,9 @@ def parse_record(line: bytes, path: Path, number: int) -> dict[str, Any]:
     if not _is_record(record):
         raise SettingError(f"line {number} of {path} is no result of qwen7b: choose another folder")
     assert isinstance(record, dict)
-    return record
+    if record["id"] in records:
+        raise SettingError(f"line {number} of {path} has the item {record['id']!r} again: was it edited? Drop one line")
+    records[record["id"]] = record
 
 
 def asked_text(record: Mapping[str, Any]) -> str:
@@ -125,8 +138,73 @@ def _is_record(value: Any) -> bool:
         and all(isinstance(value.get(name), str) for name in _TEXTS)
         and all(isinstance(value.get(name), bool) for name in _FLAGS)
         and isinstance(value.get("correct"), bool | None)
+        and _damaged(value, _RECORDED) is None
     )
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
 def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(number, float | int) for number in value)
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
+def _is_interval(value: Any) -> bool:
+    return value is None or (_are_numbers(value) and len(value) == 2)
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _are_scores(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_is_score, value.values())))
+
+
+def _is_cost(value: Any) -> bool:
+    if value is None:
+        return True
+    names = {"seconds", "tokens", "peak_memory_bytes"}
+    return isinstance(value, dict) and value.keys() == names and all(map(_is_number, value.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(text, str) for text in value))
+
+
+def _are_turns(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list) and all(isinstance(turn, list) and _are_texts(turn) for turn in value)
+    )
+
+
+_Checks: TypeAlias = Mapping[str, Callable[[Any], bool]]
+_RECORDED: _Checks = {
+    **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds"), _is_score),
+    **dict.fromkeys(("system", "opening", "output", "outcome", "error"), _is_text),
+    "choices": _are_texts,
+    "turns": _are_turns,
+}
+_SUMMED: _Checks = {
+    **dict.fromkeys(("score", "items"), _is_score),
+    **dict.fromkeys(("groups", "more"), _are_scores),
+    "interval": _is_interval,
+    "remark": _is_text,
+    "cost": _is_cost,
+}
+_SIGNED: _Checks = {
+    **dict.fromkeys(("split", "precision"), lambda value: isinstance(value, str)),
+    "procedure": lambda value: value in list(Procedure),
+    "shots": lambda value: isinstance(value, int),
+    "chat": lambda value: isinstance(value, bool),
+}
+
+
+def _damaged(value: Mapping[str, Any], checks: _Checks) -> str | None:
+    """The first field that is not as it is written."""
+    return next((name for name, is_sound in checks.items() if not is_sound(value.get(name))), None)
