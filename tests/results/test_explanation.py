@@ -242,3 +242,10 @@ def test_runs_without_a_common_item_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingError, match=r"has no results of qwen7b eval"):
         explain(first, tmp_path / "empty")
+
+
+def test_empty_samples_of_lm_eval_are_an_error(tmp_path: Path) -> None:
+    write_run(tmp_path / "ours", [record(0)])
+    (tmp_path / "samples_mmlu_2024.jsonl").write_text("", "utf-8")
+    with pytest.raises(SettingError, match=r"samples_mmlu_2024.jsonl has no samples"):
+        explain(tmp_path / "ours", tmp_path / "samples_mmlu_2024.jsonl")

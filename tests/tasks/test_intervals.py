@@ -16,9 +16,15 @@ def test_wilson_interval() -> None:
     assert wilson_interval(10, 10) == pytest.approx((72.247, 100), abs=0.001)
 
 
+def test_one_item_has_no_bootstrap_interval() -> None:
+    assert bootstrap_interval([1.0], fmean) is None
+
+
 def test_bootstrap_interval_is_near_that_of_a_share() -> None:
     items = [index < 120 for index in range(400)]
-    low, high = bootstrap_interval(items, lambda drawn: 100 * fmean(drawn))
+    interval = bootstrap_interval(items, lambda drawn: 100 * fmean(drawn))
+    assert interval is not None
+    low, high = interval
     wilson = wilson_interval(120, 400)
     assert low == pytest.approx(wilson[0], abs=1) and high == pytest.approx(wilson[1], abs=1)
     assert (low, high) == bootstrap_interval(items, lambda drawn: 100 * fmean(drawn))

@@ -16,7 +16,9 @@ REFERENCES = [
 
 def test_an_interval_is_about_that_of_sacrebleus_own_bootstrap() -> None:
     texts = [line.replace("old", "very old" if number % 2 else "new") for number, line in enumerate(REFERENCES * 20)]
-    score, (low, high) = bleu(texts, REFERENCES * 20, tokenizer="13a")
+    score, interval = bleu(texts, REFERENCES * 20, tokenizer="13a")
+    assert interval is not None
+    low, high = interval
     whole = sacrebleu.BLEU().corpus_score(texts, [REFERENCES * 20], n_bootstrap=1000)
     assert score == whole.score and low < score < high
     assert high - low == pytest.approx(2 * whole._ci, rel=0.15)

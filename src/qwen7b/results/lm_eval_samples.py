@@ -43,6 +43,8 @@ def read_samples(files: Sequence[Path], *, name: str) -> SavedRun:
                     filters.append(sample["filter"])
                 if sample["filter"] == filters[0]:  # the others read the same replies in other ways
                     records.append(record)
+    if not records:
+        raise SettingError(f"{files[0]} has no samples: did lm-eval come to its end?")
     return SavedRun(name=name, signature=_signature(files[0].parent, filters[0]), records=records, is_ours=False)
 
 

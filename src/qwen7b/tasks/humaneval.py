@@ -106,7 +106,7 @@ class HumanEval(Task):
         results = list(passed.values())
         fewest = min(map(len, results))
         if all(len(set(own)) == 1 for own in results):  # of nothing but 0 and 100 % a bootstrap draws no others
-            interval = wilson_interval(sum(map(all, results)), len(results))
+            interval: tuple[float, float] | None = wilson_interval(sum(map(all, results)), len(results))
         else:
             interval = bootstrap_interval(results, lambda drawn: mean_pass_at_k(drawn, 1))
         more: dict[str, float | None] = {f"pass@{k}": mean_pass_at_k(results, k) for k in _KS if 1 < k <= fewest}

@@ -42,8 +42,13 @@ def mean_interval(groups: Sequence[Sequence[bool]]) -> tuple[float, float]:
 
 def bootstrap_interval(
     items: Sequence[T], score: Callable[[Sequence[T]], float], *, resamples: int = _RESAMPLES
-) -> tuple[float, float]:
-    """The 95 % interval of any score: its percentiles over samples of the items (Efron 1979), the same each time."""
+) -> tuple[float, float] | None:
+    """The 95 % interval of any score: its percentiles over samples of the items (Efron 1979), the same each time.
+
+    None for a single item, of which all samples are the same.
+    """
+    if len(items) < 2:
+        return None
     random = Random(0)
     scores = sorted(score(random.choices(items, k=len(items))) for _ in range(resamples))
     return scores[int(0.025 * resamples)], scores[math.ceil(0.975 * resamples) - 1]

@@ -42,8 +42,10 @@ def _word_cutter() -> Any:
     return cutter
 
 
-def bleu(texts: Sequence[str], references: Sequence[str], *, tokenizer: str) -> tuple[float, tuple[float, float]]:
-    """The BLEU of translations, with its 95 % interval, by one of sacrebleu's tokenizers: "13a" or "zh"."""
+def bleu(
+    texts: Sequence[str], references: Sequence[str], *, tokenizer: str
+) -> tuple[float, tuple[float, float] | None]:
+    """The BLEU of translations by one of sacrebleu's tokenizers, "13a" or "zh"; of several, with its 95 % interval."""
     import numpy as np
     from sacrebleu import BLEU
 
