@@ -13,6 +13,7 @@ from qwen7b import Qwen
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.evals import Evaluation, evaluate
 from qwen7b.evals.outputs import likeliest, outputs
+from qwen7b.evals.records import Records
 from qwen7b.tasks import TASKS, Plan, Procedure
 from qwen7b.tasks.item import Item, Letters, Text
 
@@ -103,6 +104,31 @@ def test_a_full_disk_ends_a_run_that_can_be_resumed(qwen: Qwen, folder: Path, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert run(qwen, folder, out=tmp_path / "out", resume=True).score == whole.score
     assert records_of(tmp_path / "out") == records_of(tmp_path / "whole")
+
+
+def test_ctrl_c_says_how_to_go_on(
+    qwen: Qwen, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = Records.add
+
+    def add_two(records: Records, record: Any) -> None:
+        if len(records_of(tmp_path)) == 2:
+            raise KeyboardInterrupt
+        add(records, record)
+
+    monkeypatch.setattr(Records, "add", add_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(qwen, folder, out=tmp_path)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"2 of {NUM_ITEMS} items are answered in {tmp_path / 'mmlu.jsonl'}; ") and "--resume" in last
+    monkeypatch.undo()
+    assert run(qwen, folder, out=tmp_path, resume=True).items == NUM_ITEMS == len(records_of(tmp_path))
+
+
+def test_a_base_model_in_a_chat_is_warned_of(qwen: Qwen, folder: Path) -> None:
+    base = Qwen(qwen.model, qwen.tokenizer, generation=qwen.generation, name="tiny", chat=False)
+    with pytest.warns(UserWarning, match="tiny was not trained to chat"):
+        run(base, folder, chat=True)
 
 
 def test_results_of_another_run_are_not_touched(qwen: Qwen, folder: Path, tmp_path: Path) -> None:

@@ -119,7 +119,6 @@ def choose(
         quantize=quantize,
         long_context=long_context,
         context_length=context_length,
-        chat=chat or None,
     )
     if resume and out is None:
         raise SettingError("--resume keeps the answers that are in --out already: give that too")

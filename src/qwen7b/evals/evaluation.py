@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, counted
 from qwen7b.evals.outputs import Output, likeliest, outputs
 from qwen7b.evals.programs import check_permission, judged
 from qwen7b.evals.records import Records
@@ -20,7 +21,7 @@ from qwen7b.evals.submission import check_submission, write_submission
 from qwen7b.generate import Qwen
 from qwen7b.sandbox import Outcome as ProgramOutcome
 from qwen7b.system.memory import peak_bytes
-from qwen7b.system.progress import progress
+from qwen7b.system.progress import progress, say
 from qwen7b.tasks.choice import LETTERS
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
 from qwen7b.tasks.procedure import Plan
@@ -91,6 +92,11 @@ def evaluate(
     if resume and out is None:
         raise SettingError("there is nothing to resume without a folder of results: name it with out (--out)")
     plan = task.completed(plan)
+    if plan.chat and not qwen.is_chat:
+        warnings.warn(
+            f"{qwen.name} was not trained to chat, as its files say: without chat (--chat) it may do better",
+            stacklevel=2,
+        )
     if submission is not None:
         check_submission(task, plan, submission)
     items = task.found_items(folder, plan)
@@ -101,16 +107,25 @@ def evaluate(
         if records is not None:
             _check_earlier(records, task, items, plan)
         left = [item for item in items if item.id not in found]
-        with (
-            progress(_heading(task, len(left), len(items)), len(left), " items") as report,
-            closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
-            closing(judged(news, partial(task.read, plan=plan), allow_unprotected=allow_unprotected)) as results,
-        ):
-            for item, output, reading, outcome in results:
-                found[item.id] = record = make_record(item, output, reading, outcome)
-                if records is not None:
-                    records.add(record)
-                report(1)
+        try:
+            with (
+                progress(_heading(task, len(left), len(items)), len(left), " items") as report,
+                closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
+                closing(judged(news, partial(task.read, plan=plan), allow_unprotected=allow_unprotected)) as results,
+            ):
+                for item, output, reading, outcome in results:
+                    record = make_record(item, output, reading, outcome)
+                    if records is not None:
+                        records.add(record)
+                    found[item.id] = record
+                    report(1)
+        except KeyboardInterrupt:
+            if records is not None:
+                say(
+                    f"{len(found):,} of {counted(len(items), 'item')} are answered in {records.path}; the same command "
+                    "with --resume goes on with the others."
+                )
+            raise
         answered = [found[item.id] for item in items]
         earlier_cost = None if records is None else records.earlier_summary.get("cost")
         if not left and earlier_cost:

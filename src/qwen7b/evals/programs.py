@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
-from qwen7b.errors import SandboxError, SettingError
+from qwen7b.errors import SandboxError, SettingError, counted
 from qwen7b.evals.outputs import Output
 from qwen7b.sandbox import Outcome, find_protection, run_python
+from qwen7b.system.progress import say
 from qwen7b.tasks.item import Item, Program, Reading
 from qwen7b.tasks.task import Task
 
@@ -74,6 +75,8 @@ def judged(
                 yield from finished([future for future in pending if future.done()])
             yield from finished(as_completed(list(pending)))
         except KeyboardInterrupt:
+            if pending:
+                say(f"{counted(len(pending), 'program')} of answers so far left to run; Ctrl-C again leaves them out.")
             yield from finished(as_completed(list(pending)))
             raise
         finally:
