@@ -27,7 +27,7 @@ from lm_eval_reference import converted, reference_model, reference_samples, wri
 
 import qwen7b
 from qwen7b.evals import evaluate
-from qwen7b.tasks import TASKS, Item, Plan, Procedure, Task
+from qwen7b.tasks import TASKS, Item, Procedure, Task, TaskPlan
 from qwen7b.tasks.item import Letters, Text
 
 NEAR = 0.05
@@ -63,12 +63,12 @@ class Agreement:
         return self.compared > 0 and all(item["margin"] <= NEAR for item in self.different)
 
 
-def chosen_plan(task: Task, *, procedure: Procedure, subjects: int, limit: int | None, seed: int) -> Plan:
-    plan = task.completed(Plan(procedure=procedure, limit=limit))
+def chosen_plan(task: Task, *, procedure: Procedure, subjects: int, limit: int | None, seed: int) -> TaskPlan:
+    plan = task.completed(TaskPlan(procedure=procedure, limit=limit))
     if task.name in WHOLE or plan.subjects is None:
         return plan
     names = random.Random(seed).sample(sorted(plan.subjects), subjects)
-    return task.completed(Plan(procedure=procedure, limit=limit, subjects=tuple(names)))
+    return task.completed(TaskPlan(procedure=procedure, limit=limit, subjects=tuple(names)))
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Side:
     """What our side answered to a task's items, and what is left to compare."""
 
     task: Task
-    plan: Plan
+    plan: TaskPlan
     records: dict[str, dict[str, Any]]
     left: list[Item]
     result: Agreement
@@ -86,7 +86,7 @@ class Side:
         return self.task.wanted(self.plan)
 
 
-def answer(qwen: qwen7b.Qwen, task: Task, plan: Plan, *, data: Path, work: Path) -> Side:
+def answer(qwen: qwen7b.Qwen, task: Task, plan: TaskPlan, *, data: Path, work: Path) -> Side:
     """Have our side answer. The items are mixed, so that the first ones compared are of all subjects."""
     key = hashlib.sha256(repr(plan).encode()).hexdigest()[:8]
     out = work / f"ours-{key}"

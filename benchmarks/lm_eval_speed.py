@@ -29,7 +29,7 @@ from rows import Row, print_rows
 import qwen7b
 from qwen7b import kernels
 from qwen7b.evals.outputs import outputs
-from qwen7b.tasks import TASKS, Item, Plan
+from qwen7b.tasks import TASKS, Item, TaskPlan
 from qwen7b.tasks.item import Letters
 
 MMLU = TASKS["mmlu"]
@@ -43,7 +43,7 @@ def seconds_an_item(function: Callable[[Sequence[Item]], object], items: Sequenc
 
 def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """The seconds an item of each way, by round."""
-    plan = MMLU.completed(Plan())
+    plan = MMLU.completed(TaskPlan())
     subjects = random.Random(arguments.seed).sample(sorted(plan.subjects or ()), arguments.subjects)
     models = {
         arguments.dtype: qwen7b.load(arguments.model, dtype=arguments.dtype),
@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     print("measuring", file=sys.stderr, flush=True)
     found: dict[str, list[float]] = {"lm-eval": [], **{name: [] for name in models}}
     for subject in subjects:
-        items = MMLU.items(arguments.data, MMLU.completed(Plan(subjects=(subject,), limit=arguments.limit)))
+        items = MMLU.items(arguments.data, MMLU.completed(TaskPlan(subjects=(subject,), limit=arguments.limit)))
         few = items[:: max(1, len(items) // arguments.reference_items)][: arguments.reference_items]
         found["lm-eval"].append(seconds_an_item(ask_reference, few))
         for name, qwen in models.items():

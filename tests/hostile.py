@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from qwen7b.errors import SandboxError
-from qwen7b.sandbox import Limits, Outcome, Protection
+from qwen7b.sandbox import ProgramLimits, ProgramOutcome, Protection
 from qwen7b.sandbox.protected import run_protected
 
-Sandbox: TypeAlias = Callable[..., Outcome]
+Sandbox: TypeAlias = Callable[..., ProgramOutcome]
 ORDINARY_USER = 20_000 + os.getpid() % 30_000
 """Another one for each process that runs tests."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -154,15 +154,17 @@ class Way(NamedTuple):
         return f"{self.protection}-{'ordinary' if self.ordinary else 'own'}"
 
 
-def run(code: str, *, way: Way, folder: Path, check: str | None = None, **limits: Any) -> Outcome:
+def run(code: str, *, way: Way, folder: Path, check: str | None = None, **limits: Any) -> ProgramOutcome:
     """Run a program. `folder` takes the place of /tmp where another user runs it."""
     if not way.ordinary:
-        return run_protected(code, check=check, limits=Limits(**limits), site_packages=False, protection=way.protection)
+        return run_protected(
+            code, check=check, limits=ProgramLimits(**limits), site_packages=False, protection=way.protection
+        )
     request = {"code": code, "check": check, "protection": way.protection, "limits": limits}
-    return Outcome(**json.loads(as_ordinary_user([SYSTEM_PYTHON, __file__], json.dumps(request), folder=folder)))
+    return ProgramOutcome(**json.loads(as_ordinary_user([SYSTEM_PYTHON, __file__], json.dumps(request), folder=folder)))
 
 
-def run_all(sandbox: Sandbox, codes: Mapping[str, str], **settings: Any) -> dict[str, Outcome]:
+def run_all(sandbox: Sandbox, codes: Mapping[str, str], **settings: Any) -> dict[str, ProgramOutcome]:
     """Run programs by name, several at once."""
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(codes, pool.map(lambda code: sandbox(code, **settings), codes.values()), strict=True))
@@ -206,7 +208,7 @@ def main() -> None:
     outcome = run_protected(
         request["code"],
         check=request["check"],
-        limits=Limits(**request["limits"]),
+        limits=ProgramLimits(**request["limits"]),
         site_packages=False,
         protection=request["protection"],
     )

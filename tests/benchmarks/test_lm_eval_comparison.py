@@ -13,7 +13,7 @@ import pytest
 import qwen7b
 from harness import write_whole_vocabulary
 from qwen7b import Qwen
-from qwen7b.tasks import TASKS, Plan
+from qwen7b.tasks import TASKS, TaskPlan
 from qwen7b.tasks.item import Text
 
 pytest.importorskip("lm_eval", reason="needs the extra lm-eval")
@@ -48,7 +48,7 @@ def test_both_sides_choose_the_same_letters(comparison: Any, checkpoint: Path, q
         for subject in ("anatomy", "virology"):
             rows = [f'"What is\n{n} {subject}?",{n},"1,080",None,{n + 3},{"ABCD"[n % 4]}\n' for n in range(count)]
             (tmp_path / split / f"{subject}_{split}.csv").write_text("".join(rows), "utf-8")
-    plan = MMLU.completed(Plan(subjects=("anatomy", "virology")))
+    plan = MMLU.completed(TaskPlan(subjects=("anatomy", "virology")))
     side = comparison.answer(qwen, MMLU, plan, data=tmp_path, work=tmp_path)
     assert [item.id for item in side.left[:2]] == ["anatomy/0", "virology/0"]
     model = comparison.reference_model(comparison.converted(str(checkpoint), tmp_path))
@@ -70,7 +70,7 @@ def test_another_letter_is_excused_only_where_it_is_near(
 ) -> None:
     result = comparison.Agreement("mmlu", "standard", ["a"], 1)
     sample = {"filtered_resps": [(second, False), (-1.0, False), (-5.0, False), (-6.0, False)]}
-    comparison.add(result, record(logprobs=[-1.0, second, -5.0, -6.0]), sample, MMLU.wanted(Plan()), qwen)
+    comparison.add(result, record(logprobs=[-1.0, second, -5.0, -6.0]), sample, MMLU.wanted(TaskPlan()), qwen)
     (found,) = result.different
     assert (found["ours"], found["reference"]) == ("A", "B") and result.is_good is is_good
     assert found["margin"] == pytest.approx(-1 - second) and result.near == is_good
@@ -92,7 +92,7 @@ def test_texts_are_told_apart_by_their_first_different_token(comparison: Any, qw
 
 def test_the_seed_chooses_the_subjects(comparison: Any) -> None:
     first, again, other = (
-        comparison.chosen_plan(MMLU, procedure=Plan().procedure, subjects=8, limit=None, seed=seed)
+        comparison.chosen_plan(MMLU, procedure=TaskPlan().procedure, subjects=8, limit=None, seed=seed)
         for seed in (13, 13, 14)
     )
     assert first == again != other and len(first.subjects or ()) == 8

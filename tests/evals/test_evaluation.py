@@ -14,7 +14,7 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.evals import Evaluation, evaluate
 from qwen7b.evals.outputs import likeliest, outputs
 from qwen7b.evals.records import Records
-from qwen7b.tasks import TASKS, Plan, Procedure
+from qwen7b.tasks import TASKS, Procedure, TaskPlan
 from qwen7b.tasks.item import Item, Letters, Text
 
 MMLU = TASKS["mmlu"]
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(qwen: Qwen, folder: Path, *, out: Path | None = None, resume: bool = False, **settings: Any) -> Evaluation:
-    plan = Plan(**{"subjects": ("anatomy", "virology"), **settings})
+    plan = TaskPlan(**{"subjects": ("anatomy", "virology"), **settings})
     return evaluate(qwen, MMLU, folder, plan, out=out, resume=resume)
 
 

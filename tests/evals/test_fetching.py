@@ -15,7 +15,7 @@ import pytest
 
 from qwen7b.errors import DownloadError, PromptError, ResourceError, SettingError
 from qwen7b.evals import fetch_benchmark
-from qwen7b.tasks import TASKS, Plan
+from qwen7b.tasks import TASKS, TaskPlan
 from qwen7b.tasks.homes import HOMES
 from standins import FilesHandler, StandIn, serving
 
@@ -88,7 +88,7 @@ def test_mmlu_comes_out_of_its_archive(site: StandIn, monkeypatch: pytest.Monkey
     assert folder == cache / "benchmarks" / "mmlu"
     assert names_in(folder) == [".lock", *sorted(name.removeprefix("data/") for name in files)]
     task = TASKS["mmlu"]
-    plan = task.completed(Plan(subjects=("anatomy", "virology")))
+    plan = task.completed(TaskPlan(subjects=("anatomy", "virology")))
     assert len(task.found_items(folder, plan)) == 10
 
 
@@ -105,7 +105,7 @@ def test_chinese_tasks_come_from_hugging_face(site: StandIn, tmp_path: Path, nam
     folder = fetch_benchmark(name, tmp_path / "data")
     assert names_in(folder) == [".lock", *sorted(files)]
     task = TASKS[name]
-    assert len(task.found_items(folder, task.completed(Plan(subjects=(subject,))))) == 5
+    assert len(task.found_items(folder, task.completed(TaskPlan(subjects=(subject,))))) == 5
 
 
 def test_plain_files_are_kept_as_they_are(site: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_missing_file_says_how_to_get_it(name: str, tmp_path: Path) -> None:
     task = TASKS[name]
     home = task.home()
     assert home is not None
-    plan = task.completed(Plan())
+    plan = task.completed(TaskPlan())
     with pytest.raises(PromptError) as caught:
         task.found_items(tmp_path, plan)
     message = str(caught.value)

@@ -18,8 +18,8 @@ from qwen7b.errors import SandboxError, SettingError
 from qwen7b.evals import evaluate, programs
 from qwen7b.evals.outputs import Output
 from qwen7b.generate.shared_engine import SharedEngine
-from qwen7b.sandbox import Outcome
-from qwen7b.tasks import TASKS, Plan, Procedure
+from qwen7b.sandbox import ProgramOutcome
+from qwen7b.tasks import TASKS, Procedure, TaskPlan
 from qwen7b.tasks.humaneval import HumanEval
 from qwen7b.tasks.item import Draws, Item, Program, Text
 from tiny_humaneval import write_functions
@@ -28,7 +28,7 @@ from tiny_humaneval import write_functions
 class Short(HumanEval):
     """HumanEval with replies of few tokens, as a tiny model writes on and on."""
 
-    def wanted(self, plan: Plan) -> Text:
+    def wanted(self, plan: TaskPlan) -> Text:
         return replace(super().wanted(plan), max_new_tokens=24)
 
 
@@ -53,7 +53,7 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
 
 def answered(folder: Path, replies: dict[int, str], *, then: type[BaseException] | None = None) -> Iterator[Any]:
     """Items with made-up replies, as `outputs` yields them."""
-    found = TASK.items(folder, TASK.completed(Plan()))
+    found = TASK.items(folder, TASK.completed(TaskPlan()))
     for row, reply in replies.items():
         yield found[row], Output(text=reply, truncated=False, prompt_tokens=1)
     if then is not None:
@@ -61,7 +61,7 @@ def answered(folder: Path, replies: dict[int, str], *, then: type[BaseException]
 
 
 def judge(news: Iterator[tuple[Item, Output]]) -> Iterator[programs.Judged]:
-    return programs.judged(news, partial(TASK.read, plan=Plan()), allow_unprotected=False)
+    return programs.judged(news, partial(TASK.read, plan=TaskPlan()), allow_unprotected=False)
 
 
 @pytest.mark.usefixtures("any_protection")
@@ -75,10 +75,10 @@ def test_programs_decide_in_whatever_order_they_end(folder: Path) -> None:
 
 @pytest.mark.parametrize("failures", [0, 2, 3])
 def test_a_sandbox_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
-    passed = Outcome(status="passed", exit_code=0, stdout="", stderr="", seconds=0.1, protection="landlock")
+    passed = ProgramOutcome(status="passed", exit_code=0, stdout="", stderr="", seconds=0.1, protection="landlock")
     calls = iter(range(10))
 
-    def run(code: str, **settings: Any) -> Outcome:
+    def run(code: str, **settings: Any) -> ProgramOutcome:
         if next(calls) < failures:
             raise SandboxError("the sandbox does not start")
         return passed
@@ -115,7 +115,7 @@ def test_an_interrupt_loses_no_answer(folder: Path) -> None:
 @pytest.mark.usefixtures("any_protection")
 @pytest.mark.parametrize("chat", [False, True])
 def test_records_say_what_became_of_programs(qwen: Qwen, folder: Path, tmp_path: Path, chat: bool) -> None:
-    plan = Plan(chat=chat, procedure=Procedure.ORIGINAL_2023_12)
+    plan = TaskPlan(chat=chat, procedure=Procedure.ORIGINAL_2023_12)
     result = evaluate(qwen, TASK, folder, plan, out=tmp_path, allow_code=True)
     records = records_of(tmp_path)
     assert records.keys() == {"Test/0", "Test/1"} and (result.score, result.items) == (0, 2)
@@ -126,13 +126,13 @@ def test_records_say_what_became_of_programs(qwen: Qwen, folder: Path, tmp_path:
 
 @pytest.mark.usefixtures("any_protection")
 def test_the_standard_chat_goes_on_from_a_beginning(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
-    evaluate(qwen, TASK, folder, Plan(chat=True, limit=1), out=tmp_path, allow_code=True)
+    evaluate(qwen, TASK, folder, TaskPlan(chat=True, limit=1), out=tmp_path, allow_code=True)
     record = records_of(tmp_path)["Test/0"]
     messages = [
         {"role": "user", "content": record["prompt"]},
         {"role": "assistant", "content": record["opening"]},
     ]
-    wanted = TASK.wanted(Plan())
+    wanted = TASK.wanted(TaskPlan())
     reply = qwen.chat(messages, temperature=0, max_new_tokens=wanted.max_new_tokens, stop=wanted.stop)
     assert record["output"] == reply.text and record["prompt_tokens"] == reply.usage.prompt_tokens
 
@@ -140,7 +140,7 @@ def test_the_standard_chat_goes_on_from_a_beginning(qwen: Qwen, folder: Path, tm
 @pytest.mark.usefixtures("any_protection")
 def test_samples_are_drawn_each_with_a_seed_of_its_own(qwen: Qwen, folder: Path, tmp_path: Path) -> None:
     task = Short(Draws(samples=3, temperature=1.0, top_p=1.0, seed=5))
-    whole = evaluate(qwen, task, folder, Plan(), out=tmp_path / "a", allow_code=True)
+    whole = evaluate(qwen, task, folder, TaskPlan(), out=tmp_path / "a", allow_code=True)
     records = records_of(tmp_path / "a")
     assert len(records) == 6 and whole.items == 2
     assert len({record["output"] for record in records.values()}) == 6
@@ -150,7 +150,7 @@ def test_samples_are_drawn_each_with_a_seed_of_its_own(qwen: Qwen, folder: Path,
     lines = (tmp_path / "a" / "humaneval.jsonl").read_bytes().splitlines(keepends=True)
     (out / "humaneval.jsonl").write_bytes(b"".join(lines[:2]) + lines[2][:40])  # killed within the third
     (out / "humaneval.json").write_bytes((tmp_path / "a" / "humaneval.json").read_bytes())
-    resumed = evaluate(qwen, task, folder, Plan(), out=out, resume=True, allow_code=True)
+    resumed = evaluate(qwen, task, folder, TaskPlan(), out=out, resume=True, allow_code=True)
     again = records_of(out)
     assert {key: record["output"] for key, record in again.items()} == {
         key: record["output"] for key, record in records.items()
@@ -158,8 +158,8 @@ def test_samples_are_drawn_each_with_a_seed_of_its_own(qwen: Qwen, folder: Path,
     assert resumed.score == whole.score
     other = Short(Draws(samples=3, temperature=1.0, top_p=1.0, seed=6))
     with pytest.raises(SettingError, match="is of a run with another seed"):
-        evaluate(qwen, other, folder, Plan(), out=out, resume=True, allow_code=True)
-    evaluate(qwen, other, folder, Plan(), out=tmp_path / "c", allow_code=True)
+        evaluate(qwen, other, folder, TaskPlan(), out=out, resume=True, allow_code=True)
+    evaluate(qwen, other, folder, TaskPlan(), out=tmp_path / "c", allow_code=True)
     others = {record["output"] for record in records_of(tmp_path / "c").values()}
     assert not others & {record["output"] for record in records.values()}
 
@@ -168,7 +168,7 @@ def test_code_is_run_only_where_that_is_allowed(
     qwen: Qwen, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SettingError, match=r"humaneval runs code that the model writes: .* \(--allow-code\)"):
-        evaluate(qwen, TASK, folder, Plan(), out=tmp_path)
+        evaluate(qwen, TASK, folder, TaskPlan(), out=tmp_path)
     assert not list(tmp_path.iterdir())
 
     def find_none() -> None:
@@ -176,7 +176,7 @@ def test_code_is_run_only_where_that_is_allowed(
 
     monkeypatch.setattr(programs, "find_protection", find_none)
     with pytest.raises(SandboxError, match="no sandbox here"):
-        evaluate(qwen, TASK, folder, Plan(), allow_code=True)
+        evaluate(qwen, TASK, folder, TaskPlan(), allow_code=True)
     programs.check_permission(TASK, allow_code=True, allow_unprotected=True)
     programs.check_permission(TASKS["gsm8k"], allow_code=False, allow_unprotected=False)
 
@@ -195,7 +195,7 @@ def test_texts_that_an_interrupt_cut_off_are_no_answers(
 
     monkeypatch.setattr(SharedEngine, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(qwen, TASKS["gsm8k"], tmp_path, Plan(shots=0), out=tmp_path / "out")
+        evaluate(qwen, TASKS["gsm8k"], tmp_path, TaskPlan(shots=0), out=tmp_path / "out")
     records = map(json.loads, (tmp_path / "out" / "gsm8k.jsonl").read_text("utf-8").splitlines())
     ended = [record["finish_reason"] for record in records]
     assert len(ended) < 3 and set(ended) <= {"stop"}

@@ -11,7 +11,7 @@ import qwen7b
 from qwen7b import Qwen
 from qwen7b.errors import SettingError
 from qwen7b.evals import evaluate
-from qwen7b.tasks import TASKS, Plan
+from qwen7b.tasks import TASKS, TaskPlan
 
 CEVAL = TASKS["ceval"]
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_letters_stand_by_subject_and_id(
     qwen: Qwen, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = Plan(split="test", subjects=("law", "logic"))
+    plan = TaskPlan(split="test", subjects=("law", "logic"))
     file, out = tmp_path / "answers.json", tmp_path / "out"
     result = evaluate(qwen, CEVAL, folder, plan, out=out, submission=file)
     assert result.score is None
@@ -71,4 +71,4 @@ def test_what_cannot_be_submitted_is_refused_before_any_work(
     qwen: Qwen, tmp_path: Path, task: str, split: str, file: str, message: str
 ) -> None:
     with pytest.raises(SettingError, match=message):
-        evaluate(qwen, TASKS[task], Path("/none"), Plan(split=split), submission=tmp_path / file)
+        evaluate(qwen, TASKS[task], Path("/none"), TaskPlan(split=split), submission=tmp_path / file)

@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 
 from qwen7b.errors import SettingError
-from qwen7b.results import Explanation, explain
+from qwen7b.results import RunComparison, explain
 from qwen7b.results.comparison import ItemDifference
 from saved_runs import record, sample, write_run, write_samples
 
 TIED = [-1.392, -1.391, -5.0, -6.0]
 
 
-def explained(tmp_path: Path, first: list[dict[str, Any]], second: list[dict[str, Any]], **changes: Any) -> Explanation:
+def explained(
+    tmp_path: Path, first: list[dict[str, Any]], second: list[dict[str, Any]], **changes: Any
+) -> RunComparison:
     write_run(tmp_path / "first", first)
     write_run(tmp_path / "second", second, **changes)
     (explanation,) = explain(tmp_path / "first", tmp_path / "second")
     return explanation
 
 
-def the_difference(explanation: Explanation) -> ItemDifference:
+def the_difference(explanation: RunComparison) -> ItemDifference:
     (item,) = explanation.comparison.differing
     return item
 
@@ -113,7 +115,7 @@ def test_translations_are_compared_though_none_is_right_or_wrong(tmp_path: Path)
     assert len(comparison.differing) == 1
 
 
-def meanings(explanation: Explanation) -> dict[str, tuple[str, ...]]:
+def meanings(explanation: RunComparison) -> dict[str, tuple[str, ...]]:
     return {difference.field: difference.meanings for difference in explanation.differences}
 
 

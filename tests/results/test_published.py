@@ -9,7 +9,7 @@ import pytest
 
 from qwen7b.results import SavedRun, read_runs
 from qwen7b.results.published import MAIN, PRECISIONS, Beside, beside, published_rows
-from qwen7b.tasks import TASKS, Plan
+from qwen7b.tasks import TASKS, TaskPlan
 from saved_runs import record, write_run
 
 WHOLE = {
@@ -84,5 +84,5 @@ def test_every_row_can_be_measured_by_its_task(row: Any) -> None:
     if measured.task not in TASKS:
         pytest.skip(f"there is no task {measured.task}")
     task = TASKS[measured.task]
-    plan = Plan(procedure=measured.procedure, chat=measured.chat, split=measured.split, shots=measured.shots)
+    plan = TaskPlan(procedure=measured.procedure, chat=measured.chat, split=measured.split, shots=measured.shots)
     assert task.completed(plan).split == measured.split

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostile import Sandbox, programs, run_all
-from qwen7b.sandbox import Outcome
+from qwen7b.sandbox import ProgramOutcome
 
 MIB = 1 << 20
 PRIVATE_USERS = range(0x7000_0000 + 64 * os.getpid(), 0x7000_0000 + 64 * os.getpid() + 64)
@@ -161,7 +161,7 @@ def nothing_is_left(user: int) -> Iterator[None]:
         assert left_over(user) == []
 
 
-def endings(outcomes: dict[str, Outcome]) -> dict[str, str]:
+def endings(outcomes: dict[str, ProgramOutcome]) -> dict[str, str]:
     return {name: outcome.status for name, outcome in outcomes.items()}
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from hostile import Sandbox, Way
 from qwen7b.errors import SandboxError, SettingError
-from qwen7b.sandbox import Limits, Outcome, bubblewrap, find_protection, run_python
+from qwen7b.sandbox import ProgramLimits, ProgramOutcome, bubblewrap, find_protection, run_python
 from qwen7b.sandbox.private_user import private_user
 from qwen7b.sandbox.unprotected import run_unprotected
 from qwen7b.sandbox.work_folder import work_folder
@@ -121,7 +121,7 @@ def test_installed_packages_where_asked() -> None:
         "import numpy\ndef f(): return numpy.int64(3), numpy.float32(0.5)",
         check="assert f() == (3, 0.5)",
         site_packages=True,
-        limits=Limits(seconds=60, memory_bytes=4 << 30),
+        limits=ProgramLimits(seconds=60, memory_bytes=4 << 30),
     )
     assert outcome.passed, outcome
 
@@ -141,7 +141,7 @@ def test_an_interrupt_ends_the_program(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_python("import time; time.sleep(100)", limits=Limits(seconds=100))
+        run_python("import time; time.sleep(100)", limits=ProgramLimits(seconds=100))
     assert time.monotonic() - start < 5 and not Path(f"/proc/{started[0]}").exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -153,8 +153,8 @@ def test_programs_die_with_the_caller(number: int, sandbox: Sandbox, folder: Pat
     mark = f"9{os.getpid()}.25"
     program = f"import os, subprocess\nos.fork()\nos.execv('/usr/bin/sleep', ['sleep', '{mark}'])"
     script = (
-        "from qwen7b.sandbox import Limits\nfrom qwen7b.sandbox.protected import run_protected\n"
-        f"run_protected({program!r}, check=None, limits=Limits(seconds=60), site_packages=False, "
+        "from qwen7b.sandbox import ProgramLimits\nfrom qwen7b.sandbox.protected import run_protected\n"
+        f"run_protected({program!r}, check=None, limits=ProgramLimits(seconds=60), site_packages=False, "
         f"protection={sandbox.keywords['way'].protection!r})"
     )
 
@@ -221,7 +221,7 @@ def test_other_systems_are_refused(system: str, monkeypatch: pytest.MonkeyPatch)
 def test_nothing_runs_where_nothing_protects(monkeypatch: pytest.MonkeyPatch) -> None:
     import qwen7b.sandbox.running as running
 
-    def broken(*_: object, **__: object) -> Outcome:
+    def broken(*_: object, **__: object) -> ProgramOutcome:
         raise SandboxError("it is broken")
 
     monkeypatch.setattr(running, "run_protected", broken)
@@ -253,7 +253,7 @@ def test_unprotected(
     code: str, check: str | None, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    limits = Limits(seconds=1 if status == "timed out" else 20, output_bytes=10_000)
+    limits = ProgramLimits(seconds=1 if status == "timed out" else 20, output_bytes=10_000)
     outcome = run_unprotected(code, check=check, limits=limits, site_packages=False)
     assert outcome.status == status and outcome.protection == "none", outcome
     assert "the check ended" not in outcome.stdout and list(tmp_path.iterdir()) == []
@@ -272,7 +272,7 @@ def test_unprotected(
 )
 def test_limits_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingError, match=next(iter(wrong))):
-        Limits(**wrong)  # type: ignore[arg-type]
+        ProgramLimits(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_folder_goes_whatever_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

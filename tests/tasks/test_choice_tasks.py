@@ -17,7 +17,7 @@ from qwen7b.tasks.choice import ChoiceTask
 from qwen7b.tasks.cmmlu import Cmmlu
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
 from qwen7b.tasks.mmlu import Mmlu
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 
 TASKS: dict[str, ChoiceTask] = {task.name: task for task in (Mmlu(), CEval(), Cmmlu())}
 ORIGINALS = [Procedure.ORIGINAL_2023_08, Procedure.ORIGINAL_2023_12]
@@ -35,7 +35,7 @@ def write_mmlu(folder: Path, *, dev: str | None = None, test: str = "How many?,1
 
 def mmlu_items(folder: Path, **settings: object) -> list[Item]:
     task = Mmlu()
-    return task.items(folder, task.completed(replace(Plan(subjects=("anatomy",)), **settings)))  # type: ignore[arg-type]
+    return task.items(folder, task.completed(replace(TaskPlan(subjects=("anatomy",)), **settings)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("procedure", ORIGINALS)
@@ -45,7 +45,7 @@ def test_prompts_equal_those_of_the_originals_scripts(shared: Path, procedure: P
     assert len(rows) == 20
     for row in rows:
         task = TASKS[row["task"]]
-        plan = task.completed(Plan(procedure=procedure, chat=row["mode"] == "chat", subjects=(row["subject"],)))
+        plan = task.completed(TaskPlan(procedure=procedure, chat=row["mode"] == "chat", subjects=(row["subject"],)))
         item = task.items(shared / "data" / task.name, plan)[row["row"]]
         assert (item.prompt, item.answer) == (row["prompt"], row["answer"])
         assert item.id == f"{row['subject']}/{row['row']}"
@@ -54,7 +54,7 @@ def test_prompts_equal_those_of_the_originals_scripts(shared: Path, procedure: P
 def test_all_subjects_are_there(shared: Path) -> None:
     for name, num_subjects in {"mmlu": 57, "ceval": 52, "cmmlu": 67}.items():
         task = TASKS[name]
-        plan = task.completed(Plan(limit=1))
+        plan = task.completed(TaskPlan(limit=1))
         assert len(task.items(shared / "data" / name, plan)) == num_subjects == len(task.subjects())
         assert len(task.files(shared / "data" / name, plan)) == 2 * num_subjects
 
@@ -85,7 +85,7 @@ def lm_eval_row(name: str, row: Mapping[str, str]) -> dict[str, object]:
 @pytest.mark.parametrize("name", TASKS)
 def test_the_standard_prompts_are_those_of_lm_evals_tasks(tmp_path: Path, name: str, chat: bool, shots: int) -> None:
     task, subject = TASKS[name], {"mmlu": "college_physics", "ceval": "law", "cmmlu": "agronomy"}[name]
-    plan = task.completed(Plan(subjects=(subject,), chat=chat, shots=shots))
+    plan = task.completed(TaskPlan(subjects=(subject,), chat=chat, shots=shots))
     rows = {
         split: [
             {"question": f" {split} {n}，多少？\n", **{letter: f"{n}{letter}" for letter in "ABC"}, "D": "None"}
@@ -122,14 +122,17 @@ def test_the_standard_prompts_are_those_of_lm_evals_tasks(tmp_path: Path, name: 
 
 def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
     mmlu, ceval = Mmlu(), CEval()
-    original, chat = Plan(procedure=Procedure.ORIGINAL_2023_08), Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    original, chat = (
+        TaskPlan(procedure=Procedure.ORIGINAL_2023_08),
+        TaskPlan(procedure=Procedure.ORIGINAL_2023_12, chat=True),
+    )
     spaced, bare = (" A", " B", " C", " D"), ("A", "B", "C", "D")
     assert mmlu.wanted(original) == Letters(texts=spaced, is_rounded=True, max_prompt_tokens=2048)
     assert ceval.wanted(original) == Letters(texts=bare, is_rounded=True)
-    assert mmlu.wanted(Plan()) == ceval.wanted(Plan()) == Letters(texts=spaced)
-    assert mmlu.wanted(Plan(chat=True)) == Letters(texts=bare)
+    assert mmlu.wanted(TaskPlan()) == ceval.wanted(TaskPlan()) == Letters(texts=spaced)
+    assert mmlu.wanted(TaskPlan(chat=True)) == Letters(texts=bare)
     assert mmlu.wanted(chat) == ceval.wanted(chat) == Text(max_new_tokens=512)
-    assert [mmlu.completed(plan).shots for plan in (original, chat, Plan(), Plan(chat=True))] == [5, 0, 5, 5]
+    assert [mmlu.completed(plan).shots for plan in (original, chat, TaskPlan(), TaskPlan(chat=True))] == [5, 0, 5, 5]
 
 
 @pytest.mark.parametrize(
@@ -194,14 +197,14 @@ def test_a_folder_that_is_too_high_or_too_low_names_the_right_one(tmp_path: Path
     write_mmlu(tmp_path / "mmlu")
     task = Mmlu()
     with pytest.raises(PromptError, match=f"is not there, and {tmp_path / 'mmlu'} has the files of mmlu"):
-        task.found_items(tmp_path / given, task.completed(Plan(subjects=("anatomy",))))
+        task.found_items(tmp_path / given, task.completed(TaskPlan(subjects=("anatomy",))))
 
 
 def test_a_file_for_a_folder_is_named(tmp_path: Path) -> None:
     write_mmlu(tmp_path)
     task = Mmlu()
     with pytest.raises(PromptError, match=r"anatomy_test.csv is a file: name the folder"):
-        task.found_items(tmp_path / "test" / "anatomy_test.csv", task.completed(Plan(subjects=("anatomy",))))
+        task.found_items(tmp_path / "test" / "anatomy_test.csv", task.completed(TaskPlan(subjects=("anatomy",))))
 
 
 def test_a_missing_subject_is_named(tmp_path: Path) -> None:
@@ -221,7 +224,7 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val" / "law_val.csv").write_text("id,question,A,A,B,C,D,answer\n3,a,1,2,3,4,5,C\n", "utf-8")
     task = CEval()
     with pytest.raises(PromptError, match=r"law_val.csv, line 1: the column 'A' is there twice"):
-        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
+        task.items(tmp_path, task.completed(TaskPlan(shots=0, subjects=("law",))))
 
 
 def test_ids_must_differ(tmp_path: Path) -> None:
@@ -230,7 +233,7 @@ def test_ids_must_differ(tmp_path: Path) -> None:
     (tmp_path / "val" / "law_val.csv").write_text("id,question,A,B,C,D,answer\n" + rows, "utf-8")
     task = CEval()
     with pytest.raises(PromptError, match=r"law_val.csv, line 4: id '3' is already that of line 2"):
-        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
+        task.items(tmp_path, task.completed(TaskPlan(shots=0, subjects=("law",))))
 
 
 def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
@@ -238,14 +241,14 @@ def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val" / "law_val.csv").write_text("How many?,1,2,3,4,C\n", "utf-8")
     task = CEval()
     with pytest.raises(PromptError, match=r"has no column 'question'"):
-        task.items(tmp_path, task.completed(Plan(shots=0, subjects=("law",))))
+        task.items(tmp_path, task.completed(TaskPlan(shots=0, subjects=("law",))))
 
 
 def test_the_test_split_of_ceval_has_no_answers(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "law_test.csv").write_text("id,question,A,B,C,D\n0,a,1,2,3,4\n", "utf-8")
     task = CEval()
-    plan = task.completed(Plan(shots=0, split="test", subjects=("law",)))
+    plan = task.completed(TaskPlan(shots=0, split="test", subjects=("law",)))
     (item,) = task.items(tmp_path, plan)
     reading = task.read(item, "B", plan)
     assert (item.answer, reading.predicted, reading.correct) == ("", "B", None)
@@ -254,11 +257,11 @@ def test_the_test_split_of_ceval_has_no_answers(tmp_path: Path) -> None:
 
 def test_a_plan_must_be_the_procedures() -> None:
     with pytest.raises(SettingError, match=r"mmlu by original-2023-08 shows 5 examples, found 3"):
-        Mmlu().completed(Plan(procedure=Procedure.ORIGINAL_2023_08, shots=3))
+        Mmlu().completed(TaskPlan(procedure=Procedure.ORIGINAL_2023_08, shots=3))
     with pytest.raises(SettingError, match=r"with chat shows 0 examples, found 5"):
-        CEval().completed(Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True, shots=5))
+        CEval().completed(TaskPlan(procedure=Procedure.ORIGINAL_2023_12, chat=True, shots=5))
     with pytest.raises(SettingError, match=r"cmmlu has no split 'val': choose test"):
-        Cmmlu().completed(Plan(split="val"))
+        Cmmlu().completed(TaskPlan(split="val"))
 
 
 def outcomes(task: ChoiceTask, correct: dict[str, list[bool]]) -> list[Outcome]:
@@ -277,25 +280,25 @@ def outcomes(task: ChoiceTask, correct: dict[str, list[bool]]) -> list[Outcome]:
 
 def test_mmlu_counts_items_and_the_chinese_originals_count_subjects() -> None:
     mmlu, ceval = Mmlu(), CEval()
-    original = Plan(procedure=Procedure.ORIGINAL_2023_08)
+    original = TaskPlan(procedure=Procedure.ORIGINAL_2023_08)
     summary = mmlu.summarize(outcomes(mmlu, {"anatomy": [True] * 3, "virology": [False]}), original)
     assert summary.score == 75 and summary.groups["STEM"] == 100 and summary.groups["Other"] == 0
     correct = {"law": [True] * 3, "logic": [False], "college_physics": [True, False]}
     summary = ceval.summarize(outcomes(ceval, correct), original)
     assert summary.score == 50 and summary.groups["Humanities"] == 50 and summary.groups["Hard"] == 50
-    assert ceval.summarize(outcomes(ceval, correct), Plan()).score == pytest.approx(100 * 4 / 6)
+    assert ceval.summarize(outcomes(ceval, correct), TaskPlan()).score == pytest.approx(100 * 4 / 6)
     assert summary.interval is not None and summary.interval[0] <= 50 <= summary.interval[1]
 
 
 def test_a_chat_score_is_given_without_guesses_too() -> None:
     mmlu = Mmlu()
-    plan = Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    plan = TaskPlan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
     summary = mmlu.summarize(outcomes(mmlu, {"anatomy": [True, True], "virology": [False, True]}), plan)
     assert summary.score == 75 and summary.more == {"without guesses": 50}
 
 
 def test_a_chats_reply_is_read_without_the_blanks_around_it() -> None:
-    plan = Plan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
+    plan = TaskPlan(procedure=Procedure.ORIGINAL_2023_12, chat=True)
     source = {"question": "何时收割？", "A": "春季", "B": "夏季", "C": "秋季", "D": "冬季"}
     item = Item(subject="law", row=0, prompt="", answer="C", source=source)
     assert CEval().read(item, "B有误。答案：C \n", plan) == Reading(predicted="C", correct=True)

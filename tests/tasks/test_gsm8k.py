@@ -15,7 +15,7 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks import gsm8k
 from qwen7b.tasks.gsm8k import NUM_TRAIN, Gsm8k
 from qwen7b.tasks.item import Item, Outcome, Text
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 
 TASK = Gsm8k()
 OLD, NEW, STANDARD = Procedure.ORIGINAL_2023_08, Procedure.ORIGINAL_2023_12, Procedure.STANDARD
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def items(folder: Path, **settings: Any) -> list[Item]:
-    return TASK.items(folder, TASK.completed(Plan(**settings)))
+    return TASK.items(folder, TASK.completed(TaskPlan(**settings)))
 
 
 def shown_in(prompt: str) -> list[dict[str, str]]:
@@ -74,7 +74,7 @@ def test_the_standard_prompts_are_those_of_lm_eval(folder: Path, chat: bool) -> 
     harness = harness_task("gsm8k", "gsm8k", files, folder / "cache", chat=chat)
     found = items(folder, chat=chat)
     assert len(found) == 6 == len(harness.instances)
-    wanted = TASK.wanted(TASK.completed(Plan(chat=chat)))
+    wanted = TASK.wanted(TASK.completed(TaskPlan(chat=chat)))
     for instance, item in zip(harness.instances, found, strict=True):
         context, settings = instance.args
         if chat:
@@ -94,7 +94,7 @@ def test_lm_eval_scores_the_same_replies_the_same(folder: Path) -> None:
     for instance, reply in zip(harness.instances, replies, strict=True):
         instance.resps = [reply]
     harness.apply_filters()
-    plan = TASK.completed(Plan())
+    plan = TASK.completed(TaskPlan())
     found = items(folder)
     for instance, reply, item in zip(harness.instances, replies, found, strict=True):
         scores = harness.process_results(instance.doc, [instance.filtered_resps["strict-match"]])
@@ -113,9 +113,9 @@ def test_lm_eval_scores_the_same_replies_the_same(folder: Path) -> None:
 
 
 def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
-    assert TASK.wanted(Plan()).max_new_tokens == 256 and "Question:" in TASK.wanted(Plan(chat=True)).stop
-    assert TASK.wanted(Plan(procedure=OLD)) == Text(max_new_tokens=512, stop=("<|endoftext|>", "\n\n", "Question:"))
-    assert TASK.wanted(Plan(procedure=NEW, chat=True)) == Text(max_new_tokens=512)
+    assert TASK.wanted(TaskPlan()).max_new_tokens == 256 and "Question:" in TASK.wanted(TaskPlan(chat=True)).stop
+    assert TASK.wanted(TaskPlan(procedure=OLD)) == Text(max_new_tokens=512, stop=("<|endoftext|>", "\n\n", "Question:"))
+    assert TASK.wanted(TaskPlan(procedure=NEW, chat=True)) == Text(max_new_tokens=512)
     shots = {(plan.procedure, plan.chat): TASK.completed(plan).shots for plan in plans()}
     assert shots == {
         (OLD, False): 8,
@@ -125,15 +125,15 @@ def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
         (STANDARD, False): 5,
         (STANDARD, True): 5,
     }
-    assert TASK.completed(Plan(procedure=NEW, chat=True, shots=4)).shots == 4
+    assert TASK.completed(TaskPlan(procedure=NEW, chat=True, shots=4)).shots == 4
     with pytest.raises(SettingError, match=r"gsm8k by original-2023-08 with chat shows 0 or 4 examples, found 8"):
-        TASK.completed(Plan(procedure=OLD, chat=True, shots=8))
+        TASK.completed(TaskPlan(procedure=OLD, chat=True, shots=8))
     with pytest.raises(SettingError, match=r"gsm8k has no subjects: drop them"):
-        TASK.completed(Plan(subjects=("algebra",)))
+        TASK.completed(TaskPlan(subjects=("algebra",)))
 
 
-def plans() -> list[Plan]:
-    return [Plan(procedure=procedure, chat=chat) for procedure in Procedure for chat in (False, True)]
+def plans() -> list[TaskPlan]:
+    return [TaskPlan(procedure=procedure, chat=chat) for procedure in Procedure for chat in (False, True)]
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def plans() -> list[Plan]:
 def test_readings_follow_the_procedure(reply: str, answer: str, expected: dict[tuple[Procedure, bool], bool]) -> None:
     item = Item(subject="gsm8k", row=0, prompt="", answer="", source={"question": "", "answer": answer})
     for (procedure, chat), correct in expected.items():
-        assert TASK.read(item, reply, Plan(procedure=procedure, chat=chat)).correct is correct
+        assert TASK.read(item, reply, TaskPlan(procedure=procedure, chat=chat)).correct is correct
 
 
 def test_items_at_which_the_original_stops_are_wrong_and_counted_apart() -> None:
-    plan = Plan(procedure=OLD, chat=True)
+    plan = TaskPlan(procedure=OLD, chat=True)
     replies = {"a\n#### 1,080": "80", "a\n#### 2": "2", "a\n#### 3": "4"}
     outcomes = []
     for answer, reply in replies.items():

@@ -14,7 +14,7 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.sandbox import run_python
 from qwen7b.tasks.humaneval import HumanEval, installed_folder
 from qwen7b.tasks.item import Draws, Item, Outcome, Reading, Text
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from tiny_humaneval import FUNCTIONS, write_functions
 
 TASK = HumanEval()
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def items(folder: Path, task: HumanEval = TASK, **settings: Any) -> list[Item]:
-    return task.items(folder, task.completed(Plan(**settings)))
+    return task.items(folder, task.completed(TaskPlan(**settings)))
 
 
 def test_the_originals_prompts(folder: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_standard_prompts_are_those_of_lm_eval(folder: Path, chat: bool) -> 
     config = "humaneval_instruct" if chat else "humaneval"
     harness = harness_task("humaneval", config, {"test": folder / "HumanEval.jsonl"}, folder / "cache", chat=chat)
     found = items(folder, chat=chat)
-    wanted = TASK.wanted(Plan(chat=chat))
+    wanted = TASK.wanted(TaskPlan(chat=chat))
     assert len(found) == len(FUNCTIONS) == len(harness.instances)
     for instance, item in zip(harness.instances, found, strict=True):
         context, settings = instance.args
@@ -57,7 +57,7 @@ def test_the_standard_prompts_are_those_of_lm_eval(folder: Path, chat: bool) -> 
             {"messages": item.messages, "is_open": True} if chat else item.prompt
         )
         assert (settings["until"], settings["max_gen_toks"]) == (list(wanted.stop), wanted.max_new_tokens)
-        program = TASK.read(item, "    pass", Plan(chat=chat)).program
+        program = TASK.read(item, "    pass", TaskPlan(chat=chat)).program
         assert program is not None and program.check == harness.doc_to_target(instance.doc)
     assert found[0].asked.keys() == ({"prompt", "opening"} if chat else {"prompt"})
 
@@ -70,14 +70,14 @@ def test_right_code_passes_and_wrong_code_fails(folder: Path, procedure: Procedu
     for correct, body in replies.items():
         reply = f"Sure:\n```python\n{FUNCTIONS[0]['prompt']}{body}```\n" if chat and procedure.is_original else body
         reply += "```\nDone." if chat and not procedure.is_original else ""
-        reading = TASK.read(items(folder)[0], reply, Plan(procedure=procedure, chat=chat))
+        reading = TASK.read(items(folder)[0], reply, TaskPlan(procedure=procedure, chat=chat))
         assert reading.correct is None and reading.program is not None
         assert run_python(reading.program.code, check=reading.program.check).passed is correct
 
 
 def test_a_bare_body_in_the_originals_chat_is_indented(folder: Path) -> None:
     """model.chat strips the reply first."""
-    reading = TASK.read(items(folder)[0], "    return a + b\n", Plan(procedure=OLD, chat=True))
+    reading = TASK.read(items(folder)[0], "    return a + b\n", TaskPlan(procedure=OLD, chat=True))
     assert reading.predicted == "    return a + b"
 
 
@@ -90,15 +90,15 @@ def test_all_official_solutions_pass_and_empty_ones_fail() -> None:
     assert len(found) == 164
     for item in found[::10]:
         for code, passes in ((item.answer, True), ("    pass\n", False)):
-            program = TASK.read(item, code, Plan()).program
+            program = TASK.read(item, code, TaskPlan()).program
             assert program is not None and run_python(program.code, check=program.check).passed is passes
 
 
 def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
-    assert TASK.wanted(Plan(procedure=OLD)) == Text(max_new_tokens=512, stop=("<|endoftext|>", "\n\n", "def "))
-    assert TASK.wanted(Plan(procedure=NEW, chat=True)) == Text(max_new_tokens=512)
+    assert TASK.wanted(TaskPlan(procedure=OLD)) == Text(max_new_tokens=512, stop=("<|endoftext|>", "\n\n", "def "))
+    assert TASK.wanted(TaskPlan(procedure=NEW, chat=True)) == Text(max_new_tokens=512)
     draws = Draws(samples=3)
-    assert HumanEval(draws).wanted(Plan()).draws is draws and TASK.wanted(Plan()).draws is None
+    assert HumanEval(draws).wanted(TaskPlan()).draws is draws and TASK.wanted(TaskPlan()).draws is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_is_wanted_depends_on_procedure_and_chat() -> None:
 )
 def test_a_plan_must_be_the_procedures(task: HumanEval, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        task.completed(Plan(**settings))
+        task.completed(TaskPlan(**settings))
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"temperature": 0}, {"top_p": 1.5}, {"seed": -1}])
@@ -142,14 +142,14 @@ def outcomes(results: list[list[bool]]) -> list[Outcome]:
 
 def test_pass_at_k_is_estimated_over_functions() -> None:
     results = [[True] + [False] * 9, [True] * 5 + [False] * 5]
-    summary = TASK.summarize(outcomes(results), Plan())
+    summary = TASK.summarize(outcomes(results), TaskPlan())
     assert summary.score == pytest.approx(100 * (0.1 + 0.5) / 2)
     assert summary.more == {"pass@10": 100}
     assert summary.interval == pytest.approx((10, 50))
-    assert TASK.summarize(outcomes(results)[::-1], Plan()).interval == summary.interval
-    none = TASK.summarize(outcomes([[False] * 3, [False] * 3]), Plan())
+    assert TASK.summarize(outcomes(results)[::-1], TaskPlan()).interval == summary.interval
+    none = TASK.summarize(outcomes([[False] * 3, [False] * 3]), TaskPlan())
     assert none.score == 0 and none.interval == pytest.approx((0, 65.8), abs=0.1)
-    greedy = TASK.summarize(outcomes([[True], [False], [False], [True]]), Plan())
+    greedy = TASK.summarize(outcomes([[True], [False], [False], [True]]), TaskPlan())
     assert greedy.score == 50 and greedy.more == {} and greedy.interval == pytest.approx((15.0, 85.0), abs=0.1)
 
 

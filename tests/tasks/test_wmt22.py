@@ -11,7 +11,7 @@ import pytest
 
 from qwen7b.errors import MissingExtraError, PromptError, SettingError
 from qwen7b.tasks.item import Item, Outcome, Text
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.tasks.wmt22 import TextPair, Wmt22, Wmt22ChineseEnglish, Wmt22EnglishChinese
 
 pytest.importorskip("sacrebleu", reason="translations are scored by the extra eval")
@@ -55,7 +55,7 @@ def texts(folder: Path, name: str, lines: slice) -> TextPair:
 
 
 def items_of(task: Wmt22, folder: Path, **settings: Any) -> list[Item]:
-    return task.items(folder, task.completed(Plan(**settings)))
+    return task.items(folder, task.completed(TaskPlan(**settings)))
 
 
 def hash_of(items: list[Item]) -> str:
@@ -90,7 +90,7 @@ def test_original_prompts_of_the_real_files_are_too(shared: Path, direction: typ
 
 def test_standard_prompts_show_nothing_of_the_texts_to_translate(folder: Path) -> None:
     task = Wmt22EnglishChinese()
-    assert task.completed(Plan()).shots == 0
+    assert task.completed(TaskPlan()).shots == 0
     items = items_of(task, folder, limit=9)
     assert [item.row for item in items] == list(range(9))
     assert items[8].prompt == "English phrase: Tea or coffee?\nChinese phrase:"
@@ -98,7 +98,7 @@ def test_standard_prompts_show_nothing_of_the_texts_to_translate(folder: Path) -
 
 def test_standard_examples_are_drawn_from_other_texts_as_lm_eval_0_4_13_does(tmp_path: Path) -> None:
     task = Wmt22EnglishChinese(texts(tmp_path, "test", slice(8, 10)), texts(tmp_path, "other", slice(8)))
-    plan = task.completed(Plan())
+    plan = task.completed(TaskPlan())
     assert plan.shots == 5
     items = task.items(tmp_path, plan)
     shown = [item.prompt.split("\n\n")[:-1] for item in items]
@@ -115,7 +115,7 @@ def test_names_of_sacrebleus_files_are_known(folder: Path) -> None:
     (folder / "en-zh.src.en").rename(folder / "wmt22.en-zh.src")
     (folder / "en-zh.ref.zh").rename(folder / "wmt22.en-zh.ref-A")
     assert items_of(task, folder) == before
-    assert [path.name for path in task.files(folder, task.completed(Plan()))] == [
+    assert [path.name for path in task.files(folder, task.completed(TaskPlan()))] == [
         "wmt22.en-zh.src",
         "wmt22.en-zh.ref-A",
     ]
@@ -179,7 +179,7 @@ def test_settings_that_mean_nothing_are_refused(
 ) -> None:
     other = TextPair(source=tmp_path, reference=tmp_path)
     with pytest.raises(SettingError, match=message):
-        Wmt22EnglishChinese(examples=other if has_examples else None).completed(Plan(**settings))
+        Wmt22EnglishChinese(examples=other if has_examples else None).completed(TaskPlan(**settings))
 
 
 def test_too_few_other_texts_are_refused(tmp_path: Path) -> None:
@@ -192,17 +192,17 @@ def test_too_few_other_texts_are_refused(tmp_path: Path) -> None:
 def test_a_missing_library_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"{library} is not installed: run .*eval"):
-        Wmt22EnglishChinese().completed(Plan())
+        Wmt22EnglishChinese().completed(TaskPlan())
 
 
 def test_a_model_writes_one_line(folder: Path) -> None:
     task = Wmt22EnglishChinese()
     for procedure in Procedure:
-        assert task.wanted(task.completed(Plan(procedure=procedure))) == Text(max_new_tokens=256, stop=("\n",))
+        assert task.wanted(task.completed(TaskPlan(procedure=procedure))) == Text(max_new_tokens=256, stop=("\n",))
 
 
 def summary_of(task: Wmt22, folder: Path, outputs: list[str], **settings: Any) -> tuple[float, dict[str, Any]]:
-    plan = task.completed(Plan(**settings))
+    plan = task.completed(TaskPlan(**settings))
     items = task.items(folder, plan)
     outcomes = [
         Outcome(item=item, output=output, reading=task.read(item, output, plan))
@@ -250,7 +250,7 @@ def test_standard_scores_cut_chinese_into_characters(folder: Path) -> None:
 
 def test_a_score_says_how_it_came_about() -> None:
     task, other = Wmt22EnglishChinese(), Wmt22ChineseEnglish()
-    standard, original = task.completed(Plan()), task.completed(Plan(procedure=Procedure.ORIGINAL_2023_08))
+    standard, original = task.completed(TaskPlan()), task.completed(TaskPlan(procedure=Procedure.ORIGINAL_2023_08))
     assert "|tok:zh|" in task.scored_by(standard) and "|tok:13a|" in task.scored_by(original)
     assert "|tok:13a|" in other.scored_by(standard)
     assert "cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh" in task.remark(original)

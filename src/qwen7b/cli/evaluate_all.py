@@ -18,7 +18,7 @@ from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.evals import Evaluation
-    from qwen7b.tasks import Plan, Task
+    from qwen7b.tasks import Task, TaskPlan
 
 Tasks = Annotated[
     str | None, typer.Option("--tasks", metavar="LIST", help="Only these: a,b,c; by default all with a folder.")
@@ -71,7 +71,7 @@ def _folder(task: Task, data: Path | None) -> Path:
 
 def run_tasks(tasks: Sequence[tuple[Task, Path]], chosen: Chosen) -> tuple[list[Evaluation], int]:
     """The results, each printed as it comes unless JSON is wanted, and the number of tasks that failed."""
-    ready: list[tuple[Task, Plan, Chosen]] = []
+    ready: list[tuple[Task, TaskPlan, Chosen]] = []
     results: list[Evaluation] = []
     failed = 0
     for task, folder in tasks:

@@ -9,7 +9,7 @@ import typer
 from qwen7b.cli import options
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
-"""From the first argument on, all are lm-eval's, --help too."""
+"""All arguments from the first on are lm-eval's, --help too."""
 
 
 def lm_eval(context: typer.Context) -> None:

@@ -15,7 +15,7 @@ from qwen7b.cli.evaluate_results import print_prompts, print_score, report_on
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import SettingError
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Chosen:
     """What all tasks are told: which items, how they are asked, and of which model."""
 
     data: Path | None
-    plan: Plan
+    plan: TaskPlan
     loading: options.Loading
     out: Path | None
     resume: bool
@@ -102,7 +102,7 @@ def choose(
     as_json: options.Json = False,
 ) -> Chosen:
     """The options that all tasks have."""
-    plan = Plan(
+    plan = TaskPlan(
         procedure=procedure,
         chat=chat,
         shots=shots,
@@ -216,7 +216,7 @@ def run_task(task: Task, chosen: Chosen) -> None:
         report_on(chosen.out, as_json=chosen.as_json)
 
 
-def check_task(task: Task, chosen: Chosen) -> Plan:
+def check_task(task: Task, chosen: Chosen) -> TaskPlan:
     """The completed plan. Raises Qwen7bError, before a model is loaded, for all that can be known to be wrong."""
     plan = task.completed(chosen.plan)
     task.found_items(chosen.folder(task), plan)
@@ -229,7 +229,7 @@ def check_task(task: Task, chosen: Chosen) -> Plan:
     return plan
 
 
-def answer_items(qwen: Qwen, task: Task, plan: Plan, chosen: Chosen) -> Evaluation:
+def answer_items(qwen: Qwen, task: Task, plan: TaskPlan, chosen: Chosen) -> Evaluation:
     """Have a model answer a task's items, as chosen."""
     from qwen7b.evals import evaluate
 

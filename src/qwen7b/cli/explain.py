@@ -13,7 +13,7 @@ from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.results.comparison import Comparison, ItemDifference
-    from qwen7b.results.explanation import Explanation, RunScore
+    from qwen7b.results.explanation import RunComparison, RunScore
 
 RunPath = Annotated[
     Path, typer.Argument(help="A folder of results, one of its files TASK.jsonl, or lm-eval's samples_*.jsonl.")
@@ -45,7 +45,7 @@ def explain(
         typer.echo("\n".join(explanation_lines(explanation)))
 
 
-def explanation_lines(explanation: Explanation) -> list[str]:
+def explanation_lines(explanation: RunComparison) -> list[str]:
     """An explanation as it is printed."""
     return [
         f"=== {explanation.task or 'lm-eval'}",
@@ -70,7 +70,7 @@ def _run_line(run: RunScore) -> str:
     return f"{run.name}, {run.procedure}, {run.items:,} items: {score}"
 
 
-def _difference_lines(explanation: Explanation) -> list[str]:
+def _difference_lines(explanation: RunComparison) -> list[str]:
     lines = []
     for difference in explanation.differences:
         values = f"  {difference.field}: {_shown(difference.first)} and {_shown(difference.second)}"

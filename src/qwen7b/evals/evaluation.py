@@ -19,12 +19,12 @@ from qwen7b.evals.records import Records
 from qwen7b.evals.signature import signature
 from qwen7b.evals.submission import check_submission, write_submission
 from qwen7b.generate import Qwen
-from qwen7b.sandbox import Outcome as ProgramOutcome
+from qwen7b.sandbox import ProgramOutcome
 from qwen7b.system.memory import peak_bytes
 from qwen7b.system.progress import progress, say
 from qwen7b.tasks.choice import LETTERS
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.task import Task
 
 _MAX_ERROR = 500
@@ -70,7 +70,7 @@ def evaluate(
     qwen: Qwen,
     task: Task,
     folder: Path,
-    plan: Plan,
+    plan: TaskPlan,
     *,
     out: Path | None = None,
     resume: bool = False,
@@ -145,7 +145,7 @@ def evaluate(
     return evaluation
 
 
-def _check_earlier(records: Records, task: Task, items: Sequence[Item], plan: Plan) -> None:
+def _check_earlier(records: Records, task: Task, items: Sequence[Item], plan: TaskPlan) -> None:
     """Raise SettingError for a record that this run would not have written, with the output that it names."""
     asked = {item.id: item for item in items}
     for number, (name, record) in enumerate(records.earlier.items(), start=1):
@@ -216,7 +216,7 @@ def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOu
 
 def summarized(
     task: Task,
-    plan: Plan,
+    plan: TaskPlan,
     items: Sequence[Item],
     records: Sequence[Mapping[str, Any]],
     *,

@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 from qwen7b.errors import SandboxError, SettingError, counted
 from qwen7b.evals.outputs import Output
-from qwen7b.sandbox import Outcome, find_protection, run_python
+from qwen7b.sandbox import ProgramOutcome, find_protection, run_python
 from qwen7b.system.progress import say
 from qwen7b.tasks.item import Item, Program, Reading
 from qwen7b.tasks.task import Task
 
-Judged: TypeAlias = tuple[Item, Output, Reading, Outcome | None]
+Judged: TypeAlias = tuple[Item, Output, Reading, ProgramOutcome | None]
 """An item's output, what it answers, and what became of the program that decided so."""
 
 _MAX_WORKERS = 4
@@ -37,7 +37,7 @@ def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -
         find_protection()
 
 
-def run_program(program: Program, *, allow_unprotected: bool) -> Outcome:
+def run_program(program: Program, *, allow_unprotected: bool) -> ProgramOutcome:
     """What becomes of a program. Raises SandboxError where the sandbox fails again and again.
 
     It worked when the run began, and hours of answers should not end with a moment in which memory is short.
@@ -55,9 +55,9 @@ def judged(
 
     What was answered before an interrupt is still judged and yielded.
     """
-    pending: dict[Future[Outcome], tuple[Item, Output, Reading]] = {}
+    pending: dict[Future[ProgramOutcome], tuple[Item, Output, Reading]] = {}
 
-    def finished(futures: Iterable[Future[Outcome]]) -> Iterator[Judged]:
+    def finished(futures: Iterable[Future[ProgramOutcome]]) -> Iterator[Judged]:
         for future in futures:
             outcome = future.result()
             item, output, reading = pending.pop(future)

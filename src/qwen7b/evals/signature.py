@@ -16,7 +16,7 @@ from qwen7b.generate import Qwen
 from qwen7b.model import Transformer
 from qwen7b.system.regular_file import read_whole
 from qwen7b.tasks.item import Item, Text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.table_files import MAX_BYTES
 from qwen7b.tasks.task import Task
 
@@ -24,7 +24,7 @@ _PACKAGES = ("qwen7b", "torch")
 """Those whose version every signature names; a task adds its own."""
 
 
-def signature(qwen: Qwen, task: Task, plan: Plan, items: Sequence[Item], *, folder: Path) -> dict[str, Any]:
+def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, folder: Path) -> dict[str, Any]:
     """What the outputs for these items depend on, as JSON values. Hashes are the first half of SHA-256."""
     model, wanted = qwen.model, task.wanted(plan)
     draws = wanted.draws if isinstance(wanted, Text) else None

@@ -12,11 +12,11 @@ from qwen7b.system.progress import say
 from qwen7b.system.whole_file import write_text_whole
 from qwen7b.tasks.choice import ChoiceTask
 from qwen7b.tasks.item import Item
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.task import Task
 
 
-def check_submission(task: Task, plan: Plan, path: Path) -> None:
+def check_submission(task: Task, plan: TaskPlan, path: Path) -> None:
     """Raise SettingError, before hours of work, where nothing can be submitted or the file cannot be written."""
     split = task.answerless_split if isinstance(task, ChoiceTask) else ""
     if not split:

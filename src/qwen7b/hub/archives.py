@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 28
 """The most that the files of one archive may have together, unpacked."""
 
 
-def read_archive(path: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
+def read_archive(path: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
     """The files of a .zip or .tar whose whole names match, by what the pattern's first group finds in them.
 
     Raises DownloadError for a damaged archive, for a link under such a name, and for more than `MAX_BYTES`.
@@ -24,7 +24,7 @@ def read_archive(path: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     left = MAX_BYTES
     try:
-        members = _zip_members(path, wanted) if zipfile.is_zipfile(path) else _tar_members(path, wanted)
+        members = _zip_members(path, pattern) if zipfile.is_zipfile(path) else _tar_members(path, pattern)
         for name, read in members:
             files[name] = data = read(left + 1)
             left -= len(data)
@@ -35,20 +35,20 @@ def read_archive(path: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
     return files
 
 
-def _zip_members(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+def _zip_members(path: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if match := wanted.fullmatch(member.filename):
+            if match := pattern.fullmatch(member.filename):
                 if stat.S_ISLNK(member.external_attr >> 16):
                     raise _link_error(path, member.filename)
                 with archive.open(member) as file:
                     yield match[1], file.read
 
 
-def _tar_members(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+def _tar_members(path: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, Callable[[int], bytes]]]:
     with tarfile.open(path, "r:") as archive:
         for member in archive:
-            if match := wanted.fullmatch(member.name):
+            if match := pattern.fullmatch(member.name):
                 if not member.isreg():
                     raise _link_error(path, member.name)
                 file = archive.extractfile(member)

@@ -4,8 +4,8 @@ The room knows no model: `qwen7b.evals` makes the runs.
 """
 
 from qwen7b.results.comparison import Comparison, compare
-from qwen7b.results.explanation import Explanation, explain
+from qwen7b.results.explanation import RunComparison, explain
 from qwen7b.results.report import write_report
 from qwen7b.results.saved_run import SavedRun, read_runs
 
-__all__ = ["Comparison", "Explanation", "SavedRun", "compare", "explain", "read_runs", "write_report"]
+__all__ = ["Comparison", "RunComparison", "SavedRun", "compare", "explain", "read_runs", "write_report"]

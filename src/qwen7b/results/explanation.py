@@ -25,12 +25,12 @@ class RunScore:
     procedure: str
     items: int
     score: float | None
-    """Of lm-eval's samples the share that it counts as right; None where the run is not finished, or none is known."""
+    """The share of lm-eval's samples that it counts as right; None where the run is not finished, or none is known."""
     interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Explanation:
+class RunComparison:
     """One task of two runs."""
 
     task: str
@@ -44,7 +44,7 @@ class Explanation:
     comparison: Comparison
 
 
-def explain(first: Path, second: Path, *, near_tie: float = NEAR_TIE) -> list[Explanation]:
+def explain(first: Path, second: Path, *, near_tie: float = NEAR_TIE) -> list[RunComparison]:
     """Compare the runs in two folders or files, task by task; either may be lm-eval's samples.
 
     Raises SettingError where there is nothing to compare.
@@ -74,8 +74,8 @@ def _read(path: Path) -> dict[str, SavedRun]:
     return read_runs(path)
 
 
-def _explanation(first: SavedRun, second: SavedRun, *, near_tie: float) -> Explanation:
-    return Explanation(
+def _explanation(first: SavedRun, second: SavedRun, *, near_tie: float) -> RunComparison:
+    return RunComparison(
         task=first.signature["task"] or second.signature["task"],
         first=_score(first),
         second=_score(second),

@@ -73,7 +73,7 @@ OTHERS = (
     Published(model="Qwen-7B-Chat", score=43.5, measured=Measured(task="gsm8k", shots=4, items=1319, chat=True)),
     Published(model="Qwen-7B-Chat", score=21.3, measured=Measured(task="humaneval", shots=0, items=164, chat=True)),
 )
-"""Of the technical memo's tables, those of Qwen-7B and Qwen-7B-Chat that the README does not have."""
+"""Scores of Qwen-7B and Qwen-7B-Chat in the technical memo's tables that the README does not have."""
 
 PRECISIONS = (
     Published(model="Qwen-7B", score=56.7, measured=MAIN_COLUMNS[0], precision="BF16", memory="16.2G"),

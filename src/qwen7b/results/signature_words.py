@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from qwen7b.results.saved_run import SavedRun
-from qwen7b.tasks import TASKS, Plan, Procedure
+from qwen7b.tasks import TASKS, Procedure, TaskPlan
 from qwen7b.tasks.choice import ChoiceTask
 from qwen7b.tasks.item import Letters, Text
 
@@ -149,11 +149,11 @@ def _subject_meanings(first: Any, second: Any) -> Iterator[str]:
             yield f"only the {whose} has {', '.join(only[:5])}{more}"
 
 
-def _plan(signature: Mapping[str, Any]) -> Plan | None:
+def _plan(signature: Mapping[str, Any]) -> TaskPlan | None:
     if signature["task"] not in TASKS or signature.get("procedure") not in set(Procedure):
         return None
-    values = {field.name: signature[field.name] for field in fields(Plan) if field.name in signature}
+    values = {field.name: signature[field.name] for field in fields(TaskPlan) if field.name in signature}
     values["procedure"] = Procedure(signature["procedure"])
     if values.get("subjects") is not None:
         values["subjects"] = tuple(values["subjects"])
-    return Plan(**values)
+    return TaskPlan(**values)

@@ -6,8 +6,8 @@ system's programs, writes only to a small folder that is then gone, and ends, wi
 library and its neighbours here. docs/sandbox.md says what is stopped and what is not.
 """
 
-from qwen7b.sandbox.limits import Limits
-from qwen7b.sandbox.outcome import Outcome, Protection, Status
+from qwen7b.sandbox.limits import ProgramLimits
+from qwen7b.sandbox.outcome import ProgramOutcome, Protection, Status
 from qwen7b.sandbox.running import find_protection, run_python
 
-__all__ = ["Limits", "Outcome", "Protection", "Status", "find_protection", "run_python"]
+__all__ = ["ProgramLimits", "ProgramOutcome", "Protection", "Status", "find_protection", "run_python"]

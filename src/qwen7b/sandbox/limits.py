@@ -10,17 +10,17 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class ProgramLimits:
     """The most that a program and all that it starts may use together; whatever exceeds them is killed whole."""
 
     seconds: float = 10.0
-    """Of time on the wall, from the program's first line."""
+    """Time on the wall, from the program's first line."""
     memory_bytes: int = 1024 * _MIB
-    """Of memory: each process's address space at once, and what all hold together, as it is looked at."""
+    """Memory: each process's address space at once, and what all hold together, as it is looked at."""
     disk_bytes: int = 64 * _MIB
-    """Of files in its folder; a file counts as one block at least."""
+    """The files in its folder; a file counts as one block at least."""
     output_bytes: int = _MIB
-    """Of standard output, and as many of standard error."""
+    """Standard output, and as many of standard error."""
     processes: int = 32
     """Processes and threads."""
 

@@ -10,7 +10,7 @@ Protection: TypeAlias = Literal["bubblewrap", "landlock", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class ProgramOutcome:
     """How a program ended, and what it wrote."""
 
     status: Status

@@ -14,7 +14,7 @@ _RANGES = ((0x7000_0000, 1 << 28), (61184, 4336))
 https://systemd.io/UIDS-GIDS/
 """
 _RUNS = count()
-_MOST_AT_ONCE = 64
+_MAX_AT_ONCE = 64
 
 
 def private_user(maps: tuple[Path, ...] = (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))) -> int:
@@ -22,7 +22,7 @@ def private_user(maps: tuple[Path, ...] = (Path("/proc/self/uid_map"), Path("/pr
 
     The limit on processes counts by user, and does not hold for root at all.
     """
-    run = os.getpid() * _MOST_AT_ONCE + next(_RUNS) % _MOST_AT_ONCE
+    run = os.getpid() * _MAX_AT_ONCE + next(_RUNS) % _MAX_AT_ONCE
     for first, many in _RANGES:
         user = first + run % many
         if all(_is_mapped(user, path) for path in maps):

@@ -14,8 +14,8 @@ from typing import Any
 
 from qwen7b.errors import SandboxError
 from qwen7b.sandbox import bubblewrap
-from qwen7b.sandbox.limits import Limits
-from qwen7b.sandbox.outcome import Outcome, Protection, Status
+from qwen7b.sandbox.limits import ProgramLimits
+from qwen7b.sandbox.outcome import ProgramOutcome, Protection, Status
 from qwen7b.sandbox.private_user import private_user
 from qwen7b.sandbox.work_folder import work_folder
 
@@ -41,8 +41,8 @@ _STATUSES: dict[str, Status] = {
 
 
 def run_protected(
-    code: str, *, check: str | None, limits: Limits, site_packages: bool, protection: Protection
-) -> Outcome:
+    code: str, *, check: str | None, limits: ProgramLimits, site_packages: bool, protection: Protection
+) -> ProgramOutcome:
     """Run a program, and its check, behind a protection. Raises SandboxError where that does not work."""
     packages = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")}) if site_packages else []
     readable = [*_SYSTEM, *_python_folders(), *packages]
@@ -96,7 +96,9 @@ def _environment(folder: str) -> dict[str, str]:
     }
 
 
-def _report(command: list[str], environment: dict[str, str], parts: list[Any], limits: Limits) -> tuple[bytes, str]:
+def _report(
+    command: list[str], environment: dict[str, str], parts: list[Any], limits: ProgramLimits
+) -> tuple[bytes, str]:
     """What the launcher writes on standard output, and on standard error."""
     pipe = subprocess.PIPE
     # In a session of its own Ctrl-C does not reach the launcher, which would then end without ending the rest.
@@ -120,14 +122,14 @@ def _report(command: list[str], environment: dict[str, str], parts: list[Any], l
                 process.stdin.close()
 
 
-def _outcome(report: bytes, problem: str, *, limits: Limits, protection: Protection) -> Outcome:
+def _outcome(report: bytes, problem: str, *, limits: ProgramLimits, protection: Protection) -> ProgramOutcome:
     started, _, report = report.partition(b"\n")
     if started != b"started":
         raise SandboxError(f"the sandbox does not start: {problem.strip()[-500:] or 'it says nothing'}")
     line, _, outputs = report.partition(b"\n")
     if not line:
         message = f"the program ended its supervisor. {problem.strip()}".strip()
-        return Outcome(
+        return ProgramOutcome(
             status="failed", exit_code=None, stdout="", stderr=message, seconds=limits.seconds, protection=protection
         )
     status, exit_code, seconds, length = line.decode("ascii").split()
@@ -135,7 +137,7 @@ def _outcome(report: bytes, problem: str, *, limits: Limits, protection: Protect
     if status == "error":
         raise SandboxError(f"the sandbox does not work: {second}")
     killed = status not in ("passed", "failed", "out_of_memory") or exit_code == "-9"
-    return Outcome(
+    return ProgramOutcome(
         status=_STATUSES[status],
         exit_code=None if killed else int(exit_code),
         stdout=first,

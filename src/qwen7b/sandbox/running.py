@@ -8,8 +8,8 @@ import warnings
 from functools import lru_cache
 
 from qwen7b.errors import SandboxError
-from qwen7b.sandbox.limits import Limits
-from qwen7b.sandbox.outcome import Outcome, Protection
+from qwen7b.sandbox.limits import ProgramLimits
+from qwen7b.sandbox.outcome import ProgramOutcome, Protection
 from qwen7b.sandbox.protected import run_protected
 from qwen7b.sandbox.unprotected import run_unprotected
 
@@ -18,10 +18,10 @@ def run_python(
     code: str,
     *,
     check: str | None = None,
-    limits: Limits | None = None,
+    limits: ProgramLimits | None = None,
     site_packages: bool = False,
     allow_unprotected: bool = False,
-) -> Outcome:
+) -> ProgramOutcome:
     """Run Python that nobody has read, and say what became of it. Several threads may do so at once.
 
     Without a check the code runs as a script, and passes where it exits with 0, as it may whenever it likes. A check is
@@ -34,7 +34,7 @@ def run_python(
     `site_packages` lets the program import what is installed beside qwen7b, not the standard library alone. Raises
     SandboxError, before anything runs, where this machine can protect itself in no way, unless `allow_unprotected`.
     """
-    limits = limits or Limits()
+    limits = limits or ProgramLimits()
     try:
         protection = find_protection()
     except SandboxError as error:
@@ -67,7 +67,7 @@ def find_protection() -> Protection:
 
 def _proven(protection: Protection) -> Protection:
     try:
-        outcome = run_protected("", check="", limits=Limits(), site_packages=False, protection=protection)
+        outcome = run_protected("", check="", limits=ProgramLimits(), site_packages=False, protection=protection)
     except (SandboxError, OSError, subprocess.SubprocessError) as error:
         raise SandboxError(f"{protection}: {error}") from error
     if not outcome.passed:

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import IO
 
-from qwen7b.sandbox.limits import Limits
-from qwen7b.sandbox.outcome import Outcome, Status
+from qwen7b.sandbox.limits import ProgramLimits
+from qwen7b.sandbox.outcome import ProgramOutcome, Status
 
 
-def run_unprotected(code: str, *, check: str | None, limits: Limits, site_packages: bool) -> Outcome:
+def run_unprotected(code: str, *, check: str | None, limits: ProgramLimits, site_packages: bool) -> ProgramOutcome:
     """Run a program, and its check after it in the same process, where it can forge that it passed if it means to.
 
     The other limits do not hold, and processes that it started live on.
@@ -49,7 +49,7 @@ def run_unprotected(code: str, *, check: str | None, limits: Limits, site_packag
     status: Status = "timed out" if exit_code is None else "passed" if passed else "failed"
     if any(reader.is_over for reader in readers):
         status, exit_code = "too much output", None
-    return Outcome(
+    return ProgramOutcome(
         status=status,
         exit_code=exit_code,
         stdout=stdout.removesuffix(end),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 1 << 26
 _LENGTH_BYTES = 8
 _LARGE = 1 << 63
-"""From here on integers are written in hexadecimal, whose length Python does not limit."""
+"""Integers from here on are written in hexadecimal, whose length Python does not limit."""
 
 
 def send(pipe: int, message: Any) -> None:

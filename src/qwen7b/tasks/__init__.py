@@ -11,12 +11,12 @@ from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
     from qwen7b.tasks.item import Item
-    from qwen7b.tasks.procedure import Plan, Procedure
+    from qwen7b.tasks.procedure import Procedure, TaskPlan
     from qwen7b.tasks.registry import TASKS
     from qwen7b.tasks.task import Task
 
-__all__ = ["TASKS", "Item", "Plan", "Procedure", "Task"]
+__all__ = ["TASKS", "Item", "Procedure", "Task", "TaskPlan"]
 
-_MODULES = {"TASKS": "registry", "Item": "item", "Plan": "procedure", "Procedure": "procedure", "Task": "task"}
+_MODULES = {"TASKS": "registry", "Item": "item", "TaskPlan": "procedure", "Procedure": "procedure", "Task": "task"}
 
 __getattr__ = imported_when_used(__name__, _MODULES)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from qwen7b.tasks.choice import LETTERS, ChoiceTask, options_of, options_text
 from qwen7b.tasks.choice_reading import CHINESE_2023_08, CHINESE_2023_12, ChoiceReading, read_chinese_choice
 from qwen7b.tasks.item import Item
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 
 
 class ChineseChoiceTask(ChoiceTask):
@@ -19,12 +19,12 @@ class ChineseChoiceTask(ChoiceTask):
     chinese_names: ClassVar[Mapping[str, str]]
     is_mean_of_subjects = True
 
-    def introduction(self, subject: str, plan: Plan) -> str:
+    def introduction(self, subject: str, plan: TaskPlan) -> str:
         if plan.procedure.is_original:
             return ""
         return self.standard_introduction.format(self.chinese_names[subject]) + "\n\n"
 
-    def question(self, row: Mapping[str, str], plan: Plan, *, answer: str | None) -> str:
+    def question(self, row: Mapping[str, str], plan: TaskPlan, *, answer: str | None) -> str:
         if plan.procedure.is_original:
             if plan.chat:
                 return f"{row['question']}\n\n{options_text(row)}\n"
@@ -34,10 +34,10 @@ class ChineseChoiceTask(ChoiceTask):
         text = f"{asked}\n{options_text(row)}\n答案："
         return text if answer is None else f"{text}{space}{answer}\n\n"
 
-    def letter_texts(self, plan: Plan) -> tuple[str, ...]:
+    def letter_texts(self, plan: TaskPlan) -> tuple[str, ...]:
         return LETTERS if plan.procedure.is_original else super().letter_texts(plan)
 
-    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+    def letter(self, item: Item, reply: str, plan: TaskPlan) -> ChoiceReading:
         patterns = CHINESE_2023_08 if plan.procedure is Procedure.ORIGINAL_2023_08 else CHINESE_2023_12
         return read_chinese_choice(reply, item.source["question"], options_of(item.source), patterns)
 

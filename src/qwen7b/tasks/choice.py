@@ -14,7 +14,7 @@ from qwen7b.tasks.choice_reading import ChoiceReading, check_fuzzy_match
 from qwen7b.tasks.cuts import chat_text
 from qwen7b.tasks.intervals import mean_interval, wilson_interval
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_csv
 from qwen7b.tasks.task import Task
 
@@ -43,10 +43,10 @@ class ChoiceTask(Task):
     def subjects(self) -> list[str]:
         return list(dict.fromkeys(subject for group in self.groups.values() for subject in group))
 
-    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+    def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         return (0,) if plan.chat and plan.procedure.is_original else (NUM_EXAMPLES,)
 
-    def completed(self, plan: Plan) -> Plan:
+    def completed(self, plan: TaskPlan) -> TaskPlan:
         plan = super().completed(plan)
         if isinstance(self.wanted(plan), Text):
             check_fuzzy_match()  # rather than after hours of replies
@@ -56,14 +56,14 @@ class ChoiceTask(Task):
         """Where a subject's questions are."""
         return folder / split / f"{subject}_{split}.csv"
 
-    def files(self, folder: Path, plan: Plan) -> list[Path]:
+    def files(self, folder: Path, plan: TaskPlan) -> list[Path]:
         splits = ["dev", str(plan.split)] if plan.shots else [str(plan.split)]
         return [self.path(folder, split, subject) for subject in plan.subjects or () for split in splits]
 
-    def items(self, folder: Path, plan: Plan) -> list[Item]:
+    def items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         return [item for subject in plan.subjects or () for item in self._subject_items(folder, subject, plan)]
 
-    def _subject_items(self, folder: Path, subject: str, plan: Plan) -> list[Item]:
+    def _subject_items(self, folder: Path, subject: str, plan: TaskPlan) -> list[Item]:
         split = str(plan.split)
         rows = self._rows(folder, split, subject, has_answers=split != self.answerless_split)
         # Without examples too: the questions of a folder that is swapped with dev's would pass for the test.
@@ -125,15 +125,15 @@ class ChoiceTask(Task):
             raise row.error("the question is empty: is the download whole?")
         return Row(cells, row.path, row.line)
 
-    def introduction(self, subject: str, plan: Plan) -> str:
+    def introduction(self, subject: str, plan: TaskPlan) -> str:
         """What comes before the examples."""
         return ""
 
     @abstractmethod
-    def question(self, row: Mapping[str, str], plan: Plan, *, answer: str | None) -> str:
+    def question(self, row: Mapping[str, str], plan: TaskPlan, *, answer: str | None) -> str:
         """One question as the plan's procedure words it: an example with its answer, or the last one without."""
 
-    def wanted(self, plan: Plan) -> Letters | Text:
+    def wanted(self, plan: TaskPlan) -> Letters | Text:
         if plan.chat and plan.procedure.is_original:
             return Text(max_new_tokens=CHAT_TOKENS)
         # After a chat's own frame the reply begins with the letter itself.
@@ -142,14 +142,14 @@ class ChoiceTask(Task):
             texts=texts, is_rounded=plan.procedure.is_original, max_prompt_tokens=self.max_prompt_tokens(plan)
         )
 
-    def letter_texts(self, plan: Plan) -> tuple[str, ...]:
+    def letter_texts(self, plan: TaskPlan) -> tuple[str, ...]:
         """What A to D are as texts after a prompt that ends in "Answer:"."""
         return tuple(f" {letter}" for letter in LETTERS)
 
-    def max_prompt_tokens(self, plan: Plan) -> int | None:
+    def max_prompt_tokens(self, plan: TaskPlan) -> int | None:
         return None
 
-    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+    def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         letter, is_guess = output, False
         if isinstance(self.wanted(plan), Text):
             read = self.letter(item, chat_text(output), plan)
@@ -157,14 +157,14 @@ class ChoiceTask(Task):
         return Reading(predicted=letter, correct=letter == item.answer if item.answer else None, is_guess=is_guess)
 
     @abstractmethod
-    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+    def letter(self, item: Item, reply: str, plan: TaskPlan) -> ChoiceReading:
         """The letter that a chat's reply means."""
 
     def averages_subjects(self, procedure: Procedure) -> bool:
         """Whether the score is the mean over subjects, not over items."""
         return self.is_mean_of_subjects and procedure.is_original
 
-    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+    def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         known = [outcome for outcome in outcomes if outcome.reading.correct is not None]
         if not known:
             return Summary(score=None, interval=None, groups={})

@@ -21,7 +21,7 @@ from qwen7b.tasks.number_reading import (
     read_flexible_number,
     read_strict_number,
 )
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
@@ -53,15 +53,15 @@ class Gsm8k(Task):
     name = "gsm8k"
     title = "GSM8K"
 
-    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+    def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         if plan.procedure.is_original:
             return (0, 4) if plan.chat else (8,)
         return (5,)
 
-    def files(self, folder: Path, plan: Plan) -> list[Path]:
+    def files(self, folder: Path, plan: TaskPlan) -> list[Path]:
         return [folder / "test.jsonl", *([_train_path(folder)] if plan.shots else [])]
 
-    def items(self, folder: Path, plan: Plan) -> list[Item]:
+    def items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         rows = _test_rows(folder / "test.jsonl")[: plan.limit]
         train = _rows(_train_path(folder)) if plan.shots else []
         if plan.shots:
@@ -70,16 +70,16 @@ class Gsm8k(Task):
         examples = _examples(train, len(rows), plan, path=_train_path(folder))
         return [ask(row.cells, number, examples[number], plan) for number, row in enumerate(rows)]
 
-    def wanted(self, plan: Plan) -> Text:
+    def wanted(self, plan: TaskPlan) -> Text:
         if not plan.procedure.is_original:
             return Text(max_new_tokens=_STANDARD_TOKENS, stop=GSM8K_STANDARD_CUTS)
         return Text(max_new_tokens=_ORIGINAL_TOKENS, stop=() if plan.chat else GSM8K_ORIGINAL_CUTS)
 
-    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+    def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         found = _reader(plan)(output, item.source["answer"])
         return Reading(predicted=found.predicted or "", correct=found.correct)
 
-    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+    def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         num_correct, num_items = sum(outcome.reading.correct is True for outcome in outcomes), len(outcomes)
         more: dict[str, float | None] = {}
         remark = ""
@@ -140,7 +140,7 @@ def _digest(row: Mapping[str, str]) -> str:
     return hashlib.sha256(row["question"].encode()).hexdigest()[:16]
 
 
-def _examples(train: Sequence[Row], num_items: int, plan: Plan, *, path: Path) -> list[list[dict[str, str]]]:
+def _examples(train: Sequence[Row], num_items: int, plan: TaskPlan, *, path: Path) -> list[list[dict[str, str]]]:
     """The solved examples that are shown before each item."""
     shots = plan.shots or 0
     if not shots:
@@ -167,7 +167,7 @@ def _examples(train: Sequence[Row], num_items: int, plan: Plan, *, path: Path) -
     return [random.sample(cells, shots) for _ in range(num_items)]
 
 
-def _original_item(row: Mapping[str, str], number: int, examples: Sequence[Mapping[str, str]], plan: Plan) -> Item:
+def _original_item(row: Mapping[str, str], number: int, examples: Sequence[Mapping[str, str]], plan: TaskPlan) -> Item:
     prompt = row["question"]
     if examples:
         shown = "".join(f"{_original_question(example)}\n{_in_words(example['answer'])}\n\n" for example in examples)
@@ -188,7 +188,7 @@ def _in_words(answer: str) -> str:
     return _CALCULATION.sub("", answer).replace(_MARK, "\nThe answer is ")
 
 
-def _standard_item(row: Mapping[str, str], number: int, examples: Sequence[Mapping[str, str]], plan: Plan) -> Item:
+def _standard_item(row: Mapping[str, str], number: int, examples: Sequence[Mapping[str, str]], plan: TaskPlan) -> Item:
     turns = tuple((_standard_question(example), example["answer"]) for example in examples)
     if plan.chat:
         return _item(row, number, _standard_question(row), turns)
@@ -204,7 +204,7 @@ def _item(row: Mapping[str, str], number: int, prompt: str, turns: tuple[tuple[s
     return Item(subject=Gsm8k.name, row=number, prompt=prompt, turns=turns, answer=answer, source=row)
 
 
-def _reader(plan: Plan) -> Callable[[str, str], NumberReading]:
+def _reader(plan: TaskPlan) -> Callable[[str, str], NumberReading]:
     if not plan.procedure.is_original:
         return read_strict_number
     if not plan.chat:

@@ -16,7 +16,7 @@ from qwen7b.tasks.code_reading import read_chat_code, read_standard_chat_code
 from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS, chat_text
 from qwen7b.tasks.intervals import bootstrap_interval, pass_at_k, wilson_interval
 from qwen7b.tasks.item import Draws, Item, Outcome, Program, Reading, Summary, Text
-from qwen7b.tasks.procedure import Plan, Procedure
+from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
@@ -46,7 +46,7 @@ class HumanEval(Task):
     def __init__(self, draws: Draws | None = None) -> None:
         self.draws = draws
 
-    def completed(self, plan: Plan) -> Plan:
+    def completed(self, plan: TaskPlan) -> TaskPlan:
         plan = super().completed(plan)
         if plan.shots:
             raise SettingError(f"humaneval has no examples to show, found {plan.shots} shots: drop them")
@@ -57,14 +57,14 @@ class HumanEval(Task):
             )
         return plan
 
-    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+    def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         return (0,)
 
-    def files(self, folder: Path, plan: Plan) -> list[Path]:
+    def files(self, folder: Path, plan: TaskPlan) -> list[Path]:
         paths = [folder / name for name in _NAMES]
         return [next((path for path in paths if path.exists()), paths[-1])]
 
-    def items(self, folder: Path, plan: Plan) -> list[Item]:
+    def items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         (path,) = self.files(folder, plan)
         rows = list(check_unique(read_json_lines(path, _FIELDS), "task_id"))
         if not rows:
@@ -89,17 +89,17 @@ class HumanEval(Task):
             for sample in samples
         ]
 
-    def wanted(self, plan: Plan) -> Text:
+    def wanted(self, plan: TaskPlan) -> Text:
         if not plan.procedure.is_original:
             return Text(max_new_tokens=_STANDARD_TOKENS, stop=HUMANEVAL_STANDARD_CUTS, draws=self.draws)
         return Text(max_new_tokens=_ORIGINAL_TOKENS, stop=() if plan.chat else HUMANEVAL_ORIGINAL_CUTS)
 
-    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+    def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         code = _code(output, item.source["entry_point"], plan)
         check = f"{item.source['test']}\ncheck({item.source['entry_point']})"
         return Reading(predicted=code, correct=None, program=Program(code=item.source["prompt"] + code, check=check))
 
-    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+    def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         passed: dict[int, list[bool]] = {}
         for outcome in outcomes:
             passed.setdefault(outcome.item.row, []).append(outcome.reading.correct is True)
@@ -118,7 +118,7 @@ def mean_pass_at_k(results: Sequence[Sequence[bool]], k: int) -> float:
     return 100 * fmean(pass_at_k(len(own), sum(own), k) for own in results)
 
 
-def _prompt(row: Row, plan: Plan) -> str:
+def _prompt(row: Row, plan: TaskPlan) -> str:
     prompt = row.cells["prompt"]
     if not plan.chat:
         return prompt
@@ -142,13 +142,13 @@ def _described(row: Row) -> str:
     return f"Write a Python function `{signature[1]}` to solve the following problem:\n{lines}\n{prompt}"
 
 
-def _opening(row: Row, plan: Plan) -> str:
+def _opening(row: Row, plan: TaskPlan) -> str:
     if not plan.chat or plan.procedure.is_original:
         return ""
     return f"Here is the completed function:\n```python\n{row.cells['prompt']}\n"
 
 
-def _code(output: str, entry_point: str, plan: Plan) -> str:
+def _code(output: str, entry_point: str, plan: TaskPlan) -> str:
     if not plan.chat:
         return output
     if plan.procedure.is_original:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from qwen7b.tasks.choice import ChoiceTask, options_of, options_text, words
 from qwen7b.tasks.choice_reading import ChoiceReading, read_english_choice
 from qwen7b.tasks.item import Item
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 
 _INTRODUCTION = "The following are multiple choice questions (with answers) about {}.\n\n"
 _CHAT = (
@@ -47,20 +47,20 @@ class Mmlu(ChoiceTask):
         ),
     }
 
-    def introduction(self, subject: str, plan: Plan) -> str:
+    def introduction(self, subject: str, plan: TaskPlan) -> str:
         if plan.chat and plan.procedure.is_original:
             return _CHAT
         return _INTRODUCTION.format(subject.replace("_", " "))
 
-    def question(self, row: Mapping[str, str], plan: Plan, *, answer: str | None) -> str:
+    def question(self, row: Mapping[str, str], plan: TaskPlan, *, answer: str | None) -> str:
         if plan.chat and plan.procedure.is_original:
             return f"{row['question']}\n{options_text(row)}\n"
         asked = f"Question: {row['question']}" if plan.procedure.is_original else row["question"].strip()
         text = f"{asked}\n{options_text(row)}\nAnswer:"
         return text if answer is None else f"{text} {answer}\n\n"
 
-    def max_prompt_tokens(self, plan: Plan) -> int | None:
+    def max_prompt_tokens(self, plan: TaskPlan) -> int | None:
         return _CONTEXT if plan.procedure.is_original else None
 
-    def letter(self, item: Item, reply: str, plan: Plan) -> ChoiceReading:
+    def letter(self, item: Item, reply: str, plan: TaskPlan) -> ChoiceReading:
         return read_english_choice(reply, options_of(item.source))

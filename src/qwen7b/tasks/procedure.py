@@ -27,7 +27,7 @@ class Procedure(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class TaskPlan:
     """What is run of a task, and how. A value of None is the task's own, which `Task.completed` fills in."""
 
     procedure: Procedure = Procedure.STANDARD

@@ -13,7 +13,7 @@ from typing import ClassVar
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks.homes import Home, home_of
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 
 _MAX_NEAR = 100
 """In how many folders within one that lacks the files they are looked for."""
@@ -31,7 +31,7 @@ class Task(ABC):
     runs_code: ClassVar[bool] = False
     """Whether outputs are code that has to run, as `Reading.program`."""
 
-    def completed(self, plan: Plan) -> Plan:
+    def completed(self, plan: TaskPlan) -> TaskPlan:
         """The plan with the task's own values for what it leaves open. Raises SettingError for what it cannot have."""
         if plan.subjects is not None and not self.subjects():
             raise SettingError(f"{self.name} has no subjects: drop them")
@@ -51,27 +51,27 @@ class Task(ABC):
         """The subjects that a plan may choose among, if the task has any."""
         return []
 
-    def scored_by(self, plan: Plan) -> str | None:
+    def scored_by(self, plan: TaskPlan) -> str | None:
         """What a library that scores says of its settings; None where none does."""
         return None
 
-    def remark(self, plan: Plan) -> str:
+    def remark(self, plan: TaskPlan) -> str:
         """What must be known beside the score; empty where that is nothing."""
         return ""
 
     @abstractmethod
-    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+    def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         """How many examples the plan's procedure shows, its default first; the original ones show no other number."""
 
     @abstractmethod
-    def files(self, folder: Path, plan: Plan) -> list[Path]:
+    def files(self, folder: Path, plan: TaskPlan) -> list[Path]:
         """The files that the items come from."""
 
     @abstractmethod
-    def items(self, folder: Path, plan: Plan) -> list[Item]:
+    def items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         """The questions. Raises PromptError, with the file and line, for a file that is missing or damaged."""
 
-    def found_items(self, folder: Path, plan: Plan) -> list[Item]:
+    def found_items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         """The questions. Raises PromptError as `items` does; for a file that is not there, with how to get it."""
         home = self.home()
         missing = next((path for path in self.files(folder, plan) if not path.exists()), None)
@@ -83,7 +83,7 @@ class Task(ABC):
             raise PromptError(f"{missing} is not there: {home.advice(folder)}")
         return self.items(folder, plan)
 
-    def _near(self, folder: Path, plan: Plan) -> Path | None:
+    def _near(self, folder: Path, plan: TaskPlan) -> Path | None:
         """A folder that has the files, where `folder` is too high or too low by a level or two."""
         near = [folder.parent, folder.parent.parent] if folder.is_dir() else []
         for pattern in ("*", "*/*"):
@@ -96,13 +96,13 @@ class Task(ABC):
         return home_of(self.name)
 
     @abstractmethod
-    def wanted(self, plan: Plan) -> Letters | Text:
+    def wanted(self, plan: TaskPlan) -> Letters | Text:
         """What the model is asked for after each prompt."""
 
     @abstractmethod
-    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+    def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         """What an output answers: a text of the model, or the letter that it thinks the likeliest."""
 
     @abstractmethod
-    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+    def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         """The score of outcomes, which need not be all."""

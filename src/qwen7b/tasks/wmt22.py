@@ -18,7 +18,7 @@ from qwen7b.errors import PromptError, SettingError
 from qwen7b.tasks import translation_scores as scores
 from qwen7b.tasks.homes import Home
 from qwen7b.tasks.item import Item, Outcome, Reading, Summary, Text
-from qwen7b.tasks.procedure import Plan
+from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.table_files import read_lines
 from qwen7b.tasks.task import Task
 
@@ -63,7 +63,7 @@ class Wmt22(Task):
         self.texts = texts
         self.examples = examples
 
-    def completed(self, plan: Plan) -> Plan:
+    def completed(self, plan: TaskPlan) -> TaskPlan:
         plan = super().completed(plan)
         scores.check_libraries()  # rather than after hours of translations
         if plan.procedure.is_original and self.examples:
@@ -78,7 +78,7 @@ class Wmt22(Task):
             )
         return plan
 
-    def usual_shots(self, plan: Plan) -> tuple[int, ...]:
+    def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         return (_NUM_EXAMPLES,) if plan.procedure.is_original or self.examples else (0,)
 
     @property
@@ -88,7 +88,7 @@ class Wmt22(Task):
     def home(self) -> Home | None:
         return super().home() if self.texts is None else None
 
-    def files(self, folder: Path, plan: Plan) -> list[Path]:
+    def files(self, folder: Path, plan: TaskPlan) -> list[Path]:
         pairs = [self._texts(folder), *([self.examples] if self.examples else [])]
         return [path for pair in pairs for path in (pair.source, pair.reference)]
 
@@ -102,7 +102,7 @@ class Wmt22(Task):
         ]
         return next((pair for pair in found if pair.source.exists()), found[0])
 
-    def items(self, folder: Path, plan: Plan) -> list[Item]:
+    def items(self, folder: Path, plan: TaskPlan) -> list[Item]:
         texts = self._checked(self._texts(folder))
         drawn = self._drawn_as_originally(texts, plan) if plan.procedure.is_original else self._drawn(texts, plan)
         return [
@@ -129,7 +129,7 @@ class Wmt22(Task):
         return segments
 
     def _drawn_as_originally(
-        self, texts: Sequence[tuple[str, str]], plan: Plan
+        self, texts: Sequence[tuple[str, str]], plan: TaskPlan
     ) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         """The rows in the order in which lm-eval 0.3.0 takes them, each with its examples.
 
@@ -148,7 +148,7 @@ class Wmt22(Task):
             drawn = random.sample(texts, shots + 1)
             yield row, [pair for pair in drawn if pair != texts[row]][:shots]
 
-    def _drawn(self, texts: Sequence[tuple[str, str]], plan: Plan) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    def _drawn(self, texts: Sequence[tuple[str, str]], plan: TaskPlan) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         """The rows in the file's order, each with examples as lm-eval 0.4.13 draws them."""
         pool = self._checked(self.examples) if self.examples else []
         if len(pool) < (plan.shots or 0):
@@ -158,7 +158,7 @@ class Wmt22(Task):
         for row in range(len(texts))[: plan.limit]:
             yield row, random.sample(pool, plan.shots or 0)
 
-    def _phrase(self, pair: tuple[str, str], plan: Plan) -> str:
+    def _phrase(self, pair: tuple[str, str], plan: TaskPlan) -> str:
         # lm-eval 0.4.13 puts its usual space before a translation that begins with one.
         space = " " if plan.procedure.is_original else "  "
         return f"{self._question(pair[0])}{space}{pair[1]}\n\n"
@@ -166,23 +166,23 @@ class Wmt22(Task):
     def _question(self, source: str) -> str:
         return f"{_LANGUAGES[self.source]} phrase: {source}\n{_LANGUAGES[self.target]} phrase:"
 
-    def wanted(self, plan: Plan) -> Text:
+    def wanted(self, plan: TaskPlan) -> Text:
         return Text(max_new_tokens=_MAX_NEW_TOKENS, stop=("\n",))
 
-    def read(self, item: Item, output: str, plan: Plan) -> Reading:
+    def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         return Reading(predicted=self._scored_text(output, plan), correct=None)
 
-    def _scored_text(self, text: str, plan: Plan) -> str:
+    def _scored_text(self, text: str, plan: TaskPlan) -> str:
         is_cut = self.target == "zh" and plan.procedure.is_original
         return scores.spaced_words(text) if is_cut else text.strip()
 
-    def _tokenizer(self, plan: Plan) -> str:
+    def _tokenizer(self, plan: TaskPlan) -> str:
         return "zh" if self.target == "zh" and not plan.procedure.is_original else "13a"
 
-    def scored_by(self, plan: Plan) -> str:
+    def scored_by(self, plan: TaskPlan) -> str:
         return scores.bleu_signature(self._tokenizer(plan))
 
-    def remark(self, plan: Plan) -> str:
+    def remark(self, plan: TaskPlan) -> str:
         if self.target == "zh" and plan.procedure.is_original:
             return (
                 "This BLEU is of words that jieba cut, with examples from the texts to translate: it cannot be "
@@ -190,7 +190,7 @@ class Wmt22(Task):
             )
         return ""
 
-    def summarize(self, outcomes: Sequence[Outcome], plan: Plan) -> Summary:
+    def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         if not outcomes:
             return Summary(score=None, interval=None, groups={})
         texts = [outcome.reading.predicted for outcome in outcomes]
