@@ -104,10 +104,9 @@ class TextReader:
 def checked_ids(tokenizer: Tokenizer, ids: Sequence[int], *, name: str) -> list[int]:
     """The ids as a list. Raises PromptError for anything else, and for an id that the vocabulary does not have."""
     given = listed(ids, name=name, of="token ids, or a string")
-    unused = frozenset(tokenizer.unused_ids)
     for token_id in given:
         is_number = isinstance(token_id, int) and not isinstance(token_id, bool)
-        if not is_number or not 0 <= token_id < tokenizer.vocab_size or token_id in unused:
+        if not is_number or not tokenizer.is_token(token_id):
             raise PromptError(
                 f"{name} has {quoted(token_id)} among its token ids: those of this vocabulary are whole numbers "
                 f"below {tokenizer.vocab_size}"

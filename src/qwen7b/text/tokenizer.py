@@ -188,6 +188,10 @@ class Tokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b"".join(map(self.token_bytes, _listed(ids)))
 
+    def is_token(self, id: int) -> bool:
+        """Whether an id stands for a token."""
+        return id in self._bytes_of
+
     def token_bytes(self, id: int) -> bytes:
         """The bytes that one id stands for; a control token stands for its name."""
         try:
