@@ -13,12 +13,17 @@ Rows: TypeAlias = Callable[[str], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def golden_readings(shared: Path) -> Rows:
+def golden_rows(shared: Path) -> list[dict[str, Any]]:
+    """What the original's scripts make of official items: prompts, and readings of replies."""
+    return [json.loads(line) for line in (shared / "golden" / "evals.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def golden_readings(golden_rows: list[dict[str, Any]]) -> Rows:
     """The original's readings of a task's replies: its reference vectors of mode `read`."""
 
     def rows_of(task: str) -> list[dict[str, Any]]:
-        rows = map(json.loads, (shared / "golden" / "evals.jsonl").read_text("utf-8").splitlines())
-        found = [row for row in rows if row["mode"] == "read" and row["task"] == task]
+        found = [row for row in golden_rows if row["mode"] == "read" and row["task"] == task]
         assert len(found) >= 4
         return found
 

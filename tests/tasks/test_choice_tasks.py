@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,10 @@ def mmlu_items(folder: Path, **settings: object) -> list[Item]:
 
 
 @pytest.mark.parametrize("procedure", ORIGINALS)
-def test_prompts_equal_those_of_the_originals_scripts(shared: Path, procedure: Procedure) -> None:
-    rows = [json.loads(line) for line in (shared / "golden" / "evals.jsonl").read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row["task"] in TASKS and row["mode"] in ("base", "chat")]
+def test_prompts_equal_those_of_the_originals_scripts(
+    shared: Path, golden_rows: list[dict[str, Any]], procedure: Procedure
+) -> None:
+    rows = [row for row in golden_rows if row["task"] in TASKS and row["mode"] in ("base", "chat")]
     assert len(rows) == 20
     for row in rows:
         task = TASKS[row["task"]]

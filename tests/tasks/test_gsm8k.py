@@ -50,9 +50,10 @@ def shown_in(prompt: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("procedure", [OLD, NEW])
-def test_prompts_equal_those_of_the_originals_scripts(shared: Path, tmp_path: Path, procedure: Procedure) -> None:
-    rows = [json.loads(line) for line in (shared / "golden" / "evals.jsonl").read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row["task"] == "gsm8k" and "prompt" in row]
+def test_prompts_equal_those_of_the_originals_scripts(
+    shared: Path, golden_rows: list[dict[str, Any]], tmp_path: Path, procedure: Procedure
+) -> None:
+    rows = [row for row in golden_rows if row["task"] == "gsm8k" and "prompt" in row]
     assert len(rows) == 6
     (tmp_path / "test.jsonl").write_bytes((shared / "data" / "gsm8k" / "test.jsonl").read_bytes())
     head = (shared / "data" / "gsm8k" / "train_head.jsonl").read_text("utf-8").splitlines()

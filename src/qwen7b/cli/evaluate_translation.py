@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from qwen7b.cli.evaluate_tasks import Chosen, run_task
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
-    from qwen7b.tasks.wmt22 import TextPair, Wmt22
+    from qwen7b.tasks.wmt22 import TextPair
 
 Source = Annotated[
     Path | None, typer.Option("--src", metavar="FILE", help="The text to translate, instead of --data; with --ref.")
@@ -25,13 +26,31 @@ ShotsSource = Annotated[
 ShotsReference = Annotated[Path | None, typer.Option("--shots-ref", metavar="FILE", help="Its translation.")]
 
 
-def wmt22_en_zh(
-    chosen: Chosen,
-    src: Source = None,
-    ref: Reference = None,
-    shots_src: ShotsSource = None,
-    shots_ref: ShotsReference = None,
-) -> None:
+def _translation(name: str, help: str) -> Callable[..., None]:
+    """The verb of one direction."""
+
+    def verb(
+        chosen: Chosen,
+        src: Source = None,
+        ref: Reference = None,
+        shots_src: ShotsSource = None,
+        shots_ref: ShotsReference = None,
+    ) -> None:
+        from qwen7b.tasks.wmt22 import DIRECTIONS
+
+        texts = text_pair("--src", src, "--ref", ref)
+        if texts is not None:
+            if chosen.data is not None:
+                raise SettingError("the texts are in a folder or in two files: give --data, or --src and --ref")
+            chosen = replace(chosen, data=texts.source.parent)
+        run_task(DIRECTIONS[name](texts, text_pair("--shots-src", shots_src, "--shots-ref", shots_ref)), chosen)
+
+    verb.__name__, verb.__doc__ = name, help
+    return verb
+
+
+wmt22_en_zh = _translation(
+    "wmt22-en-zh",
     """Translate WMT22's texts from English to Chinese.
 
     The folder has en-zh.src.en and en-zh.ref.zh, or the files that sacrebleu fetches: wmt22.en-zh.src and
@@ -40,19 +59,10 @@ def wmt22_en_zh(
     By the original's procedures, 5 examples come from the texts to translate, and the BLEU is of words that jieba cut:
     it cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh. The standard procedure has that
     tokenizer, and shows examples only out of --shots-src and --shots-ref, by default none.
-    """
-    from qwen7b.tasks.wmt22 import Wmt22EnglishChinese
-
-    translate(Wmt22EnglishChinese, chosen, src=src, ref=ref, shots_src=shots_src, shots_ref=shots_ref)
-
-
-def wmt22_zh_en(
-    chosen: Chosen,
-    src: Source = None,
-    ref: Reference = None,
-    shots_src: ShotsSource = None,
-    shots_ref: ShotsReference = None,
-) -> None:
+    """,
+)
+wmt22_zh_en = _translation(
+    "wmt22-zh-en",
     """Translate WMT22's texts from Chinese to English.
 
     The folder has zh-en.src.zh and zh-en.ref.en, or the files that sacrebleu fetches: wmt22.zh-en.src and
@@ -60,27 +70,8 @@ def wmt22_zh_en(
 
     By the original's procedures, 5 examples come from the texts to translate. The standard procedure shows examples
     only out of --shots-src and --shots-ref, by default none.
-    """
-    from qwen7b.tasks.wmt22 import Wmt22ChineseEnglish
-
-    translate(Wmt22ChineseEnglish, chosen, src=src, ref=ref, shots_src=shots_src, shots_ref=shots_ref)
-
-
-def translate(
-    task: type[Wmt22],
-    chosen: Chosen,
-    *,
-    src: Path | None,
-    ref: Path | None,
-    shots_src: Path | None,
-    shots_ref: Path | None,
-) -> None:
-    texts = text_pair("--src", src, "--ref", ref)
-    if texts is not None:
-        if chosen.data is not None:
-            raise SettingError("the texts are in a folder or in two files: give --data, or --src and --ref")
-        chosen = replace(chosen, data=texts.source.parent)
-    run_task(task(texts, text_pair("--shots-src", shots_src, "--shots-ref", shots_ref)), chosen)
+    """,
+)
 
 
 def text_pair(

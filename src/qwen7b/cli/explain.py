@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.evaluate_results import shown
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def explanation_lines(explanation: RunComparison) -> list[str]:
 
 
 def _run_line(run: RunScore) -> str:
-    score = "no score" if run.score is None else f"{run.score:.2f}"
-    if run.interval is not None:
-        score += f" (95 %: {run.interval[0]:.2f} to {run.interval[1]:.2f})"
+    score = "no score" if run.score is None else shown(run.score, run.interval)
     return f"{run.name}, {run.procedure}, {run.items:,} items: {score}"
 
 

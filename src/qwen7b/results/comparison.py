@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qwen7b.results.pairing import Pair, Record, paired
 from qwen7b.results.reasons import NEAR_TIE, Reason, reasons
 from qwen7b.results.saved_run import SavedRun
-from qwen7b.tasks.intervals import mcnemar_p, wilson_interval
+from qwen7b.tasks.intervals import mcnemar_p, share_right
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +58,14 @@ class Comparison:
     differing: tuple[ItemDifference, ...]
 
 
-def compare(first: SavedRun, second: SavedRun, *, near_tie: float = NEAR_TIE) -> Comparison:
-    """Compare two runs item by item. Letters closer than `near_tie`, in nats, count as a near-tie."""
-    pairs = paired(first, second)
+def compare(
+    first: SavedRun, second: SavedRun, *, near_tie: float = NEAR_TIE, pairs: Sequence[Pair] | None = None
+) -> Comparison:
+    """Compare two runs item by item. Letters closer than `near_tie`, in nats, count as a near-tie.
+
+    `pairs` is what `paired` finds, where that is known.
+    """
+    pairs = paired(first, second) if pairs is None else pairs
     judged = [(one, other) for one, other in pairs if one["correct"] is not None and other["correct"] is not None]
     table = Counter((bool(one["correct"]), bool(other["correct"])) for one, other in judged)
     differing = [
@@ -90,9 +95,8 @@ def share_of(records: Sequence[Record]) -> Share | None:
     known = [record["correct"] for record in records if record["correct"] is not None]
     if not known:
         return None
-    return Share(
-        correct=sum(known), score=100 * sum(known) / len(known), interval=wilson_interval(sum(known), len(known))
-    )
+    score, interval = share_right([known], is_mean=False)
+    return Share(correct=sum(known), score=score, interval=interval)
 
 
 def _differ(first: Record, second: Record, *, is_one_program: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from qwen7b.errors import SettingError
 from qwen7b.results.comparison import Comparison, compare, share_of
 from qwen7b.results.lm_eval_samples import read_samples, sample_files
-from qwen7b.results.pairing import paired
+from qwen7b.results.pairing import Pair, paired
 from qwen7b.results.reasons import NEAR_TIE, from_where
 from qwen7b.results.saved_run import SavedRun, asked_text, own_files, read_runs
 from qwen7b.results.signature_words import Difference, differences, unknown_fields, wanted
@@ -75,14 +75,15 @@ def _read(path: Path) -> dict[str, SavedRun]:
 
 
 def _explanation(first: SavedRun, second: SavedRun, *, near_tie: float) -> RunComparison:
+    pairs = paired(first, second)
     return RunComparison(
         task=first.signature["task"] or second.signature["task"],
         first=_score(first),
         second=_score(second),
         differences=tuple(differences(first, second)),
-        notes=tuple(_prompt_notes(first, second)),
+        notes=tuple(_prompt_notes(first, second, pairs)),
         unknown=tuple(unknown_fields(first, second)),
-        comparison=compare(first, second, near_tie=near_tie),
+        comparison=compare(first, second, near_tie=near_tie, pairs=pairs),
     )
 
 
@@ -99,10 +100,9 @@ def _score(run: SavedRun) -> RunScore:
     )
 
 
-def _prompt_notes(first: SavedRun, second: SavedRun) -> list[str]:
+def _prompt_notes(first: SavedRun, second: SavedRun, pairs: Sequence[Pair]) -> list[str]:
     """What the first shared item with another prompt shows, and which letters lm-eval asked for."""
     notes = []
-    pairs = paired(first, second)
     others = [(one, other) for one, other in pairs if one["prompt_hash"] != other["prompt_hash"]]
     if others:
         one, other = others[0]

@@ -19,10 +19,11 @@ def item_data(run: SavedRun) -> dict[str, Any]:
     for record in records:
         by_subject.setdefault(record["subject"], []).append(asked_text(record))
     beginnings = {subject: _beginning(prompts) for subject, prompts in by_subject.items()}
+    places = {subject: place for place, subject in enumerate(beginnings)}
     return {
         "subjects": list(beginnings),
         "beginnings": list(beginnings.values()),
-        "items": [_item(record, list(beginnings).index(record["subject"]), beginnings) for record in records],
+        "items": [_item(record, places[record["subject"]], beginnings[record["subject"]]) for record in records],
     }
 
 
@@ -35,11 +36,11 @@ def _beginning(prompts: Sequence[str]) -> str:
     return shared[: shared.rfind("\n") + 1]
 
 
-def _item(record: Mapping[str, Any], subject: int, beginnings: Mapping[str, str]) -> dict[str, Any]:
+def _item(record: Mapping[str, Any], subject: int, beginning: str) -> dict[str, Any]:
     item = {
         "id": record["id"],
         "subject": subject,
-        "prompt": asked_text(record)[len(beginnings[record["subject"]]) :],
+        "prompt": asked_text(record)[len(beginning) :],
         "predicted": record["predicted"],
         "answer": record["answer"],
         "correct": record["correct"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from qwen7b.errors import SettingError
 from qwen7b.results.saved_run import SavedRun, read_lines, read_object
 from qwen7b.system.json_file import parse_json
+from qwen7b.tasks.item import text_hash
 
 _QUESTION_FIELDS = ("question", "Question", "prompt")
 _OPTION_FIELDS = ("A", "B", "C", "D")
@@ -58,7 +58,7 @@ def _record(sample: Mapping[str, Any], *, task: str) -> dict[str, Any]:
     asked = {
         "id": f"{task}/{sample['doc_id']}",
         "subject": task,
-        "prompt_hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+        "prompt_hash": text_hash(prompt),
         "prompt": prompt,
         "question": next((str(document[name]) for name in _QUESTION_FIELDS if name in document), ""),
         "options": [str(option) for option in options],

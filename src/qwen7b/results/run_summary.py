@@ -11,7 +11,8 @@ from qwen7b.results.published import Beside, beside
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.system.progress import duration, shown_size
 from qwen7b.tasks import TASKS, Procedure
-from qwen7b.tasks.choice import ChoiceTask, share_right
+from qwen7b.tasks.choice import ChoiceTask
+from qwen7b.tasks.intervals import share_right
 
 Interval = tuple[float, float]
 

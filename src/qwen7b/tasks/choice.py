@@ -6,23 +6,20 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import ClassVar
 
 from qwen7b.errors import PromptError
 from qwen7b.tasks.choice_reading import ChoiceReading, check_fuzzy_match
 from qwen7b.tasks.cuts import chat_text
-from qwen7b.tasks.intervals import mean_interval, wilson_interval
+from qwen7b.tasks.intervals import share_right
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
-from qwen7b.tasks.procedure import Procedure, TaskPlan
+from qwen7b.tasks.procedure import ORIGINAL_TOKENS, Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_csv
 from qwen7b.tasks.task import Task
 
 LETTERS = ("A", "B", "C", "D")
 NUM_EXAMPLES = 5
 """How many solved examples each subject of the official files has."""
-CHAT_TOKENS = 512
-"""The longest reply: max_new_tokens of the released checkpoints."""
 
 
 class ChoiceTask(Task):
@@ -135,7 +132,7 @@ class ChoiceTask(Task):
 
     def wanted(self, plan: TaskPlan) -> Letters | Text:
         if plan.chat and plan.procedure.is_original:
-            return Text(max_new_tokens=CHAT_TOKENS)
+            return Text(max_new_tokens=ORIGINAL_TOKENS)
         # After a chat's own frame the reply begins with the letter itself.
         texts = LETTERS if plan.chat else self.letter_texts(plan)
         return Letters(
@@ -207,15 +204,3 @@ def _grouped(outcomes: Iterable[Outcome], is_right: Callable[[Reading], bool]) -
     for outcome in outcomes:
         groups.setdefault(outcome.item.subject, []).append(is_right(outcome.reading))
     return groups
-
-
-def share_right(groups: Sequence[Sequence[bool]], *, is_mean: bool) -> tuple[float, tuple[float, float]]:
-    """The percentage that is right, over all items or as the mean over groups, with its 95 % interval.
-
-    >>> [round(share_right([[True], [True, False, False]], is_mean=is_mean)[0], 1) for is_mean in (False, True)]
-    [50.0, 66.7]
-    """
-    if is_mean:
-        return 100 * fmean(map(fmean, groups)), mean_interval(groups)
-    correct, items = sum(map(sum, groups)), sum(map(len, groups))
-    return 100 * correct / items, wilson_interval(correct, items)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from random import Random
 from qwen7b.errors import PromptError, counted
 from qwen7b.tasks.cuts import GSM8K_ORIGINAL_CUTS, GSM8K_STANDARD_CUTS
 from qwen7b.tasks.intervals import wilson_interval
-from qwen7b.tasks.item import Item, Outcome, Reading, Summary, Text
+from qwen7b.tasks.item import Item, Outcome, Reading, Summary, Text, text_hash
 from qwen7b.tasks.number_reading import (
     NumberReading,
     read_base_number,
@@ -21,7 +20,7 @@ from qwen7b.tasks.number_reading import (
     read_flexible_number,
     read_strict_number,
 )
-from qwen7b.tasks.procedure import Procedure, TaskPlan
+from qwen7b.tasks.procedure import ORIGINAL_TOKENS, Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
@@ -39,8 +38,6 @@ _EXAMPLES = {
 _SEED = 1234
 """What lm-eval draws its examples with."""
 _CALCULATION = re.compile("<<.*?>>")
-_ORIGINAL_TOKENS = 512
-"""The longest reply: max_new_tokens of the released checkpoints."""
 _STANDARD_TOKENS = 256
 _MARK = "\n#### "
 """What stands before the number at the end of every official answer."""
@@ -73,7 +70,7 @@ class Gsm8k(Task):
     def wanted(self, plan: TaskPlan) -> Text:
         if not plan.procedure.is_original:
             return Text(max_new_tokens=_STANDARD_TOKENS, stop=GSM8K_STANDARD_CUTS)
-        return Text(max_new_tokens=_ORIGINAL_TOKENS, stop=() if plan.chat else GSM8K_ORIGINAL_CUTS)
+        return Text(max_new_tokens=ORIGINAL_TOKENS, stop=() if plan.chat else GSM8K_ORIGINAL_CUTS)
 
     def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         found = _reader(plan)(output, item.source["answer"])
@@ -137,7 +134,7 @@ def _check_others(train: Sequence[Row], rows: Sequence[Row], *, path: Path) -> N
 
 
 def _digest(row: Mapping[str, str]) -> str:
-    return hashlib.sha256(row["question"].encode()).hexdigest()[:16]
+    return text_hash(row["question"])
 
 
 def _examples(train: Sequence[Row], num_items: int, plan: TaskPlan, *, path: Path) -> list[list[dict[str, str]]]:

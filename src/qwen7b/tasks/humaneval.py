@@ -16,15 +16,13 @@ from qwen7b.tasks.code_reading import read_chat_code, read_standard_chat_code
 from qwen7b.tasks.cuts import HUMANEVAL_ORIGINAL_CUTS, HUMANEVAL_STANDARD_CUTS, chat_text
 from qwen7b.tasks.intervals import bootstrap_interval, pass_at_k, wilson_interval
 from qwen7b.tasks.item import Draws, Item, Outcome, Program, Reading, Summary, Text
-from qwen7b.tasks.procedure import Procedure, TaskPlan
+from qwen7b.tasks.procedure import ORIGINAL_TOKENS, Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 _NAMES = ("HumanEval.jsonl", "HumanEval.jsonl.gz")
 _KS = (1, 10, 100)
-_ORIGINAL_TOKENS = 512
-"""The longest reply: max_new_tokens of the released checkpoints."""
 _STANDARD_TOKENS = 1024
 _DESCRIPTION = re.compile(r"(?:\"\"\"|''')(.*?)(?:\"\"\"|''')", re.DOTALL)
 
@@ -92,7 +90,7 @@ class HumanEval(Task):
     def wanted(self, plan: TaskPlan) -> Text:
         if not plan.procedure.is_original:
             return Text(max_new_tokens=_STANDARD_TOKENS, stop=HUMANEVAL_STANDARD_CUTS, draws=self.draws)
-        return Text(max_new_tokens=_ORIGINAL_TOKENS, stop=() if plan.chat else HUMANEVAL_ORIGINAL_CUTS)
+        return Text(max_new_tokens=ORIGINAL_TOKENS, stop=() if plan.chat else HUMANEVAL_ORIGINAL_CUTS)
 
     def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         code = _code(output, item.source["entry_point"], plan)

@@ -40,6 +40,18 @@ def mean_interval(groups: Sequence[Sequence[bool]]) -> tuple[float, float]:
     return wilson_interval(num_effective * fmean(map(fmean, groups)), num_effective)
 
 
+def share_right(groups: Sequence[Sequence[bool]], *, is_mean: bool) -> tuple[float, tuple[float, float]]:
+    """The percentage that is right, over all items or as the mean over groups, with its 95 % interval.
+
+    >>> [round(share_right([[True], [True, False, False]], is_mean=is_mean)[0], 1) for is_mean in (False, True)]
+    [50.0, 66.7]
+    """
+    if is_mean:
+        return 100 * fmean(map(fmean, groups)), mean_interval(groups)
+    correct, items = sum(map(sum, groups)), sum(map(len, groups))
+    return 100 * correct / items, wilson_interval(correct, items)
+
+
 def bootstrap_interval(
     items: Sequence[T], score: Callable[[Sequence[T]], float], *, resamples: int = _RESAMPLES
 ) -> tuple[float, float] | None:

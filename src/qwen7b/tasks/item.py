@@ -48,7 +48,7 @@ class Item:
     @property
     def prompt_hash(self) -> str:
         asked = json.dumps(self.messages) if self.system or self.turns or self.opening else self.prompt
-        return hashlib.sha256(asked.encode()).hexdigest()[:16]
+        return text_hash(asked)
 
     @property
     def asked(self) -> dict[str, object]:
@@ -62,7 +62,12 @@ class Item:
     @property
     def question_hash(self) -> str:
         """What tells the question from others, however it is asked."""
-        return hashlib.sha256(json.dumps(dict(self.source), sort_keys=True).encode()).hexdigest()[:16]
+        return text_hash(json.dumps(dict(self.source), sort_keys=True))
+
+
+def text_hash(text: str) -> str:
+    """What tells a text from others: the beginning of its SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,9 @@ from enum import StrEnum
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError
 
+ORIGINAL_TOKENS = 512
+"""The longest reply by the original's procedures: max_new_tokens of the released checkpoints."""
+
 
 class Procedure(StrEnum):
     """A published score stands only beside one of the same procedure and split."""

@@ -8,9 +8,9 @@ from qwen7b.tasks.gsm8k import Gsm8k
 from qwen7b.tasks.humaneval import HumanEval
 from qwen7b.tasks.mmlu import Mmlu
 from qwen7b.tasks.task import Task
-from qwen7b.tasks.wmt22 import Wmt22ChineseEnglish, Wmt22EnglishChinese
+from qwen7b.tasks.wmt22 import DIRECTIONS
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval(), Wmt22EnglishChinese(), Wmt22ChineseEnglish())
+    for task in (Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval(), *(direction() for direction in DIRECTIONS.values()))
 }

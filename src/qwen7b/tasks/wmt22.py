@@ -209,3 +209,6 @@ class Wmt22ChineseEnglish(Wmt22):
     name = "wmt22-zh-en"
     title = "WMT22 zh-en"
     source, target = "zh", "en"
+
+
+DIRECTIONS: dict[str, type[Wmt22]] = {task.name: task for task in (Wmt22EnglishChinese, Wmt22ChineseEnglish)}
