@@ -140,8 +140,8 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation outputs programs records signature submission fetching lm_eval_adapter generation_requests subject "
-        "perplexity needle bench shapes journal tables plots"
+        "evaluation preparation outputs programs records signature submission fetching lm_eval_adapter "
+        "generation_requests subject perplexity needle bench shapes journal tables plots"
     ),
     "results": (
         "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "

@@ -154,7 +154,7 @@ def test_no_room_and_no_file_is_too_large() -> None:
         assert count <= MAX_SHARE * sum(lines.values()), f"{room} has {count} lines"
 
 
-@pytest.mark.parametrize("module", ["qwen7b", "qwen7b.cli.app"])
+@pytest.mark.parametrize("module", ["qwen7b", "qwen7b.cli.app", "qwen7b.evals.preparation"])
 def test_importing_is_cheap(module: str) -> None:
     program = f"import sys, {module}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

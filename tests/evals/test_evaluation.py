@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import qwen7b
 from qwen7b import Qwen
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.evals import Evaluation, evaluate
@@ -19,11 +18,6 @@ from qwen7b.tasks.item import Item, Letters, Text
 
 MMLU = TASKS["mmlu"]
 NUM_ITEMS = 8
-
-
-@pytest.fixture(scope="module")
-def qwen(tiny_chat_checkpoint: Path) -> Qwen:
-    return qwen7b.load(tiny_chat_checkpoint, quantize="q8", context_length=2048)
 
 
 @pytest.fixture(scope="module")

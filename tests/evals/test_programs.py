@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-import qwen7b
 from qwen7b import Qwen
 from qwen7b.errors import SandboxError, SettingError
-from qwen7b.evals import evaluate, programs
+from qwen7b.evals import evaluate, preparation, programs
 from qwen7b.evals.outputs import Output
 from qwen7b.generate.shared_engine import SharedEngine
 from qwen7b.sandbox import ProgramOutcome
@@ -33,11 +32,6 @@ class Short(HumanEval):
 
 
 TASK = Short()
-
-
-@pytest.fixture(scope="module")
-def qwen(tiny_chat_checkpoint: Path) -> Qwen:
-    return qwen7b.load(tiny_chat_checkpoint, quantize="q8", context_length=2048)
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +168,11 @@ def test_code_is_run_only_where_that_is_allowed(
     def find_none() -> None:
         raise SandboxError("no sandbox here")
 
-    monkeypatch.setattr(programs, "find_protection", find_none)
+    monkeypatch.setattr(preparation, "find_protection", find_none)
     with pytest.raises(SandboxError, match="no sandbox here"):
         evaluate(qwen, TASK, folder, TaskPlan(), allow_code=True)
-    programs.check_permission(TASK, allow_code=True, allow_unprotected=True)
-    programs.check_permission(TASKS["gsm8k"], allow_code=False, allow_unprotected=False)
+    preparation.check_permission(TASK, allow_code=True, allow_unprotected=True)
+    preparation.check_permission(TASKS["gsm8k"], allow_code=False, allow_unprotected=False)
 
 
 def test_texts_that_an_interrupt_cut_off_are_no_answers(

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import qwen7b
 from qwen7b import Qwen
 from qwen7b.errors import SettingError
 from qwen7b.evals import evaluate
 from qwen7b.tasks import TASKS, TaskPlan
 
 CEVAL = TASKS["ceval"]
-
-
-@pytest.fixture(scope="module")
-def qwen(tiny_chat_checkpoint: Path) -> Qwen:
-    return qwen7b.load(tiny_chat_checkpoint, quantize="q8", context_length=2048)
 
 
 @pytest.fixture(scope="module")

@@ -218,14 +218,16 @@ def run_task(task: Task, chosen: Chosen) -> None:
 
 def check_task(task: Task, chosen: Chosen) -> TaskPlan:
     """The completed plan. Raises Qwen7bError, before a model is loaded, for all that can be known to be wrong."""
-    plan = task.completed(chosen.plan)
-    task.found_items(chosen.folder(task), plan)
-    from qwen7b.evals.programs import check_permission
-    from qwen7b.evals.submission import check_submission
+    from qwen7b.evals.preparation import prepared
 
-    check_permission(task, allow_code=chosen.allow_code, allow_unprotected=chosen.allow_unprotected)
-    if chosen.submission is not None:
-        check_submission(task, plan, chosen.submission)
+    plan, _ = prepared(
+        task,
+        chosen.folder(task),
+        chosen.plan,
+        submission=chosen.submission,
+        allow_code=chosen.allow_code,
+        allow_unprotected=chosen.allow_unprotected,
+    )
     return plan
 
 

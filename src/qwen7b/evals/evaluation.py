@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any
 
 from qwen7b.errors import SettingError, counted
 from qwen7b.evals.outputs import Output, likeliest, outputs
-from qwen7b.evals.programs import check_permission, judged
+from qwen7b.evals.preparation import prepared
+from qwen7b.evals.programs import judged
 from qwen7b.evals.records import Records
 from qwen7b.evals.signature import signature
-from qwen7b.evals.submission import check_submission, write_submission
+from qwen7b.evals.submission import write_submission
 from qwen7b.generate import Qwen
 from qwen7b.sandbox import ProgramOutcome
 from qwen7b.system.memory import peak_bytes
@@ -88,24 +89,21 @@ def evaluate(
     Some tasks run what the model writes, and only with `allow_code`: in the sandbox, or with `allow_unprotected`
     without one, where this machine has none and SandboxError would be raised.
     """
-    check_permission(task, allow_code=allow_code, allow_unprotected=allow_unprotected)
     if resume and out is None:
         raise SettingError("there is nothing to resume without a folder of results: name it with out (--out)")
-    plan = task.completed(plan)
+    plan, items = prepared(
+        task, folder, plan, submission=submission, allow_code=allow_code, allow_unprotected=allow_unprotected
+    )
     if plan.chat and not qwen.is_chat:
         warnings.warn(
             f"{qwen.name} was not trained to chat, as its files say: without chat (--chat) it may do better",
             stacklevel=2,
         )
-    if submission is not None:
-        check_submission(task, plan, submission)
-    items = task.found_items(folder, plan)
     signed = signature(qwen, task, plan, items, folder=folder)
-    with nullcontext() if out is None else Records(out, signed, resume=resume) as records:
+    with Records(out, signed, resume=resume) as records:
         start = time.perf_counter()
-        found = {} if records is None else dict(records.earlier)
-        if records is not None:
-            _check_earlier(records, task, items, plan)
+        found = dict(records.earlier)
+        _check_earlier(records, task, items, plan)
         left = [item for item in items if item.id not in found]
         try:
             with (
@@ -115,20 +113,18 @@ def evaluate(
             ):
                 for item, output, reading, outcome in results:
                     record = make_record(item, output, reading, outcome)
-                    if records is not None:
-                        records.add(record)
+                    records.add(record)
                     found[item.id] = record
                     report(1)
         except KeyboardInterrupt:
-            if records is not None:
+            if out is not None:
                 say(
                     f"{len(found):,} of {counted(len(items), 'item')} are answered in {records.path}; the same command "
                     "with --resume goes on with the others."
                 )
             raise
         answered = [found[item.id] for item in items]
-        earlier_cost = None if records is None else records.earlier_summary.get("cost")
-        if not left and earlier_cost:
+        if not left and (earlier_cost := records.earlier_summary.get("cost")):
             cost = Cost(**earlier_cost)
         else:
             new = [found[item.id] for item in left]
@@ -138,8 +134,7 @@ def evaluate(
                 peak_memory_bytes=peak_bytes(qwen.model.device),
             )
         evaluation = summarized(task, plan, items, answered, signature=signed, cost=cost)
-        if records is not None:
-            records.write_summary(asdict(evaluation))
+        records.write_summary(asdict(evaluation))
         if submission is not None:
             write_submission(task, submission, items, answered)
     return evaluation

@@ -16,7 +16,7 @@ from typing import Any
 from qwen7b.config.checked import flag, whole_number
 from qwen7b.errors import MissingExtraError, PromptError, SettingError, counted, quoted
 from qwen7b.evals.generation_requests import alike_requests, generation_settings
-from qwen7b.evals.signature import precision, weights_digest
+from qwen7b.evals.signature import weights_digest
 from qwen7b.generate import Qwen, load
 from qwen7b.generate.scoring import ScoredSequence
 from qwen7b.text.chat_prompt import chat_format_of, template_of
@@ -200,15 +200,9 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         prompts = [self.tok_encode(context) or [self.prefix_token_id] for context in contexts]
         if any(len(prompt) > room for prompt in prompts):
             _log.warning("the beginning of some contexts is cut off, to leave room for a reply")
-        with closing(
-            self.qwen.answers("complete", [prompt[-room:] for prompt in prompts], settings, n=n).stream()
-        ) as news:
-            for place, piece in news:
-                if piece.reply is None:
-                    continue
-                if piece.reply.finish_reason == "interrupted":
-                    raise KeyboardInterrupt
-                yield place, piece.reply.text
+        answers = self.qwen.answers("complete", [prompt[-room:] for prompt in prompts], settings, n=n)
+        for place, reply in answers.stream_whole():
+            yield place, reply.text
 
     @property
     def tokenizer_name(self) -> str:
@@ -236,4 +230,4 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes beside its results."""
         model = self.qwen.model
-        return {"model_precision": precision(model), "model_weights": weights_digest(model)}
+        return {"model_precision": model.precision, "model_weights": weights_digest(model)}

@@ -94,18 +94,14 @@ def _written_texts(
     """Yield each prompt's number with the text that follows it."""
     settings = {"max_new_tokens": wanted.max_new_tokens, "stop": list(wanted.stop)}
     samplings = [_sampling(item, wanted.draws) for item in items]
-    for index, piece in qwen.answers("complete", prompts, settings, samplings=samplings).stream():
-        if piece.reply is None:
-            continue
-        if piece.reply.finish_reason == "interrupted":
-            raise KeyboardInterrupt
+    for index, reply in qwen.answers("complete", prompts, settings, samplings=samplings).stream_whole():
         yield (
             index,
             Output(
-                text=piece.reply.text,
+                text=reply.text,
                 prompt_tokens=len(prompts[index]),
-                finish_reason=piece.reply.finish_reason,
-                completion_tokens=piece.reply.usage.completion_tokens,
+                finish_reason=reply.finish_reason,
+                completion_tokens=reply.usage.completion_tokens,
             ),
         )
 

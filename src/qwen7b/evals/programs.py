@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
-from qwen7b.errors import SandboxError, SettingError, counted
+from qwen7b.errors import SandboxError, counted
 from qwen7b.evals.outputs import Output
-from qwen7b.sandbox import ProgramOutcome, find_protection, run_python
+from qwen7b.sandbox import ProgramOutcome, run_python
 from qwen7b.system.progress import say
 from qwen7b.tasks.item import Item, Program, Reading
-from qwen7b.tasks.task import Task
 
 Judged: TypeAlias = tuple[Item, Output, Reading, ProgramOutcome | None]
 """An item's output, what it answers, and what became of the program that decided so."""
@@ -22,19 +21,6 @@ Judged: TypeAlias = tuple[Item, Output, Reading, ProgramOutcome | None]
 _MAX_WORKERS = 4
 """How many programs run at once, at most."""
 _ATTEMPTS = 3
-
-
-def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -> None:
-    """Raise SettingError where a task would run code unasked, and SandboxError where nothing protects from it."""
-    if not task.runs_code:
-        return
-    if not allow_code:
-        raise SettingError(
-            f"{task.name} runs code that the model writes: read what the sandbox stops and what it does not, and allow "
-            "it (--allow-code)"
-        )
-    if not allow_unprotected:
-        find_protection()
 
 
 def run_program(program: Program, *, allow_unprotected: bool) -> ProgramOutcome:

@@ -41,7 +41,7 @@ def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, 
         "data": _hash(_contents(task.files(folder, plan))),
         "model": qwen.name,
         "weights": weights_digest(model),
-        "precision": precision(model),
+        "precision": model.precision,
         "device": model.device.type,
         "kernels": kernels.instruction_set() if model.weight_format else None,
         "context_length": qwen.context_length,
@@ -53,11 +53,6 @@ def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, 
         "versions": {name: _version(name) for name in (*_PACKAGES, *task.packages)}
         | {"python": platform.python_version()},
     }
-
-
-def precision(model: Transformer) -> str:
-    """The format of a model's packed weights, else its dtype."""
-    return model.weight_format or str(model.dtype).removeprefix("torch.")
 
 
 def weights_digest(model: Transformer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
@@ -92,6 +92,15 @@ class Answers:
         """Wait for all replies, and return them in the order of their prompts."""
         replies = {index: piece.reply for index, piece in self.stream() if piece.reply}
         return [replies[index] for index in range(len(self.requests))]
+
+    def stream_whole(self) -> Generator[tuple[int, Reply], None, None]:
+        """Yield each reply with its prompt's index once it is whole. Ctrl-C raises, and what it cut off is not told."""
+        with closing(self.stream()) as news:
+            for index, piece in news:
+                if piece.reply is not None:
+                    if piece.reply.finish_reason == "interrupted":
+                        raise KeyboardInterrupt
+                    yield index, piece.reply
 
     async def stream_async(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """Like `stream`, in an event loop: a thread of its own runs the engine."""

@@ -79,9 +79,8 @@ class Qwen(Scorer):
         >>> load("demo")  # doctest: +SKIP
         Qwen('demo', q8, 32,768 tokens)
         """
-        held = self.model.weight_format or str(self.model.dtype).removeprefix("torch.")
         where = "" if self.model.device.type == "cpu" else f" on {self.model.device}"
-        return f"Qwen({self.name!r}, {held}{where}, {self.context_length:,} tokens)"
+        return f"Qwen({self.name!r}, {self.model.precision}{where}, {self.context_length:,} tokens)"
 
     @property
     def config(self) -> ModelConfig:

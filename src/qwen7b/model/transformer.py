@@ -82,6 +82,11 @@ class Transformer(nn.Module):
         return self.norm.weight.dtype
 
     @property
+    def precision(self) -> str:
+        """How the weights are held: `weight_format`, or the name of the dtype."""
+        return self.weight_format or str(self.dtype).removeprefix("torch.")
+
+    @property
     def device(self) -> torch.device:
         return self.norm.weight.device
 
