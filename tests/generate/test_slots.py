@@ -195,3 +195,28 @@ def test_a_process_holds_no_more_after_two_hundred_chats_than_after_twenty() -> 
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     kept, held = map(float, result.stdout.split())
     assert kept <= 1.0 and held < 1.05
+
+
+def test_caches_that_are_full_together_grow_one_a_step(model: Transformer) -> None:
+    engine = engine_of(model)
+    requests = [request_of(seed, new=600) for seed in range(5)]
+    for request in requests:
+        engine.add(request)
+    engine.step()
+    caches = [request.cache for request in requests]
+    capacities, growing = [[cache.capacity for cache in caches if cache]], []
+    while engine.step() and all(request.cache for request in requests):
+        capacities.append([cache.capacity for cache in caches if cache])
+        growing.append(sum(new > old for new, old in zip(capacities[-1], capacities[-2], strict=True)))
+    assert max(growing) == 1 and sum(growing) >= 2 * len(requests)
+
+
+def test_growing_ahead_preempts_nobody(model: Transformer) -> None:
+    requests = [request_of(seed, new=400) for seed in range(3)]
+    engine = engine_of(model, max_bytes=3 * model.cache_bytes(capacity=430))
+    preempted = 0
+    for request in requests:
+        engine.add(request)
+    while engine.step():
+        preempted += any(request.state is State.WAITING for request in requests)
+    assert not preempted and [len(request.ids) for request in requests] == [420] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -174,6 +175,20 @@ def test_bytes_are_known_beforehand() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("model", [PLAIN, *PACKED])
+def test_room_is_zero_and_aligned_to_the_loads_of_the_kernels(model: Transformer) -> None:
+    for tensors in model.new_sequence_cache(capacity=41).layers:
+        for tensor in tensors.values():
+            assert not tensor.count_nonzero() and tensor.data_ptr() % 64 == 0 and tensor.is_contiguous()
+
+
+def test_room_takes_memory_only_as_it_is_written_to() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    caches = [PLAIN.new_sequence_cache(capacity=1_000_000) for _ in range(2)]
+    assert process.memory_info().rss - before < 0.2 * sum(cache.num_bytes for cache in caches)
+
+
 def test_growth_without_room_leaves_the_cache_as_it_was() -> None:
     cache = PLAIN.new_sequence_cache(capacity=10)
     expected = read(PLAIN, cache, [1, 2, 3])

@@ -61,6 +61,15 @@ class Admission:
                 return
             self._preempt(max(self.running, key=urgency))
 
+    def grow_ahead(self) -> None:
+        """Grow the cache that is full soonest, where memory allows, so that not all grow in one step and delay it."""
+        caches = [(request.cache, request.max_length) for request in self.running if request.cache is not None]
+        growing = [(cache, limit) for cache, limit in caches if cache.capacity < limit]
+        if growing:
+            cache, limit = min(growing, key=lambda pair: pair[0].capacity - pair[0].length)
+            if cache.capacity - cache.length <= len(growing):
+                self.slots.grow(cache, cache.capacity + 1, limit=limit)
+
     def release(self, request: Request) -> None:
         """Remove a request, whether it waits or runs; its cache is kept for its prefix."""
         self._awaited.pop(request, None)

@@ -45,6 +45,7 @@ class Scheduler:
         for request in sorted(running, key=urgency):
             if request.state is State.DECODING:
                 self.admission.make_ready(request)
+        self.admission.grow_ahead()
         decoding = [Chunk(request, _stretch(request)) for request in running if request.state is State.DECODING]
         unread = sorted((request for request in running if request.state is State.READING), key=urgency)
         left = self._rows_to_read([chunk.request for chunk in decoding], unread) if unread else 0

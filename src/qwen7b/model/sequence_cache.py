@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -14,7 +15,7 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.kernels.constants import CHUNK
 from qwen7b.model.rotary import ntk_alpha
-from qwen7b.system.memory import require_memory
+from qwen7b.system.memory import require_memory, zeroed_memory
 
 NtkMode = Literal["recompute", "original", "reserve"]
 """When dynamic NTK chooses alpha. "recompute": whenever the length crosses into another alpha, at the cost of one
@@ -24,6 +25,8 @@ original did. "reserve": once and for all, for the planned length or else for th
 
 MAX_NEW_TOKENS = 512
 """The most tokens of a sequence that one pass adds to a cache, which bounds the memory of a prompt's activations."""
+_CACHE_LINE = 64
+"""Bytes: a load of the kernels' that crosses from one cache line into the next is slower."""
 
 
 class SequenceCache:
@@ -260,7 +263,19 @@ def _num_slots(window: int, capacity: int) -> int:
 def _zeros(
     shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]], *, device: torch.device | str
 ) -> dict[str, Tensor]:
-    return {name: torch.zeros(shape, dtype=dtype, device=device) for name, (shape, dtype) in shapes.items()}
+    """Tensors of zeros. On the CPU they lie side by side in memory that is provided only as it is written to.
+
+    To fill what thousands of tokens may need later takes longer than a step.
+    """
+    if torch.device(device).type != "cpu":
+        return {name: torch.zeros(shape, dtype=dtype, device=device) for name, (shape, dtype) in shapes.items()}
+    sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values()]
+    starts = list(accumulate((-(-size // _CACHE_LINE) * _CACHE_LINE for size in sizes), initial=0))
+    memory = torch.frombuffer(zeroed_memory(starts[-1]), dtype=torch.uint8)
+    return {
+        name: memory[start : start + size].view(dtype).view(shape)
+        for (name, (shape, dtype)), start, size in zip(shapes.items(), starts, sizes, strict=False)
+    }
 
 
 def _runs(first: int, stop: int, *rings: int) -> Iterator[tuple[int, int]]:

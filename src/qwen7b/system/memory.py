@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def release_freed(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif (trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None) is not None:
         trim(ctypes.c_size_t(0))
+
+
+def zeroed_memory(num_bytes: int) -> mmap.mmap:
+    """Memory of this process, full of zeros, of which a page is taken from the system only when it is written to.
+
+    Raises ResourceError where the system grants no more.
+    """
+    own = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # a fork has its copy
+    try:
+        return mmap.mmap(-1, num_bytes, **own)
+    except OSError as error:
+        raise ResourceError(f"the system refuses {gigabytes(num_bytes)} of memory: {error.strerror}") from error
 
 
 def peak_bytes(device: torch.device | None = None) -> int:
