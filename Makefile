@@ -41,7 +41,7 @@ QUICK := $(addprefix tests/, \
 	hub/test_address.py hub/test_known.py hub/test_locate.py \
 	model/test_golden.py model/test_rotary.py text/test_chatml.py text/test_detokenizer.py text/test_golden.py \
 	packed/test_key_balance.py packed/test_runner.py::test_native_layers_equal_the_reference \
-	checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
+	dialects/test_definition.py checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
 	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py \
 	tasks/test_intervals.py tasks/test_number_reading.py sandbox/test_seccomp.py \
 	generate/test_stopping.py batch/test_request_body.py \

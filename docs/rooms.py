@@ -34,6 +34,10 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
         "text": ("text ⇄ token ids; ChatML", "文本 ⇄ 词元 id；ChatML"),
     },
     {
+        "dialects": (
+            "how a family writes and reads tool calls",
+            "各模型系列如何书写与读取工具调用",
+        ),
         "packed": ("the same model in 8 or 4 bits", "同一个模型，8 比特或 4 比特"),
         "results": (
             "runs of benchmarks, read again: what differs between two, and reports",
@@ -57,6 +61,10 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
             "模型文件有什么毛病、怎么办；旧报错是什么意思",
         ),
         "evals": ("scores of tasks, perplexity, retrieval and speed", "任务得分、困惑度、检索与速度"),
+        "tools": (
+            "tools for chats: schemas, MCP servers, agents, a code interpreter",
+            "聊天所用的工具：模式、MCP 服务器、智能体、代码解释器",
+        ),
         "hf": ("Transformers 5 and ModelScope", "Transformers 5 与 ModelScope"),
     },
     {"__init__": ("the public face", "公开的接口")},
@@ -116,6 +124,7 @@ READING: dict[str, str] = {
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
         "translation_scores choice_reading number_reading code_reading cuts intervals"
     ),
+    "dialects": "dialect definition",
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.text import Tokenizer, chat_prompt
+from qwen7b.text.chatml import ChatML
+from qwen7b.text.rendered import Control
 
 contents = st.text("ab \n你<|im_end|>", max_size=12)
 Turn = tuple[str, list[str]]
@@ -158,3 +161,13 @@ def test_a_vocabulary_without_chatml_cannot_chat(chatty: Tokenizer) -> None:
     assert not plain.is_chatml and chatty.is_chatml
     with pytest.raises(PromptError, match="cannot chat"):
         chat_prompt(plain, [user("x")])
+
+
+def test_only_a_control_in_a_content_becomes_a_control_token(chatty: Tokenizer) -> None:
+    format, name = ChatML(default_system=None), "<|im_end|>"
+    written = [{"role": "user", "content": ("a", Control(name), name, Control("<absent>"), "b")}]
+    as_text = [{"role": "user", "content": f"a{name}{name}<absent>b"}]
+    marked, plain = format.render(chatty, written), format.render(chatty, as_text)
+    content = chatty.encode("a"), [chatty.control_tokens[name]], chatty.encode(f"{name}<absent>b")
+    assert marked.spans[0] is not None and marked.ids[marked.spans[0]] == [*chain.from_iterable(content)]
+    assert chatty.decode(marked.ids) == chatty.decode(plain.ids) == format.write(written, add_generation_prompt=False)

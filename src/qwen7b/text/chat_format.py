@@ -24,7 +24,7 @@ class ChatFormat(Protocol):
         add_generation_prompt: bool = False,
         continue_final_message: bool = False,
     ) -> Rendered:
-        """Lay out messages, whose content is a string, as token ids, with a span for each message.
+        """Lay out messages as token ids, with a span for each. A content is a `Content`, mostly a string.
 
         With `add_generation_prompt` the ids go on to where the assistant's next message begins. With
         `continue_final_message`, which excludes it, they end with the last message's content, so that the model goes

@@ -16,7 +16,7 @@ from qwen7b.errors import PromptError, Qwen7bError, UnsupportedError
 from qwen7b.text.content_marks import find_contents, free_characters, mark_contents, without_marks
 from qwen7b.text.messages import Message
 from qwen7b.text.name_finder import finder_of
-from qwen7b.text.rendered import ContentSpans, Encoder, Rendered
+from qwen7b.text.rendered import ContentSpans, Encoder, Rendered, content_text
 from qwen7b.text.token_spans import Span
 
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -65,6 +65,7 @@ class Template:
         Where the template trims contents, white space at their edges does not count as theirs.
         """
         assert not (add_generation_prompt and continue_final_message)
+        messages = [{**message, "content": content_text(message["content"])} for message in messages]
         end_mark = ""
         if continue_final_message:
             end_mark = next(free_characters(self.text, *(message["content"] for message in messages)), "")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen7b.text.messages import Message
-from qwen7b.text.rendered import ContentSpans, Encoder, Rendered
+from qwen7b.text.rendered import Content, ContentSpans, Encoder, Rendered, content_text, split_controls
 from qwen7b.text.token_spans import Span
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -56,11 +56,16 @@ class ChatML:
         generated: list[Span] = []
         system = None
         for role, content in self._spoken(messages):
-            texts = [role, "\n", content] if self.by_parts else [f"{role}\n{content}"]
-            pieces += [(START, ""), *(("", text) for text in texts), (END, ""), ("", "\n")]
+            stretches = split_controls(content, encoder)
+            if self.by_parts:
+                stretches = [("", role), ("", "\n"), *stretches]
+            else:
+                stretches[0] = ("", f"{role}\n{stretches[0][1]}")
+            pieces += [(START, ""), *stretches, (END, ""), ("", "\n")]
+            text = content_text(content)
             first = position + len(f"{START}{role}\n")
-            contents.append((first, first + len(content)))
-            end = first + len(f"{content}{END}")
+            contents.append((first, first + len(text)))
+            end = first + len(f"{text}{END}")
             if len(contents) == 1 and role == "system":
                 system = (position, end)
             if role == "assistant":
@@ -75,10 +80,10 @@ class ChatML:
 
     def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""
-        spoken = "".join(f"{START}{role}\n{content}{END}\n" for role, content in self._spoken(messages))
+        spoken = "".join(f"{START}{role}\n{content_text(content)}{END}\n" for role, content in self._spoken(messages))
         return (self.bos or "") + spoken + (f"{START}assistant\n" if add_generation_prompt else "")
 
-    def _spoken(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    def _spoken(self, messages: Sequence[Message]) -> Iterator[tuple[str, Content]]:
         if self.default_system is not None and not (messages and messages[0]["role"] == "system"):
             yield "system", self.default_system
         for message in messages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from qwen7b.errors import PromptError, quoted
@@ -10,6 +11,21 @@ from qwen7b.errors import PromptError, quoted
 Message: TypeAlias = Mapping[str, Any]
 """One message: its "role", which is "system", "user" or "assistant", and its "content", a string or text parts as in
 [{"type": "text", "text": "Hello"}]."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool, as the assistant wrote it.
+
+    name       the tool's name
+    arguments  the text of its arguments, mostly a JSON object
+    id         by which a result says which call it answers; "" where nothing needs one
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
+
 
 _ROLES = ("system", "user", "assistant")
 _KEYS = {"role", "content"}

@@ -13,6 +13,19 @@ from typing import Protocol
 from qwen7b.text.token_spans import Span
 
 
+class Control(str):
+    """A part of a message's content that is the control token of this name, where the vocabulary has it."""
+
+
+Content = str | Sequence[str]
+"""What a message says: a string, or strings of which some are a `Control`."""
+
+
+def content_text(content: Content) -> str:
+    """A content as a text, in which control tokens are spelled."""
+    return content if isinstance(content, str) else "".join(content)
+
+
 class Encoder(Protocol):
     """The part of a tokenizer that a chat format needs."""
 
@@ -21,6 +34,17 @@ class Encoder(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
     def token_spans(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[slice]: ...
+
+
+def split_controls(content: Content, encoder: Encoder) -> list[tuple[str, str]]:
+    """A content as `pieces` of `Rendered`. The first is text, and so is what stands between two control tokens."""
+    stretches = [("", "")]
+    for part in [content] if isinstance(content, str) else content:
+        if isinstance(part, Control) and part in encoder.control_tokens:
+            stretches += [(part, ""), ("", "")]
+        else:
+            stretches[-1] = ("", stretches[-1][1] + part)
+    return stretches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

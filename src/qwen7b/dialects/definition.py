@@ -1,0 +1,97 @@
+"""What a model is told of a tool: its name, what it is for, and what arguments it takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qwen7b.errors import SettingError, quoted
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""A JSON schema of an object, or the original's list of {"name", "description", "required", "schema"}."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolDefinition:
+    """A tool as a dialect describes it to the model.
+
+    name         the name by which the model calls it
+    description  what it is for; "" where nothing is said
+    parameters   as given; None for a tool that takes no arguments
+    human_name   the name that people know it by, where it has another: the original's `name_for_human`
+    args_format  "json" or "code": what the original's demo asks the arguments to be; None where nothing is said
+    """
+
+    name: str
+    description: str = ""
+    parameters: Parameters | None = None
+    human_name: str | None = None
+    args_format: str | None = None
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments."""
+        if self.parameters is None:
+            return {"type": "object", "properties": {}}
+        if isinstance(self.parameters, Mapping):
+            return {**self.parameters}
+        properties = {
+            each["name"]: {**each.get("schema", {}), "description": each.get("description", "")}
+            for each in self.parameters
+        }
+        required = [each["name"] for each in self.parameters if each.get("required")]
+        return {"type": "object", "properties": properties, "required": required}
+
+
+def read_definitions(tools: Sequence[object]) -> list[ToolDefinition]:
+    """Read tools in OpenAI's form, as its bare functions, or in the original's form (`name_for_model`).
+
+    Raises SettingError for anything else, and for two tools of one name.
+    """
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence):
+        raise SettingError(f"tools must be a list, found {quoted(tools)}")
+    found = [_read(tool, place) for place, tool in enumerate(tools)]
+    for name, count in Counter(definition.name for definition in found).items():
+        if count > 1:
+            raise SettingError(f"{count} tools have the name {quoted(name)}: give each its own")
+    return found
+
+
+def _read(tool: object, place: int) -> ToolDefinition:
+    if isinstance(tool, ToolDefinition):
+        return tool
+    if isinstance(tool, Mapping) and tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
+        tool = tool["function"]
+    if not isinstance(tool, Mapping):
+        raise SettingError(f"tools[{place}] must be a function in JSON's form, found {quoted(tool)}")
+    name = tool.get("name_for_model") or tool.get("name")
+    description = tool.get("description_for_model") or tool.get("description") or ""
+    parameters, args_format = tool.get("parameters"), tool.get("args_format")
+    if not isinstance(name, str) or not name.strip() or "\n" in name:
+        raise SettingError(f"tools[{place}] must have a 'name' of one line, found {quoted(name)}")
+    if not isinstance(description, str):
+        raise SettingError(f"the description of the tool {name} must be a string, found {quoted(description)}")
+    if args_format not in (None, "json", "code"):
+        raise SettingError(f"args_format of the tool {name} must be 'json' or 'code', found {quoted(args_format)}")
+    _check_parameters(name, parameters)
+    return ToolDefinition(
+        name=name,
+        description=description,
+        parameters=parameters,
+        human_name=tool.get("name_for_human"),
+        args_format=args_format,
+    )
+
+
+def _check_parameters(name: str, parameters: object) -> None:
+    if parameters is None or (isinstance(parameters, Mapping) and parameters.get("type", "object") == "object"):
+        return
+    listed = parameters if isinstance(parameters, Sequence) and not isinstance(parameters, str) else (None,)
+    if all(isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in listed):
+        return
+    raise SettingError(
+        f"the parameters of the tool {name} must be a JSON schema of an object, or a list of parameters with a "
+        f"'name' each, found {quoted(parameters)}"
+    )

@@ -1,0 +1,4 @@
+"""Tools for chats: functions, JSON schemas and MCP servers in; calls that are run, and their results, out.
+
+The room knows no weights: it talks to a `Qwen`.
+"""
