@@ -287,6 +287,9 @@ def test_the_launcher_gives_lm_eval_the_model(
     assert document["config"]["model_precision"] == "q8" and document["n-samples"]["tiny_text"]["effective"] == 2
     refused = CliRunner().invoke(app, [*command, "--gen_kwargs", "guidance_scale=2"])
     assert refused.exit_code == 1 and "error: gen_kwargs has guidance_scale=2" in refused.output
+    command[command.index("tiny_choice,tiny_text")] = "tiny_chioce"
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1 and "error: lm-eval says: Tasks not found: tiny_chioce" in refused.output
 
 
 def test_a_missing_lm_eval_names_the_extra(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from qwen7b.cli import options
+from qwen7b.errors import Qwen7bError, SettingError
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """All arguments from the first on are lm-eval's, --help too."""
@@ -29,5 +30,9 @@ def lm_eval(context: typer.Context) -> None:
     sys.argv = ["lm-eval", *(context.args or ["--help"])]
     try:
         cli_evaluate()
+    except Qwen7bError:
+        raise
+    except ValueError as error:  # what lm-eval raises for an argument that it cannot use
+        raise SettingError(f"lm-eval says: {error}") from error
     finally:
         sys.argv = before
