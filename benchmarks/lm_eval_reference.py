@@ -20,11 +20,11 @@ NO_SETTINGS = "generation_config.json"
 """The checkpoint's own penalties and limits, which Transformers would apply whatever a task says."""
 
 
-def converted(model: str, work: Path) -> Path:
-    """The model's checkpoint as Transformers' own class reads it, made when it is first asked for."""
-    target = work / f"{Path(model).name}-as-qwen2"
+def converted(model: str, work: Path, *, to: str = "qwen2", dtype: str | None = "float32") -> Path:
+    """The model's checkpoint as a class for Transformers reads it, made when it is first asked for."""
+    target = work / f"{Path(model).name}-as-{to}"
     if not (target / "config.json").is_file():
-        convert(model, target, to="qwen2", dtype="float32")
+        convert(model, target, to=to, dtype=dtype)
         (target / NO_SETTINGS).write_text(
             json.dumps({"eos_token_id": json.loads((target / NO_SETTINGS).read_text("utf-8"))["eos_token_id"]})
         )
