@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def ask_transformers(
         "hf-int8": {"load_in_8bit": True},
     }
     folder = converted(model, work, to="qwen", dtype=None)
-    warnings.filterwarnings("ignore", message="MatMul8bitLt")  # said of every layer
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a warning for every layer
     config: Any = transformers.BitsAndBytesConfig
     settings = {"quantization_config": config(**bits[precision])} if bits[precision] else {}
     loaded: Any = QWenLMHeadModel.from_pretrained(folder, dtype=torch.bfloat16, device_map="cpu", **settings)

@@ -156,6 +156,7 @@ READING: dict[str, str] = {
         "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "
         "item_data report"
     ),
+    "tools": "",
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"

@@ -15,6 +15,7 @@ from qwen7b import Qwen, Reply
 from qwen7b.batch import answer_requests, answering
 from qwen7b.batch.answering import FileRun, make_job
 from qwen7b.batch.request_files import ReplyFile
+from qwen7b.dialects import CallDelta
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.request_state import Token
@@ -209,7 +210,7 @@ def test_no_value_of_a_field_is_a_defect(qwen: Qwen, name: str) -> None:
 def test_a_defect_ends_one_request_only(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     push = ReplyBuilder.push
 
-    def broken(builder: ReplyBuilder, token: Token) -> str:
+    def broken(builder: ReplyBuilder, token: Token) -> list[str | CallDelta]:
         if builder.logprobs is not None:
             raise ZeroDivisionError("oh")
         return push(builder, token)

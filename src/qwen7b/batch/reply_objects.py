@@ -19,7 +19,7 @@ def chat_completion(replies: Sequence[Reply], tokenizer: Tokenizer, **about: Any
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": reply.text},
+            "message": reply.message,
             "logprobs": None if reply.logprobs is None else {"content": listed_logprobs(reply.logprobs, tokenizer)},
             "finish_reason": reply.finish_reason,
         }

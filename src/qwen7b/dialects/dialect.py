@@ -21,6 +21,8 @@ class CallDelta:
     """The place of the call among the reply's."""
     arguments: str = ""
     name: str | None = None
+    id: str | None = None
+    """The call's id, with its name. A parser gives none; whoever streams the reply does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
 from qwen7b.generate.reply import Piece, Reply
-from qwen7b.generate.reply_builder import ReplyBuilder
+from qwen7b.generate.reply_builder import ReplyBuilder, as_pieces
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.shared_engine import SharedEngine
@@ -119,12 +119,13 @@ class Answers:
 
     def _take_in(self, index: int, token: Token) -> bool:
         builder = self.builders[index]
-        text = builder.push(token)
-        if token.is_last or builder.stopped:
+        settled = builder.push(token)
+        is_over = token.is_last or builder.stopped
+        if is_over:
             self.unfinished.discard(index)
-            self._report((index, builder.end("stop" if builder.stopped else "length", text)))
-        elif text:
-            self._report((index, Piece(text=text)))
+        pieces = builder.end("stop" if builder.stopped else "length", settled) if is_over else as_pieces(settled)
+        for piece in pieces:
+            self._report((index, piece))
         return builder.stopped
 
     def _fail(self, index: int, error: Exception) -> None:
@@ -143,7 +144,8 @@ class Answers:
 
     def _interrupt(self) -> Iterator[tuple[int, Piece]]:
         for index in sorted(self.unfinished):
-            yield index, self.builders[index].end("interrupted")
+            for piece in self.builders[index].end("interrupted"):
+                yield index, piece
         self.unfinished.clear()
 
 

@@ -220,7 +220,7 @@ class Qwen(Scorer):
         builders = [
             ReplyBuilder(
                 self.tokenizer,
-                prompt_tokens=len(prompt),
+                prompt=prompt,
                 stop_ids=self.stop_ids,
                 stop=(*checked.stop, *self._stop_strings),
                 with_logprobs=checked.logprobs is not None,

@@ -1,61 +1,123 @@
-"""One reply in the making: tokens in, settled text out."""
+"""One reply in the making: tokens in, settled text and calls out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from qwen7b.dialects.dialect import CallDelta, CallParser
 from qwen7b.generate.reply import FinishReason, Piece, Reply, Usage
 from qwen7b.generate.request_state import Token
 from qwen7b.generate.stopping import StopStrings
 from qwen7b.sampling.token_logprob import TokenLogprob
 from qwen7b.text import Detokenizer, Tokenizer
+from qwen7b.text.messages import ToolCall
 
 
 class ReplyBuilder:
-    """One reply in the making: its tokens and the text that is settled so far."""
+    """One reply in the making: its tokens, and what is settled of its text and its calls so far.
+
+    `parser` reads calls in the text; without one all of it is what the reply says.
+    """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         *,
-        prompt_tokens: int,
+        prompt: Sequence[int],
         stop_ids: frozenset[int],
         stop: Sequence[str],
         with_logprobs: bool,
+        parser: CallParser | None = None,
     ) -> None:
         self.stop_ids = stop_ids
         self.detokenizer = Detokenizer(tokenizer, skip_control=True)
         self.stop_strings = StopStrings(stop)
-        self.prompt_tokens = prompt_tokens
+        self.parser = parser
+        self.prompt_tokens = len(prompt)
+        self._call_ids = "" if parser is None else call_id_base(prompt)
         self._parts: list[str] = []
+        self._calls: list[ToolCall] = []
         self.token_ids: list[int] = []
         self.logprobs: list[TokenLogprob] | None = [] if with_logprobs else None
         self.completion_tokens = 0
         self.stopped = False
 
-    def push(self, token: Token) -> str:
-        """Take in a token and give out the text that it settles."""
+    def push(self, token: Token) -> list[str | CallDelta]:
+        """Take in a token and give out what it settles: text, and stretches of calls."""
         self.completion_tokens += 1
         if token.id in self.stop_ids:
             self.stopped = True
-            return ""
+            return []
         self.token_ids.append(token.id)
         if self.logprobs is not None and token.logprob:
             self.logprobs.append(token.logprob)
         text = self.stop_strings.push(self.detokenizer.push(token.id))
         self.stopped = self.stop_strings.found is not None
-        self._parts.append(text)
-        return text
+        return self._settled(self._parsed(text))
 
-    def end(self, finish_reason: FinishReason, text: str = "") -> Piece:
-        """The last piece: the text still held back, after `text` of the last token, and the reply."""
+    def end(self, finish_reason: FinishReason, settled: Sequence[str | CallDelta] = ()) -> list[Piece]:
+        """The last pieces: what the last token `settled`, what was still held back, and with the last the reply."""
         rest = self.stop_strings.push(self.detokenizer.flush()) + self.stop_strings.flush()
-        self._parts.append(rest)
+        last = self._parsed(rest)
+        if self.parser is not None:
+            last += self.parser.flush()
+        pieces = as_pieces([*settled, *self._settled(last)]) or [Piece(text="")]
+        if self.stop_strings.found:
+            finish_reason = "stop"
         reply = Reply(
             text="".join(self._parts),
             token_ids=self.token_ids,
-            finish_reason="stop" if self.stop_strings.found else finish_reason,
+            finish_reason="tool_calls" if finish_reason == "stop" and self._calls else finish_reason,
             usage=Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens),
             logprobs=self.logprobs,
+            tool_calls=tuple(self._calls),
         )
-        return Piece(text=text + rest, reply=reply)
+        return [*pieces[:-1], replace(pieces[-1], reply=reply)]
+
+    def _parsed(self, text: str) -> list[str | CallDelta]:
+        return [text] if self.parser is None else self.parser.push(text)
+
+    def _settled(self, parts: Iterable[str | CallDelta]) -> list[str | CallDelta]:
+        """Keep what is settled for the reply, and give it out, calls with their ids."""
+        given: list[str | CallDelta] = []
+        for part in parts:
+            if isinstance(part, CallDelta):
+                given.append(self._add(part))
+            elif part:
+                self._parts.append(part)
+                given.append(part)
+        return given
+
+    def _add(self, delta: CallDelta) -> CallDelta:
+        if delta.index == len(self._calls):
+            assert delta.name is not None
+            self._calls.append(ToolCall(delta.name, delta.arguments, f"{self._call_ids}_{delta.index}"))
+            return replace(delta, id=self._calls[-1].id)
+        call = self._calls[delta.index]
+        self._calls[delta.index] = replace(call, arguments=call.arguments + delta.arguments)
+        return delta
+
+
+def as_pieces(settled: Iterable[str | CallDelta]) -> list[Piece]:
+    """A piece for each stretch of a call, and one for text that stands together."""
+    pieces: list[Piece] = []
+    for part in settled:
+        if isinstance(part, CallDelta):
+            pieces.append(Piece(text="", call=part))
+        elif pieces and pieces[-1].call is None:
+            pieces[-1] = Piece(text=pieces[-1].text + part)
+        else:
+            pieces.append(Piece(text=part))
+    return pieces
+
+
+def call_id_base(prompt: Sequence[int]) -> str:
+    """What the ids of a reply's calls begin with.
+
+    It follows from the prompt, so that the same question has the same ids every time, and two replies of one
+    conversation, in which each prompt is longer than the last, have different ones.
+    """
+    return f"call_{hashlib.sha256(array('q', prompt).tobytes()).hexdigest()[:16]}"
