@@ -6,6 +6,7 @@ Qwen7bError
 ├── CheckpointError      a checkpoint or tokenizer file is damaged, incomplete or contradicts itself
 ├── UnsupportedError     a valid artefact or setting that qwen7b does not run
 ├── PromptError          a prompt or conversation that cannot be answered as it stands
+├── ArgumentsError       the arguments of a tool call that cannot be read
 ├── ResourceError        not enough memory or disk space
 ├── SandboxError         code that a model wrote cannot be run safely on this machine
 ├── SettingError         a setting out of range or unknown (also a ValueError)
@@ -78,6 +79,10 @@ class UnsupportedError(Qwen7bError):
 
 class PromptError(Qwen7bError):
     """A prompt or conversation that cannot be answered as it stands."""
+
+
+class ArgumentsError(Qwen7bError):
+    """The arguments of a tool call that cannot be read, or say two things at once. The message is for the model too."""
 
 
 class ResourceError(Qwen7bError):

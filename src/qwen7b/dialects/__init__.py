@@ -5,6 +5,16 @@ says and the calls it makes. The room knows no model, no engine and no tool's co
 """
 
 from qwen7b.dialects.definition import ToolDefinition, read_definitions
-from qwen7b.dialects.dialect import CallDelta, CallParser, Dialect, ParsedReply
+from qwen7b.dialects.dialect import CallDelta, CallParser, Dialect, ParsedReply, ToolChoice, join_deltas, read_reply
 
-__all__ = ["CallDelta", "CallParser", "Dialect", "ParsedReply", "ToolDefinition", "read_definitions"]
+__all__ = [
+    "CallDelta",
+    "CallParser",
+    "Dialect",
+    "ParsedReply",
+    "ToolChoice",
+    "ToolDefinition",
+    "join_deltas",
+    "read_definitions",
+    "read_reply",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -67,3 +67,20 @@ class Dialect(Protocol):
 
         Its calls have tools' names and arguments that satisfy their schemas; "required" and a name demand one.
         """
+
+
+def join_deltas(items: Iterable[str | CallDelta]) -> ParsedReply:
+    """The reply that the items of a parser make together."""
+    content, names, arguments = "", dict[int, str](), dict[int, str]()
+    for item in items:
+        if isinstance(item, str):
+            content += item
+        else:
+            names.setdefault(item.index, item.name or "")
+            arguments[item.index] = arguments.get(item.index, "") + item.arguments
+    return ParsedReply(content, tuple(ToolCall(names[index], arguments[index]) for index in sorted(names)))
+
+
+def read_reply(parser: CallParser, text: str) -> ParsedReply:
+    """Read a whole reply with a new parser."""
+    return join_deltas([*parser.push(text), *parser.flush()])

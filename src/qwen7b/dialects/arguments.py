@@ -1,0 +1,88 @@
+"""The arguments of a call as a model wrote them, read leniently."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qwen7b.dialects.json_scan import BracketScan
+from qwen7b.errors import ArgumentsError, MissingExtraError, quoted
+
+_FENCE = re.compile(r"```[\w-]*\n(.*?)\n?```", re.DOTALL)
+_MAX_LENIENT = 50_000
+"""The characters that are read leniently, which is slow; JSON itself may be as long as memory allows."""
+
+
+def load_object(text: str) -> dict[str, Any]:
+    """Read the text of a call's arguments; no text at all stands for no arguments.
+
+    What is not JSON is read as JSON5 (trailing commas, single quotes, comments, bare keys), then as a Python
+    dictionary. A fence around it and words behind it are left out. Raises ArgumentsError for anything else, for a key
+    that has two different values, and MissingExtraError where json5 is needed but not installed.
+
+    >>> load_object("{'city': 'Paris',}  // as asked")
+    {'city': 'Paris'}
+    """
+    text = text.strip()
+    if match := _FENCE.fullmatch(text):
+        text = match[1].strip()
+    try:
+        return _checked(json.loads(text or "{}", strict=False, object_pairs_hook=_join_pairs))
+    except (ValueError, RecursionError):
+        pass
+    written, rest = _first_object(text)
+    if len(written) > _MAX_LENIENT:
+        raise ArgumentsError(
+            f"the arguments are {len(written)} characters that are not JSON: write a JSON object, found {quoted(text)}"
+        )
+    if re.search(r"[{}\[\]]", rest):
+        raise ArgumentsError(f"the arguments go on after their end with {quoted(rest)}: write one JSON object")
+    for load in (_load_json, _load_json5, ast.literal_eval):
+        try:
+            return _checked(load(written))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    raise ArgumentsError(f"the arguments cannot be read: write one JSON object, found {quoted(text)}")
+
+
+def _first_object(text: str) -> tuple[str, str]:
+    if text.startswith("{"):
+        scan = BracketScan()
+        end = scan.push(text)
+        if end is not None and not scan.is_broken:
+            return text[:end], text[end:]
+    return text, ""
+
+
+def _load_json(text: str) -> Any:
+    return json.loads(text, strict=False, object_pairs_hook=_join_pairs)
+
+
+def _load_json5(text: str) -> Any:
+    try:
+        import json5
+    except ImportError as error:
+        raise MissingExtraError("json5", extra="tools") from error
+    load: Callable[..., Any] = json5.loads
+    return load(text, object_pairs_hook=_join_pairs)
+
+
+def _join_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    joined = dict(pairs)
+    if len(joined) < len(pairs):
+        for key, value in pairs:
+            if joined[key] != value:
+                raise ArgumentsError(
+                    f"the arguments say two things of {quoted(key)}, {quoted(value)} and {quoted(joined[key])}: "
+                    "write each key once"
+                )
+    return joined
+
+
+def _checked(read: object) -> dict[str, Any]:
+    if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
+        raise ArgumentsError(f"the arguments must be a JSON object, found {quoted(read)}")
+    return read

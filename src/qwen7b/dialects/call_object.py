@@ -1,0 +1,104 @@
+"""A call as most families write it, {"name": …, "arguments": {…}}: written, and read as it comes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from qwen7b.dialects.arguments import load_object
+from qwen7b.dialects.json_scan import BracketScan, is_whole_object
+from qwen7b.errors import Qwen7bError
+from qwen7b.text.messages import ToolCall
+
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
+_MAX_HEAD = 1000
+"""A name may have so many characters, less some, for the arguments to be given out while they come."""
+
+
+def write_call(call: ToolCall) -> str:
+    """A call on one line. Arguments that are a JSON object stand there as they are, others as a string."""
+    arguments = call.arguments.strip() or "{}"
+    if not is_whole_object(arguments):
+        arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {arguments}}}'
+
+
+class CallReader:
+    """Reads one call out of a text that begins with it, white space aside.
+
+    name   the tool's name, once it is known: from then on this is a call, whatever follows
+    rest   once it is done or failed, the text that is no part of the call; all of it where there is none
+    """
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.rest: str | None = None
+        self._seen = ""
+        self._outer, self._arguments = BracketScan(), BracketScan()
+        self._in_arguments = False
+
+    def push(self, text: str) -> str:
+        """Take in a stretch, and give out the arguments that are settled by it."""
+        if self.name is None:
+            return self._read_head(text)
+        return self._read_arguments(text) if self._in_arguments else self._read_tail(text)
+
+    def flush(self) -> None:
+        """Say that no more text will come: a call whose name is not known by now is none."""
+        if self.rest is None:
+            self.rest = self._seen if self.name is None else ""
+
+    def _read_head(self, text: str) -> str:
+        self._seen += text
+        beginning = self._seen[:_MAX_HEAD]
+        if (match := _HEAD.match(beginning)) and (name := _read_name(match[1])).strip():
+            self.name, self._in_arguments = name, True
+            text, self._seen = self._seen[match.end() :], ""
+            return self._read_arguments(text)
+        if beginning.strip() and not beginning.lstrip().startswith("{"):
+            self.rest = self._seen
+            return ""
+        end = self._outer.push(text)
+        return "" if end is None else self._read_whole(len(self._seen) - len(text) + end)
+
+    def _read_whole(self, end: int) -> str:
+        """The arguments of a call that is written in another way, which is read once all of it is there."""
+        whole, self.rest = self._seen[:end], self._seen
+        try:
+            read = load_object(whole)
+        except Qwen7bError:
+            return ""
+        name, arguments = read.get("name"), read.get("arguments", read.get("parameters"))
+        if not isinstance(name, str) or not name.strip():
+            return ""
+        if isinstance(arguments, Mapping) or arguments is None:
+            arguments = json.dumps(arguments or {}, ensure_ascii=False)
+        if not isinstance(arguments, str):
+            return ""
+        self.name, self.rest = name, self._seen[end:]
+        return arguments
+
+    def _read_arguments(self, text: str) -> str:
+        end = self._arguments.push(text)
+        if end is None:
+            return text
+        self._in_arguments, self._outer = False, BracketScan(depth=1)
+        if self._arguments.is_broken:
+            self.rest = text[end:]
+        else:
+            self._read_tail(text[end:])
+        return text[:end]
+
+    def _read_tail(self, text: str) -> str:
+        end = self._outer.push(text)
+        if end is not None:
+            self.rest = text[end:]
+        return ""
+
+
+def _read_name(written: str) -> str:
+    try:
+        return str(json.loads(written, strict=False))
+    except ValueError:
+        return ""

@@ -1,0 +1,36 @@
+"""Tells whether a grammar takes a text, by llguidance itself."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import tiktoken
+
+from qwen7b.text import Tokenizer
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(tokenizer: Tokenizer) -> Any:
+    pytest.importorskip("llguidance", reason="needs llguidance")
+    from llguidance.tiktoken import lltokenizer_from_encoding
+
+    encoding = tiktoken.Encoding(
+        "tested",
+        pat_str=tokenizer.vocabulary.pattern,
+        mergeable_ranks=tokenizer.vocabulary.ids,
+        special_tokens=tokenizer.control_tokens,
+    )
+    return lltokenizer_from_encoding(encoding, eos_token=tokenizer.im_end_id)
+
+
+def takes(tokenizer: Tokenizer, grammar: str, text: str, *, special: bool = True) -> bool:
+    """Whether a text is a whole reply; `special` reads names of control tokens in it as these."""
+    vocabulary = _vocabulary(tokenizer)
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(vocabulary, grammar)
+    assert not matcher.is_error(), matcher.get_error()
+    ids = tokenizer.encode(text, allowed_special="all" if special else frozenset())
+    return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
