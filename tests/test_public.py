@@ -24,6 +24,7 @@ PUBLIC = [
     "SandboxError",
     "Score",
     "SettingError",
+    "ToolServerError",
     "UnsupportedError",
     "chat_prompt",
     "load",

@@ -23,6 +23,7 @@ from qwen7b.errors import (
     ResourceError,
     SandboxError,
     SettingError,
+    ToolServerError,
     UnsupportedError,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "SandboxError",
     "Score",
     "SettingError",
+    "ToolServerError",
     "UnsupportedError",
     "chat_prompt",
     "load",

@@ -9,6 +9,7 @@ Qwen7bError
 ├── ArgumentsError       the arguments of a tool call that cannot be read
 ├── ResourceError        not enough memory or disk space
 ├── SandboxError         code that a model wrote cannot be run safely on this machine
+├── ToolServerError      a server of tools did not start, did not answer in time, or has ended
 ├── SettingError         a setting out of range or unknown (also a ValueError)
 └── MissingExtraError    an optional library is not installed (also an ImportError)
 """
@@ -91,6 +92,10 @@ class ResourceError(Qwen7bError):
 
 class SandboxError(Qwen7bError):
     """Code that a model wrote cannot be run safely on this machine."""
+
+
+class ToolServerError(Qwen7bError):
+    """A server of tools did not start, did not answer in time, or has ended."""
 
 
 class SettingError(Qwen7bError, ValueError):

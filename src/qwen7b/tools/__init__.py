@@ -2,3 +2,7 @@
 
 The room knows no weights: it talks to a `Qwen`.
 """
+
+from qwen7b.tools.mcp_server import McpServer
+
+__all__ = ["McpServer"]
