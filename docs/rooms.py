@@ -122,7 +122,7 @@ READING: dict[str, str] = {
     ),
     "tasks": (
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
-        "translation_scores choice_reading number_reading code_reading cuts intervals"
+        "plugin translation_scores choice_reading number_reading code_reading react_reading rouge cuts intervals"
     ),
     "dialects": "dialect definition tool_call marked_calls call_object json_scan arguments lark",
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
@@ -149,7 +149,7 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation preparation outputs programs records signature submission fetching lm_eval_adapter "
+        "evaluation preparation outputs programs records signature submission fetching plugin_sets lm_eval_adapter "
         "generation_requests subject perplexity needle bench shapes journal tables plots"
     ),
     "results": (
@@ -167,8 +167,8 @@ READING: dict[str, str] = {
     ),
     "cli": (
         "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation evaluate_all "
-        "evaluate_lm_eval explain report_runs bench examples"
+        "perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation evaluate_tools "
+        "evaluate_all evaluate_lm_eval explain report_runs bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -12,9 +12,12 @@ from qwen7b import Qwen
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.evals import Evaluation, evaluate
 from qwen7b.evals.outputs import likeliest, outputs
+from qwen7b.evals.plugin_sets import write_plugin_sets
 from qwen7b.evals.records import Records
 from qwen7b.tasks import TASKS, Procedure, TaskPlan
 from qwen7b.tasks.item import Item, Letters, Text
+from qwen7b.tasks.react_reading import read_call
+from qwen7b.tasks.rouge import printed_words, rouge_l
 
 MMLU = TASKS["mmlu"]
 NUM_ITEMS = 8
@@ -260,3 +263,33 @@ def test_a_file_for_the_folder_of_results_is_named(qwen: Qwen, folder: Path, tmp
     (tmp_path / "out").write_text("")
     with pytest.raises(SettingError, match=r"cannot be kept in .*out, which is a file: name a folder"):
         run(qwen, folder, out=tmp_path / "out")
+
+
+def test_arguments_of_calls_are_compared_by_the_models_own_tokens(qwen: Qwen, tmp_path: Path) -> None:
+    pytest.importorskip("json5", reason="arguments of tools need the extra tools")
+    write_plugin_sets(tmp_path)
+    plan = TaskPlan(procedure=Procedure.ORIGINAL_2023_08, limit=3)
+    result = evaluate(qwen, TASKS["plugin"], tmp_path, plan, out=tmp_path / "out")
+    path = tmp_path / "out" / "plugin.jsonl"
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [record["subject"] for record in sorted(records, key=lambda one: one["id"])] == 3 * ["negative"] + 3 * [
+        "positive"
+    ]
+    sources = [json.loads(line) for line in (tmp_path / "positive.jsonl").read_text("utf-8").splitlines()]
+    likenesses = []
+    for record in records:
+        if record["subject"] == "negative":
+            assert "likeness" not in record
+            continue
+        # A tiny model calls nothing: the original then compares the reply from its 13th character on.
+        texts = record["output"].strip()[12:].strip(), read_call(sources[record["row"]]["response"], plan.procedure)
+        words = [
+            printed_words(qwen.tokenizer.token_bytes(id) for id in qwen.tokenizer.encode(text))
+            for text in (texts[0], texts[1].arguments)
+        ]
+        likenesses.append(rouge_l(*words))
+        assert record["likeness"] == likenesses[-1]
+    assert result.more["input ROUGE-L"] == pytest.approx(sum(likenesses) / 3) and result.score == 0
+    path.write_text("".join(json.dumps(one | {"likeness": 0.77}) + "\n" for one in records), "utf-8")
+    with pytest.raises(SettingError, match="was it edited"):
+        evaluate(qwen, TASKS["plugin"], tmp_path, plan, out=tmp_path / "out", resume=True)

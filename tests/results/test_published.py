@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from qwen7b.results import SavedRun, read_runs
 from qwen7b.results.published import MAIN, PRECISIONS, Beside, beside, published_rows
+from qwen7b.results.report import markdown_report, page_report
 from qwen7b.tasks import TASKS, TaskPlan
 from saved_runs import record, write_run
 
@@ -76,6 +78,31 @@ def test_a_precision_stands_beside_its_own_only(tmp_path: Path) -> None:
         ("Int8", 52.8, "10.1G"),
         ("NF4", 48.9, "7.4G"),
     ]
+
+
+def test_scores_of_plugins_stand_beside_runs_on_the_originals_files_only(tmp_path: Path) -> None:
+    own = {"procedure": "original-2023-08", "chat": True, "shots": 0, "split": "v1"}
+    found = beside(run_of(tmp_path, "plugin", **own)).comparable
+    assert [(row.measure, row.score) for row in found if row.model == "Qwen-7B-Chat"] == [
+        *[("", 99.0), ("input ROUGE-L", 0.89), ("false positives", 9.7)]
+    ]
+    assert [row.score for row in found if row.model == "Qwen-7B-Chat, before a correction"] == [8.5]
+    later = beside(run_of(tmp_path, "plugin", **own | {"split": "v20231206", "procedure": "original-2023-12"}))
+    assert {row.score for row in later.comparable if row.model == "Qwen-7B-Chat"} == {95.5, 0.9, 11.6}
+    apart = beside(run_of(tmp_path, "plugin", **own | {"split": "own", "limit": 3, "items": 6}))
+    assert not apart.comparable
+    assert apart.apart[0][1] == ("it is of the split v1", "it is of all items, the run of 6")
+    run = replace(
+        run_of(tmp_path, "plugin", **own),
+        summary={"score": 50.0, "more": {"input ROUGE-L": 0.4567, "false positives": 10.0}},
+    )
+    text = markdown_report([run])
+    assert "| **input ROUGE-L of this run** | **0.457** | |\n| GPT-4 | 0.900 | |" in text
+    assert "| Qwen-7B-Chat, before a correction | 8.500 | |" in text and "| GPT-4 | 95.0 |" in text
+    page = page_report([run])
+    assert '<tr><td>this run</td><td class="number">0.457</td></tr>' in page and page.count("<tbody>") == page.count(
+        "</tbody>"
+    )
 
 
 @pytest.mark.parametrize("row", published_rows(), ids=lambda row: f"{row.measured.task}-{row.model}{row.precision}")

@@ -14,6 +14,7 @@ from qwen7b.cli.evaluate_results import print_score, report_on, shown
 from qwen7b.cli.evaluate_tasks import Chosen, answer_items, check_task
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import MissingExtraError, PromptError, SandboxError, SettingError
+from qwen7b.tasks.homes import benchmark_folder
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def run_all(
 ) -> None:
     """Run several tasks, one after the other.
 
-    The folder has one for each task: mmlu, ceval, cmmlu, gsm8k, humaneval, and wmt22 for both directions. The model is
-    loaded once. A task whose files are missing or damaged is reported, the others go on, and the exit code is 1.
+    The folder has one for each task: mmlu, ceval, cmmlu, gsm8k, humaneval, plugin, and wmt22 for both directions. The
+    model is loaded once. A task whose files are missing or damaged is reported, the others go on, and the exit code is
+    1.
     """
     chosen = replace(chosen, allow_code=allow_code, allow_unprotected=unprotected)
     results, failed = run_tasks(choose_tasks(chosen.data, tasks), chosen)
@@ -64,9 +66,8 @@ def choose_tasks(data: Path | None, names: str | None) -> list[tuple[Task, Path]
 
 
 def _folder(task: Task, data: Path | None) -> Path:
-    home = task.home()
-    assert home is not None  # as every task in TASKS has one
-    return home.default_folder() if data is None else data / home.name
+    name = task.folder_name()
+    return benchmark_folder(name) if data is None else data / name
 
 
 def run_tasks(tasks: Sequence[tuple[Task, Path]], chosen: Chosen) -> tuple[list[Evaluation], int]:

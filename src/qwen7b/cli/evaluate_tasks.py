@@ -15,6 +15,7 @@ from qwen7b.cli.evaluate_results import print_prompts, print_score, report_on
 from qwen7b.cli.examples import examples
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import SettingError
+from qwen7b.tasks.homes import benchmark_folder
 from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.terminal.streams import print_json
 
@@ -72,12 +73,7 @@ class Chosen:
 
     def folder(self, task: Task) -> Path:
         """The folder with the official files of a task."""
-        if self.data is not None:
-            return self.data
-        home = task.home()
-        if home is None:
-            raise SettingError(f"name the folder with the files of {task.name} by --data")
-        return home.default_folder()
+        return benchmark_folder(task.folder_name()) if self.data is None else self.data
 
 
 def choose(

@@ -89,6 +89,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval lm-eval run --model qwen7b --tasks gsm8k --apply_chat_template --output_path results",
         "qwen7b eval lm-eval ls tasks",
     ),
+    "plugin": (
+        "qwen7b eval plugin --write-data plugin",
+        "qwen7b eval plugin --data plugin --limit 10 --procedure original-2023-12 --out results",
+        "qwen7b eval plugin --data exam --split v1 --procedure original-2023-08 --model ./Qwen-7B-Chat",
+    ),
     "explain": (
         "qwen7b eval explain results/original results/standard",
         "qwen7b eval explain results/standard lm-eval-output --json",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qwen7b.evals.needle import Retrieval, measure_retrieval
     from qwen7b.evals.perplexity import Perplexity, measure_perplexity
     from qwen7b.evals.plots import check_plot, plot_perplexity, plot_retrieval
+    from qwen7b.evals.plugin_sets import write_plugin_sets
     from qwen7b.evals.shapes import SHAPES, random_model
     from qwen7b.evals.subject import Subject
     from qwen7b.evals.tables import perplexity_table, retrieval_table
@@ -39,6 +40,7 @@ __all__ = [
     "plot_retrieval",
     "random_model",
     "retrieval_table",
+    "write_plugin_sets",
 ]
 
 __getattr__ = imported_when_used(
@@ -62,5 +64,6 @@ __getattr__ = imported_when_used(
         "plot_retrieval": "plots",
         "random_model": "shapes",
         "retrieval_table": "tables",
+        "write_plugin_sets": "plugin_sets",
     },
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from qwen7b.system.progress import progress, say
 from qwen7b.tasks.choice import LETTERS
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
 from qwen7b.tasks.procedure import TaskPlan
+from qwen7b.tasks.rouge import printed_words, rouge_l
 from qwen7b.tasks.task import Task
+from qwen7b.text import Tokenizer
 
 _MAX_ERROR = 500
 """How much of a program's messages a record keeps, from their end."""
@@ -100,16 +102,17 @@ def evaluate(
             stacklevel=2,
         )
     signed = signature(qwen, task, plan, items, folder=folder)
+    read = partial(_read, task, plan, qwen.tokenizer)
     with Records(out, signed, resume=resume) as records:
         start = time.perf_counter()
         found = dict(records.earlier)
-        _check_earlier(records, task, items, plan)
+        _check_earlier(records, task, items, plan, read)
         left = [item for item in items if item.id not in found]
         try:
             with (
                 progress(_heading(task, len(left), len(items)), len(left), " items") as report,
                 closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
-                closing(judged(news, partial(task.read, plan=plan), allow_unprotected=allow_unprotected)) as results,
+                closing(judged(news, read, allow_unprotected=allow_unprotected)) as results,
             ):
                 for item, output, reading, outcome in results:
                     record = make_record(item, output, reading, outcome)
@@ -140,7 +143,20 @@ def evaluate(
     return evaluation
 
 
-def _check_earlier(records: Records, task: Task, items: Sequence[Item], plan: TaskPlan) -> None:
+def _read(task: Task, plan: TaskPlan, tokenizer: Tokenizer, item: Item, output: str) -> Reading:
+    """What an output answers, its texts compared by the model's tokens."""
+    reading = task.read(item, output, plan)
+    if (pair := reading.comparison) is None:
+        return reading
+    words, reference = (
+        printed_words(map(tokenizer.token_bytes, tokenizer.encode(text))) for text in (pair.text, pair.reference)
+    )
+    return replace(reading, likeness=rouge_l(words, reference))
+
+
+def _check_earlier(
+    records: Records, task: Task, items: Sequence[Item], plan: TaskPlan, read: Callable[[Item, str], Reading]
+) -> None:
     """Raise SettingError for a record that this run would not have written, with the output that it names."""
     asked = {item.id: item for item in items}
     for number, (name, record) in enumerate(records.earlier.items(), start=1):
@@ -148,8 +164,11 @@ def _check_earlier(records: Records, task: Task, items: Sequence[Item], plan: Ta
         is_ours = item is not None and record["prompt_hash"] == item.prompt_hash and record["answer"] == item.answer
         if is_ours and item is not None and not task.runs_code:
             output = _recorded_output(record, task.wanted(plan))
-            reading = task.read(item, output, plan)
-            is_ours = (reading.predicted, reading.correct) == (record["predicted"], record["correct"])
+            reading = read(item, output)
+            is_ours = (reading.predicted, reading.correct, reading.likeness) == (
+                *(record["predicted"], record["correct"]),
+                record.get("likeness"),
+            )
         if not is_ours:
             raise SettingError(
                 f"line {number} of {records.path} is not what this run writes of {name!r}: was it edited? Drop the "
@@ -194,6 +213,8 @@ def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOu
         }
     if outcome is not None:
         answered |= {"outcome": outcome.status, "error": outcome.stderr[-_MAX_ERROR:], "seconds": outcome.seconds}
+    if reading.likeness is not None:
+        answered["likeness"] = reading.likeness
     return {
         **asked,
         **item.asked,
@@ -223,7 +244,12 @@ def summarized(
         Outcome(
             item=item,
             output=record.get("output", record["predicted"]),
-            reading=Reading(predicted=record["predicted"], correct=record["correct"], is_guess=record["guess"]),
+            reading=Reading(
+                predicted=record["predicted"],
+                correct=record["correct"],
+                is_guess=record["guess"],
+                likeness=record.get("likeness"),
+            ),
         )
         for item, record in zip(items, records, strict=True)
     ]

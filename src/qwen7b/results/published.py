@@ -1,4 +1,4 @@
-"""The scores that the original published at its release, each with how it was measured.
+"""The scores that the original published, at its release and of tools later too, each with how it was measured.
 
 A row stands only beside a run of the same procedure, split and number of examples, over the whole split. The original's
 tables give other models' scores too, without saying who measured them.
@@ -7,21 +7,22 @@ tables give other models' scores too, without saying who measured them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen7b.results.saved_run import SavedRun
+from qwen7b.tasks.plugin import FALSE_SCORE, INPUT_SCORE
 from qwen7b.tasks.procedure import Procedure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """How published scores were measured, each by the scripts of the release."""
+    """How published scores were measured, if nothing else is said by the scripts of the release."""
 
     task: str
     shots: int
-    items: int
-    """How many items the whole split has."""
+    items: int | None
+    """How many items the whole split has; None where that is not known."""
     split: str = "test"
     chat: bool = False
     procedure: Procedure = Procedure.ORIGINAL_2023_08
@@ -34,6 +35,8 @@ class Published:
     model: str
     score: float
     measured: Measured
+    measure: str = ""
+    """Which of a task's further scores it is; empty for the score itself."""
     precision: str = ""
     """Empty where the table does not say."""
     memory: str = ""
@@ -82,6 +85,30 @@ PRECISIONS = (
 )
 """The README's table of precisions on MMLU; Int8 and NF4 are those of bitsandbytes."""
 
+_PLUGINS = Measured(task="plugin", shots=0, items=None, split="v1", chat=True)
+_NEW_PLUGINS = replace(_PLUGINS, split="v20231206", procedure=Procedure.ORIGINAL_2023_12)
+_PLUGIN_SCORES: tuple[tuple[Measured, str, tuple[float | None, ...]], ...] = (
+    (_PLUGINS, "GPT-4", (95.0, 0.90, 15.0)),
+    (_PLUGINS, "GPT-3.5", (85.0, 0.88, 75.0)),
+    (_PLUGINS, "Qwen-7B-Chat", (99.0, 0.89, 9.7)),
+    (_PLUGINS, "Qwen-7B-Chat, before a correction", (None, None, 8.5)),
+    (_PLUGINS, "Qwen-7B-Chat of 2023-09", (98.0, 0.91, 7.3)),
+    (_PLUGINS, "Qwen-14B-Chat", (98.0, 0.93, 2.4)),
+    (_NEW_PLUGINS, "GPT-4", (98.0, 0.953, 23.9)),
+    (_NEW_PLUGINS, "GPT-3.5", (74.5, 0.807, 80.6)),
+    (_NEW_PLUGINS, "Qwen-1.8B-Chat", (85.0, 0.839, 27.6)),
+    (_NEW_PLUGINS, "Qwen-7B-Chat", (95.5, 0.900, 11.6)),
+    (_NEW_PLUGINS, "Qwen-14B-Chat", (96.9, 0.917, 5.6)),
+    (_NEW_PLUGINS, "Qwen-72B-Chat", (98.2, 0.927, 1.1)),
+)
+TOOLS = tuple(
+    Published(model=model, score=score, measured=measured, measure=measure)
+    for measured, model, scores in _PLUGIN_SCORES
+    for measure, score in zip(("", INPUT_SCORE, FALSE_SCORE), scores, strict=True)
+    if score is not None
+)
+"""The READMEs' tables of tools."""
+
 _PRECISION_NAMES = {"BF16": "bfloat16"}
 """What a signature calls a precision; those of bitsandbytes are none of qwen7b's own formats."""
 
@@ -94,7 +121,7 @@ def published_rows() -> list[Published]:
         for model, score in zip(MAIN, scores, strict=True)
         if score is not None
     ]
-    return [*main, *OTHERS, *PRECISIONS]
+    return [*main, *OTHERS, *PRECISIONS, *TOOLS]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +155,10 @@ def _obstacles(row: Published, signature: Mapping[str, Any]) -> Iterator[str]:
         yield f"it is of the split {measured.split}"
     if signature["shots"] != measured.shots:
         yield f"it is {measured.shots}-shot"
-    if signature["split"] == measured.split and signature["items"] != measured.items:
+    if measured.items is None:
+        if signature["limit"] is not None:
+            yield f"it is of all items, the run of {signature['items']:,}"
+    elif signature["split"] == measured.split and signature["items"] != measured.items:
         yield f"it is of all {measured.items:,} items, the run of {signature['items']:,}"
     if row.precision and _PRECISION_NAMES.get(row.precision) != signature["precision"]:
         yield f"its weights are {row.precision}"

@@ -74,10 +74,11 @@ def _summaries(runs: Sequence[SavedRun]) -> list[RunSummary]:
 
 
 def _beside_bars(run: RunSummary) -> list[dict[str, Any]]:
-    """The run and the published scores that it may stand beside, best first."""
+    """The run and the published scores that it may stand beside, best first; those of other measures are no bars."""
     rows = [
         {"name": " ".join(filter(None, (row.model, row.precision, row.memory))), "score": row.score, "interval": None}
         for row in run.published.comparable
+        if not row.measure
     ]
     own = {"name": "this run", "score": run.score, "interval": run.interval, "own": True}
     return sorted([own, *rows], key=lambda bar: -math.inf if bar["score"] is None else bar["score"], reverse=True)

@@ -185,7 +185,7 @@ def _are_turns(value: Any) -> bool:
 
 _Checks: TypeAlias = Mapping[str, Callable[[Any], bool]]
 _RECORDED: _Checks = {
-    **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds"), _is_score),
+    **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds", "likeness"), _is_score),
     **dict.fromkeys(("system", "opening", "output", "outcome", "error"), _is_text),
     "choices": _are_texts,
     "turns": _are_turns,

@@ -37,7 +37,7 @@ class Home:
 
     def default_folder(self) -> Path:
         """Where they are kept unless the user names a folder."""
-        return cache_folder() / "benchmarks" / self.name
+        return benchmark_folder(self.name)
 
     def advice(self, folder: Path) -> str:
         """How to get the files into a folder."""
@@ -53,6 +53,11 @@ class Home:
             return f"save {' and '.join(f'{file.address} as {file.name}' for file in self.files)}"
         parts = (f"the folder {file.inside} of {file.address}" if file.inside else file.address for file in self.files)
         return f"unpack {' and '.join(parts)}"
+
+
+def benchmark_folder(name: str) -> Path:
+    """Where files of this name are kept unless the user names a folder."""
+    return cache_folder() / "benchmarks" / name
 
 
 def _wmt22(path: str, *, name: str, sha256: str) -> PublicFile:

@@ -117,6 +117,14 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ComparedTexts:
+    """Two texts, to be compared token by token. Which tokens they have only the model's tokenizer can say."""
+
+    text: str
+    reference: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
     """What an output answers."""
 
@@ -129,6 +137,10 @@ class Reading:
     """Whether the output names no answer, and the likest one was taken."""
     program: Program | None = field(default=None, repr=False)
     """What decides whether the output is right, where reading it does not."""
+    comparison: ComparedTexts | None = field(default=None, repr=False)
+    """What the output has to be like, where that has a score of its own."""
+    likeness: float | None = None
+    """The ROUGE-L of the comparison, once it is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,15 @@ from qwen7b.tasks.cmmlu import Cmmlu
 from qwen7b.tasks.gsm8k import Gsm8k
 from qwen7b.tasks.humaneval import HumanEval
 from qwen7b.tasks.mmlu import Mmlu
+from qwen7b.tasks.plugin import Plugin
 from qwen7b.tasks.task import Task
 from qwen7b.tasks.wmt22 import DIRECTIONS
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval(), *(direction() for direction in DIRECTIONS.values()))
+    for task in (
+        *(Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval()),
+        *(direction() for direction in DIRECTIONS.values()),
+        Plugin(),
+    )
 }

@@ -95,6 +95,11 @@ class Task(ABC):
         """Where the files come from, if they have a public home."""
         return home_of(self.name)
 
+    def folder_name(self) -> str:
+        """What the folder of its files is called, beside those of other tasks."""
+        home = self.home()
+        return home.name if home else self.name
+
     @abstractmethod
     def wanted(self, plan: TaskPlan) -> Letters | Text:
         """What the model is asked for after each prompt."""
