@@ -124,7 +124,9 @@ READING: dict[str, str] = {
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
         "plugin translation_scores choice_reading number_reading code_reading react_reading rouge cuts intervals"
     ),
-    "dialects": "dialect definition tool_call marked_calls call_object json_scan arguments lark",
+    "dialects": (
+        "dialect definition function_schema plain_schema tool_call marked_calls call_object json_scan arguments lark"
+    ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "

@@ -48,7 +48,7 @@ def test_a_tool_may_take_no_arguments() -> None:
     [
         ("weather", "tools must be a list, found 'weather'"),
         ({"name": "weather"}, "tools must be a list"),
-        ([3], r"tools\[0\] must be a function in JSON's form, found 3"),
+        ([3], r"tools\[0\] must be a function, or one in JSON's form, found 3"),
         ([{"description": "?"}], r"tools\[0\] must have a 'name' of one line, found None"),
         ([{"name": "a\nb"}], "of one line"),
         ([{"name": "a", "description": 3}], "the description of the tool a must be a string, found 3"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def load_object(text: str) -> dict[str, Any]:
         )
     if re.search(r"[{}\[\]]", rest):
         raise ArgumentsError(f"the arguments go on after their end with {quoted(rest)}: write one JSON object")
-    for load in (_load_json, _load_json5, ast.literal_eval):
+    for load in (_load_json, _load_json5, _load_python):
         try:
             return _checked(load(written))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -68,6 +69,12 @@ def _load_json5(text: str) -> Any:
         raise MissingExtraError("json5", extra="tools") from error
     load: Callable[..., Any] = json5.loads
     return load(text, object_pairs_hook=_join_pairs)
+
+
+def _load_python(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that mean nothing
+        return ast.literal_eval(text)
 
 
 def _join_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qwen7b.dialects.function_schema import function_schema
 from qwen7b.errors import SettingError, quoted
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -46,26 +47,40 @@ class ToolDefinition:
 
 
 def read_definitions(tools: Sequence[object]) -> list[ToolDefinition]:
-    """Read tools in OpenAI's form, as its bare functions, or in the original's form (`name_for_model`).
+    """Read tools in OpenAI's form, as its bare functions, in the original's form (`name_for_model`), or as functions.
 
-    Raises SettingError for anything else, and for two tools of one name.
+    A function is described as `function_schema` says. An object may say by itself what it offers, in an attribute
+    `definition` or, as a server of many tools, `definitions`. Raises SettingError for anything else, and for two tools
+    of one name.
     """
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence):
         raise SettingError(f"tools must be a list, found {quoted(tools)}")
-    found = [_read(tool, place) for place, tool in enumerate(tools)]
+    found = [definition for place, tool in enumerate(tools) for definition in _read_all(tool, place)]
     for name, count in Counter(definition.name for definition in found).items():
         if count > 1:
             raise SettingError(f"{count} tools have the name {quoted(name)}: give each its own")
     return found
 
 
+def _read_all(tool: object, place: int) -> Sequence[ToolDefinition]:
+    """The definitions of a tool, or of all tools of a set."""
+    if isinstance(own := getattr(tool, "definition", None), ToolDefinition):
+        return [own]
+    several = getattr(tool, "definitions", None)
+    if isinstance(several, (list, tuple)) and all(isinstance(each, ToolDefinition) for each in several):
+        return several
+    return [_read(tool, place)]
+
+
 def _read(tool: object, place: int) -> ToolDefinition:
     if isinstance(tool, ToolDefinition):
         return tool
+    if callable(tool) and not isinstance(tool, Mapping):
+        return ToolDefinition(**function_schema(tool))
     if isinstance(tool, Mapping) and tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
         tool = tool["function"]
     if not isinstance(tool, Mapping):
-        raise SettingError(f"tools[{place}] must be a function in JSON's form, found {quoted(tool)}")
+        raise SettingError(f"tools[{place}] must be a function, or one in JSON's form, found {quoted(tool)}")
     name = tool.get("name_for_model") or tool.get("name")
     description = tool.get("description_for_model") or tool.get("description") or ""
     parameters, args_format = tool.get("parameters"), tool.get("args_format")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qwen7b.dialects.definition import ToolDefinition
@@ -83,7 +83,17 @@ def arguments(tool: ToolDefinition) -> str:
 
     A schema that lists properties and does not say whether others may join them is taken to mean that they may not.
     """
-    schema: dict[str, Any] = {**tool.schema, "type": "object"}
+    schema = _with_null({**tool.schema, "type": "object"})
     if "properties" in schema and not _OPENING_KEYS & schema.keys():
         schema["additionalProperties"] = False
     return f"%json {json.dumps({**schema, 'x-guidance': _ON_ONE_LINE}, ensure_ascii=False)}"
+
+
+def _with_null(schema: Any) -> Any:
+    """The same schema with OpenAPI's "nullable", which functions' schemas have, in JSON schema's own words."""
+    if isinstance(schema, list):
+        return [_with_null(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    plain = {key: _with_null(value) for key, value in schema.items() if key != "nullable"}
+    return {"anyOf": [plain, {"type": "null"}]} if schema.get("nullable") is True else plain
