@@ -137,9 +137,10 @@ READING: dict[str, str] = {
     ),
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
-        "loader qwen call_settings speculate_setting answers reply_builder stopping reply scorer continuations scoring "
-        "hidden_states shared_engine engine admission scheduler pace slots cache_memory prefixes saved_prefixes "
-        "request request_state outcome choosing verification speculation ngram_drafter model_drafter"
+        "loader qwen call_settings response_format speculate_setting grammar grammar_matcher answers reply_builder "
+        "stopping reply scorer continuations scoring hidden_states shared_engine engine admission scheduler pace slots "
+        "cache_memory prefixes saved_prefixes request request_state outcome choosing verification speculation "
+        "ngram_drafter model_drafter"
     ),
     "batch": "answering request_files request_line request_body reply_objects",
     "convert": (

@@ -33,7 +33,6 @@ _FIXED: dict[str, tuple[object, ...]] = {
     "best_of": (1,),
     "tools": ([],),
     "tool_choice": ("none",),
-    "response_format": ({"type": "text"},),
 }
 """Fields that are accepted with these values only, as nothing else they can ask for is done here."""
 _SAMPLING_ONLY = ("seed", "top_p", "top_k", "min_p")

@@ -9,6 +9,7 @@ from contextlib import aclosing, closing
 from functools import partial
 
 from qwen7b.generate.call_settings import CheckedSettings
+from qwen7b.generate.grammar import Grammar
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder, as_pieces
 from qwen7b.generate.request import Request
@@ -33,6 +34,7 @@ class Answers:
         samplings: Sequence[Sampling],
         context_length: int,
         speculate: str | None,
+        grammar: Grammar | None = None,
     ) -> None:
         self.shared = shared
         self._report: Callable[[News], object] = lambda news: None
@@ -40,6 +42,7 @@ class Answers:
         self.unfinished = set(range(len(prompts)))
         self.on_prompt = settings.on_prompt
         num_alike = Counter(map(tuple, prompts))
+        matchers = [grammar.new_matcher(num_prompt=len(prompt)) if grammar else None for prompt in prompts]
         self.requests = [
             Request(
                 ids=list(prompt),
@@ -47,7 +50,8 @@ class Answers:
                 sampling=sampling,
                 logprobs=settings.logprobs,
                 ntk=settings.ntk,
-                processors=settings.processors,
+                processors=(*settings.processors, matcher) if matcher else settings.processors,
+                forced=matcher.force if matcher else None,
                 priority=settings.priority,
                 num_alike=num_alike[tuple(prompt)],
                 speculate=speculate,
@@ -55,7 +59,7 @@ class Answers:
                 on_error=partial(self._fail, index),
                 on_prompt=self._report_reading if self.on_prompt else None,
             )
-            for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
+            for index, (prompt, sampling, matcher) in enumerate(zip(prompts, samplings, matchers, strict=True))
         ]
 
     def start(self, report: Callable[[News], object]) -> None:

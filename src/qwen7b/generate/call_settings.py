@@ -11,6 +11,7 @@ from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
 from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
 from qwen7b.errors import SettingError, quoted
+from qwen7b.generate.response_format import ResponseFormat, read_response_format
 from qwen7b.generate.speculate_setting import check_lookup
 from qwen7b.model import NtkMode
 from qwen7b.sampling.sampling import Greedy, Sample, Sampling
@@ -41,6 +42,9 @@ class CompletionSettings(SamplingKeywords, total=False):
     """A function that is called while a long prompt is read, with the tokens read so far and all there are."""
     processors: Sequence[Processor] | None
     """Functions that change the next token's logits, given the ids so far and a tensor (V,), before penalties act."""
+    response_format: ResponseFormat | None
+    """What the reply must look like: a JSON schema, a pydantic model class, {"type": "regex", "regex": "yes|no"}, or
+    another `ResponseFormat`. Only max_new_tokens, the context and stop strings cut it short. Needs qwen7b[tools]."""
     speculate: str | None
     """How tokens are drafted, for speed; replies stay the same: "ngram", "ngram-pool" or "none". See `load`."""
     priority: int | None
@@ -79,6 +83,7 @@ class CheckedSettings:
         self.on_prompt = given.get("on_prompt")
         processors = given.get("processors")
         listed_processors = items(() if processors is None else processors)
+        self.constraint = read_response_format(given.get("response_format"))
         self.speculate = check_lookup(given.get("speculate"))
         priority = given.get("priority")
         self.priority = 0 if priority is None else whole_number("priority", priority, minimum=-1000, maximum=1000)

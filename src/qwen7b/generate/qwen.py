@@ -17,6 +17,7 @@ from qwen7b.generate.answers import Answers, last_reply, single_pieces, single_s
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
 from qwen7b.generate.continuations import Text, checked_ids
 from qwen7b.generate.engine import Engine
+from qwen7b.generate.grammar import GrammarCompiler
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
@@ -73,6 +74,7 @@ class Qwen(Scorer):
         self._saved = saved
         self.speculate, self._draft_model = choose_drafter(speculate, tokenizer=tokenizer)
         self._engines: dict[int, SharedEngine] = {}
+        self.grammars = GrammarCompiler(tokenizer, stop_ids=self.stop_ids)
 
     def __repr__(self) -> str:
         """
@@ -236,6 +238,7 @@ class Qwen(Scorer):
             samplings=samplings or samplings_of(checked.sampling, n) * len(prompts),
             context_length=self.context_length,
             speculate=None if speculate == NONE else speculate,
+            grammar=None if checked.constraint is None else self.grammars.compile(checked.constraint),
         )
 
     def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:

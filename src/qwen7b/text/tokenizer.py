@@ -152,11 +152,21 @@ class Tokenizer:
                 "allowed_special if it is intended"
             )
         if not allowed:
-            return self._encode_plain(text)
+            return self.encode_as_is(text)
         ids: list[int] = []
         for name, stretch in split_names(text, allowed):
-            ids += [self.control_tokens[name]] if name else self._encode_plain(stretch)
+            ids += [self.control_tokens[name]] if name else self.encode_as_is(stretch)
         return ids
+
+    def encode_as_is(self, text: str) -> list[int]:
+        """The ids of a text that is not normalized, and in which names of control tokens are ordinary text."""
+        if _LONG_PIECE.search(text):
+            ranks = self._encode_by_piece(text)
+        else:
+            ranks = self._encoding.encode_ordinary(text)
+            if not self._ranks_without_id.isdisjoint(ranks):
+                ranks = self._encode_by_piece(text)
+        return [self._id_of_rank[rank] for rank in ranks]
 
     def token_spans(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[slice]:
         """Find, for each span of a text's characters, the slice of its ids that hold any of them.
@@ -203,15 +213,6 @@ class Tokenizer:
 
     def _normalize(self, text: str) -> str:
         return without_surrogates(to_nfc(text) if self.vocabulary.nfc else text)
-
-    def _encode_plain(self, text: str) -> list[int]:
-        if _LONG_PIECE.search(text):
-            ranks = self._encode_by_piece(text)
-        else:
-            ranks = self._encoding.encode_ordinary(text)
-            if not self._ranks_without_id.isdisjoint(ranks):
-                ranks = self._encode_by_piece(text)
-        return [self._id_of_rank[rank] for rank in ranks]
 
     def _encode_by_piece(self, text: str) -> list[int]:
         """Encode as tiktoken does, but piece by piece, which is slower but has no limit on the length of a piece.

@@ -1,0 +1,119 @@
+"""Constrained replies: which tokens a grammar allows next, by llguidance. It is imported when it is first needed.
+
+https://github.com/guidance-ai/llguidance
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from qwen7b.errors import MissingExtraError, SettingError, UnsupportedError
+from qwen7b.generate.grammar_matcher import GrammarMatcher
+from qwen7b.generate.response_format import Constraint, JsonSchema, Regex
+from qwen7b.text import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from llguidance._lib import JsonCompileOptions
+
+_CANNOT = "cannot be promised"
+_REMEDY = 'leave it out, or set "strict" to false or "x-guidance" to {"lenient": true} to have it ignored'
+
+
+class Grammar:
+    """A compiled constraint, from which each reply gets a matcher of its own."""
+
+    def __init__(self, start: LLMatcher, *, stop_id: int) -> None:
+        self._start = start
+        self._stop_id = stop_id
+
+    def new_matcher(self, *, num_prompt: int) -> GrammarMatcher:
+        """A matcher for a reply that comes after so many ids."""
+        return GrammarMatcher(self._start.deep_copy(), num_prompt=num_prompt, stop_id=self._stop_id)
+
+
+class GrammarCompiler:
+    """Compiles constraints for one vocabulary, which is prepared at the first, in about half a second."""
+
+    def __init__(self, tokenizer: Tokenizer, *, stop_ids: Collection[int]) -> None:
+        self._tokenizer = tokenizer
+        self._stop_ids = sorted(stop_ids)
+        self._vocabulary: LLTokenizer | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_vocabulary": None}  # a copy prepares its own
+
+    def compile(self, constraint: Constraint) -> Grammar:
+        """Compile a constraint. Raises SettingError where it is invalid, or where nothing satisfies it.
+
+        A keyword of a JSON schema that cannot be promised is refused, or left out with a warning if that was asked.
+        """
+        if not self._stop_ids:
+            raise UnsupportedError("this model has no token that ends a reply, so that none can follow a grammar")
+        try:
+            from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+        except ImportError as error:
+            raise MissingExtraError("llguidance", extra="tools") from error
+        if self._vocabulary is None:  # without a lock, which a fork could leave held: two threads may both prepare it
+            tokens: Any = _Tokens(self._tokenizer, self._stop_ids)
+            self._vocabulary = LLTokenizer(tokens, eos_token=self._stop_ids)
+        limits = LLParserLimits(verbose_errors=False)
+        start = LLMatcher(self._vocabulary, _write_grammar(constraint), log_level=0, limits=limits)
+        start.compute_bitmask()  # else it does not notice that nothing is allowed
+        if start.is_error():
+            found = _explain(start.get_error())
+            raise SettingError(f"response_format: {found}{f': {_REMEDY}' if found.endswith(_CANNOT) else ''}")
+        for warning in start.get_grammar_warnings():
+            warnings.warn(f"response_format: {_explain(warning)}, so that it is ignored", stacklevel=4)
+        return Grammar(start, stop_id=self._stop_ids[0])
+
+
+class _Tokens:
+    """A tokenizer in the form that llguidance asks for."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, stop_ids: list[int]) -> None:
+        ids = range(tokenizer.vocab_size)
+        self.tokens = [tokenizer.token_bytes(id) if tokenizer.is_token(id) else b"" for id in ids]
+        self.special_token_ids = sorted(tokenizer.control_tokens.values())
+        self.eos_token_id = stop_ids[0]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode_as_is(text)
+
+
+def _write_grammar(constraint: Constraint) -> str:
+    """A constraint in llguidance's form.
+
+    JSON is written as Python, and most of what models have read, writes it: on one line, with a space after a comma or
+    colon. A schema's own "x-guidance" goes before.
+    """
+    from llguidance import LLMatcher
+
+    if isinstance(constraint, JsonSchema):
+        style: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        overrides: JsonCompileOptions = {"lenient": True} if constraint.lenient else {}
+        return LLMatcher.grammar_from_json_schema(constraint.text, defaults=style, overrides=overrides)
+    if isinstance(constraint, Regex):
+        return LLMatcher.grammar_from_regex(constraint.pattern)
+    return LLMatcher.grammar_from_lark(constraint.text)
+
+
+def _explain(message: str) -> str:
+    """A message of llguidance as one line; it ends in _CANNOT where a schema is valid, but more than can be masked."""
+    if keys := re.match(r"Unimplemented keys: \[(.*)\]", message):
+        return f"the JSON schema's {keys[1]} {_CANNOT}"
+    if format := re.match(r"Unknown format: (.*)", message):
+        return f"the JSON schema's format {format[1]} {_CANNOT}"
+    if message.startswith("oneOf"):
+        return f"the JSON schema's oneOf with alternatives that may overlap {_CANNOT}"
+    if message.startswith("NoExtension"):
+        return "nothing satisfies it"
+    message = message.partition("<backtrace>")[0].replace("panic:", "llguidance gave up:")
+    return " ".join(word for word in message.replace("<non-verbose/>", "").split() if word.strip("^"))

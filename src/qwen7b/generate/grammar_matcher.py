@@ -1,0 +1,64 @@
+"""Follows one reply through a grammar: the tokens that may come next, and those that must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qwen7b.errors import UnsupportedError
+from qwen7b.generate.prefixes import count_common
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+
+class GrammarMatcher:
+    """One reply's place in a grammar. It goes by the ids that it is given, and so back where these are others.
+
+    Called, it is a `Processor`; its `force` is a request's `forced`.
+    """
+
+    def __init__(self, matcher: LLMatcher, *, num_prompt: int, stop_id: int) -> None:
+        self._matcher = matcher
+        self._num_prompt = num_prompt
+        self._stop_id = stop_id
+        self._followed: list[int] = []
+        """The ids of the reply that the matcher has taken in."""
+
+    def __call__(self, ids: Sequence[int], logits_V: Tensor) -> Tensor:
+        """Forbid all ids that the grammar does not allow after these, in place."""
+        self._follow(ids)
+        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._check()
+        is_allowed_V = np.unpackbits(mask, count=len(logits_V), bitorder="little").view(bool)
+        if 2 * np.count_nonzero(is_allowed_V) > len(logits_V):
+            forbidden = torch.from_numpy(np.flatnonzero(~is_allowed_V)).to(logits_V.device)
+            return logits_V.index_fill_(0, forbidden, -torch.inf)
+        allowed = torch.from_numpy(np.flatnonzero(is_allowed_V)).to(logits_V.device)
+        kept = logits_V[allowed]
+        return logits_V.fill_(-torch.inf).index_copy_(0, allowed, kept)
+
+    def force(self, ids: Sequence[int]) -> list[int]:
+        """The ids that come after these whatever the model says; the one that ends a reply, where nothing else may."""
+        self._follow(ids)
+        forced = [self._stop_id] if self._matcher.is_stopped() else self._matcher.compute_ff_tokens()
+        self._check()
+        return forced
+
+    def _follow(self, ids: Sequence[int]) -> None:
+        reply = list(ids[self._num_prompt :])
+        num_common = count_common(self._followed, reply)
+        if num_common < len(self._followed):
+            self._matcher.rollback(len(self._followed) - num_common)
+        self._matcher.consume_tokens(reply[num_common:])
+        self._check()
+        self._followed = reply
+
+    def _check(self) -> None:
+        """Raise UnsupportedError where the matcher gave up: it never raises, and would then allow nothing."""
+        if self._matcher.is_error():
+            raise UnsupportedError(f"the reply cannot follow its grammar: {self._matcher.get_error()!r}")
