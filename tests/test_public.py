@@ -7,6 +7,7 @@ import pytest
 import qwen7b
 
 PUBLIC = [
+    "Agent",
     "CheckpointError",
     "DownloadError",
     "Greedy",

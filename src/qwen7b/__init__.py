@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from qwen7b.generate import Greedy, Piece, Qwen, Reply, Sample, Score, load
     from qwen7b.loading import load_model, load_tokenizer
     from qwen7b.text import Message, chat_prompt
+    from qwen7b.tools import Agent
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Agent",
     "CheckpointError",
     "DownloadError",
     "Greedy",
@@ -66,6 +68,7 @@ _HOMES = {
     "qwen7b.generate": ("Greedy", "Piece", "Qwen", "Reply", "Sample", "Score", "load"),
     "qwen7b.loading": ("load_model", "load_tokenizer"),
     "qwen7b.text": ("Message", "chat_prompt"),
+    "qwen7b.tools": ("Agent",),
 }
 
 

@@ -3,6 +3,28 @@
 The room knows no weights: it talks to a `Qwen`.
 """
 
+from qwen7b.dialects import ToolDefinition
+from qwen7b.text.messages import ToolCall
+from qwen7b.tools.agent import Agent
+from qwen7b.tools.agent_run import AgentRun
 from qwen7b.tools.mcp_server import McpServer
+from qwen7b.tools.tool_result import ReplayError, ToolFailure, ToolResult
+from qwen7b.tools.toolbox import Tool, Toolbox, ToolSource, read_only
+from qwen7b.tools.transcript import Replay, read_transcript
 
-__all__ = ["McpServer"]
+__all__ = [
+    "Agent",
+    "AgentRun",
+    "McpServer",
+    "Replay",
+    "ReplayError",
+    "Tool",
+    "ToolCall",
+    "ToolDefinition",
+    "ToolFailure",
+    "ToolResult",
+    "ToolSource",
+    "Toolbox",
+    "read_only",
+    "read_transcript",
+]

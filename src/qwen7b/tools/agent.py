@@ -1,0 +1,117 @@
+"""An agent: a model that is given tools and goes on by itself until it has an answer."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Unpack
+
+from qwen7b.config.checked import positive_number, whole_number
+from qwen7b.errors import SettingError, quoted
+from qwen7b.text.messages import Message, ToolCall
+from qwen7b.tools.agent_run import AgentRun, Event, RunLimits, RunLoop
+from qwen7b.tools.toolbox import MAX_RESULT_CHARACTERS, TOOL_SECONDS, Toolbox
+from qwen7b.tools.transcript import Transcript
+
+if TYPE_CHECKING:
+    from qwen7b.generate.call_settings import ChatSettings
+    from qwen7b.generate.qwen import ChatInput, Qwen
+
+MAX_STEPS = 10
+_FEWEST_CHARACTERS = 200
+"""The lowest limit of a result, so that what is cut can say so."""
+
+
+class Agent:
+    """A model with tools. It holds no conversation: each run is given its own, and gives it back.
+
+        def add(a: int, b: int) -> int:
+            '''Add two numbers.'''
+            return a + b
+
+        agent = qwen7b.Agent(qwen, tools=[add])
+        run = agent.run("What is 17 + 25?")
+        run.text, run.outcome
+        run = agent.run([*run.messages, {"role": "user", "content": "And 3 more?"}])
+
+    tools                  functions, `qwen7b.tools.Tool`s, MCP servers and other sources of tools
+    system                 the system message of conversations that have none
+    max_steps              the replies of a run at most: the last one's calls are run, and then it ends
+    max_seconds            how long a run may take; a reply that is being written then is cut off. None: any time
+    tool_seconds           how long a call may take, then the model is told and goes on. A coroutine is cancelled; a
+                           function cannot be stopped, and its thread runs on. None: any time, in the calling thread
+    max_result_characters  of a call's result; a longer one loses its middle, and says so
+    approve                a function that is asked before a call of a tool that is not marked as read-only; the model
+                           is told of a refusal. Without one all calls are run
+    transcript             a file to which all that happens is added as JSON lines: see `read_transcript`, `Replay`
+    settings               those of `Qwen.chat`. A tool_choice is for a run's first reply only
+
+    What a tool raises is told to the model as text, and the model goes on.
+    """
+
+    def __init__(
+        self,
+        qwen: Qwen,
+        tools: Sequence[object] = (),
+        *,
+        system: str | None = None,
+        max_steps: int = MAX_STEPS,
+        max_seconds: float | None = None,
+        tool_seconds: float | None = TOOL_SECONDS,
+        max_result_characters: int = MAX_RESULT_CHARACTERS,
+        approve: Callable[[ToolCall], bool] | None = None,
+        transcript: str | os.PathLike[str] | None = None,
+        **settings: Unpack[ChatSettings],
+    ) -> None:
+        whole_number("max_steps", max_steps, minimum=1)
+        whole_number("max_result_characters", max_result_characters, minimum=_FEWEST_CHARACTERS)
+        for name, seconds in (("max_seconds", max_seconds), ("tool_seconds", tool_seconds)):
+            if seconds is not None:
+                positive_number(name, seconds)
+        if approve is not None and not callable(approve):
+            raise SettingError(f"approve must be a function of a call, found {quoted(approve)}")
+        self.qwen = qwen
+        self.toolbox = Toolbox(tools)
+        self.system = system
+        self.limits = RunLimits(
+            max_steps=max_steps,
+            max_seconds=max_seconds,
+            tool_seconds=tool_seconds,
+            max_result_characters=max_result_characters,
+        )
+        self.approve = approve
+        self.transcript = None if transcript is None else os.fspath(transcript)
+        self.settings: dict[str, Any] = {**settings}
+
+    def run(self, messages: ChatInput) -> AgentRun:
+        """Answer a question, or a conversation that ends with one. Ctrl-C ends the run and keeps its conversation.
+
+        Raises what `Qwen.chat` raises for the first reply; a later prompt that has no room ends the run.
+        """
+        run = deque(self.stream(messages), maxlen=1)[0]
+        assert isinstance(run, AgentRun)
+        return run
+
+    def stream(self, messages: ChatInput) -> Generator[Event, None, None]:
+        """Like `run`, as it happens: pieces of replies, results of calls, and at last the `AgentRun`."""
+        with self._recording() as recorded:
+            yield from RunLoop(
+                self.qwen,
+                self.toolbox,
+                self._begin(messages),
+                settings=self.settings,
+                limits=self.limits,
+                approve=self.approve,
+                record=recorded,
+            ).events()
+
+    def _begin(self, messages: ChatInput) -> list[Message]:
+        begun: list[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else [*messages]
+        if self.system is not None and not (begun and begun[0].get("role") == "system"):
+            begun.insert(0, {"role": "system", "content": self.system})
+        return begun
+
+    def _recording(self) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+        return nullcontext(lambda line: None) if self.transcript is None else Transcript(self.transcript).recording()
