@@ -110,10 +110,10 @@ READING: dict[str, str] = {
     ),
     "model": "transformer rows layers rotary masks cache sequence_cache parameter_shapes empty_model rebuilding",
     "text": (
-        "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages chat_format "
-        "chatml rendered token_spans content_marks chat_template format_detection chat_prompt completion_prompt "
-        "reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary tokenizer_settings endings "
-        "pattern_forms export"
+        "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages tool_calls "
+        "chat_format chatml rendered token_spans content_marks chat_template format_detection chat_prompt "
+        "completion_prompt reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary "
+        "tokenizer_settings endings pattern_forms export"
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
     "sandbox": (
@@ -125,7 +125,8 @@ READING: dict[str, str] = {
         "plugin translation_scores choice_reading number_reading code_reading react_reading rouge cuts intervals"
     ),
     "dialects": (
-        "dialect definition function_schema plain_schema tool_call marked_calls call_object json_scan arguments lark"
+        "dialect definition function_schema plain_schema tool_prompt registry lark react react_parsing react_grammar "
+        "react_api react_demo react_page react_zh tool_call marked_calls call_object json_scan arguments"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (

@@ -9,6 +9,8 @@ import pytest
 
 from qwen7b.text import Tokenizer, load_tokenizer
 from text import synthetic
+from text.conftest import qwen as qwen
+from text.conftest import qwen_vocabulary as qwen_vocabulary
 
 QWEN25_TEMPLATE = Path(__file__).with_name("qwen25.jinja").read_text("utf-8")
 """The chat template of Qwen2.5's models, Qwen2.5-Coder's included."""

@@ -46,7 +46,9 @@ class CallParser(Protocol):
 class Dialect(Protocol):
     """One way to offer tools to a model and to read its calls."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name by which the dialect is chosen."""
 
     @property
     def stop(self) -> Sequence[str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chatml import ChatML, jinja_template
-from qwen7b.text.messages import Message, split_turns
+from qwen7b.text.messages import Message, checked_messages, split_turns
 from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import Tokenizer
 
 DEFAULT_HISTORY_TOKEN_LIMIT = 6144
+
+ToolT = TypeVar("ToolT")
 
 
 def chat_prompt(
@@ -41,6 +44,32 @@ def chat_prompt(
     >>> chat_prompt(tokenizer, [{"role": "user", "content": "1+1=?"}])  # doctest: +SKIP
     [151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 16, 10, 16, 19884, ...]
     """
+    return fitting_prompt(
+        tokenizer,
+        checked_messages(messages),
+        write=lambda kept, _: kept,
+        tools=(),
+        history_token_limit=history_token_limit,
+        context_length=context_length,
+        reply_tokens=reply_tokens,
+    )
+
+
+def fitting_prompt(
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    *,
+    write: Callable[[Sequence[Message], Sequence[ToolT]], Sequence[Message]],
+    tools: Sequence[ToolT],
+    history_token_limit: int,
+    context_length: int | None,
+    reply_tokens: int,
+) -> list[int]:
+    """Like `chat_prompt`, for messages that may call `tools`: `write` makes plain ones of those that are kept.
+
+    What it tells of the tools counts towards `history_token_limit` as the system message does. It is given the default
+    system message of ChatML too, so that it can add to that.
+    """
     if not isinstance(tokenizer, Tokenizer):
         raise SettingError(f"tokenizer should be one that load_tokenizer returned, found {quoted(tokenizer)}")
     whole_number("history_token_limit", history_token_limit, minimum=0)
@@ -49,16 +78,14 @@ def chat_prompt(
         whole_number("context_length", context_length, minimum=1)
     format = chat_format_of(tokenizer)
     system, turns = split_turns(messages)
-    continues = turns[-1][-1]["role"] == "assistant"
+    if system is None and isinstance(format, ChatML) and format.default_system is not None:
+        system = {"role": "system", "content": format.default_system}
 
-    def prompt_with(num_turns: int) -> Rendered:
+    def prompt_with(num_turns: int, offered: Sequence[ToolT] = tools) -> Rendered:
         kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
-        return format.render(
-            tokenizer,
-            kept if system is None else [system, *kept],
-            add_generation_prompt=not continues,
-            continue_final_message=continues,
-        )
+        written = write(kept if system is None else [system, *kept], offered)
+        continues = written[-1]["role"] == "assistant"
+        return format.render(tokenizer, written, add_generation_prompt=not continues, continue_final_message=continues)
 
     without_past = prompt_with(0)
     shortest = without_past.ids
@@ -66,11 +93,14 @@ def chat_prompt(
         raise PromptError(
             f"the prompt has {counted(len(shortest), 'token')} without any history, which leaves none of the context's "
             f"{context_length} for a reply: shorten the last message or the system message"
+            + (", or offer fewer tools" if tools else "")
         )
-    num_system = len(shortest[without_past.system]) if without_past.system else 0
+    without_tools = prompt_with(0, ()) if tools else without_past
+    num_system = len(without_tools.ids[without_tools.system]) if without_tools.system else 0
+    num_fixed = num_system + len(shortest) - len(without_tools.ids)
 
     def fits(prompt: list[int]) -> bool:
-        if num_system + len(prompt) - len(shortest) >= history_token_limit:
+        if num_fixed + len(prompt) - len(shortest) >= history_token_limit:
             return False
         return context_length is None or len(prompt) + reply_tokens <= context_length
 

@@ -4,6 +4,8 @@ The room knows no weights: it talks to a `Qwen`.
 """
 
 from qwen7b.dialects import ToolDefinition
+from qwen7b.dialects.tool_prompt import parse_reply as parse
+from qwen7b.dialects.tool_prompt import tool_prompt as chat_prompt
 from qwen7b.text.messages import ToolCall
 from qwen7b.tools.agent import Agent
 from qwen7b.tools.agent_run import AgentRun
@@ -25,6 +27,8 @@ __all__ = [
     "ToolResult",
     "ToolSource",
     "Toolbox",
+    "chat_prompt",
+    "parse",
     "read_only",
     "read_transcript",
 ]

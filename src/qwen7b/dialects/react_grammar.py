@@ -1,0 +1,34 @@
+"""The replies of ReAct as a grammar: free text, and behind it perhaps an action with a tool's name and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen7b.dialects.definition import ToolDefinition
+from qwen7b.dialects.dialect import ToolChoice
+from qwen7b.dialects.lark import arguments, called_tools, literal
+
+_ANSWER = r"ANSWER: /(?s:.*)/ & ~/(?s:.*)\nAction:(?s:.*)/"
+# What the parsers, or strings that stop a reply, take for another part of it may not stand before the action.
+_CALL = r"""
+THOUGHT: /(?s:.*)/ & ~/(?s:.*)(\n(Action|Action Input|Final Answer):|Observation:)(?s:.*)/
+action[lazy]: THOUGHT "\nAction:"
+"""
+_CODE = r"""
+code: "```" /[a-z0-9]*/ "\n" code_end
+code_end[lazy]: /(?s:.*)/ "\n```"
+"""
+
+
+def write_grammar(tools: Sequence[ToolDefinition], *, choice: ToolChoice, fences_code: bool) -> str:
+    """See `Dialect.grammar`. With `fences_code` a tool whose args_format is "code" gets code in a fence."""
+    called = called_tools(tools, choice)
+    if not called:
+        return f"%llguidance {{}}\nstart: ANSWER\n{_ANSWER}\n"
+    start = "start: ANSWER | action call\n" + _ANSWER if choice == "auto" else "start: action call"
+    lines = ["%llguidance {}", start, _CALL.strip(), f"call: {' | '.join(f'call_{n}' for n in range(len(called)))}"]
+    for place, tool in enumerate(called):
+        input = "code" if fences_code and tool.args_format == "code" else arguments(tool)
+        head = literal(f" {tool.name}\nAction Input: ")
+        lines.append(f"call_{place}: {head} {input}")
+    return "\n".join([*lines, _CODE.strip() if fences_code else "", ""])
