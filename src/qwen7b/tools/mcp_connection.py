@@ -37,6 +37,8 @@ _CLOSE_SECONDS = 8.0
 _LISTEN_AGAIN_SECONDS = 1.0
 _LOST = ("Connection closed", "SSE stream ")
 """How the `mcp` package begins what it says of an answer that will not come. Servers use the same code as they like."""
+_REFUSED = ("Server returned an error response", "Session terminated", "Not Found", "Redirect to ")
+"""How it begins what it says of an HTTP response that holds no answer of the protocol."""
 
 # Where a program does not set up logging, Python would print the package's warnings, some at every malformed line.
 for _logger in ("mcp", "client"):
@@ -99,7 +101,7 @@ class ServerConnection:
         except MCPError as error:
             if error.code == CONNECTION_CLOSED and error.message.startswith(_LOST):
                 raise self._lost(error) from None
-            if self._trace.refusal:
+            if self._trace.refusal and error.message.startswith(_REFUSED):
                 raise self._failed(f"answered with {self._trace.refusal}: {error.message}") from None
             raise
         except Exception as error:

@@ -18,7 +18,7 @@ _LAST_WORDS_SECONDS = 0.3
 
 
 class ServerTrace(asyncio.Protocol):
-    """The end of a server's log, its last line that is no message, and the last HTTP response that is no answer.
+    """The end of a server's log, its last line that is no message, and whether its last HTTP response is a refusal.
 
     All of the log is read, as a full pipe would stop the server.
     """
@@ -27,7 +27,7 @@ class ServerTrace(asyncio.Protocol):
         self._log = b""
         self._log_ended: asyncio.Event | None = None
         self.refusal = ""
-        """An HTTP response that is no answer, as "401 Unauthorized"; "" for none."""
+        """The last HTTP response, as "401 Unauthorized", where it is a refusal; else ""."""
         self.malformed = ""
         """What stood where a message should; "" for nothing."""
 
@@ -54,10 +54,9 @@ class ServerTrace(asyncio.Protocol):
         self.malformed = quoted(lines[0]) if lines else quoted(str(error))
 
     async def note_response(self, response: Response) -> None:
-        """Note an HTTP response that is no answer. An error in the protocol's own words is JSON."""
-        is_json = response.headers.get("content-type", "").lower().startswith("application/json")
-        if response.has_redirect_location or (response.status_code >= 400 and not is_json):
-            self.refusal = f"{response.status_code} {response.reason_phrase}"
+        """Note how the last HTTP response refused its request, if it did."""
+        is_refusal = response.status_code >= 400 or response.has_redirect_location
+        self.refusal = f"{response.status_code} {response.reason_phrase}" if is_refusal else ""
 
     async def read_last_words(self) -> None:
         """Wait a moment for what a server that has ended left of its log."""
