@@ -26,7 +26,7 @@ from mcp.server.mcpserver import Context
 from mcp_types import ToolAnnotations
 
 from qwen7b.errors import MissingExtraError, Qwen7bError, SettingError, ToolServerError
-from qwen7b.tools import McpServer
+from qwen7b.tools import McpServer, Toolbox, ToolCall, ToolFailure
 from qwen7b.tools.mcp_server import read_server_option
 
 PROGRAM = Path(__file__).parents[1] / "mcp_program.py"
@@ -129,7 +129,8 @@ def test_a_server_in_this_process() -> None:
         assert (add.name, add.description, add.schema["required"]) == ("add", "Add two numbers.", ["a", "b"])
         assert server.call("add", {"a": 1, "b": 2}) == "3"
         assert server.is_read_only("add") and not server.is_read_only("rename") and not server.is_read_only("gone")
-        assert server.call("add", {"a": "x", "b": 2}).startswith("Error executing tool add")
+        with pytest.raises(ToolFailure, match=r"^Error executing tool add"):
+            server.call("add", {"a": "x", "b": 2})
 
 
 def test_a_server_is_used_from_threads_and_from_coroutines() -> None:
@@ -150,9 +151,10 @@ def test_a_renamed_tool_has_its_new_name_only(kind: str, address: Address) -> No
         assert server.call("rename", {"to": "plus"}) == "add is plus now"
         wait_until(lambda: "add" not in names(server))
         assert server.call("plus", {"a": 1, "b": 2}) == "3"
-        assert server.call("add", {"a": 1, "b": 2}) == (
-            "Error: there is no tool 'add' (any more); the tools are rename, block, plus"
-        )
+        with pytest.raises(
+            ToolFailure, match=r"^Error: there is no tool 'add' .any more.: the tools are rename, block, p"
+        ):
+            server.call("add", {"a": 1, "b": 2})
 
 
 def test_a_program() -> None:
@@ -187,8 +189,6 @@ def test_a_program_sees_only_the_variables_it_is_given(tmp_path: Path, monkeypat
         ("contents", "see:\n[image image/png, 8 bytes]\n[audio audio/wav, 3 bytes]\nthe text of a file\n"
          "[resource file:///a.bin, of no stated type, 4 bytes]\n[resource b: file:///b.txt]"),
         ("structured", '{"城市": ["北京"]}'),
-        ("fails", "Error: the disk is full"),
-        ("refuses", "Error: not today"),
         ("chatty", "hi"),
         ("huge-result", "x" * 5_000_000),
     ],
@@ -196,6 +196,13 @@ def test_a_program_sees_only_the_variables_it_is_given(tmp_path: Path, monkeypat
 def test_a_result_is_text(behaviour: str, expected: str) -> None:
     with program(behaviour) as server:
         assert server.call("echo", {"text": "hi"}) == expected
+
+
+@pytest.mark.parametrize(("behaviour", "message"), [("fails", "the disk is full"), ("refuses", "not today")])
+def test_what_a_tool_does_wrong_is_told_to_the_model(behaviour: str, message: str) -> None:
+    with program(behaviour) as server:
+        result = Toolbox([server]).run(ToolCall("echo", '{"text": "hi"}'))
+        assert (result.text, result.is_error) == (f"Error: {message}", True)
 
 
 def test_a_server_that_floods_is_answered_for() -> None:
@@ -255,7 +262,8 @@ def test_all_pages_of_tools_are_read_and_any_name_is_taken() -> None:
 def test_a_program_that_renames_its_tools() -> None:
     with program("renames") as server:
         assert (names(server), server.call("echo", {"text": "a"})) == (["echo"], "a")
-        assert server.call("echo", {"text": "a"}) == "Error: there is no tool 'echo' (any more); the tools are repeat"
+        with pytest.raises(ToolFailure, match=r"there is no tool 'echo' .any more.: the tools are repeat"):
+            server.call("echo", {"text": "a"})
         assert names(server) == ["repeat"]
 
 
@@ -274,7 +282,9 @@ def test_two_servers_of_one_tool_are_told_apart_by_a_prefix() -> None:
     with McpServer(adder(), prefix="a.") as first, program(prefix="b.") as second:
         assert names(first)[0] == "a.add" and names(second) == ["b.echo", "b.write"]
         assert first.call("a.add", {"a": 1, "b": 1}) == "2" and second.call("b.echo", {"text": "c"}) == "c"
-        assert second.is_read_only("b.echo") and second.call("echo", {}).startswith("Error: there is no tool 'echo'")
+        assert second.is_read_only("b.echo") and not second.is_read_only("echo")
+        with pytest.raises(SettingError, match=r"2 tools have the name 'a.add'"):
+            Toolbox([first, McpServer(adder(), prefix="a.")])
 
 
 def test_a_server_in_this_process_that_blocks_its_loop_is_given_up() -> None:
@@ -307,7 +317,7 @@ def test_a_program_ends_when_it_is_no_longer_used() -> None:
 def test_a_program_ends_with_the_interpreter_and_not_with_its_fork(ending: str) -> None:
     code = f"""
 import os, psutil, signal, sys
-from qwen7b.tools import McpServer
+from qwen7b.tools import McpServer, Toolbox, ToolCall, ToolFailure
 server = McpServer([sys.executable, {str(PROGRAM)!r}])
 server.definitions
 print(psutil.Process().children()[0].pid, flush=True)

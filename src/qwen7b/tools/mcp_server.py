@@ -88,14 +88,15 @@ class McpServer:
         return tool is not None and tool.annotations is not None and tool.annotations.read_only_hint is True
 
     def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """The result of a call as text, for the model; what the tool does wrong is text that begins with "Error"."""
+        """The result of a call as text, for a model. Raises ToolFailure, also for a model, if the tool says that it
+        failed, and if there is no such tool, as the server may rename them."""
         from mcp import MCPError
 
-        from qwen7b.tools.mcp_text import error_text, result_text
+        from qwen7b.tools.mcp_text import content_text, failure
 
         found = self._tools()
         if name not in found:
-            return error_text(f"there is no tool {name!r} (any more); the tools are {', '.join(found) or 'none'}")
+            raise failure(f"there is no tool {quoted(name)} (any more): the tools are {', '.join(found) or 'none'}")
         theirs = found[name][1].name
         try:
             result = self._connected().ask(
@@ -105,8 +106,10 @@ class McpServer:
                 setting="call_seconds",
             )
         except MCPError as error:
-            return error_text(error.message)
-        return result_text(result)
+            raise failure(error.message) from None
+        if result.is_error:
+            raise failure(content_text(result))
+        return content_text(result)
 
     def close(self) -> None:
         """End the connection, and what was started for it. The server cannot be used again."""

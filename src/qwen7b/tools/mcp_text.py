@@ -23,6 +23,7 @@ from mcp_types import (
 
 from qwen7b.dialects.definition import ToolDefinition, read_definitions
 from qwen7b.errors import SettingError
+from qwen7b.tools.tool_result import ToolFailure
 
 _MAX_CHARACTERS = 100_000
 """The longest description of one tool, as JSON; a longer one would leave a model no room for anything else."""
@@ -42,17 +43,17 @@ def define_tools(tools: Sequence[Tool], *, prefix: str, label: str) -> dict[str,
     return found
 
 
-def result_text(result: CallToolResult) -> str:
-    """A result as text. Images, sounds and files are named, with their size; an error says that it is one."""
-    text = "\n".join(_block_text(block) for block in result.content)
+def content_text(result: CallToolResult) -> str:
+    """What a result says as text. Images, sounds and files are named, with their size."""
     if not result.content and result.structured_content is not None:
-        text = json.dumps(result.structured_content, ensure_ascii=False)
-    return error_text(text) if result.is_error else text
+        return json.dumps(result.structured_content, ensure_ascii=False)
+    return "\n".join(_block_text(block) for block in result.content)
 
 
-def error_text(text: str) -> str:
-    """What a tool says went wrong, as a model is told it."""
-    return text if text.lower().startswith("error") else f"Error: {text or 'the tool failed and does not say why'}"
+def failure(text: str) -> ToolFailure:
+    """What a server says that a tool did wrong, with a beginning by which a model sees that it is an error."""
+    is_marked = text.lower().startswith("error")
+    return ToolFailure(text if is_marked else f"Error: {text or 'the tool failed and does not say why'}")
 
 
 def _define(name: str, tool: Tool) -> ToolDefinition:
