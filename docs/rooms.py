@@ -125,8 +125,9 @@ READING: dict[str, str] = {
         "plugin translation_scores choice_reading number_reading code_reading react_reading rouge cuts intervals"
     ),
     "dialects": (
-        "dialect definition function_schema plain_schema tool_prompt registry lark react react_parsing react_grammar "
-        "react_api react_demo react_page react_zh tool_call marked_calls call_object json_scan arguments"
+        "dialect definition function_schema plain_schema tool_prompt registry lark masked_schema schema_references "
+        "react react_parsing react_grammar react_api react_demo react_page react_zh tool_call marked_calls call_object "
+        "json_scan arguments"
     ),
     "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
     "checkpoint": (

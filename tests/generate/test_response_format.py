@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +12,6 @@ from qwen7b.errors import SettingError
 from qwen7b.generate.response_format import JsonSchema, Lark, Regex, read_response_format
 
 SCHEMA = {"type": "object", "properties": {"城市": {"type": "string"}}}
-WRITTEN = json.dumps(SCHEMA, ensure_ascii=False)
 
 
 class City(BaseModel):
@@ -29,19 +27,19 @@ class Open(BaseModel, extra="allow"):
     [
         (None, None),
         ({"type": "text"}, None),
-        ({"type": "json_object"}, JsonSchema(text='{"type": "object"}')),
-        (SCHEMA, JsonSchema(text=WRITTEN)),
-        (MappingProxyType(SCHEMA), JsonSchema(text=WRITTEN)),
-        ({}, JsonSchema(text="{}")),
-        ({"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}, JsonSchema(text=WRITTEN)),
+        ({"type": "json_object"}, JsonSchema({"type": "object"})),
+        (SCHEMA, JsonSchema(SCHEMA)),
+        (MappingProxyType(SCHEMA), JsonSchema(SCHEMA)),
+        ({}, JsonSchema({})),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}, JsonSchema(SCHEMA)),
         (
             {"type": "json_schema", "json_schema": {"schema": SCHEMA, "strict": False, "description": "d"}},
-            JsonSchema(text=WRITTEN, lenient=True),
+            JsonSchema(SCHEMA, lenient=True),
         ),
         ({"type": "regex", "regex": "a|b"}, Regex("a|b")),
         ({"type": "grammar", "grammar": 'start: "a"'}, Lark('start: "a"')),
-        (City, JsonSchema(text=json.dumps(City.model_json_schema() | {"additionalProperties": False}))),
-        (Open, JsonSchema(text=json.dumps(Open.model_json_schema()))),
+        (City, JsonSchema(City.model_json_schema() | {"additionalProperties": False})),
+        (Open, JsonSchema(Open.model_json_schema())),
     ],
 )
 def test_what_a_caller_may_give(given: Any, expected: object) -> None:
@@ -64,19 +62,9 @@ def test_what_a_caller_may_give(given: Any, expected: object) -> None:
         ({"type": "json_schema", "json_schema": {"schema": True}}, "must be an object with a 'schema'"),
         ({"type": "json_schema", "json_schema": {"schema": {}, "strict": "yes"}}, "strict in response_format must be"),
         ({"type": "json_schema", "json_schema": {"schema": {}, "stirct": True}}, "has no field 'stirct'"),
-        ({"type": "object", "default": float("nan")}, "cannot be written as JSON"),
-        ({"type": "object", "properties": {"a": object()}}, "cannot be written as JSON"),
-        ({"type": {"object"}}, "cannot be written as JSON"),
     ],
 )
 def test_what_is_refused(given: Any, message: str) -> None:
     with pytest.raises(SettingError) as caught:
         read_response_format(given)
     assert message in str(caught.value)
-
-
-def test_a_schema_that_holds_itself_is_refused() -> None:
-    schema: dict[str, Any] = {"type": "object"}
-    schema["properties"] = {"again": schema}
-    with pytest.raises(SettingError, match="cannot be written as JSON"):
-        read_response_format(schema)

@@ -12,11 +12,10 @@ from typing import Any
 
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import ToolChoice
+from qwen7b.dialects.masked_schema import write_masked_schema
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text.rendered import Control
 
-_ON_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON as `json.dumps` writes it, and as models saw it in training: there are fewer ways, so more tokens are forced."""
 _OPENING_KEYS = {
     "additionalProperties",
     "patternProperties",
@@ -86,7 +85,7 @@ def arguments(tool: ToolDefinition) -> str:
     schema = _with_null({**tool.schema, "type": "object"})
     if "properties" in schema and not _OPENING_KEYS & schema.keys():
         schema["additionalProperties"] = False
-    return f"%json {json.dumps({**schema, 'x-guidance': _ON_ONE_LINE}, ensure_ascii=False)}"
+    return f"%json {write_masked_schema(schema)}"
 
 
 def _with_null(schema: Any) -> Any:

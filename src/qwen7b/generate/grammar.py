@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from qwen7b.dialects.masked_schema import write_masked_schema
 from qwen7b.errors import MissingExtraError, SettingError, UnsupportedError
 from qwen7b.generate.grammar_matcher import GrammarMatcher
 from qwen7b.generate.response_format import Constraint, JsonSchema, Regex
@@ -17,7 +18,6 @@ from qwen7b.text import Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
-    from llguidance._lib import JsonCompileOptions
 
 _CANNOT = "cannot be promised"
 _REMEDY = 'leave it out, or set "strict" to false or "x-guidance" to {"lenient": true} to have it ignored'
@@ -89,17 +89,12 @@ class _Tokens:
 
 
 def _write_grammar(constraint: Constraint) -> str:
-    """A constraint in llguidance's form.
-
-    JSON is written as Python, and most of what models have read, writes it: on one line, with a space after a comma or
-    colon. A schema's own "x-guidance" goes before.
-    """
+    """A constraint in llguidance's form."""
     from llguidance import LLMatcher
 
     if isinstance(constraint, JsonSchema):
-        style: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-        overrides: JsonCompileOptions = {"lenient": True} if constraint.lenient else {}
-        return LLMatcher.grammar_from_json_schema(constraint.text, defaults=style, overrides=overrides)
+        schema = write_masked_schema(constraint.schema, lenient=constraint.lenient)
+        return LLMatcher.grammar_from_json_schema(schema)
     if isinstance(constraint, Regex):
         return LLMatcher.grammar_from_regex(constraint.pattern)
     return LLMatcher.grammar_from_lark(constraint.text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,11 @@ _FORMS = {"text": None, "json_object": None, "json_schema": "json_schema", "rege
 _SCHEMA_FIELDS = {"name", "description", "schema", "strict"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class JsonSchema:
     """The reply is JSON that satisfies a schema."""
 
-    text: str
-    """The schema, as JSON."""
+    schema: Mapping[str, Any]
     lenient: bool = False
     """True where keywords that cannot be promised are left out with a warning, instead of refused."""
 
@@ -54,7 +52,10 @@ def read_response_format(value: object) -> Constraint | None:
     if value is None:
         return None
     if isinstance(value, type) and callable(schema_of := getattr(value, "model_json_schema", None)):
-        return JsonSchema(text=_write_schema(_close(schema_of()), f"the schema of {value.__name__}"))
+        try:
+            return JsonSchema(_close(schema_of()))
+        except Exception as error:  # whatever a model class of the caller raises
+            raise SettingError(f"response_format {value.__name__} has no JSON schema: {error}") from error
     if not isinstance(value, Mapping):
         raise SettingError(
             f"response_format must be a JSON schema, a pydantic model class or a {{'type': ...}} of OpenAI's API, "
@@ -62,12 +63,12 @@ def read_response_format(value: object) -> Constraint | None:
         )
     form = value.get("type")
     if not isinstance(form, str) or form not in _FORMS:
-        return JsonSchema(text=_write_schema(value, "response_format"))
+        return JsonSchema(value)
     field = _FORMS[form]
     if unknown := value.keys() - {"type", field}:
         raise SettingError(f"a response_format of type {form} has no field {quoted(min(unknown, key=str))}")
     if field is None:
-        return JsonSchema(text='{"type": "object"}') if form == "json_object" else None
+        return JsonSchema({"type": "object"}) if form == "json_object" else None
     content = value.get(field)
     if form == "json_schema":
         return _read_json_schema(content)
@@ -85,7 +86,7 @@ def _read_json_schema(content: object) -> JsonSchema:
     strict = content.get("strict")
     if strict not in (None, True, False):
         raise SettingError(f"strict in response_format must be true or false, found {quoted(strict)}")
-    return JsonSchema(text=_write_schema(content["schema"], "the schema"), lenient=strict is False)
+    return JsonSchema(content["schema"], lenient=strict is False)
 
 
 def _close(schema: dict[str, Any]) -> dict[str, Any]:
@@ -94,16 +95,3 @@ def _close(schema: dict[str, Any]) -> dict[str, Any]:
         if "properties" in part:
             part.setdefault("additionalProperties", False)
     return schema
-
-
-def _write_schema(schema: object, name: str) -> str:
-    try:
-        return json.dumps(schema, ensure_ascii=False, allow_nan=False, default=_as_json)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SettingError(f"{name} cannot be written as JSON ({error}): correct it") from error
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"found {quoted(value)}")
