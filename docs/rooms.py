@@ -117,8 +117,9 @@ READING: dict[str, str] = {
     ),
     "sampling": "sampling sampling_keywords picking token_logprob",
     "sandbox": (
-        "running outcome limits protected bubblewrap private_user work_folder unprotected launcher confinement "
-        "landlock seccomp denied_calls system_call program values checking watching usage"
+        "running outcome limits protected starting bubblewrap private_user work_folder unprotected launcher forking "
+        "confinement landlock seccomp denied_calls system_call program values checking watching usage session "
+        "session_process session_files session_launcher exchange cells figures"
     ),
     "tasks": (
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "

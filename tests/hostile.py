@@ -1,6 +1,6 @@
 """Programs that try what a sandbox must stop, and a way to run programs as an ordinary user where the tests are root's.
 
-python tests/hostile.py runs the program of a request on standard input, as JSON, and prints its outcome.
+python tests/hostile.py runs the program of a request on standard input, as JSON, and prints its outcome, or the cells.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from qwen7b.errors import SandboxError
-from qwen7b.sandbox import ProgramLimits, ProgramOutcome, Protection
+from qwen7b.sandbox import CellOutcome, CodeSession, ProgramLimits, ProgramOutcome, Protection
 from qwen7b.sandbox.protected import run_protected
 
 Sandbox: TypeAlias = Callable[..., ProgramOutcome]
@@ -170,6 +170,19 @@ def run_all(sandbox: Sandbox, codes: Mapping[str, str], **settings: Any) -> dict
         return dict(zip(codes, pool.map(lambda code: sandbox(code, **settings), codes.values()), strict=True))
 
 
+def run_cells(
+    cells: list[str], *, way: Way, folder: Path, idle_seconds: float = 600, **limits: Any
+) -> list[CellOutcome]:
+    """Run cells one after another in a session, without installed packages."""
+    if not way.ordinary:
+        settings: dict[str, Any] = {"limits": ProgramLimits(**limits), "idle_seconds": idle_seconds}
+        with CodeSession(site_packages=False, protection=way.protection, **settings) as session:
+            return [session.run(cell) for cell in cells]
+    request = {"cells": cells, "protection": way.protection, "limits": limits}
+    text = as_ordinary_user([SYSTEM_PYTHON, __file__], json.dumps(request), folder=folder)
+    return [CellOutcome(**outcome) for outcome in json.loads(text)]
+
+
 def as_ordinary_user(command: list[str], text: str, *, folder: Path) -> str:
     """What a command prints that an ordinary user runs."""
     source = Path(__file__).parents[1] / "src"
@@ -205,6 +218,11 @@ def why_not(way: Way, *, folder: Path) -> str | None:
 
 def main() -> None:
     request = json.load(sys.stdin)
+    if "cells" in request:
+        way = Way(request["protection"], False)
+        outcomes = run_cells(request["cells"], way=way, folder=Path(), **request["limits"])
+        json.dump([dataclasses.asdict(outcome) for outcome in outcomes], sys.stdout, default=str)
+        return
     outcome = run_protected(
         request["code"],
         check=request["check"],

@@ -200,12 +200,14 @@ class _Interrupting:
 def test_bubblewrap_hides_nothing_that_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python may lie in /tmp, where the program's own folder is."""
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    command = bubblewrap.wrapped(["python"], readable=["/tmp/python", "/usr/lib"], environment={}, disk_bytes=1)
+    command = bubblewrap.wrapped(
+        ["python"], readable=["/tmp/python", "/usr/lib"], environment={}, disk_bytes=1, folder=None
+    )
     assert command.index("--tmpfs") < command.index("/tmp/python") < command.index("python")
     monkeypatch.undo()
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(SandboxError, match="not installed"):
-        bubblewrap.wrapped(["python"], readable=[], environment={}, disk_bytes=1)
+        bubblewrap.wrapped(["python"], readable=[], environment={}, disk_bytes=1, folder=None)
 
 
 @pytest.mark.parametrize("system", ["darwin", "win32"])

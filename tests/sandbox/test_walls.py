@@ -8,13 +8,14 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
-from hostile import ORDINARY_USER, REFUSED, Sandbox, trying
+from hostile import ORDINARY_USER, REFUSED, Way, run, run_cells, trying
 
 PROPERLY = r"refused: (\[Errno (EPERM|EACCES|EROFS|ENOENT|ESRCH|EXDEV|-3)\]|not allowed to raise|nothing was there)"
 for name in ("EPERM", "EACCES", "EROFS", "ENOENT", "ESRCH", "EXDEV"):
@@ -42,7 +43,22 @@ def victim(user: int) -> Iterator[int]:
         process.kill()
 
 
-def test_everything_outside_is_refused(any_sandbox: Sandbox, secret: Path, victim: int, user: int) -> None:
+def run_as_cell(code: str, *, way: Way, folder: Path, **limits: Any) -> str:
+    (outcome,) = run_cells([code], way=way, folder=folder, **limits)
+    assert outcome.status == "done", outcome
+    return outcome.stdout
+
+
+def run_as_program(code: str, *, way: Way, folder: Path, **limits: Any) -> str:
+    outcome = run(code, way=way, folder=folder, **limits)
+    assert outcome.passed, outcome
+    return outcome.stdout
+
+
+@pytest.mark.parametrize("run_it", [run_as_program, run_as_cell])
+def test_everything_outside_is_refused(
+    run_it: Callable[..., str], way: Way, folder: Path, secret: Path, victim: int
+) -> None:
     before, limits = secret.stat(), Path(f"/proc/{victim}/limits").read_text()
     path = str(secret.parent / "socket")
     with (
@@ -65,7 +81,7 @@ def test_everything_outside_is_refused(any_sandbox: Sandbox, secret: Path, victi
             SOCKET=path,
             SECRET=str(secret),
         )
-        outcome = any_sandbox(program, seconds=10)
+        output = run_it(program, way=way, folder=folder, seconds=10)
         for listening in (tcp, abstract):
             listening.setblocking(False)
             with pytest.raises(BlockingIOError):
@@ -74,8 +90,7 @@ def test_everything_outside_is_refused(any_sandbox: Sandbox, secret: Path, victi
             receiving.setblocking(False)
             with pytest.raises(BlockingIOError):
                 receiving.recv(1)
-    assert outcome.passed, outcome
-    results = json.loads(outcome.stdout)
+    results = json.loads(output)
     assert len(results) == len(REFUSED)
     assert {name: result for name, result in results.items() if not re.match(PROPERLY, result)} == {}
     assert secret.read_text() == "a key that nobody may read"

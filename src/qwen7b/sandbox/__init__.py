@@ -7,7 +7,18 @@ library and its neighbours here. docs/sandbox.md says what is stopped and what i
 """
 
 from qwen7b.sandbox.limits import ProgramLimits
-from qwen7b.sandbox.outcome import ProgramOutcome, Protection, Status
+from qwen7b.sandbox.outcome import CellOutcome, ProgramOutcome, Protection, Status
 from qwen7b.sandbox.running import find_protection, run_python
+from qwen7b.sandbox.session import SESSION_LIMITS, CodeSession
 
-__all__ = ["ProgramLimits", "ProgramOutcome", "Protection", "Status", "find_protection", "run_python"]
+__all__ = [
+    "SESSION_LIMITS",
+    "CellOutcome",
+    "CodeSession",
+    "ProgramLimits",
+    "ProgramOutcome",
+    "Protection",
+    "Status",
+    "find_protection",
+    "run_python",
+]

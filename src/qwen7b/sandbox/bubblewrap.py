@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from qwen7b.errors import SandboxError
 
 FOLDER = "/tmp"
-"""Where a program may write: memory that counts as a disk."""
+"""Where a program may write: memory that counts as a disk, unless a folder is put there."""
 _SYSTEM_LINKS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 _OF_ROOT = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
@@ -24,24 +24,38 @@ _OF_ROOT = (
 
 
 def wrapped(
-    command: Iterable[str], *, readable: Iterable[str], environment: Mapping[str, str], disk_bytes: int
+    command: Iterable[str],
+    *,
+    readable: Iterable[str],
+    environment: Mapping[str, str],
+    disk_bytes: int,
+    folder: str | None,
 ) -> list[str]:
-    """The command inside bubblewrap, seeing /usr and `readable`. Raises SandboxError where that is missing."""
+    """The command inside bubblewrap, seeing /usr, `readable` and, as /tmp, `folder` or memory.
+
+    Raises SandboxError where bubblewrap is missing. With memory all ends with the thread that starts it, which waits
+    for it; with a folder it does not, as several threads may use it one after another.
+    """
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxError("it is not installed")
-    options = [program, "--die-with-parent", "--new-session", "--clearenv"]
+    options = [program, "--new-session", "--clearenv", *(["--die-with-parent"] if folder is None else [])]
     for name, value in environment.items():
         options += ["--setenv", name, value]
     options += _OF_ROOT if os.geteuid() == 0 else ["--unshare-all"]
     # Before what may lie in it, Python in a folder of /tmp say, which it would hide.
-    options += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(disk_bytes), "--tmpfs", FOLDER]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    if folder is None:
+        options += ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", FOLDER]
+    else:
+        options += ["--bind", folder, FOLDER]
     options += ["--ro-bind", "/usr", "/usr"]
     for path in _SYSTEM_LINKS:
         if os.path.islink(path):
             options += ["--symlink", os.readlink(path), path]
         else:
             options += ["--ro-bind-try", path, path]
+    options += ["--perms", "0755", "--dir", "/etc"]  # else only root passes it to the list of fonts below
     for path in readable:
         if path not in _SYSTEM_LINKS and path != "/usr" and not path.startswith("/usr/"):
             options += ["--ro-bind-try", path, path]

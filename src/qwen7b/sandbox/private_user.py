@@ -15,6 +15,8 @@ https://systemd.io/UIDS-GIDS/
 """
 _RUNS = count()
 _MAX_AT_ONCE = 64
+held_users: set[int] = set()
+"""Users of what lasts longer than a run: no run gets one of these numbers."""
 
 
 def private_user(maps: tuple[Path, ...] = (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))) -> int:
@@ -22,11 +24,12 @@ def private_user(maps: tuple[Path, ...] = (Path("/proc/self/uid_map"), Path("/pr
 
     The limit on processes counts by user, and does not hold for root at all.
     """
-    run = os.getpid() * _MAX_AT_ONCE + next(_RUNS) % _MAX_AT_ONCE
-    for first, many in _RANGES:
-        user = first + run % many
-        if all(_is_mapped(user, path) for path in maps):
-            return user
+    for _ in range(_MAX_AT_ONCE):
+        run = os.getpid() * _MAX_AT_ONCE + next(_RUNS) % _MAX_AT_ONCE
+        for first, many in _RANGES:
+            user = first + run % many
+            if user not in held_users and all(_is_mapped(user, path) for path in maps):
+                return user
     raise SandboxError(
         "root in this container can become no other user, as the limits on a program need: run as an ordinary user, or "
         "give the container more user numbers"

@@ -5,35 +5,17 @@ from __future__ import annotations
 import marshal
 import os
 import subprocess
-import sys
-import sysconfig
 import threading
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SandboxError
-from qwen7b.sandbox import bubblewrap
 from qwen7b.sandbox.limits import ProgramLimits
 from qwen7b.sandbox.outcome import ProgramOutcome, Protection, Status
 from qwen7b.sandbox.private_user import private_user
+from qwen7b.sandbox.starting import GRACE_SECONDS, plan_start
 from qwen7b.sandbox.work_folder import work_folder
 
-_GRACE = 15.0
-"""Seconds after the time limit in which the launcher must have ended all and reported."""
-_SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/sbin")
-_HERE = str(Path(__file__).parent)
-# The launcher's modules are found under their own names, while the package's face, which imports more, is not run.
-_START = f"""
-import sys
-for name, folder in ("qwen7b", {str(Path(_HERE).parent)!r}), ("qwen7b.sandbox", {_HERE!r}):
-    sys.modules[name] = type(sys)(name)
-    sys.modules[name].__path__ = [folder]
-sys.path += sys.argv[1:]
-del sys.argv[1:]
-from qwen7b.sandbox.launcher import main
-main()
-"""
 _STATUSES: dict[str, Status] = {
     status.replace(" ", "_"): status
     for status in ("passed", "failed", "timed out", "out of memory", "out of disk", "too much output")
@@ -44,56 +26,20 @@ def run_protected(
     code: str, *, check: str | None, limits: ProgramLimits, site_packages: bool, protection: Protection
 ) -> ProgramOutcome:
     """Run a program, and its check, behind a protection. Raises SandboxError where that does not work."""
-    packages = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")}) if site_packages else []
-    readable = [*_SYSTEM, *_python_folders(), *packages]
-    # Of an environment's python only the one that it links to finds its library without the environment.
-    command = [os.path.realpath(sys.executable), "-S", "-s", "-P", "-c", _START, *packages]
     in_bubblewrap = protection == "bubblewrap"
-    with nullcontext(bubblewrap.FOLDER) if in_bubblewrap else work_folder() as folder:
-        environment = _environment(folder)
-        if in_bubblewrap:
-            command = bubblewrap.wrapped(
-                command, readable=[*readable, _HERE], environment=environment, disk_bytes=limits.disk_bytes
-            )
-        task = {
-            "has_check": check is not None,
-            "output_bytes": limits.output_bytes,
-            "folder": folder,
-            "readable": tuple(readable),
-            "user": private_user() if os.geteuid() == 0 else None,
-            "in_bubblewrap": in_bubblewrap,
-            "seconds": float(limits.seconds),
-            "memory_bytes": limits.memory_bytes,
-            "disk_bytes": limits.disk_bytes,
-            "processes": limits.processes,
-        }
-        report, problem = _report(command, environment, [task, code, *([] if check is None else [check])], limits)
+    with nullcontext(None) if in_bubblewrap else work_folder() as folder:
+        start = plan_start(
+            "launcher",
+            protection=protection,
+            limits=limits,
+            user=private_user() if os.geteuid() == 0 else None,
+            folder=folder,
+            site_packages=site_packages,
+        )
+        task = {**start.task, "has_check": check is not None, "output_bytes": limits.output_bytes}
+        parts = [task, code, *([] if check is None else [check])]
+        report, problem = _report(start.command, start.environment, parts, limits)
     return _outcome(report, problem, limits=limits, protection=protection)
-
-
-def _python_folders() -> list[str]:
-    """Where the interpreter, its library and the libraries that it loads lie."""
-    return sorted(
-        {
-            os.path.realpath(os.path.join(prefix, name))
-            for prefix in (sys.base_prefix, sys.base_exec_prefix)
-            for name in ("bin", "lib", "lib64")
-        }
-    )
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """The whole environment of a program; sets come in the same order each time, so that a run can be repeated."""
-    return {
-        "HOME": folder,
-        "TMPDIR": folder,
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONIOENCODING": "utf-8:backslashreplace",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 def _report(
@@ -106,7 +52,7 @@ def _report(
         command, env=environment, cwd="/", start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe
     ) as process:
         assert process.stdin and process.stdout and process.stderr
-        timer = threading.Timer(limits.seconds + _GRACE, process.kill)
+        timer = threading.Timer(limits.seconds + GRACE_SECONDS, process.kill)
         timer.start()
         try:
             with suppress(BrokenPipeError):  # it has failed, and says why

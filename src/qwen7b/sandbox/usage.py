@@ -81,3 +81,9 @@ def reap_all() -> dict[int, int]:
         except ChildProcessError:
             return codes
         codes[process] = os.waitstatus_to_exitcode(status)
+
+
+def reap_ended(*, but: int) -> None:
+    """Bury children that have ended, and orphans that became ours, as long as the next of them is not `but`."""
+    while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != but:
+        os.waitpid(ended.si_pid, 0)

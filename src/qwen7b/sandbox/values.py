@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_MESSAGE = 1 << 26
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8
 _LARGE = 1 << 63
 """Integers from here on are written in hexadecimal, whose length Python does not limit."""
 
@@ -24,7 +24,7 @@ def send(pipe: int, message: Any) -> None:
     data = json.dumps(message).encode("ascii")
     if len(data) > MAX_MESSAGE:
         raise ValueError(f"a value of {len(data):,} bytes is too large to be compared")
-    data = len(data).to_bytes(_LENGTH_BYTES) + data
+    data = len(data).to_bytes(LENGTH_BYTES) + data
     while data:
         data = data[os.write(pipe, data) :]
 
@@ -33,13 +33,13 @@ def receive(pipe: int) -> Any:
     """Read a message. Raises EOFError where the other side has ended, ValueError where it is none."""
     import json
 
-    length = int.from_bytes(_read(pipe, _LENGTH_BYTES))
+    length = int.from_bytes(read_exactly(pipe, LENGTH_BYTES))
     if length > MAX_MESSAGE:
         raise ValueError(f"a message of {length:,} bytes is too long")
-    return json.loads(_read(pipe, length))
+    return json.loads(read_exactly(pipe, length))
 
 
-def _read(pipe: int, length: int) -> bytes:
+def read_exactly(pipe: int, length: int) -> bytes:
     data = bytearray()
     while len(data) < length:
         part = os.read(pipe, min(length - len(data), 1 << 20))

@@ -8,6 +8,10 @@ import time
 
 from qwen7b.sandbox.usage import deleted_bytes, members, tree_bytes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from qwen7b.sandbox.exchange import Exchange
+
 _FIRST_LOOK, _LONGEST_PAUSE = 0.05, 0.2
 """Seconds until what a program uses is looked at, and between looks at most: the pauses grow."""
 _CHUNK = 1 << 16
@@ -17,19 +21,34 @@ class Streams:
     """Standard output and error, read as they come, and of each no more kept than a number of bytes."""
 
     def __init__(self, *pipes: int, output_bytes: int) -> None:
+        for pipe in pipes:
+            os.set_blocking(pipe, False)  # a program can open its own end for reading, and be quicker
         self.contents = {pipe: bytearray() for pipe in pipes}
         self.output_bytes = output_bytes
         self.is_over = False
 
     def read(self, pipe: int) -> bool:
         """Read what has come; False at the end."""
-        data = os.read(pipe, _CHUNK)
+        try:
+            data = os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            return True
         content = self.contents[pipe]
         content += data
         if len(content) > self.output_bytes:
             del content[self.output_bytes :]
             self.is_over = True
         return bool(data)
+
+    def read_all(self) -> None:
+        """Read what has come and is not yet read, from programs that are stopped or have ended."""
+        poll = select.poll()
+        for pipe in self.contents:
+            poll.register(pipe, select.POLLIN)
+        while not self.is_over and (ready := poll.poll(0)):
+            for pipe, _ in ready:
+                if not self.read(pipe):
+                    poll.unregister(pipe)
 
 
 class Bounds:
@@ -54,16 +73,37 @@ class Bounds:
         return "out_of_memory" if memory > self.memory_bytes else None
 
 
-def watch(bounds: Bounds, streams: Streams, *, group: int, last: int, caller: int) -> str | None:
+def watch(
+    bounds: Bounds, streams: Streams, *, group: int, last: int, caller: int, exchange: Exchange | None = None
+) -> str | None:
     """Wait until the process `last` ends, and return None, or the reason why it may not go on.
 
-    `caller` is a pipe that closes when whoever asked for this has gone.
+    `caller` is a pipe that closes when whoever asked for this has gone. An exchange's verdict is a reason too.
     """
     ending = os.pidfd_open(last)
-    poll = select.poll()
-    for pipe in (*streams.contents, ending):
-        poll.register(pipe, select.POLLIN)
-    poll.register(caller, 0)
+    try:
+        poll = select.poll()
+        for pipe in (*streams.contents, ending):
+            poll.register(pipe, select.POLLIN)
+        poll.register(caller, 0)
+        if exchange is not None:
+            poll.register(exchange.outgoing, select.POLLOUT)
+            poll.register(exchange.incoming, select.POLLIN)
+        return _watch(poll, bounds, streams, exchange, group=group, ending=ending, caller=caller)
+    finally:
+        os.close(ending)
+
+
+def _watch(
+    poll: select.poll,
+    bounds: Bounds,
+    streams: Streams,
+    exchange: Exchange | None,
+    *,
+    group: int,
+    ending: int,
+    caller: int,
+) -> str | None:
     pause = _FIRST_LOOK
     next_look = time.monotonic() + pause
     while True:
@@ -80,7 +120,9 @@ def watch(bounds: Bounds, streams: Streams, *, group: int, last: int, caller: in
                 return "abandoned"
             if pipe == ending:
                 return None
-            if not streams.read(pipe):
+            if not (streams.read(pipe) if pipe in streams.contents else exchange and exchange.proceed(pipe)):
                 poll.unregister(pipe)
             if streams.is_over:
                 return "too_much_output"
+            if exchange is not None and exchange.verdict:
+                return exchange.verdict
