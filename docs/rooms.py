@@ -162,7 +162,10 @@ READING: dict[str, str] = {
         "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "
         "item_data report"
     ),
-    "tools": ("agent agent_run toolbox tool_result transcript mcp_server mcp_source mcp_connection mcp_trace mcp_text"),
+    "tools": (
+        "agent agent_run toolbox tool_result transcript mcp_server mcp_source mcp_connection mcp_trace mcp_text "
+        "code_interpreter"
+    ),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"

@@ -12,7 +12,8 @@ import pytest
 from qwen7b.dialects import read_definitions
 from qwen7b.errors import SandboxError, SettingError
 from qwen7b.sandbox import CellOutcome, CodeSession, ProgramLimits, find_protection
-from qwen7b.tools.code_interpreter import CodeInterpreter, describe, read_code
+from qwen7b.tools import CodeInterpreter, Toolbox, ToolCall
+from qwen7b.tools.code_interpreter import describe, read_code
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,19 @@ def test_it_is_defined_as_the_original_s_examples_have_it(interpreter: CodeInter
 )
 def test_code_is_read_in_any_form(arguments: object, code: str) -> None:
     assert read_code(arguments) == code  # type: ignore[arg-type]
+
+
+def test_a_toolbox_gives_it_code_as_it_is(interpreter: CodeInterpreter) -> None:
+    for arguments in (
+        "```py\nprint(6 * 7)\n```",
+        "print(6 * 7)",
+        '{"code": "print(6 * 7)"}',
+        "{'code': 'print(6 * 7)',}",
+    ):
+        result = Toolbox([interpreter]).run(ToolCall(name="code_interpreter", arguments=arguments))
+        assert (result.text, result.is_error) == ("stdout:\n\n```\n42\n```", False), arguments
+    refused = Toolbox([interpreter]).run(ToolCall(name="code_interpreter", arguments='{"code": 1}'))
+    assert refused.is_error and "takes its code as a text" in refused.text
 
 
 @pytest.mark.parametrize("arguments", [{}, {"code": 1}, '{"code": null}', {"source": "1"}])

@@ -7,12 +7,14 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from qwen7b.dialects.json_scan import BracketScan
 from qwen7b.errors import ArgumentsError, MissingExtraError, quoted
 
 _FENCE = re.compile(r"```[\w-]*\n(.*?)\n?```", re.DOTALL)
+_OPEN_FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _MAX_LENIENT = 50_000
 """The characters that are read leniently, which is slow; JSON itself may be as long as memory allows."""
 
@@ -47,6 +49,26 @@ def load_object(text: str) -> dict[str, Any]:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     raise ArgumentsError(f"the arguments cannot be read: write one JSON object, found {quoted(text)}")
+
+
+def load_code(text: str) -> dict[str, Any]:
+    """Read the text of a call's arguments where a tool's args_format is "code": an object that has `code`, or code.
+
+    As the original read it: what is no such object is code, of which only what the first fence holds counts. A fence
+    that a reply's end cut off ends there.
+
+    >>> load_code("Run this:\\n```py\\n1 + 1\\n```")
+    {'code': '1 + 1\\n'}
+    """
+    code = text
+    if not text.lstrip().startswith("{") and (match := _OPEN_FENCE.search(text)):
+        code = match[1]
+    if code.lstrip().startswith("{"):
+        with suppress(ArgumentsError, MissingExtraError):
+            found = load_object(code)
+            if "code" in found:
+                return found
+    return {"code": code}
 
 
 def _first_object(text: str) -> tuple[str, str]:

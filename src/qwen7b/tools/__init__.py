@@ -9,6 +9,7 @@ from qwen7b.dialects.tool_prompt import tool_prompt as chat_prompt
 from qwen7b.text.messages import ToolCall
 from qwen7b.tools.agent import Agent
 from qwen7b.tools.agent_run import AgentRun
+from qwen7b.tools.code_interpreter import CodeInterpreter
 from qwen7b.tools.mcp_server import McpServer
 from qwen7b.tools.tool_result import ReplayError, ToolFailure, ToolResult
 from qwen7b.tools.toolbox import Tool, Toolbox, ToolSource, read_only
@@ -17,6 +18,7 @@ from qwen7b.tools.transcript import Replay, read_transcript
 __all__ = [
     "Agent",
     "AgentRun",
+    "CodeInterpreter",
     "McpServer",
     "Replay",
     "ReplayError",

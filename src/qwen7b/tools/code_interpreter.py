@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qwen7b.dialects import ToolDefinition
+from qwen7b.dialects.arguments import load_code
 from qwen7b.errors import SettingError, quoted
 from qwen7b.sandbox import SESSION_LIMITS, CellOutcome, CodeSession, ProgramLimits
 
@@ -23,7 +22,6 @@ _DEFINITION = ToolDefinition(
     args_format="code",
 )
 """Name and parameter as the original's examples have them: its chats were trained with these."""
-_FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 class CodeInterpreter:
@@ -94,28 +92,15 @@ class CodeInterpreter:
 
 
 def read_code(arguments: Mapping[str, Any] | str) -> str:
-    """The code in a call's arguments. Raises SettingError where `code` is missing, or no text.
+    """The code in a call's arguments. Raises SettingError where it is missing, or no text.
 
-    A text is read as the original reads it: JSON with `code`; else what the first fence holds, to the end where the
-    reply was cut off in it; else the text as it is.
-
-    >>> read_code('{"code": "1 + 1"}'), read_code("Run this:\\n```py\\n1 + 1\\n```"), read_code("1 + 1")
-    ('1 + 1', '1 + 1\\n', '1 + 1')
+    >>> read_code({"code": "1 + 1"}), read_code("```py\\n1 + 1\\n```"), read_code({"code": "```py\\n1 + 1\\n```"})
+    ('1 + 1', '1 + 1\\n', '1 + 1\\n')
     """
-    if isinstance(arguments, str):
-        try:
-            loaded = json.loads(arguments, strict=False)
-        except (ValueError, RecursionError):
-            loaded = None
-        if not isinstance(loaded, dict) or "code" not in loaded:
-            fenced = _FENCE.search(arguments)
-            return fenced[1] if fenced else arguments
-        arguments = loaded
-    code = arguments.get("code")
+    code = (load_code(arguments) if isinstance(arguments, str) else arguments).get("code")
     if not isinstance(code, str):
         raise SettingError(f"the code interpreter takes its code as a text named 'code', found {quoted(arguments)}")
-    fenced = _FENCE.match(code.lstrip())  # one inside the code is the code's own
-    return fenced[1] if fenced else code
+    return str(load_code(code)["code"]) if code.lstrip().startswith("```") else code
 
 
 def describe(outcome: CellOutcome) -> str:

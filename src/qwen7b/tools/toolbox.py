@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from qwen7b.dialects import ToolDefinition, read_definitions
-from qwen7b.dialects.arguments import load_object
+from qwen7b.dialects.arguments import load_code, load_object
 from qwen7b.errors import SettingError, quoted
 from qwen7b.system.deadline import within
 from qwen7b.text.messages import ToolCall
@@ -121,7 +121,7 @@ class Toolbox:
         return ToolResult(call=call, text=cut_text(text, max_characters), is_error=is_error, seconds=duration)
 
     def _call_within(self, call: ToolCall, seconds: float | None) -> object:
-        arguments = load_object(call.arguments)
+        arguments = self._load(call)
         start = time.monotonic()
         if seconds is None:
             value = self.call(call.name, arguments)
@@ -136,6 +136,10 @@ class Toolbox:
             return value
         left = seconds - (time.monotonic() - start)
         return within(left + _GRACE_SECONDS, lambda: asyncio.run(_finish(value, left)))
+
+    def _load(self, call: ToolCall) -> dict[str, Any]:
+        takes_code = any(tool.name == call.name and tool.args_format == "code" for tool in self.definitions)
+        return load_code(call.arguments) if takes_code else load_object(call.arguments)
 
     def _source_of(self, name: str) -> ToolSource | None:
         for source in self.sources:
