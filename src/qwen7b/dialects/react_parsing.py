@@ -43,13 +43,15 @@ class FirstCallParser:
 
     def flush(self) -> list[Item]:
         """Give out what was held back."""
+        self._may_call = False  # an action without its input is none
+        given = self.push("")
         rest, self._held = self._held, ""
         if self._read == self._read_arguments:
             arguments = rest.rstrip() if self._has_arguments else rest.strip()
-            return [CallDelta(0, arguments)] if arguments else []
+            return [*given, CallDelta(0, arguments)] if arguments else given
         if self._read == self._read_answer:
             rest = rest.removeprefix(" ")
-        return [rest] if rest else []
+        return [*given, rest] if rest else given
 
     def _read_opening(self, given: list[Item]) -> bool:
         """Hold the reply back until a mark tells what it is."""
