@@ -123,7 +123,8 @@ READING: dict[str, str] = {
     ),
     "tasks": (
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
-        "plugin translation_scores choice_reading number_reading code_reading react_reading rouge cuts intervals"
+        "plugin hf_agent tool_script translation_scores choice_reading number_reading code_reading react_reading rouge "
+        "cuts intervals"
     ),
     "dialects": (
         "dialect definition function_schema plain_schema tool_prompt registry lark masked_schema schema_references "

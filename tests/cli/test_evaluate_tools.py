@@ -50,3 +50,17 @@ def test_mistakes_are_one_line(run: Run, arguments: list[str], message: str) -> 
     result = run("eval", "plugin", *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_agents_code_is_evaluated_in_the_sandbox_once_it_is_allowed(
+    run: Run, tmp_path: Path, tiny_chat_checkpoint: Path, any_protection: None
+) -> None:
+    own = ["eval", "hf-agent", "--limit", "1", "--model", str(tiny_chat_checkpoint), "--context-length", "2048"]
+    refused = run(*own)
+    assert refused.exit_code == 1 and "hf-agent runs code that the model writes" in refused.stderr
+    result = run(*own, "--allow-code", "--out", str(tmp_path / "out"), "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["score"] == 0 and document["more"] == {"tools selected": 0, "tools used": 0}
+    assert "1 reply without one 'Answer:'" in document["remark"] and document["abstained"] == 1
+    assert run(*own, "--allow-code", "--out", str(tmp_path / "out"), "--resume").exit_code == 0

@@ -279,7 +279,7 @@ def test_arguments_of_calls_are_compared_by_the_models_own_tokens(qwen: Qwen, tm
     likenesses = []
     for record in records:
         if record["subject"] == "negative":
-            assert "likeness" not in record
+            assert "scores" not in record
             continue
         # A tiny model calls nothing: the original then compares the reply from its 13th character on.
         texts = record["output"].strip()[12:].strip(), read_call(sources[record["row"]]["response"], plan.procedure)
@@ -288,8 +288,8 @@ def test_arguments_of_calls_are_compared_by_the_models_own_tokens(qwen: Qwen, tm
             for text in (texts[0], texts[1].arguments)
         ]
         likenesses.append(rouge_l(*words))
-        assert record["likeness"] == likenesses[-1]
+        assert record["scores"]["input ROUGE-L"] == likenesses[-1]
     assert result.more["input ROUGE-L"] == pytest.approx(sum(likenesses) / 3) and result.score == 0
-    path.write_text("".join(json.dumps(one | {"likeness": 0.77}) + "\n" for one in records), "utf-8")
+    path.write_text("".join(json.dumps(one | {"scores": {"input ROUGE-L": 0.77}}) + "\n" for one in records), "utf-8")
     with pytest.raises(SettingError, match="was it edited"):
         evaluate(qwen, TASKS["plugin"], tmp_path, plan, out=tmp_path / "out", resume=True)

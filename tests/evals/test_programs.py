@@ -55,7 +55,8 @@ def answered(folder: Path, replies: dict[int, str], *, then: type[BaseException]
 
 
 def judge(news: Iterator[tuple[Item, Output]]) -> Iterator[programs.Judged]:
-    return programs.judged(news, partial(TASK.read, plan=TaskPlan()), allow_unprotected=False)
+    plan = TaskPlan()
+    return programs.judged(news, partial(TASK.read, plan=plan), task=TASK, plan=plan, allow_unprotected=False)
 
 
 @pytest.mark.usefixtures("any_protection")

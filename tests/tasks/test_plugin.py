@@ -67,8 +67,10 @@ def test_the_three_measures(tmp_path: Path) -> None:
     assert pairs[2:] == [None, None]
     assert all(pair is not None and pair.text == pair.reference for pair in pairs[:2])
     outcomes = [
-        Outcome(item=item, output=reply, reading=replace(reading, likeness=likeness))
-        for item, reply, reading, likeness in zip(found, replies, readings, (1.0, 0.5, None, None), strict=True)
+        Outcome(item=item, output=reply, reading=replace(reading, scores=scores))
+        for item, reply, reading, scores in zip(
+            *(found, replies, readings, [{INPUT_SCORE: 1.0}, {INPUT_SCORE: 0.5}, {}, {}]), strict=True
+        )
     ]
     summary = TASK.summarize(outcomes, TASK.completed(TaskPlan()))
     assert summary.score == 50 and summary.more == {INPUT_SCORE: 0.75, FALSE_SCORE: 50}

@@ -1,13 +1,15 @@
-"""`qwen7b eval plugin`: whether a model calls the right tools, with the right arguments, and only where it has to."""
+"""`qwen7b eval plugin`, `hf-agent`: whether a model calls the right tools, and only where it has to."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qwen7b.cli.evaluate_tasks import Chosen, run_named
+from qwen7b.cli.evaluate_code import AllowCode, Unprotected
+from qwen7b.cli.evaluate_tasks import Chosen, run_named, run_task
 from qwen7b.errors import SettingError
 
 WriteData = Annotated[
@@ -15,6 +17,10 @@ WriteData = Annotated[
     typer.Option("--write-data", metavar="DIR", help="Write two sets of 150 questions of our own there, and stop."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="With --write-data: other questions: 0.")]
+Prompt = Annotated[
+    Path | None,
+    typer.Option("--prompt", metavar="FILE", help="Another prompt, with <<all_tools>> and <<prompt>> in it."),
+]
 
 
 def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> None:
@@ -36,3 +42,22 @@ def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> N
 
     for path in write_plugin_sets(write_data, seed=seed or 0):
         typer.echo(str(path))
+
+
+def hf_agent(
+    chosen: Chosen, prompt: Prompt = None, allow_code: AllowCode = False, unprotected: Unprotected = False
+) -> None:
+    """Solve small tasks by code that calls tools, as Hugging Face's agents of 2023 do in their run mode.
+
+    The score is that of the code, from 0.3 to 1: 1 for the right result, 0.75 where it is among several. Beside it
+    stand the tools that the model says it will use and those that its code uses, a quarter less for each that is
+    missing or too many. Tasks, tools and prompt are our own, which come with qwen7b; --data names a folder with others
+    (tasks.json, prompt.txt). By the original's procedures it is asked in a chat, and a reply may go on after its code.
+
+    The code is not run as Python, but evaluated as transformers 4.31 does: there are calls of tools, lists, f-strings,
+    if and for. That happens in the sandbox too, and only with --allow-code.
+    """
+    from qwen7b.tasks.hf_agent import OWN_FOLDER, HfAgent
+
+    chosen = replace(chosen, data=chosen.data or OWN_FOLDER, allow_code=allow_code, allow_unprotected=unprotected)
+    run_task(HfAgent(prompt), chosen)

@@ -94,6 +94,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval plugin --data plugin --limit 10 --procedure original-2023-12 --out results",
         "qwen7b eval plugin --data exam --split v1 --procedure original-2023-08 --model ./Qwen-7B-Chat",
     ),
+    "hf-agent": (
+        "qwen7b eval hf-agent --allow-code --limit 6",
+        "qwen7b eval hf-agent --allow-code --prompt run_prompt_template.txt --procedure original-2023-08 --out results",
+    ),
     "explain": (
         "qwen7b eval explain results/original results/standard",
         "qwen7b eval explain results/standard lm-eval-output --json",

@@ -112,7 +112,7 @@ def evaluate(
             with (
                 progress(_heading(task, len(left), len(items)), len(left), " items") as report,
                 closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
-                closing(judged(news, read, allow_unprotected=allow_unprotected)) as results,
+                closing(judged(news, read, task=task, plan=plan, allow_unprotected=allow_unprotected)) as results,
             ):
                 for item, output, reading, outcome in results:
                     record = make_record(item, output, reading, outcome)
@@ -151,7 +151,7 @@ def _read(task: Task, plan: TaskPlan, tokenizer: Tokenizer, item: Item, output: 
     words, reference = (
         printed_words(map(tokenizer.token_bytes, tokenizer.encode(text))) for text in (pair.text, pair.reference)
     )
-    return replace(reading, likeness=rouge_l(words, reference))
+    return replace(reading, scores={**reading.scores, pair.score: rouge_l(words, reference)})
 
 
 def _check_earlier(
@@ -165,9 +165,9 @@ def _check_earlier(
         if is_ours and item is not None and not task.runs_code:
             output = _recorded_output(record, task.wanted(plan))
             reading = read(item, output)
-            is_ours = (reading.predicted, reading.correct, reading.likeness) == (
+            is_ours = (reading.predicted, reading.correct, reading.scores) == (
                 *(record["predicted"], record["correct"]),
-                record.get("likeness"),
+                record.get("scores", {}),
             )
         if not is_ours:
             raise SettingError(
@@ -213,8 +213,8 @@ def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOu
         }
     if outcome is not None:
         answered |= {"outcome": outcome.status, "error": outcome.stderr[-_MAX_ERROR:], "seconds": outcome.seconds}
-    if reading.likeness is not None:
-        answered["likeness"] = reading.likeness
+    if reading.scores:
+        answered["scores"] = dict(reading.scores)
     return {
         **asked,
         **item.asked,
@@ -248,7 +248,7 @@ def summarized(
                 predicted=record["predicted"],
                 correct=record["correct"],
                 is_guess=record["guess"],
-                likeness=record.get("likeness"),
+                scores=record.get("scores", {}),
             ),
         )
         for item, record in zip(items, records, strict=True)

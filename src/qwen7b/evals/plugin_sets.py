@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from qwen7b.dialects.definition import read_definitions
+from qwen7b.dialects.react_page import REACT_PAGE
 from qwen7b.errors import SettingError
 from qwen7b.system.whole_file import write_text_whole
 from qwen7b.tasks.plugin import NEGATIVE, OWN_FILES, POSITIVE
@@ -117,33 +119,7 @@ def _definition(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_PROMPT = """Answer the following questions as best you can. You have access to the following tools:
-
-{tools}
-
-Use the following format:
-
-Question: the input question you must answer
-Thought: you should always think about what to do
-Action: the action to take, should be one of [{names}]
-Action Input: the input to the action
-Observation: the result of the action
-... (this Thought/Action/Action Input/Observation can be repeated zero or more times)
-Thought: I now know the final answer
-Final Answer: the final answer to the original input question
-
-Begin!
-
-Question: {question}"""
-
-
 def _prompt(question: str, tools: Sequence[Mapping[str, Any]]) -> str:
     """The prompt of the original's first page on ReAct."""
-    described = "\n\n".join(
-        f"{tool['name_for_model']}: Call this tool to interact with the {tool['name_for_human']} API. What is the "
-        f"{tool['name_for_human']} API useful for? {tool['description_for_model']} Parameters: "
-        f"{json.dumps(tool['parameters'], ensure_ascii=False)} Format the arguments as a JSON object."
-        for tool in tools
-    )
-    names = ",".join(tool["name_for_model"] for tool in tools)
-    return _PROMPT.format(tools=described, names=names, question=question)
+    (message,) = REACT_PAGE.write([{"role": "user", "content": question}], read_definitions(tools))
+    return str(message["content"])

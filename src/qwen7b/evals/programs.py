@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import replace
 from typing import TypeAlias
 
 from qwen7b.errors import SandboxError, counted
@@ -14,6 +13,8 @@ from qwen7b.evals.outputs import Output
 from qwen7b.sandbox import ProgramOutcome, run_python
 from qwen7b.system.progress import say
 from qwen7b.tasks.item import Item, Program, Reading
+from qwen7b.tasks.procedure import TaskPlan
+from qwen7b.tasks.task import Task
 
 Judged: TypeAlias = tuple[Item, Output, Reading, ProgramOutcome | None]
 """An item's output, what it answers, and what became of the program that decided so."""
@@ -35,11 +36,17 @@ def run_program(program: Program, *, allow_unprotected: bool) -> ProgramOutcome:
 
 
 def judged(
-    news: Iterable[tuple[Item, Output]], read: Callable[[Item, str], Reading], *, allow_unprotected: bool
+    news: Iterable[tuple[Item, Output]],
+    read: Callable[[Item, str], Reading],
+    *,
+    task: Task,
+    plan: TaskPlan,
+    allow_unprotected: bool,
 ) -> Generator[Judged, None, None]:
     """Yield each item with its output and reading, in the order in which these are known.
 
-    What was answered before an interrupt is still judged and yielded.
+    `read` reads an output as the task does; what follows from its program's outcome the task decides. What was answered
+    before an interrupt is still judged and yielded.
     """
     pending: dict[Future[ProgramOutcome], tuple[Item, Output, Reading]] = {}
 
@@ -47,7 +54,8 @@ def judged(
         for future in futures:
             outcome = future.result()
             item, output, reading = pending.pop(future)
-            yield item, output, replace(reading, correct=outcome.passed), outcome
+            decided = task.decide(item, output.text, plan, reading, passed=outcome.passed, printed=outcome.stdout)
+            yield item, output, decided, outcome
 
     with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen7b.results.saved_run import SavedRun
+from qwen7b.tasks.hf_agent import SELECTED, USED
 from qwen7b.tasks.plugin import FALSE_SCORE, INPUT_SCORE
 from qwen7b.tasks.procedure import Procedure
 
@@ -87,7 +88,10 @@ PRECISIONS = (
 
 _PLUGINS = Measured(task="plugin", shots=0, items=None, split="v1", chat=True)
 _NEW_PLUGINS = replace(_PLUGINS, split="v20231206", procedure=Procedure.ORIGINAL_2023_12)
-_PLUGIN_SCORES: tuple[tuple[Measured, str, tuple[float | None, ...]], ...] = (
+_AGENT = Measured(task="hf-agent", shots=0, items=None, split="transformers", chat=True)
+_MEASURES = {"plugin": ("", INPUT_SCORE, FALSE_SCORE), "hf-agent": (SELECTED, USED, "")}
+"""The columns of the tables of tools: of each task the score and its further ones."""
+_TOOL_SCORES: tuple[tuple[Measured, str, tuple[float | None, ...]], ...] = (
     (_PLUGINS, "GPT-4", (95.0, 0.90, 15.0)),
     (_PLUGINS, "GPT-3.5", (85.0, 0.88, 75.0)),
     (_PLUGINS, "Qwen-7B-Chat", (99.0, 0.89, 9.7)),
@@ -100,11 +104,15 @@ _PLUGIN_SCORES: tuple[tuple[Measured, str, tuple[float | None, ...]], ...] = (
     (_NEW_PLUGINS, "Qwen-7B-Chat", (95.5, 0.900, 11.6)),
     (_NEW_PLUGINS, "Qwen-14B-Chat", (96.9, 0.917, 5.6)),
     (_NEW_PLUGINS, "Qwen-72B-Chat", (98.2, 0.927, 1.1)),
+    (_AGENT, "GPT-4", (100.0, 100.0, 97.41)),
+    (_AGENT, "GPT-3.5", (95.37, 96.30, 87.04)),
+    (_AGENT, "StarCoder-15.5B", (87.04, 87.96, 68.89)),
+    (_AGENT, "Qwen-7B-Chat", (90.74, 92.59, 74.07)),
 )
 TOOLS = tuple(
     Published(model=model, score=score, measured=measured, measure=measure)
-    for measured, model, scores in _PLUGIN_SCORES
-    for measure, score in zip(("", INPUT_SCORE, FALSE_SCORE), scores, strict=True)
+    for measured, model, scores in _TOOL_SCORES
+    for measure, score in zip(_MEASURES[measured.task], scores, strict=True)
     if score is not None
 )
 """The READMEs' tables of tools."""

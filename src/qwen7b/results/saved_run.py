@@ -185,9 +185,10 @@ def _are_turns(value: Any) -> bool:
 
 _Checks: TypeAlias = Mapping[str, Callable[[Any], bool]]
 _RECORDED: _Checks = {
-    **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds", "likeness"), _is_score),
+    **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds"), _is_score),
     **dict.fromkeys(("system", "opening", "output", "outcome", "error"), _is_text),
     "choices": _are_texts,
+    "scores": _are_scores,
     "turns": _are_turns,
 }
 _SUMMED: _Checks = {

@@ -110,18 +110,23 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """Code out of an output, and trusted code that calls it and raises where it is wrong."""
+    """Code out of an output, and trusted code that calls it and raises where it is wrong.
+
+    Without a check the code itself is to be trusted: what it prints tells the task more.
+    """
 
     code: str
-    check: str
+    check: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedTexts:
-    """Two texts, to be compared token by token. Which tokens they have only the model's tokenizer can say."""
+    """Two texts, of which ROUGE-L is a score. Which tokens they have only the model's tokenizer can say."""
 
     text: str
     reference: str
+    score: str
+    """The name of the score."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,8 +144,8 @@ class Reading:
     """What decides whether the output is right, where reading it does not."""
     comparison: ComparedTexts | None = field(default=None, repr=False)
     """What the output has to be like, where that has a score of its own."""
-    likeness: float | None = None
-    """The ROUGE-L of the comparison, once it is known."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores of this output alone, by name, as far as they are known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

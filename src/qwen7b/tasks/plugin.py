@@ -94,7 +94,7 @@ class Plugin(Task):
         return Reading(
             predicted=predicted,
             correct=is_call and call.name.lower() == reference.name.lower(),
-            comparison=ComparedTexts(text=call.arguments, reference=reference.arguments),
+            comparison=ComparedTexts(text=call.arguments, reference=reference.arguments, score=INPUT_SCORE),
         )
 
     def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
@@ -108,7 +108,7 @@ class Plugin(Task):
             interval=wilson_interval(num_right, len(positive)) if positive else None,
             groups={},
             more={
-                INPUT_SCORE: fmean(reading.likeness or 0 for reading in positive) if positive else None,
+                INPUT_SCORE: fmean(reading.scores.get(INPUT_SCORE, 0.0) for reading in positive) if positive else None,
                 FALSE_SCORE: 100 * fmean(reading.correct is not True for reading in negative) if negative else None,
             },
         )

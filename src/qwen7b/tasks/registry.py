@@ -5,6 +5,7 @@ from __future__ import annotations
 from qwen7b.tasks.ceval import CEval
 from qwen7b.tasks.cmmlu import Cmmlu
 from qwen7b.tasks.gsm8k import Gsm8k
+from qwen7b.tasks.hf_agent import HfAgent
 from qwen7b.tasks.humaneval import HumanEval
 from qwen7b.tasks.mmlu import Mmlu
 from qwen7b.tasks.plugin import Plugin
@@ -16,6 +17,6 @@ TASKS: dict[str, Task] = {
     for task in (
         *(Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval()),
         *(direction() for direction in DIRECTIONS.values()),
-        Plugin(),
+        *(Plugin(), HfAgent()),
     )
 }

@@ -108,6 +108,12 @@ class Task(ABC):
     def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         """What an output answers: a text of the model, or the letter that it thinks the likeliest."""
 
+    def decide(
+        self, item: Item, output: str, plan: TaskPlan, reading: Reading, *, passed: bool, printed: str
+    ) -> Reading:
+        """The reading of an output whose program has run: whether that passed, and what it wrote."""
+        return replace(reading, correct=passed)
+
     @abstractmethod
     def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         """The score of outcomes, which need not be all."""
