@@ -81,23 +81,21 @@ def address() -> Iterator[Address]:
     thread.join()
 
 
+Respond = Callable[[BaseHTTPRequestHandler, dict], None]
+
+
 @pytest.fixture
-def answering() -> Iterator[Callable[..., tuple[str, list[dict[str, str]]]]]:
-    """A function that starts a server which answers all with one status, and gives its URL and requests' headers."""
+def answering() -> Iterator[Callable[[Respond], Address]]:
+    """A function that starts a server which answers by a function, and gives its URL and its requests' headers."""
     servers: list[ThreadingHTTPServer] = []
 
-    def start(status: int, **headers: str) -> Address:
+    def start(respond: Respond) -> Address:
         seen: list[dict[str, str]] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 seen.append(dict(self.headers))
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                respond(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -110,6 +108,43 @@ def answering() -> Iterator[Callable[..., tuple[str, list[dict[str, str]]]]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+def send(to: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+    to.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        to.send_header(name.replace("_", "-"), value)
+    to.end_headers()
+    to.wfile.write(body)
+
+
+def serve_badly(to: BaseHTTPRequestHandler, request: dict) -> None:
+    """A server over HTTP whose calls are answered as their argument says."""
+    results = {
+        "initialize": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "bad", "version": "1"},
+        },
+        "tools/list": {"tools": [{"name": "call", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "x" * 2_000_000}]},
+    }
+    how = request.get("params", {}).get("arguments", {}).get("how")
+    message = {"jsonrpc": "2.0", "id": request.get("id"), "result": results.get(request["method"], {})}
+    if request["method"] not in results:
+        send(to, 404 if "id" in request else 202)
+    elif how == "disconnect":
+        to.close_connection = True
+    elif how == "error":
+        send(to, 503, b"<html>", Content_Type="text/html")
+    elif how == "garble":
+        send(to, 200, b"{", Content_Type="application/json")
+    elif how == "cut":
+        send(to, 200, b"data: \n\n", Content_Type="text/event-stream")
+    elif how == "stream":
+        send(to, 200, f"data: {json.dumps(message)}\n\n".encode(), Content_Type="text/event-stream")
+    else:
+        send(to, 200, json.dumps(message).encode(), Content_Type="application/json")
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -356,7 +391,7 @@ def test_a_server_over_http_gets_the_headers(address: Address) -> None:
 
 def test_headers_do_not_follow_a_redirect_to_another_host(address: Address, answering) -> None:
     url, seen = address
-    moved, requests = answering(307, Location=f"{url}?secret=1")
+    moved, requests = answering(lambda to, request: send(to, 307, Location=f"{url}?secret=1"))
     with pytest.raises(ToolServerError, match=f"'{moved}' did not start: Redirect to {url} not followed"):
         McpServer(moved, headers={"Authorization": "Bearer abc"}).__enter__()
     assert seen == [] and requests[0]["Authorization"] == "Bearer abc"
@@ -365,7 +400,24 @@ def test_headers_do_not_follow_a_redirect_to_another_host(address: Address, answ
 @pytest.mark.parametrize(("status", "words"), [(401, "401 Unauthorized"), (503, "503 Service Unavailable")])
 def test_a_server_that_refuses_says_how(status: int, words: str, answering) -> None:
     with pytest.raises(ToolServerError, match=f"did not start: .* \\(it answered with {words}\\)"):
-        McpServer(answering(status)[0]).__enter__()
+        McpServer(answering(lambda to, request: send(to, status))[0]).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("error", "answered with 503 Service Unavailable: "),
+        ("garble", "gave no answer: Failed to parse JSON response: "),
+        ("cut", "gave no answer: SSE stream ended without a response"),
+        ("disconnect", "failed: Server disconnected without sending a response: the next call connects anew"),
+    ],
+)
+def test_after_a_call_over_http_that_failed_the_next_is_answered(how: str, message: str, answering) -> None:
+    url, _ = answering(serve_badly)
+    with McpServer(url) as server:
+        with pytest.raises(ToolServerError, match=f"the MCP server '{url}' {message}"):
+            server.call("call", {"how": how})
+        assert len(server.call("call", {"how": "stream"})) == 2_000_000
 
 
 def test_a_server_over_http_that_is_gone_is_named() -> None:

@@ -25,7 +25,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from qwen7b.errors import ToolServerError
-from qwen7b.tools.mcp_source import ServerCommand, Source
+from qwen7b.tools.mcp_source import ServerAddress, ServerCommand, Source
 from qwen7b.tools.mcp_trace import ServerTrace
 
 Answer = TypeVar("Answer")
@@ -35,10 +35,11 @@ _GRACE_SECONDS = 1.0
 _CLOSE_SECONDS = 8.0
 """The `mcp` package waits for a program to end by itself, then terminates, then kills it: 6 s in all."""
 _LISTEN_AGAIN_SECONDS = 1.0
-_LOST = ("Connection closed", "SSE stream ")
-"""How the `mcp` package begins what it says of an answer that will not come. Servers use the same code as they like."""
+_CLOSED = "Connection closed"
+_NO_ANSWER = ("SSE stream ", "Failed to parse ", "Unexpected content type")
 _REFUSED = ("Server returned an error response", "Session terminated", "Not Found", "Redirect to ")
-"""How it begins what it says of an HTTP response that holds no answer of the protocol."""
+"""How the `mcp` package begins what it says, in a server's stead, of an answer that will not come, and of an HTTP
+response that holds none. Servers use the same codes as they like."""
 
 # Where a program does not set up logging, Python would print the package's warnings, some at every malformed line.
 for _logger in ("mcp", "client"):
@@ -70,6 +71,11 @@ class ServerConnection:
                 raise self._late("start", start_seconds, "start_seconds") from None
             raise
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended; for a forked process it has."""
+        return self._thread.is_alive()
+
     def ask(
         self,
         request: Callable[[Client], Coroutine[Any, Any, Answer]],
@@ -83,7 +89,7 @@ class ServerConnection:
         action   what the server is asked to do, for the error that it did not within `seconds`
         setting  the name of the setting that gives it more time
         """
-        if not self._thread.is_alive():  # nor is it in a forked process
+        if not self.is_alive:
             raise self._ended()
         self._trace.refusal = ""
         answering = _within(request(self._client), seconds)
@@ -99,8 +105,10 @@ class ServerConnection:
         except CancelledError:
             raise self._ended() from None
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED and error.message.startswith(_LOST):
-                raise self._lost(error) from None
+            if error.code == CONNECTION_CLOSED and error.message == _CLOSED:
+                raise self._lost() from None
+            if error.message.startswith(_NO_ANSWER):
+                raise self._failed(f"gave no answer: {_first_line(error)}") from None
             if self._trace.refusal and error.message.startswith(_REFUSED):
                 raise self._failed(f"answered with {self._trace.refusal}: {error.message}") from None
             raise
@@ -184,16 +192,17 @@ class ServerConnection:
                     return
                 await anyio.sleep(_LISTEN_AGAIN_SECONDS)
 
-    def _lost(self, error: MCPError) -> ToolServerError:
-        """The error for a request whose answer will never come: of a server that ended, or of this answer alone."""
+    def _lost(self) -> ToolServerError:
+        """The error for a request on a connection that ended."""
         if isinstance(self._source, ServerCommand):
             self._ending = "ended by itself"
             self.close()
-        self._thread.join(_GRACE_SECONDS)  # a connection that failed is on its way to end
-        return self._failed(f"gave no answer: {error.message}") if self._thread.is_alive() else self._ended()
+        self._thread.join(_GRACE_SECONDS)  # else it failed, and is on its way to end
+        return self._ended()
 
     def _ended(self) -> ToolServerError:
-        return self._failed(f"{self._ending}{self._trace.remark}: start it anew")
+        remedy = "the next call connects anew" if isinstance(self._source, ServerAddress) else "start it anew"
+        return self._failed(f"{self._ending}{self._trace.remark}: {remedy}")
 
     def _late(self, action: str, seconds: float, setting: str) -> ToolServerError:
         return self._failed(
@@ -203,7 +212,7 @@ class ServerConnection:
     def _not_started(self, error: BaseException) -> ToolServerError:
         if isinstance(error, FileNotFoundError) and isinstance(self._source, ServerCommand):
             return self._failed(f"did not start: there is no {error.filename!r}: is it installed?")
-        reason = "it ended at once" if str(error) == _LOST[0] else _first_line(error)
+        reason = "it ended at once" if str(error) == _CLOSED else _first_line(error)
         seen = f" (it answered with {self._trace.refusal})" if self._trace.refusal else ""
         return self._failed(f"did not start: {reason}{seen}{self._trace.remark}")
 
@@ -229,7 +238,7 @@ def _first_line(error: BaseException) -> str:
         first = error.errors()[0]
         return f"what it sent is not of the protocol: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return text.splitlines()[0].removesuffix(".") if text else type(error).__name__
 
 
 def _own_version() -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.errors import MissingExtraError, SettingError, ToolServerError, quoted
-from qwen7b.tools.mcp_source import read_source
+from qwen7b.tools.mcp_source import ServerAddress, read_source
 
 if TYPE_CHECKING:
     from httpx2 import Auth
@@ -47,8 +47,11 @@ class McpServer:
     call_seconds   how long a call may take
 
     It is closed by `with`, by `close`, when it is no longer used, and as Python exits; what was started for it is then
-    ended. Its methods raise ToolServerError, which names the server, if it does not start, does not answer in time or
-    has ended, and MissingExtraError if `mcp` is not installed.
+    ended. A server over HTTP that was lost is connected to anew by the next call; a program that ended is not started
+    again, as what it remembered is gone.
+
+    Its methods raise ToolServerError, which names the server, if it does not start, does not answer in time or has
+    ended, and MissingExtraError if `mcp` is not installed.
     """
 
     def __init__(
@@ -136,7 +139,7 @@ class McpServer:
         with self._lock:
             if self._is_closed:
                 raise ToolServerError(f"the MCP server {self.label!r} was closed: make another McpServer")
-            if self._connection is None:
+            if self._connection is None or (not self._connection.is_alive and isinstance(self._source, ServerAddress)):
                 try:
                     from qwen7b.tools.mcp_connection import ServerConnection
                 except ModuleNotFoundError as error:
