@@ -141,7 +141,8 @@ READING: dict[str, str] = {
     ),
     "loading": "loading placement packed_weights streamed named_tokenizer",
     "generate": (
-        "loader qwen call_settings response_format speculate_setting grammar grammar_matcher answers reply_builder "
+        "loader qwen prompt_ids call_settings offered_tools "
+        "response_format speculate_setting grammar grammar_matcher answers reply_builder "
         "stopping reply scorer continuations scoring hidden_states shared_engine engine admission scheduler pace slots "
         "cache_memory prefixes saved_prefixes request request_state outcome choosing verification speculation "
         "ngram_drafter model_drafter"

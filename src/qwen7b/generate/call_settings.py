@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.generation_settings import DEFAULT_MAX_NEW_TOKENS
 from qwen7b.config.checked import PENALTIES, SAMPLING_CHECKS, items, whole_number
+from qwen7b.dialects.registry import find_dialect
 from qwen7b.errors import SettingError, quoted
+from qwen7b.generate.offered_tools import OfferedTools, ToolSettings, read_tool_settings
 from qwen7b.generate.response_format import ResponseFormat, read_response_format
 from qwen7b.generate.speculate_setting import check_lookup
 from qwen7b.model import NtkMode
@@ -52,7 +54,7 @@ class CompletionSettings(SamplingKeywords, total=False):
     earlier. One waits for ever only where those of higher priority keep coming and leave no time. 0 by default."""
 
 
-class ChatSettings(CompletionSettings, total=False):
+class ChatSettings(CompletionSettings, ToolSettings, total=False):
     """The keywords of `Qwen.chat` and the like."""
 
     history_token_limit: int | None
@@ -84,11 +86,16 @@ class CheckedSettings:
         processors = given.get("processors")
         listed_processors = items(() if processors is None else processors)
         self.constraint = read_response_format(given.get("response_format"))
+        self.offered = read_tool_settings(given) if call == "chat" else OfferedTools()
+        dialect = given.get("dialect")
+        self.dialect = None if dialect is None else find_dialect(dialect)
         self.speculate = check_lookup(given.get("speculate"))
         priority = given.get("priority")
         self.priority = 0 if priority is None else whole_number("priority", priority, minimum=-1000, maximum=1000)
         if not isinstance(self.sampling, (Greedy, Sample)):
             raise SettingError(f"sampling must be Greedy(...) or Sample(...), found {quoted(self.sampling)}")
+        if self.constraint is not None and self.offered.definitions:
+            raise SettingError("response_format and tools both say what a reply must look like: give one of them")
         if not all(isinstance(string, str) and string for string in self.stop):
             raise SettingError(f"stop must be strings that are not empty, found {quoted(stop)}")
         if self.ntk not in get_args(NtkMode):

@@ -46,7 +46,7 @@ class GrammarCompiler:
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_vocabulary": None}  # a copy prepares its own
 
-    def compile(self, constraint: Constraint) -> Grammar:
+    def compile(self, constraint: Constraint, *, name: str = "response_format") -> Grammar:
         """Compile a constraint. Raises SettingError where it is invalid, or where nothing satisfies it.
 
         A keyword of a JSON schema that cannot be promised is refused, or left out with a warning if that was asked.
@@ -65,9 +65,9 @@ class GrammarCompiler:
         start.compute_bitmask()  # else it does not notice that nothing is allowed
         if start.is_error():
             found = _explain(start.get_error())
-            raise SettingError(f"response_format: {found}{f': {_REMEDY}' if found.endswith(_CANNOT) else ''}")
+            raise SettingError(f"{name}: {found}{f': {_REMEDY}' if found.endswith(_CANNOT) else ''}")
         for warning in start.get_grammar_warnings():
-            warnings.warn(f"response_format: {_explain(warning)}, so that it is ignored", stacklevel=4)
+            warnings.warn(f"{name}: {_explain(warning)}, so that it is ignored", stacklevel=4)
         return Grammar(start, stop_id=self._stop_ids[0])
 
 
@@ -102,6 +102,8 @@ def _write_grammar(constraint: Constraint) -> str:
 
 def _explain(message: str) -> str:
     """A message of llguidance as one line; it ends in _CANNOT where a schema is valid, but more than can be masked."""
+    if embedded := re.search(r"failed to compile JSON schema: (.*)", message):  # in a grammar, which comes after it
+        message = embedded[1]
     if keys := re.match(r"Unimplemented keys: \[(.*)\]", message):
         return f"the JSON schema's {keys[1]} {_CANNOT}"
     if format := re.match(r"Unknown format: (.*)", message):

@@ -13,6 +13,8 @@ from qwen7b.checkpoint.chat_verdict import check_chats, decide_chat
 from qwen7b.checkpoint.checks import check_vocabulary
 from qwen7b.config.checked import flag, whole_number
 from qwen7b.config.long_context import parse_method
+from qwen7b.dialects import Dialect
+from qwen7b.dialects.registry import find_dialect
 from qwen7b.errors import SettingError, quoted
 from qwen7b.files.checksums import content_digest
 from qwen7b.files.tensor_folder import TensorFolder
@@ -47,6 +49,7 @@ def load(
     prompt_cache: str | Path | None = None,
     prompt_cache_bytes: int = _PROMPT_CACHE_BYTES,
     speculate: str | Path | Qwen | Transformer | None = None,
+    dialect: str | Dialect | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -71,6 +74,9 @@ def load(
     it, drafts what it would say itself; given by name, it is loaded in q4 where weights are packed by default. How many
     tokens are drafted, if any, follows from how often drafts were right and from how long checking takes.
 
+    `dialect` is the way in which the model is told of tools and writes calls, where its family's own is not the one:
+    a name, or a `Dialect` as it is.
+
     With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
     see `errors.py`.
 
@@ -82,6 +88,8 @@ def load(
     if chat is not None:
         flag("chat", chat)
     flag("must_chat", must_chat)
+    if dialect is not None:
+        find_dialect(dialect)
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
     check_kind(speculate)
@@ -120,6 +128,7 @@ def load(
         chat=chat,
         saved=saved,
         speculate=speculate,
+        dialect=dialect,
     )
 
 

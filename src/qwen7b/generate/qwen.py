@@ -12,12 +12,16 @@ from qwen7b.checkpoint import GenerationSettings
 from qwen7b.checkpoint.chat_verdict import Verdict, check_chats, decide_chat, find_endings
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import flag, items, whole_number
-from qwen7b.errors import PromptError, counted, quoted
+from qwen7b.dialects import Dialect
+from qwen7b.dialects.registry import dialect_of, find_dialect
+from qwen7b.errors import PromptError, quoted
 from qwen7b.generate.answers import Answers, last_reply, single_pieces, single_stream
 from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, CompletionSettings, default_sampling
-from qwen7b.generate.continuations import Text, checked_ids
+from qwen7b.generate.continuations import Text
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
+from qwen7b.generate.offered_tools import ToolSettings, read_tool_settings
+from qwen7b.generate.prompt_ids import ChatInput, Limits, chat_ids, conversation_ids, text_ids
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
@@ -27,12 +31,7 @@ from qwen7b.generate.speculate_setting import NONE, choose_drafter
 from qwen7b.model import Transformer
 from qwen7b.sampling.sampling import Sampling
 from qwen7b.sampling.sampling import samplings as samplings_of
-from qwen7b.text import Message, Tokenizer, chat_prompt
-from qwen7b.text.completion_prompt import completion_prompt
-from qwen7b.text.messages import split_turns
-
-ChatInput = str | Sequence[Message]
-"""What a chat answers: a question, or messages that end with one or with the beginning of its answer."""
+from qwen7b.text import Message, Tokenizer
 
 
 class Qwen(Scorer):
@@ -53,6 +52,7 @@ class Qwen(Scorer):
         chat: bool | None = None,
         saved: SavedPrefixes | None = None,
         speculate: str | Qwen | Transformer | None = None,
+        dialect: str | Dialect | None = None,
     ) -> None:
         """`speculate` is as in `qwen7b.load`, but for a draft model, which has to be loaded."""
         if context_length is not None:
@@ -73,6 +73,8 @@ class Qwen(Scorer):
         self._chat = chat
         self._saved = saved
         self.speculate, self._draft_model = choose_drafter(speculate, tokenizer=tokenizer)
+        self.dialect = find_dialect(dialect or dialect_of(tokenizer))
+        """The way in which the model is told of tools and writes calls, where a call says no other."""
         self._engines: dict[int, SharedEngine] = {}
         self.grammars = GrammarCompiler(tokenizer, stop_ids=self.stop_ids)
 
@@ -105,10 +107,12 @@ class Qwen(Scorer):
 
         Settings, all optional, are the fields of `ChatSettings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
-        all of them; max_new_tokens, stop, history_token_limit, logprobs, processors, speculate, priority, ntk and
-        on_prompt. Ctrl-C ends the reply and keeps its text so far: its finish_reason is then "interrupted". Raises
-        SettingError for a setting that is unknown, out of range or at odds with another, and PromptError where the
-        prompt does not fit the context, where the conversation has no question, or where the model is a base model.
+        all of them; max_new_tokens, stop, history_token_limit, logprobs, processors, response_format, speculate,
+        priority, ntk and on_prompt; tools, tool_choice, parallel_tool_calls, constrain_calls and dialect, with which
+        the reply may make `tool_calls`. Ctrl-C ends the reply and keeps its text so far: its finish_reason is then
+        "interrupted". Raises SettingError for a setting that is unknown, out of range or at odds with another, and
+        PromptError where the prompt does not fit the context, where the conversation has no question, or where the
+        model is a base model.
 
         >>> qwen.chat("1+1=?", temperature=0.7, max_new_tokens=16).text  # doctest: +SKIP
         """
@@ -129,9 +133,12 @@ class Qwen(Scorer):
         """
         return single_pieces(self.answers("chat", [messages], settings))
 
-    def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
+    def count_prompt_tokens(self, messages: Sequence[Message], **settings: Unpack[ToolSettings]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
-        return len(chat_prompt(self.tokenizer, messages, history_token_limit=sys.maxsize))
+        tools = read_tool_settings(settings).definitions
+        dialect = find_dialect(settings.get("dialect") or self.dialect)
+        unlimited: Limits = {"history_token_limit": sys.maxsize}
+        return len(conversation_ids(messages, self.tokenizer, tools=tools, dialect=dialect, **unlimited))
 
     def chat_batch(self, conversations: Sequence[ChatInput], **settings: Unpack[ChatSettings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
@@ -213,9 +220,19 @@ class Qwen(Scorer):
         named: Any = {**settings}
         control_tokens = named.pop("control_tokens", None) if call == "complete" else None
         checked = CheckedSettings(self.generation, named, call=call)
-        prompts = [
-            self._chat_ids(one, checked) if call == "chat" else self._prompt_ids(one, control_tokens) for one in inputs
-        ]
+        dialect, offered = checked.dialect or self.dialect, checked.offered
+        length = self.context_length
+        if call == "chat":
+            check_chats(self._verdict, name=self.name)
+            prompts = [chat_ids(one, self.tokenizer, checked, dialect=dialect, context_length=length) for one in inputs]
+            grammar = offered.grammar(dialect, self.grammars)
+        else:
+            prompts = [
+                text_ids(one, self.tokenizer, control_tokens=control_tokens, context_length=length) for one in inputs
+            ]
+            grammar = None
+        if checked.constraint is not None:
+            grammar = self.grammars.compile(checked.constraint)
         repeated = [prompt for prompt in prompts for _ in range(n)]
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
@@ -224,8 +241,10 @@ class Qwen(Scorer):
                 self.tokenizer,
                 prompt=prompt,
                 stop_ids=self.stop_ids,
-                stop=(*checked.stop, *self._stop_strings),
+                stop=(*checked.stop, *self._stop_strings, *(dialect.stop if offered.definitions else ())),
                 with_logprobs=checked.logprobs is not None,
+                parser=dialect.parser(offered.definitions) if offered.definitions else None,
+                max_calls=None if offered.parallel else 1,
             )
             for prompt in repeated
         ]
@@ -238,38 +257,8 @@ class Qwen(Scorer):
             samplings=samplings or samplings_of(checked.sampling, n) * len(prompts),
             context_length=self.context_length,
             speculate=None if speculate == NONE else speculate,
-            grammar=None if checked.constraint is None else self.grammars.compile(checked.constraint),
+            grammar=grammar,
         )
-
-    def _chat_ids(self, messages: ChatInput, checked: CheckedSettings) -> list[int]:
-        check_chats(self._verdict, name=self.name)
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        _, turns = split_turns(messages)
-        if not turns[-1][0]["content"].strip():
-            raise PromptError("the question is empty: say something in the last message")
-        return chat_prompt(
-            self.tokenizer,
-            messages,
-            history_token_limit=checked.history_token_limit,
-            context_length=self.context_length,
-            # History makes room for the reply, but a generous limit must not drive all of it out.
-            reply_tokens=min(checked.max_new_tokens, self.context_length // 4),
-        )
-
-    def _prompt_ids(self, prompt: Text, control_tokens: bool | None) -> list[int]:
-        if isinstance(prompt, str):
-            ids = completion_prompt(self.tokenizer, prompt, control_tokens=control_tokens)
-        else:
-            ids = checked_ids(self.tokenizer, prompt, name="the prompt")
-        if not ids:
-            raise PromptError("the prompt is empty: give some text to continue")
-        if len(ids) >= self.context_length:
-            raise PromptError(
-                f"the prompt has {counted(len(ids), 'token')}, which leaves none of the context's "
-                f"{self.context_length} for a reply: shorten it"
-            )
-        return ids
 
     @property
     def _shared(self) -> SharedEngine:

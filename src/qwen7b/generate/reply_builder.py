@@ -19,7 +19,7 @@ from qwen7b.text.messages import ToolCall
 class ReplyBuilder:
     """One reply in the making: its tokens, and what is settled of its text and its calls so far.
 
-    `parser` reads calls in the text; without one all of it is what the reply says.
+    `parser` reads calls in the text; without one all of it is what the reply says. After `max_calls` it is stopped.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class ReplyBuilder:
         stop: Sequence[str],
         with_logprobs: bool,
         parser: CallParser | None = None,
+        max_calls: int | None = None,
     ) -> None:
         self.stop_ids = stop_ids
         self.detokenizer = Detokenizer(tokenizer, skip_control=True)
         self.stop_strings = StopStrings(stop)
         self.parser = parser
+        self.max_calls = max_calls
         self.prompt_tokens = len(prompt)
         self._call_ids = "" if parser is None else call_id_base(prompt)
         self._parts: list[str] = []
@@ -84,6 +86,9 @@ class ReplyBuilder:
         """Keep what is settled for the reply, and give it out, calls with their ids."""
         given: list[str | CallDelta] = []
         for part in parts:
+            if isinstance(part, CallDelta) and part.index == self.max_calls:
+                self.stopped = True  # the call that is one too many
+                break
             if isinstance(part, CallDelta):
                 given.append(self._add(part))
             elif part:

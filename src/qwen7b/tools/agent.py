@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from qwen7b.config.checked import positive_number, whole_number
 from qwen7b.errors import SettingError, quoted
@@ -16,8 +16,8 @@ from qwen7b.tools.toolbox import MAX_RESULT_CHARACTERS, TOOL_SECONDS, Toolbox
 from qwen7b.tools.transcript import Transcript
 
 if TYPE_CHECKING:
-    from qwen7b.generate.call_settings import ChatSettings
-    from qwen7b.generate.qwen import ChatInput, Qwen
+    from qwen7b.generate.prompt_ids import ChatInput
+    from qwen7b.generate.qwen import Qwen
 
 MAX_STEPS = 10
 _FEWEST_CHARACTERS = 200
@@ -63,7 +63,7 @@ class Agent:
         max_result_characters: int = MAX_RESULT_CHARACTERS,
         approve: Callable[[ToolCall], bool] | None = None,
         transcript: str | os.PathLike[str] | None = None,
-        **settings: Unpack[ChatSettings],
+        **settings: Any,
     ) -> None:
         whole_number("max_steps", max_steps, minimum=1)
         whole_number("max_result_characters", max_result_characters, minimum=_FEWEST_CHARACTERS)
@@ -83,7 +83,8 @@ class Agent:
         )
         self.approve = approve
         self.transcript = None if transcript is None else os.fspath(transcript)
-        self.settings: dict[str, Any] = {**settings}
+        self.settings = settings
+        self._check_settings()
 
     def run(self, messages: ChatInput) -> AgentRun:
         """Answer a question, or a conversation that ends with one. Ctrl-C ends the run and keeps its conversation.
@@ -106,6 +107,13 @@ class Agent:
                 approve=self.approve,
                 record=recorded,
             ).events()
+
+    def _check_settings(self) -> None:
+        """Raise SettingError for what the first reply would refuse."""
+        from qwen7b.generate.call_settings import CheckedSettings
+
+        settings: Any = {**self.settings, "tools": self.toolbox.definitions}
+        CheckedSettings(self.qwen.generation, settings, call="chat")
 
     def _begin(self, messages: ChatInput) -> list[Message]:
         begun: list[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else [*messages]
