@@ -203,6 +203,43 @@ def test_nothing_runs_between_cells(session: CodeSession) -> None:
     assert int(str(session.run("len(ticks)").value)) - int(str(started.value)) < 20
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no alarm")
+def test_an_interrupt_ends_the_cell_and_not_the_session(session: CodeSession) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with CodeSession(site_packages=False, protection=session.protection) as interrupted:
+            interrupted.put("file", b"x")
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                interrupted.run("while True: pass")
+            assert time.monotonic() - start < 5
+            assert interrupted.run("open('file').read()").value == "'x'"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_fork_of_the_caller_keeps_no_session_alive(session: CodeSession) -> None:
+    """It has copies of the pipes."""
+    closed = CodeSession(site_packages=False, protection=session.protection)
+    closed.run("1")
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        start = time.monotonic()
+        closed.close()
+        assert time.monotonic() - start < 5
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_threads_share_a_session(session: CodeSession) -> None:
     """One after another, also where the thread that started it has ended."""
     with CodeSession(site_packages=False, protection=session.protection) as shared:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SandboxError, SettingError
 from qwen7b.evals.submission import check_submission
 from qwen7b.sandbox import find_protection
+from qwen7b.sandbox.running import OR_UNPROTECTED
 from qwen7b.tasks.item import Item
 from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.task import Task
@@ -40,4 +41,7 @@ def check_permission(task: Task, *, allow_code: bool, allow_unprotected: bool) -
             "it (--allow-code)"
         )
     if not allow_unprotected:
-        find_protection()
+        try:
+            find_protection()
+        except SandboxError as error:
+            raise SandboxError(f"{error}{OR_UNPROTECTED}") from error

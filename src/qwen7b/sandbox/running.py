@@ -13,6 +13,9 @@ from qwen7b.sandbox.outcome import ProgramOutcome, Protection
 from qwen7b.sandbox.protected import run_protected
 from qwen7b.sandbox.unprotected import run_unprotected
 
+OR_UNPROTECTED = ", or allow the code to run unprotected"
+"""What else a user may do where nothing protects."""
+
 
 def run_python(
     code: str,
@@ -39,7 +42,7 @@ def run_python(
         protection = find_protection()
     except SandboxError as error:
         if not allow_unprotected:
-            raise
+            raise SandboxError(f"{error}{OR_UNPROTECTED}") from error
         warnings.warn(f"code runs unprotected, with all your rights: {error}", RuntimeWarning, stacklevel=2)
         return run_unprotected(code, check=check, limits=limits, site_packages=site_packages)
     return run_protected(code, check=check, limits=limits, site_packages=site_packages, protection=protection)
@@ -51,7 +54,7 @@ def find_protection() -> Protection:
     if sys.platform != "linux":
         raise SandboxError(
             f"code that a model wrote needs a sandbox, which qwen7b has on Linux only, and this is {sys.platform}: run "
-            "it on Linux, which may be a virtual machine (WSL 2, Docker), or allow it to run unprotected"
+            "it on Linux, which may be a virtual machine (WSL 2, Docker)"
         )
     problems = []
     for protection in ("bubblewrap", "landlock"):
@@ -61,7 +64,7 @@ def find_protection() -> Protection:
             problems.append(str(error))
     raise SandboxError(
         f"code that a model wrote needs a sandbox, and none works here: {'; '.join(problems)}. Install bubblewrap, use "
-        "Linux 5.13 or newer with Landlock switched on, or allow the code to run unprotected"
+        "Linux 5.13 or newer with Landlock switched on"
     )
 
 

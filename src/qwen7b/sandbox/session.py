@@ -79,16 +79,7 @@ class CodeSession:
         """Run a cell to its end, or to its limits."""
         with self._lock:
             before = list_files(self._work)
-            number = next(self._cells)
-            report = self._process().run(code, number)
-            notice = None
-            if report.reason == "idle":
-                self._end()
-                notice = f"nothing was run for {self.idle_seconds:g} seconds: this cell is the first of a new session"
-                report = self._process().run(code, number)
-            if report.reason != "answered":
-                self._end()
-                notice = self._explain(report)
+            report, notice = self._report(code, next(self._cells))
             after = list_files(self._work)
             if report.reason == "out_of_disk":
                 self._held.empty_work()
@@ -129,6 +120,23 @@ class CodeSession:
             raise SandboxError("the session is closed: make a new one")
         return self._held.work
 
+    def _report(self, code: str, number: int) -> tuple[CellReport, str | None]:
+        """Run a cell, and say why variables were lost, if they were."""
+        notice = None
+        try:
+            report = self._process().run(code, number)
+            if report.reason == "idle":
+                self._held.end_process()
+                notice = f"nothing was run for {self.idle_seconds:g} seconds: this cell is the first of a new session"
+                report = self._process().run(code, number)
+        except BaseException:  # Ctrl-C in the cell, say
+            self._held.end_process()
+            raise
+        if report.reason != "answered":
+            self._held.end_process()
+            notice = self._explain(report)
+        return report, notice
+
     def _process(self) -> SessionProcess:
         if self._held.process is None:
             start = plan_start(
@@ -147,9 +155,6 @@ class CodeSession:
                 output_bytes=self.limits.output_bytes,
             )
         return self._held.process
-
-    def _end(self) -> None:
-        self._held.end_process()
 
     def _explain(self, report: CellReport) -> str:
         limits = self.limits

@@ -2,8 +2,8 @@
 
 In come, on standard input, the task and then cells; out go on standard output "started" and a report on each cell.
 Between cells all of the session's processes are stopped, so that nothing runs unwatched and nobody but the caller
-touches its files. Standard input stays open as long as the caller lives: when it closes, or nothing has come for long,
-all ends. Standard library only.
+touches its files. Standard input stays open as long as the caller lives: when it closes, an empty cell comes, or
+nothing has come for long, all ends. Standard library only.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def supervise_session(*, output_bytes: int, cell_seconds: float, idle_seconds: f
         try:
             cell = read_block()
         except EOFError:
+            cell = b""
+        if not cell:
             return
         token = os.urandom(TOKEN_BYTES)
         exchange = Exchange(answers[0], cells[1], marshal.dumps((token, cell)), token=token)

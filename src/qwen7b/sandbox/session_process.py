@@ -14,6 +14,7 @@ from typing import Any
 
 from qwen7b.errors import SandboxError
 from qwen7b.sandbox.starting import GRACE_SECONDS, Start
+from qwen7b.sandbox.values import LENGTH_BYTES
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -84,8 +85,12 @@ class SessionProcess:
 
     def end(self) -> None:
         """End the supervisor, and all below it."""
+        # An empty cell says it too: what this process forked may hold its own copy of the pipe open.
+        with suppress(OSError, ValueError):
+            self._input.write(bytes(LENGTH_BYTES))
+            self._input.flush()
         with suppress(OSError):
-            self._input.close()  # at which it kills them and goes
+            self._input.close()
         try:
             self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
