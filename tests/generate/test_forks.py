@@ -26,8 +26,9 @@ def answer(_=None):
     with torch.inference_mode():
         large = torch.ones(3_000_000).exp().sum().item()
     reply = qwen.chat("hello there", sampling=qwen7b.Greedy(), max_new_tokens=8)
+    number = qwen.chat("hello there", response_format={"type": "regex", "regex": "[0-9]{3}"})
     signal.alarm(0)
-    return reply.token_ids, round(large)
+    return reply.token_ids, number.text, round(large)
 
 torch.set_num_threads(2)
 kernels.set_num_threads(2)

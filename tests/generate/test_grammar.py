@@ -20,9 +20,12 @@ from pydantic import BaseModel, Field
 import qwen7b
 from qwen7b import Greedy, Qwen, Sample
 from qwen7b.errors import MissingExtraError, SettingError, UnsupportedError
+from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
-from qwen7b.generate.response_format import Lark, read_response_format
-from stepping import count_read
+from qwen7b.generate.request import Request
+from qwen7b.generate.request_state import State
+from qwen7b.generate.response_format import Lark, Regex
+from stepping import count_read, interrupt_step
 
 
 class City(BaseModel):
@@ -265,7 +268,7 @@ def test_a_schema_may_ask_for_its_own_spacing(qwen: Qwen) -> None:
 
 
 def test_the_matcher_goes_by_the_ids_it_is_given(qwen: Qwen) -> None:
-    grammar = compiler(qwen).compile(read_response_format({"type": "regex", "regex": "(ab|cd|ad)x"}) or Lark(""))
+    grammar = compiler(qwen).compile(Regex("(ab|cd|ad)x"))
     matcher = grammar.new_matcher(num_prompt=2)
     a, b, c, d, x = (qwen.tokenizer.encode(letter)[0] for letter in "abcdx")
 
@@ -280,6 +283,58 @@ def test_the_matcher_goes_by_the_ids_it_is_given(qwen: Qwen) -> None:
         allowed(b)
     with pytest.raises(UnsupportedError, match="the reply cannot follow its grammar"):
         allowed(a)  # whatever comes after an error: it never allows all
+
+
+@pytest.mark.parametrize("speculate", [None, "ngram"])
+def test_a_reply_that_gives_way_and_is_read_again_keeps_to_its_grammar(
+    qwen: Qwen, monkeypatch: pytest.MonkeyPatch, speculate: str | None
+) -> None:
+    monkeypatch.setattr("qwen7b.generate.slots._ROOM", 16)
+    grammar = compiler(qwen).compile(Regex("(hello (there)?|[ab]{3}-){30,}"))
+
+    def requests() -> list[Request]:
+        matchers = [grammar.new_matcher(num_prompt=2) for _ in range(4)]
+        return [
+            Request(ids=[5, n], max_length=120, sampling=Sample(seed=n), processors=[matcher], forced=matcher.force)
+            for n, matcher in enumerate(matchers)
+        ]
+
+    expected = requests()
+    for request in expected:
+        run(engine_of(qwen), request)
+    actual = requests()
+    for request in actual:
+        request.speculate = speculate
+    states = run(engine_of(qwen, max_bytes=qwen.model.cache_bytes(capacity=200)), *actual)
+    assert (State.DECODING, State.WAITING, State.WAITING, State.WAITING) in states
+    assert any(before[1] is State.DECODING for before in states)
+    assert [request.ids for request in actual] == [request.ids for request in expected]
+    assert [request.error for request in actual] == [None] * 4
+    assert all(re.match("hello|[ab]{3}-", qwen.tokenizer.decode(request.ids[2:])) for request in actual)
+
+
+def engine_of(qwen: Qwen, **options: Any) -> Engine:
+    return Engine(qwen.model, vocab_size=qwen.tokenizer.vocab_size, **options)
+
+
+def run(engine: Engine, *requests: Request) -> set[tuple[State, ...]]:
+    """Step until all are over, and return the states that they went through."""
+    for request in requests:
+        engine.add(request)
+    states = set()
+    while engine.step():
+        states.add(tuple(request.state for request in requests))
+    return states
+
+
+def test_ctrl_c_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Any = {"response_format": {"type": "regex", "regex": "([ab] ){30}"}, "max_new_tokens": 60}
+    whole = qwen.chat("x", **settings)
+    interrupt_step(monkeypatch, 3)
+    reply = qwen.chat("x", **settings)
+    assert reply.finish_reason == "interrupted" and reply.token_ids
+    assert reply.token_ids == whole.token_ids[: len(reply.token_ids)] and reply.token_ids != whole.token_ids
+    assert qwen.chat("x", **settings) == whole
 
 
 def test_a_model_without_an_ending_cannot_follow_a_grammar(qwen: Qwen) -> None:
