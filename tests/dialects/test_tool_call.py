@@ -164,6 +164,11 @@ REPLIES: dict[str, tuple[str, str, list[ToolCall]]] = {
         "",
         [PARIS],
     ),
+    "a mark too many": (
+        '<tool_call><tool_call>{"name": "now", "arguments": {}}</tool_call>',
+        "<tool_call>",
+        [ToolCall("now", "{}")],
+    ),
     "an unknown tool": ('<tool_call>{"name": "?", "arguments": {}}</tool_call>', "", [ToolCall("?", "{}")]),
 }
 """Replies of Qwen2.5's models, or like them: what they say, and which calls they make."""
@@ -179,6 +184,7 @@ GARBAGE = [
     '<tool_call>["f", {}]</tool_call>',
     "<tool_call>{}</tool_call>",
     '<tool_call>{"name" "f"}</tool_call>',
+    '<tool_call>{"name": "f", "description": "Does it.", "parameters": {}}</tool_call>',
     "<tool_call><tool_call>\n\n<tool_call>{<tool_call",
 ]
 

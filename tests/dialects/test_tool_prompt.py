@@ -71,13 +71,14 @@ def test_without_tools_and_calls_it_is_the_plain_prompt(caller: Tokenizer, diale
 @each
 def test_calls_are_written_though_no_tools_are_offered(caller: Tokenizer, dialect: str) -> None:
     text = caller.decode(tool_prompt(caller, LONG, tools=[], dialect=dialect))
-    assert text.count('{"day": 12}') == text.count("\n12 °C") + text.count("Observation: 12 °C") == 1
+    assert text.count('{"day": 12}') == text.count("\n12 °C") + text.count(": 12 °C") == 1
 
 
 @each
 def test_a_conversation_that_ends_with_results_is_answered(caller: Tokenizer, dialect: str) -> None:
     text = caller.decode(tool_prompt(caller, LONG[:3], tools=[WEATHER], dialect=dialect))
-    opened = "\nObservation: 10 °C\nThought:" if dialect.startswith("react") else "<|im_start|>assistant\n"
+    open_turn = {"q": "\n✿RETURN✿", "r": "\nObservation: 10 °C\nThought:"}
+    opened = open_turn.get(dialect[0], "<|im_start|>assistant\n")
     assert text.endswith(opened)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+import regex
 
 from qwen7b.dialects.arguments import load_object
 from qwen7b.dialects.json_scan import BracketScan, is_whole_object
@@ -12,6 +14,7 @@ from qwen7b.errors import Qwen7bError
 from qwen7b.text.messages import ToolCall
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
+_BEGINNING = regex.compile(r"""\s*+\{\s*+["']?(?:name|arguments|parameters)\b""")
 _MAX_HEAD = 1000
 """A name may have so many characters, less some, for the arguments to be given out while they come."""
 
@@ -31,8 +34,10 @@ class CallReader:
     rest   once it is done or failed, the text that is no part of the call; all of it where there is none
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, names: Collection[str] | None = None) -> None:
+        """`names` are those of the tools that may be called; None for all."""
         self.name: str | None = None
+        self._names = names
         self.rest: str | None = None
         self._seen = ""
         self._outer, self._arguments = BracketScan(), BracketScan()
@@ -52,11 +57,12 @@ class CallReader:
     def _read_head(self, text: str) -> str:
         self._seen += text
         beginning = self._seen[:_MAX_HEAD]
-        if (match := _HEAD.match(beginning)) and (name := _read_name(match[1])).strip():
+        match = _HEAD.match(beginning)
+        if match and self._may_be_called(name := _read_name(match[1])):
             self.name, self._in_arguments = name, True
             text, self._seen = self._seen[match.end() :], ""
             return self._read_arguments(text)
-        if beginning.strip() and not beginning.lstrip().startswith("{"):
+        if match or not _BEGINNING.match(beginning, partial=True):
             self.rest = self._seen
             return ""
         end = self._outer.push(text)
@@ -70,7 +76,7 @@ class CallReader:
         except Qwen7bError:
             return ""
         name, arguments = read.get("name"), read.get("arguments", read.get("parameters"))
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not self._may_be_called(name) or "description" in read:
             return ""
         if isinstance(arguments, Mapping) or arguments is None:
             arguments = json.dumps(arguments or {}, ensure_ascii=False)
@@ -78,6 +84,9 @@ class CallReader:
             return ""
         self.name, self.rest = name, self._seen[end:]
         return arguments
+
+    def _may_be_called(self, name: str) -> bool:
+        return bool(name.strip()) and (self._names is None or name in self._names)
 
     def _read_arguments(self, text: str) -> str:
         end = self._arguments.push(text)

@@ -62,6 +62,12 @@ def read_definitions(tools: Sequence[object]) -> list[ToolDefinition]:
     return found
 
 
+def openai_form(tool: ToolDefinition) -> dict[str, object]:
+    """A tool as OpenAI's API describes it."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return {"type": "function", "function": function}
+
+
 def _read_all(tool: object, place: int) -> Sequence[ToolDefinition]:
     """The definitions of a tool, or of all tools of a set."""
     if isinstance(own := getattr(tool, "definition", None), ToolDefinition):

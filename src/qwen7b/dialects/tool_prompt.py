@@ -35,7 +35,7 @@ def tool_prompt(
     return fitting_prompt(
         tokenizer,
         messages,
-        write=find_dialect(dialect).write,
+        write=find_dialect(dialect, tokenizer).write,
         tools=read_definitions(() if tools is None else tools),
         history_token_limit=history_token_limit,
         context_length=context_length,

@@ -73,7 +73,7 @@ class Qwen(Scorer):
         self._chat = chat
         self._saved = saved
         self.speculate, self._draft_model = choose_drafter(speculate, tokenizer=tokenizer)
-        self.dialect = find_dialect(dialect or dialect_of(tokenizer))
+        self.dialect = find_dialect(dialect or dialect_of(tokenizer, name=name), tokenizer)
         """The way in which the model is told of tools and writes calls, where a call says no other."""
         self._engines: dict[int, SharedEngine] = {}
         self.grammars = GrammarCompiler(tokenizer, stop_ids=self.stop_ids)
@@ -136,7 +136,7 @@ class Qwen(Scorer):
     def count_prompt_tokens(self, messages: Sequence[Message], **settings: Unpack[ToolSettings]) -> int:
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
         tools = read_tool_settings(settings).definitions
-        dialect = find_dialect(settings.get("dialect") or self.dialect)
+        dialect = find_dialect(settings.get("dialect") or self.dialect, self.tokenizer)
         unlimited: Limits = {"history_token_limit": sys.maxsize}
         return len(conversation_ids(messages, self.tokenizer, tools=tools, dialect=dialect, **unlimited))
 
@@ -220,7 +220,7 @@ class Qwen(Scorer):
         named: Any = {**settings}
         control_tokens = named.pop("control_tokens", None) if call == "complete" else None
         checked = CheckedSettings(self.generation, named, call=call)
-        dialect, offered = checked.dialect or self.dialect, checked.offered
+        dialect, offered = find_dialect(checked.dialect or self.dialect, self.tokenizer), checked.offered
         length = self.context_length
         if call == "chat":
             check_chats(self._verdict, name=self.name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qwen7b.dialects import ToolDefinition
-from qwen7b.dialects.tool_call import openai_form
+from qwen7b.dialects.definition import openai_form
 from qwen7b.errors import PromptError, Qwen7bError
 from qwen7b.generate.reply import Piece, Reply, Usage
 from qwen7b.text.messages import Message, ToolCall
