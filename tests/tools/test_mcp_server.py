@@ -261,6 +261,7 @@ def test_a_call_that_has_no_answer_names_the_server(behaviour: str, settings, me
             server.call("echo", {"text": "hi"})
         if behaviour == "dies":
             assert psutil.Process().children() == []
+            assert names(server) == ["echo", "write"]
             with pytest.raises(ToolServerError, match="ended by itself"):
                 server.call("echo", {"text": "hi"})
 
@@ -417,6 +418,7 @@ def test_after_a_call_over_http_that_failed_the_next_is_answered(how: str, messa
     with McpServer(url) as server:
         with pytest.raises(ToolServerError, match=f"the MCP server '{url}' {message}"):
             server.call("call", {"how": how})
+        assert names(server) == ["call"]
         assert len(server.call("call", {"how": "stream"})) == 2_000_000
 
 

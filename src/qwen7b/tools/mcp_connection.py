@@ -122,9 +122,11 @@ class ServerConnection:
 
         A server that does not end in time is left to itself.
         """
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            with suppress(RuntimeError):  # the loop was closed just now
-                self._loop.call_soon_threadsafe(self._stop)
+        if not self.is_alive:
+            return
+        with suppress(RuntimeError):  # the loop was closed just now
+            self._loop.call_soon_threadsafe(self._stop)
+        if threading.current_thread() is not self._thread:  # as it is where the loop collects garbage
             self._thread.join(_CLOSE_SECONDS + _GRACE_SECONDS)
 
     def _stop(self) -> None:

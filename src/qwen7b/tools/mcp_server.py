@@ -12,6 +12,7 @@ import re
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from qwen7b.dialects.definition import ToolDefinition
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mcp_types import Tool
 
     from qwen7b.tools.mcp_connection import ServerConnection
+
+    _Tools = dict[str, tuple[ToolDefinition, Tool]]
 
 _MAX_TOOLS = 1000
 
@@ -72,7 +75,7 @@ class McpServer:
         self._call_seconds = _checked_seconds("call_seconds", call_seconds)
         self._lock = threading.RLock()
         self._connection: ServerConnection | None = None
-        self._found: dict[str, tuple[ToolDefinition, Tool]] = {}
+        self._found: _Tools | None = None
         self._is_closed = False
 
     @property
@@ -97,12 +100,13 @@ class McpServer:
 
         from qwen7b.tools.mcp_text import content_text, failure
 
+        connection = self._connected()
         found = self._tools()
         if name not in found:
             raise failure(f"there is no tool {quoted(name)} (any more): the tools are {', '.join(found) or 'none'}")
         theirs = found[name][1].name
         try:
-            result = self._connected().ask(
+            result = connection.ask(
                 lambda client: client.call_tool(theirs, arguments),
                 action=f"answer the call of {name}",
                 seconds=self._call_seconds,
@@ -148,30 +152,34 @@ class McpServer:
                 weakref.finalize(self, self._connection.close)  # at exit too
             return self._connection
 
-    def _tools(self) -> dict[str, tuple[ToolDefinition, Tool]]:
+    def _tools(self) -> _Tools:
+        """The tools as last listed. Where a server cannot list them again, a call will say what is wrong."""
         with self._lock:
-            connection = self._connected()
-            if connection.tools_changed:
-                from mcp import MCPError
-
-                from qwen7b.tools.mcp_text import define_tools
-
-                connection.tools_changed = False
-                try:
-                    listed = connection.ask(
-                        _list_tools, action="list its tools", seconds=self._start_seconds, setting="start_seconds"
-                    )
-                except BaseException as error:
-                    connection.tools_changed = True
-                    if isinstance(error, MCPError):
-                        raise ToolServerError(
-                            f"the MCP server {self.label!r} does not list its tools: {error.message}"
-                        ) from None
-                    raise
-                if len(listed) > _MAX_TOOLS:
-                    raise ToolServerError(f"the MCP server {self.label!r} lists over {_MAX_TOOLS:,} tools")
-                self._found = define_tools(listed, prefix=self._prefix, label=self.label)
+            if self._found is None or self._is_closed:
+                self._found = self._list(self._connected())
+            elif self._connection is not None and self._connection.is_alive and self._connection.tools_changed:
+                with suppress(ToolServerError):
+                    self._found = self._list(self._connection)
             return self._found
+
+    def _list(self, connection: ServerConnection) -> _Tools:
+        from mcp import MCPError
+
+        from qwen7b.tools.mcp_text import define_tools
+
+        connection.tools_changed = False
+        try:
+            listed = connection.ask(
+                _list_tools, action="list its tools", seconds=self._start_seconds, setting="start_seconds"
+            )
+        except MCPError as error:
+            raise ToolServerError(f"the MCP server {self.label!r} does not list its tools: {error.message}") from None
+        except KeyboardInterrupt:
+            connection.tools_changed = True
+            raise
+        if len(listed) > _MAX_TOOLS:
+            raise ToolServerError(f"the MCP server {self.label!r} lists over {_MAX_TOOLS:,} tools")
+        return define_tools(listed, prefix=self._prefix, label=self.label)
 
 
 def read_server_option(text: str) -> McpServer:
