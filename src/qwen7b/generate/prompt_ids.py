@@ -21,7 +21,7 @@ ChatInput = str | Sequence[Message]
 answer."""
 
 
-class Limits(TypedDict, total=False):
+class PromptLimits(TypedDict, total=False):
     """The limits of `qwen7b.chat_prompt`."""
 
     history_token_limit: int
@@ -38,7 +38,7 @@ def chat_ids(
     _, turns = split_turns(messages)
     if not turns[-1][0]["content"].strip():
         raise PromptError("the question is empty: say something in the last message")
-    limits: Limits = {
+    limits: PromptLimits = {
         "history_token_limit": settings.history_token_limit,
         "context_length": context_length,
         # History makes room for the reply, but a generous limit must not drive all of it out.
@@ -54,7 +54,7 @@ def conversation_ids(
     *,
     tools: Sequence[ToolDefinition],
     dialect: Dialect,
-    **limits: Unpack[Limits],
+    **limits: Unpack[PromptLimits],
 ) -> list[int]:
     """The prompt for a conversation, in which a dialect has a part where tools are offered or were called."""
     if tools or any(message["role"] == "tool" for message in read_messages(messages)):

@@ -21,7 +21,7 @@ from qwen7b.generate.continuations import Text
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
 from qwen7b.generate.offered_tools import ToolSettings, read_tool_settings
-from qwen7b.generate.prompt_ids import ChatInput, Limits, chat_ids, conversation_ids, text_ids
+from qwen7b.generate.prompt_ids import ChatInput, PromptLimits, chat_ids, conversation_ids, text_ids
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
@@ -137,7 +137,7 @@ class Qwen(Scorer):
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
         tools = read_tool_settings(settings).definitions
         dialect = find_dialect(settings.get("dialect") or self.dialect, self.tokenizer)
-        unlimited: Limits = {"history_token_limit": sys.maxsize}
+        unlimited: PromptLimits = {"history_token_limit": sys.maxsize}
         return len(conversation_ids(messages, self.tokenizer, tools=tools, dialect=dialect, **unlimited))
 
     def chat_batch(self, conversations: Sequence[ChatInput], **settings: Unpack[ChatSettings]) -> list[Reply]:
