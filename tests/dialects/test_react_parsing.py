@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from qwen7b.dialects import CallDelta, ParsedReply
 from qwen7b.dialects.react_api import REACT_API
 from qwen7b.dialects.react_demo import REACT_DEMO
 from qwen7b.dialects.react_parsing import FirstCallParser, LastCallParser
+from qwen7b.dialects.registry import find_dialect
 from qwen7b.text.messages import ToolCall
 
 ACTION, INPUT, RESULT, ANSWER = "\nAction:", "\nAction Input:", "\nObservation:", "\nFinal Answer:"
@@ -162,3 +166,17 @@ def test_a_call_is_given_out_as_it_comes() -> None:
 def test_the_demo_gives_out_what_comes_before_an_action() -> None:
     text = "Thought: hm\nAction: a\nAction Input: {}"
     assert streamed(LastCallParser(), text)[-1][0] == len("Thought: hm")
+
+
+def test_recorded_replies_are_read_alike_in_any_pieces() -> None:
+    """Some 200 replies of the demo model to prompts in three dialects, a third of them not stopped at a result."""
+    lines = Path(__file__).with_name("react_replies.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 200
+    num_calls = 0
+    for recorded in map(json.loads, lines):
+        dialect = find_dialect(recorded["dialect"])
+        reply = read_every_split(dialect, recorded["text"])
+        num_calls += len(reply.calls)
+        if dialect is not REACT_DEMO:
+            assert reply == read_slowly(recorded["text"])
+    assert num_calls >= 100
