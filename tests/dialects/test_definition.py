@@ -8,6 +8,8 @@ from qwen7b.dialects.definition import ToolDefinition, read_definitions
 from qwen7b.errors import SettingError
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+ROUND: dict[str, object] = {"type": "object"}
+ROUND["properties"] = {"self": ROUND}
 ORIGINAL = [{"name": "city", "description": "城市名", "required": True, "schema": {"type": "string"}}]
 
 
@@ -55,6 +57,15 @@ def test_a_tool_may_take_no_arguments() -> None:
         ([{"name": "a", "parameters": "city"}], "the parameters of the tool a must be a JSON schema of an object"),
         ([{"name": "a", "parameters": {"type": "string"}}], "a JSON schema of an object"),
         ([{"name": "a", "parameters": [{"schema": {}}]}], "a list of parameters with a 'name' each"),
+        (
+            [{"name": "a", "parameters": {"type": "object", "x": object()}}],
+            "the tool a cannot be written",
+        ),
+        (
+            [{"name": "a", "parameters": ROUND}],
+            "cannot be written as JSON: Circular reference",
+        ),
+        ([{"name": "a", "name_for_human": 3}], "name_for_human of the tool a must be a string, found 3"),
         ([{"name": "a", "args_format": "xml"}], "args_format of the tool a must be 'json' or 'code', found 'xml'"),
         ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "2 tools have the name 'a': give each its own"),
     ],

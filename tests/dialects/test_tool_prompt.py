@@ -150,9 +150,15 @@ def test_a_dialect_of_ones_own_is_used_as_it_is(caller: Tokenizer) -> None:
     assert ids == tool_prompt(caller, LONG, tools=[WEATHER], dialect="react-api")
 
 
+def test_the_models_own_dialect_is_the_default(caller: Tokenizer) -> None:
+    assert tool_prompt(caller, LONG, tools=[WEATHER]) == tool_prompt(caller, LONG, tools=[WEATHER], dialect="tool_call")
+
+
 def test_mistakes_are_named(caller: Tokenizer) -> None:
     with pytest.raises(SettingError, match="dialect must be one of"):
         tool_prompt(caller, LONG, tools=[WEATHER], dialect="react")
+    with pytest.raises(SettingError, match="tokenizer should be one that load_tokenizer returned, found 'demo'"):
+        tool_prompt("demo", LONG, tools=[WEATHER], dialect="tool_call")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="tools must be a list"):
         tool_prompt(caller, LONG, tools=WEATHER, dialect="react-api")  # type: ignore[arg-type]
     with pytest.raises(PromptError, match="message 2 is a tool's result"):

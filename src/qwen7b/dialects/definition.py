@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,19 +95,26 @@ def _read(tool: object, place: int) -> ToolDefinition:
         raise SettingError(f"tools[{place}] must have a 'name' of one line, found {quoted(name)}")
     if not isinstance(description, str):
         raise SettingError(f"the description of the tool {name} must be a string, found {quoted(description)}")
+    human_name = tool.get("name_for_human") or None
+    if human_name is not None and not isinstance(human_name, str):
+        raise SettingError(f"name_for_human of the tool {name} must be a string, found {quoted(human_name)}")
     if args_format not in (None, "json", "code"):
         raise SettingError(f"args_format of the tool {name} must be 'json' or 'code', found {quoted(args_format)}")
     _check_parameters(name, parameters)
     return ToolDefinition(
-        name=name,
+        name=name.strip(),
         description=description,
         parameters=parameters,
-        human_name=tool.get("name_for_human"),
+        human_name=human_name,
         args_format=args_format,
     )
 
 
 def _check_parameters(name: str, parameters: object) -> None:
+    try:
+        json.dumps(parameters)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SettingError(f"the parameters of the tool {name} cannot be written as JSON: {error}") from error
     if parameters is None or (isinstance(parameters, Mapping) and parameters.get("type", "object") == "object"):
         return
     listed = parameters if isinstance(parameters, Sequence) and not isinstance(parameters, str) else (None,)

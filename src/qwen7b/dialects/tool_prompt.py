@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from qwen7b.dialects.definition import read_definitions
 from qwen7b.dialects.dialect import Dialect, ParsedReply, read_reply
-from qwen7b.dialects.registry import find_dialect
+from qwen7b.dialects.registry import dialect_of, find_dialect
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT, Message, Tokenizer
-from qwen7b.text.chat_prompt import fitting_prompt
+from qwen7b.text.chat_prompt import check_tokenizer, fitting_prompt
 
 
 def tool_prompt(
@@ -17,14 +17,15 @@ def tool_prompt(
     messages: Sequence[Message],
     *,
     tools: Sequence[object] | None = None,
-    dialect: str | Dialect,
+    dialect: str | Dialect | None = None,
     history_token_limit: int = DEFAULT_HISTORY_TOKEN_LIMIT,
     context_length: int | None = None,
     reply_tokens: int = 1,
 ) -> list[int]:
     """The prompt that asks for the assistant's next message, in a conversation that may call tools.
 
-    Tools and messages may be in OpenAI's form or in the original's; `tools` may be empty. Where the last messages are
+    Tools and messages may be in OpenAI's form or in the original's; `tools` may be empty. Without a `dialect` it is the
+    one that the model was trained on, as far as its tokenizer tells. Where the last messages are
     results, the assistant goes on from them. Whole turns are dropped where the past does not fit, so no call is
     without its result, and what is said of the tools counts towards `history_token_limit` as the system message does;
     else this is `qwen7b.chat_prompt`, whose limits and errors it has. Raises SettingError for what is no tool and for
@@ -32,10 +33,12 @@ def tool_prompt(
 
     >>> tool_prompt(tokenizer, messages, tools=[{"name": "now"}], dialect="react-api")  # doctest: +SKIP
     """
+    check_tokenizer(tokenizer)
+    chosen = dialect_of(tokenizer) if dialect is None else find_dialect(dialect, tokenizer)
     return fitting_prompt(
         tokenizer,
         messages,
-        write=find_dialect(dialect, tokenizer).write,
+        write=chosen.write,
         tools=read_definitions(() if tools is None else tools),
         history_token_limit=history_token_limit,
         context_length=context_length,

@@ -70,8 +70,7 @@ def fitting_prompt(
     What it tells of the tools counts towards `history_token_limit` as the system message does. It is given the default
     system message of ChatML too, so that it can add to that.
     """
-    if not isinstance(tokenizer, Tokenizer):
-        raise SettingError(f"tokenizer should be one that load_tokenizer returned, found {quoted(tokenizer)}")
+    check_tokenizer(tokenizer)
     whole_number("history_token_limit", history_token_limit, minimum=0)
     whole_number("reply_tokens", reply_tokens, minimum=0)
     if context_length is not None:
@@ -114,6 +113,12 @@ def fitting_prompt(
             too_many = num_turns
         num_turns = (fitting + too_many) // 2
     return best
+
+
+def check_tokenizer(tokenizer: object) -> None:
+    """Raise SettingError for anything that is no tokenizer of ours."""
+    if not isinstance(tokenizer, Tokenizer):
+        raise SettingError(f"tokenizer should be one that load_tokenizer returned, found {quoted(tokenizer)}")
 
 
 def template_of(tokenizer: Tokenizer) -> str | None:
