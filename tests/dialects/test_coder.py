@@ -124,18 +124,21 @@ def test_the_prompt_shows_what_the_model_writes() -> None:
     result: Message = {"role": "tool", "content": "18 °C", "call": PARIS}
     written = DIALECT.write([ask, calls("", PARIS, NOW), result, {**result, "content": "9:00"}], TOOLS[:1])
     texts = [(each["role"], "".join(each["content"])) for each in written]
-    assert texts[0][1].startswith("You are Qwen") and texts[0][1].endswith(
-        '<tools>\n{"type": "function", "function": {"name": "weather", "description": "", "parameters": '
-        '{"type": "object", "properties": {}}}}\n</tools>\n\n'
-        "For each function call, return a json object with function name and arguments in a fenced block:\n"
-        '```json\n{"name": <function-name>, "arguments": <args-json-object>}\n```'
-    )
-    assert texts[1:] == [
+    assert texts == [
+        (
+            "system",
+            "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+            "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
+            '{"type": "function", "function": {"name": "weather", "description": "", "parameters": '
+            '{"type": "object", "properties": {}}}}\n</tools>\n\n'
+            "Return the function calls as a list of json objects with function name and arguments, one object for each "
+            'call:\n```json\n[\n  {"name": <function-name>, "arguments": <args-json-object>}\n]\n```',
+        ),
         ("user", "Paris?"),
         (
             "assistant",
-            '```json\n{"name": "weather", "arguments": {"city": "Paris"}}\n```\n'
-            '```json\n{"name": "now", "arguments": {}}\n```',
+            '```json\n[\n  {"name": "weather", "arguments": {"city": "Paris"}},\n'
+            '  {"name": "now", "arguments": {}}\n]\n```',
         ),
         ("user", "<tool_response>\n18 °C\n</tool_response>\n<tool_response>\n9:00\n</tool_response>"),
     ]
@@ -178,9 +181,11 @@ def test_any_two_cuts_of_any_text_read_the_same(parts: list[str], data: st.DataO
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = '{"name": "weather", "arguments": {"city": "Paris"}}'
-FENCED, CLOCK = f"```json\n{WEATHER}\n```", '```json\n{"name": "now", "arguments": {}}\n```'
+CLOCK = '{"name": "now", "arguments": {}}'
+ALICE = '```json\n{\n  "name": "Alice",\n  "age": 30\n}\n```'
+FENCED = f"```json\n{WEATHER}\n```"
 SPREAD = '```json\n{\n  "name": "weather", "arguments": {"city": "Paris"}}\n```'
-GOOD_LIST = f'[\n  {WEATHER},\n  {{"name": "now", "arguments": {{}}}}\n]'
+ONE, OTHER, TWO = (f"```json\n[\n  {calls}\n]\n```" for calls in (WEATHER, CLOCK, f"{WEATHER},\n  {CLOCK}"))
 
 
 @pytest.mark.parametrize(
@@ -189,14 +194,14 @@ GOOD_LIST = f'[\n  {WEATHER},\n  {{"name": "now", "arguments": {{}}}}\n]'
         (
             "auto",
             True,
-            ["", "Hi.\n\n", FENCED, f"Hi.\n{FENCED}\n{CLOCK}", WEATHER, SPREAD, GOOD_LIST, '```json\n{"a": 1}\n```'],
-            [f"{FENCED}.", FENCED[:-12], '{"name": "Alice"}', f"Hi {WEATHER}", '{"arguments": {}}', "{'name': 'now'}"],
+            ["", "Hi.\n\n", FENCED, f"Hi.\n{TWO}", WEATHER, SPREAD, f"[{WEATHER}, {CLOCK}]", ALICE],
+            [f"{FENCED}.", ONE[:-12], '[{"name": "Alice"}]', f"Hi {WEATHER}", '{"arguments": {}}', "{'name': 'now'}"],
         ),
-        ("auto", False, ["", FENCED, f"Hi\n{CLOCK}", WEATHER], [f"{FENCED}\n{CLOCK}", GOOD_LIST]),
-        ("required", True, [FENCED, f"{FENCED}\n{CLOCK}"], ["", "Hi.", f"Hi.\n{FENCED}", WEATHER]),
-        ("required", False, [FENCED, CLOCK], ["", f"{FENCED}\n{CLOCK}"]),
-        ("now", True, [CLOCK], ["", FENCED, f"{CLOCK}\n{CLOCK}"]),
-        ("none", True, ["", "Hi."], [FENCED, WEATHER]),
+        ("auto", False, ["", FENCED, f"Hi\n{ONE}", WEATHER], [f"{FENCED}\n{FENCED}", TWO]),
+        ("required", True, [ONE, TWO], ["", "Hi.", f"Hi.\n{ONE}", WEATHER, FENCED]),
+        ("required", False, [ONE, OTHER], ["", TWO]),
+        ("now", True, [OTHER], ["", ONE, TWO]),
+        ("none", True, ["", "Hi."], [FENCED, ONE, WEATHER]),
     ],
 )
 def test_a_grammar_takes_replies_of_its_choice(
@@ -208,3 +213,19 @@ def test_a_grammar_takes_replies_of_its_choice(
     assert [text for text in bad if takes(caller, grammar, text)] == []
     for text in good:  # and the parser agrees about which of them call
         assert bool(read(DIALECT, text, tools=offered).calls) == ("arguments" in text)
+
+
+def test_without_tools_any_reply_is_taken(caller: Tokenizer) -> None:
+    assert takes(caller, DIALECT.grammar([], choice="auto", parallel=True), f"Like so:\n{TWO}")
+
+
+@pytest.mark.parametrize("name", ["天气.now", "a-b_c", 'a"b\\', "a/b"])
+def test_names_of_any_kind_are_written_read_and_masked(caller: Tokenizer, name: str) -> None:
+    (message,) = DIALECT.write([calls("", ToolCall(name, "{}"))], [])
+    text, offered = "".join(message["content"]), tools(name)
+    assert read_every_split(DIALECT, text, tools=offered) == ParsedReply("", (ToolCall(name, "{}"),))
+    assert takes(caller, DIALECT.grammar(offered, choice="required", parallel=False), text)
+    grammar = DIALECT.grammar(offered, choice="auto", parallel=True)
+    bare = json.dumps({"name": name, "arguments": {}}, ensure_ascii=False)
+    assert takes(caller, grammar, text) and takes(caller, grammar, bare)
+    assert not takes(caller, grammar, bare.replace("arguments", "parameters"))

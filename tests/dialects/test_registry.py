@@ -19,10 +19,10 @@ def from_file(tokenizer: Tokenizer, source: str) -> Tokenizer:
     return Tokenizer(replace(tokenizer.vocabulary, source=source))
 
 
-def without_marks(tokenizer: Tokenizer, *, template: str | None = None) -> Tokenizer:
+def without_marks(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer of a model of the first generation."""
     names = {name: id for name, id in tokenizer.control_tokens.items() if "tool_call" not in name}
-    settings = replace(tokenizer.vocabulary.settings, chat_template=template)
+    settings = replace(tokenizer.vocabulary.settings, chat_template=None)
     return Tokenizer(replace(tokenizer.vocabulary, control_tokens=names, settings=settings, visible=frozenset()))
 
 
@@ -47,19 +47,11 @@ def test_a_dialect_is_found_by_its_name_and_fitted_to_the_vocabulary(caller: Tok
         assert find_dialect(name) is find_dialect(dialect) is dialect
         assert find_dialect(name, caller) == find_dialect(dialect, caller)
         assert dialect.name == find_dialect(name, caller).name == name
-    own = ToolCallDialect(default_system="Mine.")
+    own = ToolCallDialect(has_control_tokens=False)
     assert find_dialect(own, caller) is own
     first = without_marks(caller)
-    (system, _) = find_dialect("tool_call", first).write([{"role": "user", "content": "?"}], tools("now"))
-    assert "".join(system["content"]).startswith("You are a helpful assistant.\n\n# Tools")
     grammar = find_dialect("tool_call", first).grammar(tools("now"), choice="required", parallel=False)
     assert takes(first, grammar, '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>')
-
-
-def test_a_template_that_is_not_chatml_gets_no_system_message_of_ours(caller: Tokenizer) -> None:
-    other = without_marks(caller, template="{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}")
-    (system, _) = find_dialect("coder", other).write([{"role": "user", "content": "?"}], tools("now"))
-    assert "".join(system["content"]).startswith("# Tools")
 
 
 @pytest.mark.parametrize("dialect", ["react", "hermes", "", None, 3, dict])

@@ -17,7 +17,8 @@ from qwen7b.dialects import CallDelta, ParsedReply, read_definitions
 from qwen7b.dialects.tool_call import ToolCallDialect
 from qwen7b.errors import SettingError
 from qwen7b.text import Message, Tokenizer, load_tokenizer
-from qwen7b.text.messages import ToolCall
+from qwen7b.text.chatml import ChatML
+from qwen7b.text.tool_calls import ToolCall
 
 DIALECT = ToolCallDialect()
 WEATHER = {
@@ -53,6 +54,15 @@ CONVERSATIONS: dict[str, list[Message]] = {
 }
 
 
+def laid_out(tokenizer: Tokenizer, messages: list[Message], tools: list[dict[str, Any]]) -> list[int]:
+    """The ids of a conversation, with the model's own system message where it has none, as `chat_prompt` puts it."""
+    assert isinstance(tokenizer.chat_format, ChatML)
+    if messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": tokenizer.chat_format.default_system}, *messages]
+    written = DIALECT.write(messages, read_definitions(tools))
+    return tokenizer.chat_format.render(tokenizer, written, add_generation_prompt=True).ids
+
+
 def template_text(template: str, messages: list[Message], tools: list[dict[str, Any]]) -> str:
     """What Transformers makes of a conversation; arguments are objects there."""
     rendering = pytest.importorskip("transformers.utils.chat_template_utils")
@@ -74,17 +84,12 @@ def template_text(template: str, messages: list[Message], tools: list[dict[str, 
 @pytest.mark.parametrize("tools", [[WEATHER], [WEATHER, NOW], []], ids=len)
 @pytest.mark.parametrize("messages", CONVERSATIONS.values(), ids=CONVERSATIONS)
 def test_the_prompt_is_the_template_s(caller: Tokenizer, messages: list[Message], tools: list[dict[str, Any]]) -> None:
-    written = DIALECT.write(messages, read_definitions(tools))
-    assert caller.chat_format is not None
-    ids = caller.chat_format.render(caller, written, add_generation_prompt=True).ids
     expected = template_text(QWEN25_TEMPLATE, messages, tools)
-    assert caller.decode(ids) == expected
+    assert caller.decode(laid_out(caller, messages, tools)) == expected
     # A user's text stays text, where Transformers takes the names of control tokens in it for the tokens themselves.
     plain = [{**each, "content": each["content"].replace("<tool_call>", "")} for each in messages]
-    ids = caller.chat_format.render(
-        caller, DIALECT.write(plain, read_definitions(tools)), add_generation_prompt=True
-    ).ids
-    assert ids == caller.encode(template_text(QWEN25_TEMPLATE, plain, tools), allowed_special="all")
+    text = template_text(QWEN25_TEMPLATE, plain, tools)
+    assert laid_out(caller, plain, tools) == caller.encode(text, allowed_special="all")
 
 
 @pytest.mark.demo
@@ -93,11 +98,8 @@ def test_the_demo_s_own_template_is_this_one(demo_gguf: Path) -> None:
     assert tokenizer.vocabulary.settings.chat_template == QWEN25_TEMPLATE
     messages = CONVERSATIONS["several calls"][2:]
     messages = [{"role": "user", "content": "Weather in Paris and 北京?"}, *messages]
-    assert tokenizer.chat_format is not None
-    written = DIALECT.write(messages, read_definitions([WEATHER, NOW]))
-    ids = tokenizer.chat_format.render(tokenizer, written, add_generation_prompt=True).ids
     text = template_text(QWEN25_TEMPLATE, messages, [WEATHER, NOW])
-    assert ids == tokenizer.encode(text, allowed_special="all")
+    assert laid_out(tokenizer, messages, [WEATHER, NOW]) == tokenizer.encode(text, allowed_special="all")
 
 
 def test_marks_of_calls_are_control_tokens_only_where_the_dialect_puts_them(caller: Tokenizer) -> None:

@@ -11,7 +11,6 @@ from qwen7b.text.messages import Message
 from qwen7b.text.rendered import Content, Control
 from qwen7b.text.tool_calls import ToolCall
 
-DEFAULT_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 _BEFORE_TOOLS = (
     "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
     "You are provided with function signatures within <tools></tools> XML tags:\n<tools>"
@@ -22,15 +21,13 @@ def write_turns(
     messages: Sequence[Message],
     tools: Sequence[ToolDefinition],
     *,
-    default_system: str | None,
     instruction: Sequence[str],
     write_calls: Callable[[Sequence[ToolCall]], Sequence[str]],
 ) -> list[Message]:
     """Write checked messages as plain ones.
 
-    default_system  stands before the tools where the conversation has no system message; None: nothing
-    instruction     says how to write a call, behind the tools
-    write_calls     writes the calls of one message, which stand on a line of their own
+    instruction  says how to write a call, behind the tools
+    write_calls  writes the calls of one message, which stand on a line of their own
     """
     written: list[Message] = []
     for are_results, group in groupby(messages, key=lambda message: message["role"] == "tool"):
@@ -44,8 +41,7 @@ def write_turns(
             written.append({"role": message["role"], "content": content})
     if not tools:
         return written
-    system = written.pop(0)["content"] if written[0]["role"] == "system" else default_system
-    before = "" if system is None else f"{system}\n\n"
+    before = f"{written.pop(0)['content']}\n\n" if written[0]["role"] == "system" else ""
     lines = "".join(f"\n{json.dumps(openai_form(tool), ensure_ascii=False)}" for tool in tools)
     content = [f"{before}{_BEFORE_TOOLS}{lines}\n</tools>\n\n", *instruction]
     return [{"role": "system", "content": content}, *written]

@@ -56,7 +56,7 @@ def call_grammar(
     between  the text that stands between a call and the next mark
     """
     called = called_tools(tools, choice)
-    pattern = re.escape(mark).replace("/", "\\/")
+    pattern = as_pattern(mark)
     # The last of these ends a text as soon as the mark is there, whatever else might go on from it.
     rules = [f"TEXT: /(.|\\n)*/ & ~/(.|\\n)*{pattern}(.|\\n)*/", f"text_with_mark[lazy]: /(.|\\n)*{pattern}/"]
     written_mark, lead = (mark, f"TEXT {mark}") if isinstance(mark, Control) else (literal(mark), "text_with_mark")
@@ -75,6 +75,11 @@ def call_grammar(
 def literal(text: str) -> str:
     """A text as a string of the grammar."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def as_pattern(text: str) -> str:
+    """A text as a part of a regular expression of the grammar."""
+    return re.escape(text).replace("/", "\\/")
 
 
 def arguments(tool: ToolDefinition) -> str:

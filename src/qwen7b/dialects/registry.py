@@ -15,7 +15,6 @@ from qwen7b.dialects.react_zh import REACT_ZH
 from qwen7b.dialects.tool_call import ToolCallDialect
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text import Tokenizer
-from qwen7b.text.chatml import ChatML
 
 _ALL: tuple[Dialect, ...] = (
     *(REACT_PAGE, REACT_DEMO, REACT_API, REACT_ZH),
@@ -55,9 +54,6 @@ def dialect_of(tokenizer: Tokenizer, *, name: str = "") -> Dialect:
 
 
 def _fit(dialect: Dialect, tokenizer: Tokenizer) -> Dialect:
-    if isinstance(dialect, (ToolCallDialect, CoderDialect)):
-        format = tokenizer.chat_format
-        dialect = replace(dialect, default_system=format.default_system if isinstance(format, ChatML) else None)
     if isinstance(dialect, ToolCallDialect):
-        dialect = replace(dialect, has_control_tokens="<tool_call>" in tokenizer.control_tokens)
+        return replace(dialect, has_control_tokens="<tool_call>" in tokenizer.control_tokens)
     return dialect

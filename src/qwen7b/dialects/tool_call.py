@@ -36,7 +36,7 @@ from qwen7b.dialects.call_object import write_call
 from qwen7b.dialects.call_text import CallMarks, CallTextParser
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
-from qwen7b.dialects.function_turns import DEFAULT_SYSTEM, write_turns
+from qwen7b.dialects.function_turns import write_turns
 from qwen7b.dialects.lark import arguments, call_grammar, literal
 from qwen7b.text.messages import Message
 from qwen7b.text.rendered import Control
@@ -60,8 +60,6 @@ class ToolCallDialect:
     """The prompt and the calls of Qwen2.5."""
 
     name: str = "tool_call"
-    default_system: str | None = DEFAULT_SYSTEM
-    """What stands before the tools where a conversation has no system message; None: nothing."""
     has_control_tokens: bool = True
     """True where the vocabulary has the marks as control tokens, so that its models write them as such."""
 
@@ -71,13 +69,7 @@ class ToolCallDialect:
 
     def write(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> list[Message]:
         """Write calls and results as the model's own template does: see `Dialect.write`."""
-        return write_turns(
-            messages,
-            tools,
-            default_system=self.default_system,
-            instruction=_INSTRUCTION,
-            write_calls=_write_calls,
-        )
+        return write_turns(messages, tools, instruction=_INSTRUCTION, write_calls=_write_calls)
 
     def parser(self, tools: Sequence[ToolDefinition]) -> CallParser:
         """A call is what stands behind <tool_call>, though its name be none of the tools': the caller can say so."""
