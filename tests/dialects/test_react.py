@@ -242,6 +242,14 @@ def test_the_grammar_takes_what_the_parser_reads(caller: Tokenizer, dialect: ReA
         assert called == {"天气.now", "clock"} & {*choices.split()}
 
 
+@each
+def test_a_call_that_must_come_comes_after_a_short_thought(caller: Tokenizer, dialect: ReAct) -> None:
+    for length, choices in ((500, ("auto", "required", "clock")), (501, ("auto",))):
+        for choice in ("auto", "required", "clock"):
+            grammar = dialect.grammar(OFFERED, choice=choice, parallel=False)
+            assert takes(caller, grammar, "想" * length + CLOCK) == (choice in choices)
+
+
 def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer) -> None:
     tool = ToolDefinition(name="py", parameters={"type": "object", "properties": {}}, args_format="code")
     fenced, bare = "\nAction: py\nAction Input: ```py\nprint(1)\n```", "\nAction: py\nAction Input: {}"

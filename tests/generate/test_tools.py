@@ -158,6 +158,25 @@ def test_the_dialects_stop_strings_end_a_reply(qwen: Qwen) -> None:
     assert qwen.tokenizer.decode(reply.token_ids).endswith("\nObservation:") and "Observation" not in reply.text
 
 
+def test_what_would_stop_a_free_reply_may_stand_in_a_constrained_argument(qwen: Qwen) -> None:
+    schema = {"type": "object", "properties": {"to": {"const": "Observation: the inn"}}, "required": ["to"]}
+    settings: dict[str, Any] = {"tool_choice": "required", "dialect": "react-api", "max_new_tokens": 99}
+    settings["processors"] = [scripted(qwen, "\nAction: go")]  # the masks force the rest
+    reply = qwen.chat("hello", tools=[{"name": "go", "parameters": schema}], **settings)
+    assert [call.arguments for call in reply.tool_calls] == ['{"to": "Observation: the inn"}']
+
+
+def test_a_reply_after_calls_is_read_by_the_dialect_though_no_tools_are_offered(qwen: Qwen) -> None:
+    settings: dict[str, Any] = {"max_new_tokens": 300, "dialect": "react-api"}
+    for offered in ({}, {"tools": TOOLS, "tool_choice": "none"}):
+        answer = " the end\nFinal Answer: It is 3 in the inn."
+        reply = qwen.chat(HISTORY, processors=[scripted(qwen, answer)], **offered, **settings)
+        assert (reply.text, reply.finish_reason) == ("It is 3 in the inn.", "stop")
+        call = " hm\nAction: now\nAction Input: {}"
+        reply = qwen.chat(HISTORY, processors=[scripted(qwen, call)], **offered, **settings)
+        assert (reply.text, reply.tool_calls, reply.finish_reason) == ("hm", (), "stop")
+
+
 def test_what_masks_cannot_promise_is_left_out_aloud_or_refused(qwen: Qwen) -> None:
     odd = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}, "required": ["n"]}
     settings = ASKING | {"tools": [{"name": "go", "parameters": odd}], "seed": 1, "temperature": 0.5}

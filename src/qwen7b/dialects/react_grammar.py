@@ -9,13 +9,13 @@ from qwen7b.dialects.dialect import ToolChoice
 from qwen7b.dialects.lark import arguments, called_tools, literal
 
 _ANSWER = r"ANSWER: /(?s:.*)/ & ~/(?s:.*)\nAction:(?s:.*)/"
+_MAX_THOUGHT = 500
+"""The characters before an action that must come: a model that thinks for ever would never call."""
 # What the parsers, or strings that stop a reply, take for another part of it may not stand before the action.
-_CALL = r"""
-THOUGHT: /(?s:.*)/ & ~/(?s:.*)(\n(Action|Action Input|Final Answer):|Observation:)(?s:.*)/
+_THOUGHT = r"""THOUGHT: /(?s:.LENGTH)/ & ~/(?s:.*)(\n(Action|Action Input|Final Answer):|Observation:)(?s:.*)/
 action[lazy]: THOUGHT "\nAction:"
 """
-_CODE = r"""
-code: "```" /[a-z0-9]*/ "\n" code_end
+_CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end
 code_end[lazy]: /(?s:.*)/ "\n```"
 """
 
@@ -25,10 +25,11 @@ def write_grammar(tools: Sequence[ToolDefinition], *, choice: ToolChoice, fences
     called = called_tools(tools, choice)
     if not called:
         return f"%llguidance {{}}\nstart: ANSWER\n{_ANSWER}\n"
-    start = "start: ANSWER | action call\n" + _ANSWER if choice == "auto" else "start: action call"
-    lines = ["%llguidance {}", start, _CALL.strip(), f"call: {' | '.join(f'call_{n}' for n in range(len(called)))}"]
+    thought = _THOUGHT.replace("LENGTH", "*" if choice == "auto" else f"{{0,{_MAX_THOUGHT}}}")
+    start = ["start: ANSWER | action call", _ANSWER] if choice == "auto" else ["start: action call"]
+    rules = [*start, thought, f"call: {' | '.join(f'call_{place}' for place in range(len(called)))}"]
     for place, tool in enumerate(called):
         input = "code" if fences_code and tool.args_format == "code" else arguments(tool)
         head = literal(f" {tool.name}\nAction Input: ")
-        lines.append(f"call_{place}: {head} {input}")
-    return "\n".join([*lines, _CODE.strip() if fences_code else "", ""])
+        rules.append(f"call_{place}: {head} {input}")
+    return "\n".join(["%llguidance {}", *rules, _CODE if fences_code else "", ""])

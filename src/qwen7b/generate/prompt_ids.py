@@ -57,9 +57,14 @@ def conversation_ids(
     **limits: Unpack[PromptLimits],
 ) -> list[int]:
     """The prompt for a conversation, in which a dialect has a part where tools are offered or were called."""
-    if tools or any(message["role"] == "tool" for message in read_messages(messages)):
+    if tools or has_calls(messages):
         return tool_prompt(tokenizer, messages, tools=tools, dialect=dialect, **limits)
     return chat_prompt(tokenizer, messages, **limits)
+
+
+def has_calls(messages: ChatInput) -> bool:
+    """Whether tools were called in a conversation, so that a dialect writes it and reads the reply to it."""
+    return not isinstance(messages, str) and any(message["role"] == "tool" for message in read_messages(messages))
 
 
 def text_ids(prompt: Text, tokenizer: Tokenizer, *, control_tokens: bool | None, context_length: int) -> list[int]:

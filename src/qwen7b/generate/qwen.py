@@ -21,7 +21,7 @@ from qwen7b.generate.continuations import Text
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
 from qwen7b.generate.offered_tools import ToolSettings, read_tool_settings
-from qwen7b.generate.prompt_ids import ChatInput, PromptLimits, chat_ids, conversation_ids, text_ids
+from qwen7b.generate.prompt_ids import ChatInput, PromptLimits, chat_ids, conversation_ids, has_calls, text_ids
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
@@ -226,14 +226,17 @@ class Qwen(Scorer):
             check_chats(self._verdict, name=self.name)
             prompts = [chat_ids(one, self.tokenizer, checked, dialect=dialect, context_length=length) for one in inputs]
             grammar = offered.grammar(dialect, self.grammars)
+            in_dialect = [bool(offered.definitions) or has_calls(one) for one in inputs]
         else:
             prompts = [
                 text_ids(one, self.tokenizer, control_tokens=control_tokens, context_length=length) for one in inputs
             ]
             grammar = None
+            in_dialect = [False for _ in inputs]
         if checked.constraint is not None:
             grammar = self.grammars.compile(checked.constraint)
-        repeated = [prompt for prompt in prompts for _ in range(n)]
+        repeated = [prompt for prompt in zip(prompts, in_dialect, strict=True) for _ in range(n)]
+        max_calls = 0 if not offered.definitions else None if offered.parallel else 1
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         builders = [
@@ -241,17 +244,18 @@ class Qwen(Scorer):
                 self.tokenizer,
                 prompt=prompt,
                 stop_ids=self.stop_ids,
-                stop=(*checked.stop, *self._stop_strings, *(dialect.stop if offered.definitions else ())),
+                # A grammar lets nothing follow a call, and what would stop a free reply may stand in its arguments.
+                stop=(*checked.stop, *self._stop_strings, *(dialect.stop if reads_calls and grammar is None else ())),
                 with_logprobs=checked.logprobs is not None,
-                parser=dialect.parser(offered.definitions) if offered.definitions else None,
-                max_calls=None if offered.parallel else 1,
+                parser=dialect.parser(offered.definitions) if reads_calls else None,
+                max_calls=max_calls,
             )
-            for prompt in repeated
+            for prompt, reads_calls in repeated
         ]
         speculate = checked.speculate or self.speculate
         return Answers(
             self._shared,
-            repeated,
+            [prompt for prompt, _ in repeated],
             builders,
             checked,
             samplings=samplings or samplings_of(checked.sampling, n) * len(prompts),
