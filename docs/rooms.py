@@ -123,8 +123,8 @@ READING: dict[str, str] = {
     ),
     "tasks": (
         "task registry procedure item homes table_files choice mmlu chinese_choice ceval cmmlu gsm8k humaneval wmt22 "
-        "plugin hf_agent tool_script translation_scores choice_reading number_reading code_reading react_reading rouge "
-        "cuts intervals"
+        "plugin hf_agent tool_script bfcl bfcl_checker translation_scores choice_reading number_reading code_reading "
+        "react_reading rouge cuts intervals"
     ),
     "dialects": (
         "dialect definition function_schema plain_schema tool_prompt registry lark masked_schema schema_references "
@@ -157,8 +157,8 @@ READING: dict[str, str] = {
         "known_errors library_errors"
     ),
     "evals": (
-        "evaluation preparation outputs programs records signature submission fetching plugin_sets lm_eval_adapter "
-        "generation_requests subject perplexity needle bench shapes journal tables plots"
+        "evaluation preparation outputs call_outputs output_reader programs records signature submission fetching "
+        "plugin_sets lm_eval_adapter generation_requests subject perplexity needle bench shapes journal tables plots"
     ),
     "results": (
         "saved_run lm_eval_samples pairing signature_words reasons comparison explanation published run_summary "

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from tiny_bfcl import write_bfcl
+
 Run = Callable[..., Result]
 
 
@@ -64,3 +66,19 @@ def test_an_agents_code_is_evaluated_in_the_sandbox_once_it_is_allowed(
     assert document["score"] == 0 and document["more"] == {"tools selected": 0, "tools used": 0}
     assert "1 reply without one 'Answer:'" in document["remark"] and document["abstained"] == 1
     assert run(*own, "--allow-code", "--out", str(tmp_path / "out"), "--resume").exit_code == 0
+
+
+def test_bfcls_categories_are_chosen_by_name(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("llguidance", reason="constrained calls need the extra tools")
+    own = ["eval", "bfcl", "--data", str(write_bfcl(tmp_path)), "--dry-run", "--json"]
+    document = json.loads(run(*own, "--categories", "irrelevance,live_relevance").stdout)
+    assert [(item["subject"], item["answer"]) for item in document] == [
+        *[("irrelevance", "no call"), ("live_relevance", "any call")]
+    ]
+    for arguments, message in (
+        (["--categories", "java"], "bfcl has no subject 'java': choose"),
+        (["--dialect", "sql"], "dialect must be one of react-page"),
+        (["--procedure", "original-2023-08"], "bfcl is younger than"),
+    ):
+        result = run(*own, *arguments)
+        assert (result.exit_code, result.stdout) == (1, "") and message in result.stderr

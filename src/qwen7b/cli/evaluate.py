@@ -11,7 +11,7 @@ from qwen7b.cli import evaluate_lm_eval, options
 from qwen7b.cli.evaluate_all import OF_ONE_TASK, run_all
 from qwen7b.cli.evaluate_code import humaneval
 from qwen7b.cli.evaluate_tasks import add_tasks, ceval, cmmlu, gsm8k, mmlu, with_common_options
-from qwen7b.cli.evaluate_tools import hf_agent, plugin
+from qwen7b.cli.evaluate_tools import bfcl, hf_agent, plugin
 from qwen7b.cli.evaluate_translation import wmt22_en_zh, wmt22_zh_en
 from qwen7b.cli.examples import examples
 from qwen7b.cli.explain import explain
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 evaluate = typer.Typer(rich_markup_mode=None)
 add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, humaneval, wmt22_en_zh, wmt22_zh_en, plugin, hf_agent)
+evaluate.command("bfcl", epilog=examples("bfcl"))(with_common_options(bfcl, but=("subjects",)))
 evaluate.command("all", epilog=examples("all"))(with_common_options(run_all, but=OF_ONE_TASK))
 evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
     evaluate_lm_eval.lm_eval

@@ -1,4 +1,4 @@
-"""`qwen7b eval plugin`, `hf-agent`: whether a model calls the right tools, and only where it has to."""
+"""`qwen7b eval plugin`, `bfcl`, `hf-agent`: whether a model calls the right tools, and only where it has to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from qwen7b.cli.evaluate_code import AllowCode, Unprotected
 from qwen7b.cli.evaluate_tasks import Chosen, run_named, run_task
+from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import SettingError
 
 WriteData = Annotated[
@@ -20,6 +21,19 @@ Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="With --wr
 Prompt = Annotated[
     Path | None,
     typer.Option("--prompt", metavar="FILE", help="Another prompt, with <<all_tools>> and <<prompt>> in it."),
+]
+Categories = Annotated[
+    str | None,
+    typer.Option(
+        "--categories", metavar="LIST", help="Only these: simple,live_simple; by default all that are not live."
+    ),
+]
+Dialect = Annotated[
+    str | None,
+    typer.Option("--dialect", metavar="NAME", help="How tools are described and called; by default the model's own."),
+]
+Unconstrained = Annotated[
+    bool, typer.Option("--unconstrained", help="Let calls be written freely, not held to names and schemas by masks.")
 ]
 
 
@@ -42,6 +56,27 @@ def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> N
 
     for path in write_plugin_sets(write_data, seed=seed or 0):
         typer.echo(str(path))
+
+
+def bfcl(
+    chosen: Chosen, categories: Categories = None, dialect: Dialect = None, unconstrained: Unconstrained = False
+) -> None:
+    """Call functions, as the Berkeley Function Calling Leaderboard asks in a single turn (version 4, Python).
+
+    The folder has the package bfcl-eval, whose data and checker are used and which is installed there by
+    `pip install --no-deps --target DIR bfcl-eval==2026.3.23`. Categories are simple, multiple (choose one of several
+    functions), parallel (several calls), parallel_multiple and irrelevance (none fits); and those of real users: the
+    same with live_ before them, and live_relevance. The score is the share of right replies, also by category.
+
+    Calls are held to functions' names and schemas by masks, which needs the extra tools, unless --unconstrained.
+    """
+    from qwen7b.dialects.registry import find_dialect
+    from qwen7b.tasks.bfcl import Bfcl
+
+    if categories is not None:
+        chosen = replace(chosen, plan=replace(chosen.plan, subjects=tuple(parse_names("--categories", categories))))
+    name = None if dialect is None else find_dialect(dialect).name
+    run_task(Bfcl(dialect=name, is_constrained=not unconstrained), chosen)
 
 
 def hf_agent(

@@ -46,7 +46,7 @@ def load_object(text: str) -> dict[str, Any]:
     for load in (_load_json, _load_json5, _load_python):
         try:
             return _checked(load(written))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
     raise ArgumentsError(f"the arguments cannot be read: write one JSON object, found {quoted(text)}")
 

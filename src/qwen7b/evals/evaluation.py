@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from qwen7b.errors import SettingError, counted
+from qwen7b.evals.call_outputs import call_outputs
+from qwen7b.evals.output_reader import OutputReader
 from qwen7b.evals.outputs import Output, likeliest, outputs
 from qwen7b.evals.preparation import prepared
 from qwen7b.evals.programs import judged
@@ -24,11 +25,9 @@ from qwen7b.sandbox import ProgramOutcome
 from qwen7b.system.memory import peak_bytes
 from qwen7b.system.progress import progress, say
 from qwen7b.tasks.choice import LETTERS
-from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Text
+from qwen7b.tasks.item import Calls, Item, Letters, Outcome, Reading, Text
 from qwen7b.tasks.procedure import TaskPlan
-from qwen7b.tasks.rouge import printed_words, rouge_l
 from qwen7b.tasks.task import Task
-from qwen7b.text import Tokenizer
 
 _MAX_ERROR = 500
 """How much of a program's messages a record keeps, from their end."""
@@ -102,17 +101,21 @@ def evaluate(
             stacklevel=2,
         )
     signed = signature(qwen, task, plan, items, folder=folder)
-    read = partial(_read, task, plan, qwen.tokenizer)
-    with Records(out, signed, resume=resume) as records:
+    with (
+        Records(out, signed, resume=resume) as records,
+        OutputReader(task, plan, qwen.tokenizer, folder) as reader,
+    ):
         start = time.perf_counter()
         found = dict(records.earlier)
-        _check_earlier(records, task, items, plan, read)
+        _check_earlier(records, task, items, plan, reader.read)
         left = [item for item in items if item.id not in found]
         try:
             with (
                 progress(_heading(task, len(left), len(items)), len(left), " items") as report,
-                closing(outputs(qwen, left, task.wanted(plan), chat=plan.chat)) as news,
-                closing(judged(news, read, task=task, plan=plan, allow_unprotected=allow_unprotected)) as results,
+                closing(_outputs(qwen, left, task, plan)) as news,
+                closing(
+                    judged(news, reader.read, task=task, plan=plan, allow_unprotected=allow_unprotected)
+                ) as results,
             ):
                 for item, output, reading, outcome in results:
                     record = make_record(item, output, reading, outcome)
@@ -143,15 +146,13 @@ def evaluate(
     return evaluation
 
 
-def _read(task: Task, plan: TaskPlan, tokenizer: Tokenizer, item: Item, output: str) -> Reading:
-    """What an output answers, its texts compared by the model's tokens."""
-    reading = task.read(item, output, plan)
-    if (pair := reading.comparison) is None:
-        return reading
-    words, reference = (
-        printed_words(map(tokenizer.token_bytes, tokenizer.encode(text))) for text in (pair.text, pair.reference)
-    )
-    return replace(reading, scores={**reading.scores, pair.score: rouge_l(words, reference)})
+def _outputs(
+    qwen: Qwen, items: Sequence[Item], task: Task, plan: TaskPlan
+) -> Generator[tuple[Item, Output], None, None]:
+    wanted = task.wanted(plan)
+    if isinstance(wanted, Calls):
+        return call_outputs(qwen, items, wanted)
+    return outputs(qwen, items, wanted, chat=plan.chat)
 
 
 def _check_earlier(
@@ -213,6 +214,10 @@ def make_record(item: Item, output: Output, reading: Reading, outcome: ProgramOu
         }
     if outcome is not None:
         answered |= {"outcome": outcome.status, "error": outcome.stderr[-_MAX_ERROR:], "seconds": outcome.seconds}
+    if output.reply is not None:
+        answered["reply"] = output.reply
+    if reading.error:
+        answered["error"] = reading.error[:_MAX_ERROR]
     if reading.scores:
         answered["scores"] = dict(reading.scores)
     return {

@@ -37,6 +37,8 @@ class Output:
     """How far the likeliest letter's is above the next."""
     is_tie: bool = False
     """Whether rounding made others as likely as the letter, which is the first of them."""
+    reply: str | None = None
+    """All that the model wrote, where the text is only what was read out of it."""
     finish_reason: str | None = None
     completion_tokens: int = 0
 

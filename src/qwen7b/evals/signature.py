@@ -15,7 +15,7 @@ from qwen7b.files.checksums import content_digest, tensors_digest
 from qwen7b.generate import Qwen
 from qwen7b.model import Transformer
 from qwen7b.system.regular_file import read_whole
-from qwen7b.tasks.item import Item, Text
+from qwen7b.tasks.item import Calls, Item, Text
 from qwen7b.tasks.procedure import TaskPlan
 from qwen7b.tasks.table_files import MAX_BYTES
 from qwen7b.tasks.task import Task
@@ -28,6 +28,7 @@ def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, 
     """What the outputs for these items depend on, as JSON values. Hashes are the first half of SHA-256."""
     model, wanted = qwen.model, task.wanted(plan)
     draws = wanted.draws if isinstance(wanted, Text) else None
+    calls = wanted if isinstance(wanted, Calls) else None
     return {
         "task": task.name,
         "procedure": str(plan.procedure),
@@ -45,6 +46,8 @@ def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, 
         "device": model.device.type,
         "kernels": kernels.instruction_set() if model.weight_format else None,
         "context_length": qwen.context_length,
+        "dialect": None if calls is None else calls.dialect or qwen.dialect.name,
+        "constrained": None if calls is None else calls.is_constrained,
         "scored_by": task.scored_by(plan),
         "samples": None if draws is None else draws.samples,
         "temperature": None if draws is None else draws.temperature,

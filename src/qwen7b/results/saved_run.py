@@ -122,6 +122,7 @@ def add_record(records: dict[str, dict[str, Any]], line: bytes, path: Path, numb
 def asked_text(record: Mapping[str, Any]) -> str:
     """All that the model was given: in a chat, what was said before the prompt, and how the reply begins, too."""
     said = [text for turn in record.get("turns", ()) for text in turn]
+    said += [text for _, text in record.get("earlier", ())]
     return "\n\n".join([*_given(record, "system"), *said, record["prompt"], *_given(record, "opening")])
 
 
@@ -186,10 +187,10 @@ def _are_turns(value: Any) -> bool:
 _Checks: TypeAlias = Mapping[str, Callable[[Any], bool]]
 _RECORDED: _Checks = {
     **dict.fromkeys(("row", "margin", "prompt_tokens", "completion_tokens", "seconds"), _is_score),
-    **dict.fromkeys(("system", "opening", "output", "outcome", "error"), _is_text),
+    **dict.fromkeys(("system", "opening", "output", "outcome", "error", "reply", "tools"), _is_text),
     "choices": _are_texts,
     "scores": _are_scores,
-    "turns": _are_turns,
+    **dict.fromkeys(("turns", "earlier"), _are_turns),
 }
 _SUMMED: _Checks = {
     **dict.fromkeys(("score", "items"), _is_score),

@@ -23,6 +23,8 @@ _MEANINGS = {
     "device": "sums are added in another order: where two answers are all but equal, the choice may change",
     "kernels": "sums are added in another order: where two answers are all but equal, the choice may change",
     "context_length": "a prompt longer than this loses its beginning",
+    "dialect": "tools are described and called in another way: the prompts are not the same",
+    "constrained": "masks hold calls to the tools' names and schemas in one run only",
     "seed": "other random numbers",
     "filter": "which of lm-eval's ways of reading the replies",
 }

@@ -28,8 +28,12 @@ class Item:
     """With chat, the system message; empty for the model's usual one."""
     turns: tuple[tuple[str, str], ...] = ()
     """With chat, solved examples: a user's messages and their replies, which come before the prompt."""
+    earlier: tuple[tuple[str, str], ...] = ()
+    """With chat, what else was said before the prompt: roles and contents."""
     opening: str = ""
     """With chat, how the reply begins; the model goes on from there."""
+    tools: str = field(default="", repr=False)
+    """With chat, the tools that the reply may call: a list in OpenAI's form, as JSON."""
     sample: int | None = None
     """Which of several outputs for the question this is, from 0."""
 
@@ -43,12 +47,14 @@ class Item:
         """The prompt as a chat, with what comes before and after it."""
         said = [text for turn in self.turns for text in turn] + [self.prompt] + [self.opening] * bool(self.opening)
         spoken = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)]
-        return [{"role": "system", "content": self.system}] * bool(self.system) + spoken
+        # Examples alternate, and `earlier` stands alone: no task has both.
+        earlier = [{"role": role, "content": content} for role, content in self.earlier]
+        return [{"role": "system", "content": self.system}] * bool(self.system) + earlier + spoken
 
     @property
     def prompt_hash(self) -> str:
-        asked = json.dumps(self.messages) if self.system or self.turns or self.opening else self.prompt
-        return text_hash(asked)
+        is_bare = not (self.system or self.turns or self.earlier or self.opening)
+        return text_hash((self.prompt if is_bare else json.dumps(self.messages)) + self.tools)
 
     @property
     def asked(self) -> dict[str, object]:
@@ -56,7 +62,11 @@ class Item:
         before: dict[str, object] = {"system": self.system} if self.system else {}
         if self.turns:
             before["turns"] = [list(turn) for turn in self.turns]
+        if self.earlier:
+            before["earlier"] = [list(message) for message in self.earlier]
         after = {"opening": self.opening} if self.opening else {}
+        if self.tools:
+            after["tools"] = self.tools
         return {**before, "prompt": self.prompt, **after}
 
     @property
@@ -109,6 +119,20 @@ class Text:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Calls(Text):
+    """The model is asked for calls of the item's tools, which are read as the dialect writes them.
+
+    The output is the calls that it makes, as JSON: [{"name": …, "arguments": …}]. Arguments are an object, or the text
+    that they are where that is none.
+    """
+
+    dialect: str | None = None
+    """How tools are described and called; None for the model's own way."""
+    is_constrained: bool = True
+    """Whether masks hold calls to the tools' names and schemas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """Code out of an output, and trusted code that calls it and raises where it is wrong.
 
@@ -144,6 +168,10 @@ class Reading:
     """What decides whether the output is right, where reading it does not."""
     comparison: ComparedTexts | None = field(default=None, repr=False)
     """What the output has to be like, where that has a score of its own."""
+    checked: Mapping[str, object] | None = field(default=None, repr=False)
+    """What the task's checker is told, where that decides whether the output is right."""
+    error: str = ""
+    """What the checker finds wrong."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Scores of this output alone, by name, as far as they are known."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen7b.tasks.bfcl import Bfcl
 from qwen7b.tasks.ceval import CEval
 from qwen7b.tasks.cmmlu import Cmmlu
 from qwen7b.tasks.gsm8k import Gsm8k
@@ -17,6 +18,6 @@ TASKS: dict[str, Task] = {
     for task in (
         *(Mmlu(), CEval(), Cmmlu(), Gsm8k(), HumanEval()),
         *(direction() for direction in DIRECTIONS.values()),
-        *(Plugin(), HfAgent()),
+        *(Plugin(), HfAgent(), Bfcl()),
     )
 }

@@ -10,7 +10,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,20 +74,24 @@ def read_csv(path: Path, columns: Sequence[str], *, has_header: bool, optional: 
 
 def read_json_lines(path: Path, fields: Sequence[str]) -> list[Row]:
     """The objects of a JSON Lines file, whose `fields` must be texts. Raises PromptError as `read_csv` does."""
-    rows = []
+    return [_row(value, fields, path, number) for number, value in read_json_objects(path)]
+
+
+def read_json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file, each with the number of its line. Raises PromptError as `read_csv` does."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            rows.append(_row(line, fields, path, number))
-    return rows
+        if not line.strip():
+            continue
+        try:
+            value: Any = parse_json(line.encode())
+        except ValueError as error:
+            raise PromptError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(value, dict):
+            raise PromptError(f"{path}, line {number}: should be a JSON object, found {quoted(value)}")
+        yield number, value
 
 
-def _row(line: str, fields: Sequence[str], path: Path, number: int) -> Row:
-    try:
-        value: Any = parse_json(line.encode())
-    except ValueError as error:
-        raise PromptError(f"{path}, line {number}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise PromptError(f"{path}, line {number}: should be a JSON object, found {quoted(value)}")
+def _row(value: Mapping[str, Any], fields: Sequence[str], path: Path, number: int) -> Row:
     for name in fields:
         if not isinstance(value.get(name), str):
             raise PromptError(f"{path}, line {number}: {name!r} should be a text, found {quoted(value.get(name))}")

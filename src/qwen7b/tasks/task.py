@@ -108,6 +108,14 @@ class Task(ABC):
     def read(self, item: Item, output: str, plan: TaskPlan) -> Reading:
         """What an output answers: a text of the model, or the letter that it thinks the likeliest."""
 
+    def checker(self, folder: Path) -> list[str] | None:
+        """A program that says which calls are right, with its arguments, where the task has one.
+
+        It is a Python script that needs nothing of qwen7b: for each line of JSON, a reading's `checked`, it writes one
+        with "valid" and "error".
+        """
+        return None
+
     def decide(
         self, item: Item, output: str, plan: TaskPlan, reading: Reading, *, passed: bool, printed: str
     ) -> Reading:
