@@ -165,21 +165,21 @@ READING: dict[str, str] = {
         "item_data report"
     ),
     "tools": (
-        "agent agent_run toolbox tool_result transcript mcp_server mcp_source mcp_connection mcp_trace mcp_text "
-        "code_interpreter"
+        "agent agent_run toolbox module_tools tool_result transcript mcp_server mcp_source mcp_connection mcp_trace "
+        "mcp_text code_interpreter"
     ),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
     ),
     "terminal": (
-        "chatting terminal conversation commands set_command parts prompts replies plain display live "
+        "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app options sampling_options chat complete answer_file tokenize models doctor convert quantize measuring "
-        "perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation evaluate_tools "
-        "evaluate_all evaluate_lm_eval explain report_runs bench examples"
+        "app options sampling_options tool_options chat complete answer_file tokenize models doctor convert quantize "
+        "measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation "
+        "evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

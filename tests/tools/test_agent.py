@@ -260,6 +260,6 @@ def test_a_transcript_is_written_as_it_happens(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     done, _ = run([["I add. ", call("add", a=17, b=25)], "42"], transcript=path)
     first, *others = map(json.loads, path.read_text().splitlines())
-    assert first["messages"] == [user("17+25?")] and first["tools"][0]["function"]["name"] == "add"
+    assert first["messages"] == [user("17+25?")] and first["tools"] == [{"name": "add", "description": ""}]
     assert [line["message"] for line in others[:-1]] == done.messages[1:]
     assert others[-1]["outcome"] == "answered" and others[1]["is_error"] is False

@@ -83,3 +83,12 @@ def test_what_is_no_transcript_is_refused(tmp_path: Path, text: str | None, mess
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="the transcript cannot be kept in"):
         Agent(ScriptedQwen(["Hello."]), transcript=tmp_path).run("Hi")  # type: ignore[arg-type]
+
+
+def test_tools_that_take_code_are_replayed_too(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    definition = {"name": "python", "parameters": [{"name": "code"}], "args_format": "code"}
+    replies = [ToolCall("python", "```py\n1 + 1\n```"), "2"]
+    done = Agent(ScriptedQwen(replies), [Tool(definition, lambda code: code)], transcript=path).run("Go")  # type: ignore[arg-type]
+    assert done.results[0].text == "1 + 1\n"
+    assert Agent(ScriptedQwen(replies), [Replay(path)]).run("Go").messages == done.messages  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qwen7b.cli import options
+from qwen7b.cli import options, tool_options
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.errors import SettingError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qwen7b import Qwen
     from qwen7b.generate.call_settings import ChatSettings
     from qwen7b.terminal.kept_conversations import KeptConversation, Messages
+    from qwen7b.tools.toolbox import Toolbox
 
 
 def chat(
@@ -62,10 +63,17 @@ def chat(
     prompt_cache_gb: options.PromptCacheGb = None,
     speculate: options.Speculate = "none",
     threads: options.Threads = None,
+    tools: tool_options.Tools = None,
+    mcp: tool_options.Mcp = None,
+    allow_code: tool_options.AllowCode = False,
+    yes: tool_options.Yes = False,
+    dialect: tool_options.DialectName = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Chat: with a prompt one reply, at a terminal a conversation.
+
+    With --tools, --mcp or --allow-code the model may call tools, and goes on with their results until it has an answer.
 
     With --input every request of a file is answered, many at a time. A line is a question as a JSON text, an object
     such as {"messages": […], "temperature": 0}, or a request as in OpenAI's batch files. Options fill in what a line
@@ -74,6 +82,9 @@ def chat(
     check_files(prompt, input, output, as_json=as_json)
     if input is not None and continue_last:
         raise SettingError("--continue goes on with one conversation: leave it out where --input has many")
+    tools_given = tool_options.ToolOptions(files=tools or (), servers=mcp or (), allow_code=allow_code, yes=yes)
+    if input is not None and tools_given.are_given:
+        raise SettingError("tools are for one conversation: leave them out where --input has many")
     converse = prompt is None and input is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
         raise SettingError("a conversation needs a terminal for its output too: give a prompt to get a single reply")
@@ -101,6 +112,7 @@ def chat(
         prompt_cache_gb=prompt_cache_gb,
         speculate=speculate,
         chat=chats,
+        dialect=dialect,
     )
     sampling = SamplingOptions(
         greedy=greedy,
@@ -121,21 +133,47 @@ def chat(
             load, call="chat", input=input, output=output, settings=reply_settings, system=system, as_json=as_json
         )
         return
-    qwen = load()
-    kept = _new_kept_conversation() if autosave and (converse or continue_last) else None
-    if converse:
-        converse_at_terminal(qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading)
-        return
+    with tools_given.opened() as toolbox:  # a mistake in them is told before a model is loaded
+        qwen = load()
+        kept = _new_kept_conversation() if autosave and (converse or continue_last) else None
+        if converse:
+            converse_at_terminal(
+                qwen, messages, reply_settings=reply_settings, kept=kept, loading=loading, toolbox=toolbox, yes=yes
+            )
+            return
+        messages.append({"role": "user", "content": question})
+        answered = answer_prompt(
+            qwen, messages, reply_settings=reply_settings, model=model, toolbox=toolbox, yes=yes, as_json=as_json
+        )
+    if kept is not None and len(answered) > len(messages):
+        kept.write(answered, model=model)
+
+
+def answer_prompt(
+    qwen: Qwen,
+    messages: Messages,
+    *,
+    reply_settings: ChatSettings,
+    model: str,
+    toolbox: Toolbox | None = None,
+    yes: bool = False,
+    as_json: bool = False,
+) -> Messages:
+    """Print one reply, or with tools those of a run, and return the conversation with them."""
     from qwen7b.terminal.plain import reply_display
     from qwen7b.terminal.replies import show_reply
 
-    messages.append({"role": "user", "content": question})
     display = None if as_json else reply_display()
     if display is not None:
-        reply_settings["on_prompt"] = display.show_reading
-    reply = show_reply(qwen.stream(messages, **reply_settings), display, model=model, messages=messages)
-    if kept is not None and reply.text:
-        kept.write([*messages, {"role": "assistant", "content": reply.text}], model=model)
+        reply_settings = {**reply_settings, "on_prompt": display.show_reading}
+    if toolbox is None:
+        reply = show_reply(qwen.stream(messages, **reply_settings), display, model=model, messages=messages)
+        return [*messages, *([{"role": "assistant", "content": reply.text}] if reply.text else [])]
+    from qwen7b.terminal.tool_use import ToolUse, show_run
+
+    approve = tool_options.approval_of_one_reply(yes=yes)
+    tool_use = ToolUse(toolbox=toolbox, approve=approve, show=lambda line: typer.echo(line, err=True))
+    return show_run(tool_use, qwen, messages, reply_settings, None if as_json else reply_display, model=model)
 
 
 def _last_conversation(model: str, *, is_given: bool) -> tuple[Messages, str]:
@@ -159,11 +197,13 @@ def converse_at_terminal(
     reply_settings: ChatSettings,
     kept: KeptConversation | None,
     loading: options.Loading,
+    toolbox: Toolbox | None = None,
+    yes: bool = False,
 ) -> None:
     from qwen7b.terminal.chatting import converse
     from qwen7b.terminal.commands import USAGES, Commands, Services
     from qwen7b.terminal.conversation import Conversation
-    from qwen7b.terminal.terminal import confirm, open_session
+    from qwen7b.terminal.terminal import ask, confirm, open_session
 
     def find_model(name: str) -> Callable[[], Qwen]:
         speculate = conversation.reply_settings.get("speculate") or loading.speculate
@@ -173,5 +213,10 @@ def converse_at_terminal(
 
     session = open_session([usage.split()[0] for usage in USAGES])
     conversation = Conversation(qwen, messages, reply_settings=reply_settings, kept=kept)
+    if toolbox is not None:
+        from qwen7b.terminal.tool_use import ToolUse, ask_first
+
+        approve = None if yes else ask_first(partial(ask, session), conversation.note)
+        conversation.tool_use = ToolUse(toolbox=toolbox, approve=approve, show=conversation.show)
     services = Services(find_model=find_model, confirm=partial(confirm, session))
     converse(conversation, Commands(conversation, services), session)

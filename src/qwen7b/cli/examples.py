@@ -16,6 +16,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'qwen7b chat --system "Answer in one sentence." < question.txt',
         "qwen7b chat --model ./Qwen-7B-Chat --quantize q4",
         'qwen7b chat --system "$(cat handbook.md)" --prompt-cache prompts "May I bring a dog?"',
+        "qwen7b chat --tools tools.py --mcp mcp-server-time",
         "qwen7b chat --input requests.jsonl --output answers.jsonl",
     ),
     "complete": (

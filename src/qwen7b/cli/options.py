@@ -214,6 +214,7 @@ class Loading:
     prompt_cache: str | None = None
     prompt_cache_gb: int | None = None
     speculate: str = "none"
+    dialect: str | None = None
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -243,6 +244,7 @@ class Loading:
         others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
         others["prompt_cache"] = self.prompt_cache and os.path.expanduser(self.prompt_cache)
         others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
+        others["dialect"] = self.dialect
         others["speculate"] = None if self.speculate == "none" else self.speculate
         # None lets the environment variable for offline use decide.
         return qwen7b.load(

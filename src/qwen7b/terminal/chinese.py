@@ -72,6 +72,15 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "cut off as the context is full": "上下文已满，回答中止",
     "cut off at the token limit": "达到长度上限，回答中止",
     "interrupted": "已中断",
+    "stopped after {count} replies that call tools": "已停止：连续 {count} 次回答都在调用工具",
+    # Tools
+    "Run {name}? (y/n, a: always)": "运行 {name}？（y/n，a：以后都允许）",
+    "Not run.": "未运行。",
+    "(asks first)": "（运行前询问）",
+    "list the tools that the model may call": "列出模型可以调用的工具",
+    "The model has no tools: start with --tools, --mcp or --allow-code.": (
+        "模型没有工具：请用 --tools、--mcp 或 --allow-code 启动。"
+    ),
     ", ": "，",
     # Errors
     "error: {error}": "错误：{error}",

@@ -36,6 +36,7 @@ USAGES = {
     "/model [NAME]": "show the model, or go on with another one",
     "/system [TEXT]": "show the system prompt, or set it",
     "/file PATH": "put a text file before your next message",
+    "/tools": "list the tools that the model may call",
     "/retry": "have the last message answered anew",
     "/edit": "change the last message and send it again",
     "/undo": "take back the last message and its reply",
@@ -72,6 +73,7 @@ class Commands:
             "/model": self.switch_model,
             "/system": self.set_system,
             "/file": self.add_file,
+            "/tools": self.list_tools,
             "/retry": self.retry,
             "/edit": self.edit,
             "/undo": self.undo,
@@ -157,6 +159,14 @@ class Commands:
             else _("{name} goes before your next message ({count:,} characters).")
         )
         self.conversation.note(added.format(name=path.name, count=len(text)))
+
+    def list_tools(self, argument: str) -> None:
+        tool_use = self.conversation.tool_use
+        self.conversation.note(
+            _("The model has no tools: start with --tools, --mcp or --allow-code.")
+            if tool_use is None
+            else tool_use.listing()
+        )
 
     def retry(self, argument: str) -> None:
         conversation = self.conversation

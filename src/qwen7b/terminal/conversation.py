@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from qwen7b import Qwen
     from qwen7b.generate.call_settings import ChatSettings
+    from qwen7b.generate.offered_tools import ToolSettings
+    from qwen7b.terminal.tool_use import ToolUse
 
 
 class Conversation:
@@ -24,6 +26,7 @@ class Conversation:
 
     reply_settings  the settings of every reply
     kept            the file that messages are saved to after each turn; None saves them nowhere
+    tool_use        the tools that the model may call; None where it has none
     """
 
     def __init__(
@@ -34,12 +37,14 @@ class Conversation:
         reply_settings: ChatSettings,
         console: Console | None = None,
         kept: KeptConversation | None = None,
+        tool_use: ToolUse | None = None,
     ) -> None:
         self.qwen = qwen
         self.messages = messages
         self.reply_settings = reply_settings
         self.console = console or chat_console()
         self.kept = kept
+        self.tool_use = tool_use
         self.draft = ""
         """The text that is already in the input line when the user is asked next."""
         self.is_editing = False
@@ -67,7 +72,7 @@ class Conversation:
     def undo(self) -> str:
         """Remove the last message and its answer, and return the message."""
         question = self.last_question()
-        text = self.messages[question]["content"]
+        text: str = self.messages[question]["content"]
         self.change(self.messages[:question])
         return text
 
@@ -81,7 +86,8 @@ class Conversation:
     def last_reply(self) -> str:
         if not self.messages or self.messages[-1]["role"] != "assistant":
             raise SettingError(_("there is no reply yet: write a message first"))
-        return self.messages[-1]["content"]
+        text: str = self.messages[-1]["content"]
+        return text
 
     def begin_anew(self, messages: Messages) -> None:
         """Continue from other messages; the file of the conversation until now stays as it is."""
@@ -109,28 +115,58 @@ class Conversation:
             if message["role"] == "user":
                 self.console.print(f"> {shown_message(message['content'])}", style="bold")
                 self.console.print()
-            else:
+                continue
+            if message["role"] == "assistant":
                 display = MarkdownDisplay(self.console)
                 display.push(message["content"])
                 display.close()
                 self.console.print()
+            if message["role"] == "tool" or message.get("tool_calls"):
+                from qwen7b.terminal.tool_use import show_message
+
+                show_message(message, self.show)
 
     def note(self, text: str, *, style: str = "dim") -> None:
         self.console.print(text, style=style)
         self.console.print()
 
+    def show(self, line: str) -> None:
+        """Show a line about a call or its result."""
+        self.console.print(line, style="cyan")
+
     def _answer(self, messages: Messages) -> None:
         self.console.print()
         display = MarkdownDisplay(self.console)
-        reply_settings: ChatSettings = {**self.reply_settings, "on_prompt": display.show_reading}
-        pieces = self.qwen.stream(messages, **reply_settings)
+
+        def new_display() -> MarkdownDisplay:
+            nonlocal display
+            display = MarkdownDisplay(self.console)
+            return display
+
+        def show_reading(tokens_read: int, tokens: int) -> None:
+            display.show_reading(tokens_read, tokens)
+
+        reply_settings: ChatSettings = {**self.reply_settings, "on_prompt": show_reading}
+        about_tools: ToolSettings = {}
         try:
-            timed = follow(pieces, display)
+            if self.tool_use is None:
+                timed, note = follow(self.qwen.stream(messages, **reply_settings), display), ""
+                first, answered = timed.reply, [*messages]
+                answered += [{"role": "assistant", "content": timed.reply.text}] if timed.reply.text else []
+            else:
+                timed, run = self.tool_use.answer(self.qwen, messages, reply_settings, new_display)
+                first, answered, note = (
+                    run.replies[0],
+                    [dict(each) for each in run.messages],
+                    self.tool_use.outcome_note(run),
+                )
+                about_tools = {"tools": self.tool_use.toolbox.definitions, "dialect": reply_settings.get("dialect")}
         except EndedBySignal:  # what was said is saved, for a conversation that continues later
             if display.text:
                 self.change([*messages, {"role": "assistant", "content": display.text}])
             raise
-        is_shortened = self.qwen.count_prompt_tokens(messages) > timed.reply.usage.prompt_tokens
-        self.note(timed.summary(context_length=self.qwen.context_length, is_shortened=is_shortened))
-        if timed.reply.text:
-            self.change([*messages, {"role": "assistant", "content": timed.reply.text}])
+        is_shortened = self.qwen.count_prompt_tokens(messages, **about_tools) > first.usage.prompt_tokens
+        summary = timed.summary(context_length=self.qwen.context_length, is_shortened=is_shortened)
+        self.note(_(", ").join([summary, note]) if note else summary)
+        if len(answered) > len(messages):
+            self.change(answered)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.system.environment import cache_folder
@@ -15,9 +16,10 @@ from qwen7b.system.json_file import parse_json
 from qwen7b.system.regular_file import read_text
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.terminal.language import translated as _
+from qwen7b.text import messages as conversation_messages
 from qwen7b.text.normalization import without_surrogates
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 MAX_KEPT = 100
 """The number of conversations that are kept; the oldest are deleted first."""
@@ -107,7 +109,7 @@ def read_messages(path: Path) -> Messages:
     """Read the messages of a JSON file. Raises PromptError where it cannot be read or holds something else."""
     document = _read(path)
     messages = document["messages"] if isinstance(document, dict) and "messages" in document else document
-    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+    if not isinstance(messages, list) or not _are_messages(messages):
         raise PromptError(
             _('{path} must hold a JSON list of {{"role": …, "content": …}}: give a file written by /save').format(
                 path=path
@@ -151,10 +153,11 @@ def read_file(path: Path) -> str:
         ) from error
 
 
-def _is_message(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"role", "content"}
-        and value["role"] in ("system", "user", "assistant")
-        and isinstance(value["content"], str)
-    )
+def _are_messages(values: list[object]) -> bool:
+    """Whether each is a message with a text; calls of tools and their results may be among them."""
+    if not all(isinstance(value, dict) and isinstance(value.get("content"), str) for value in values):
+        return False
+    with suppress(PromptError):
+        conversation_messages.read_messages(cast("list[conversation_messages.Message]", values))
+        return True
+    return False

@@ -94,10 +94,17 @@ def read_line(session: PromptSession[str], prompt: str | None = None, *, draft: 
 
 def confirm(session: PromptSession[str], question: str) -> bool:
     """Ask the user a yes-or-no question, and return whether the answer is yes."""
-    answer_session: PromptSession[str] = PromptSession(input=session.input, output=session.output)
-    with suppress(KeyboardInterrupt, EOFError):
-        return read_line(answer_session, f"{question} (y/n) ").strip().lower() in ("y", "yes", "是", "好")
+    with suppress(KeyboardInterrupt):
+        return ask(session, f"{question} (y/n)").strip().lower() in ("y", "yes", "是", "好")
     return False
+
+
+def ask(session: PromptSession[str], question: str) -> str:
+    """The user's answer to a question, "" for none; Ctrl-C raises."""
+    answer_session: PromptSession[str] = PromptSession(input=session.input, output=session.output)
+    with suppress(EOFError):
+        return read_line(answer_session, f"{question} ")
+    return ""
 
 
 def is_open(text: str) -> bool:

@@ -3,17 +3,24 @@
 The room knows no weights: it talks to a `Qwen`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from qwen7b.dialects import ToolDefinition
 from qwen7b.dialects.tool_prompt import parse_reply as parse
 from qwen7b.dialects.tool_prompt import tool_prompt as chat_prompt
+from qwen7b.system.importing import imported_when_used
 from qwen7b.text.messages import ToolCall
 from qwen7b.tools.agent import Agent
 from qwen7b.tools.agent_run import AgentRun
-from qwen7b.tools.code_interpreter import CodeInterpreter
-from qwen7b.tools.mcp_server import McpServer
 from qwen7b.tools.tool_result import ReplayError, ToolFailure, ToolResult
 from qwen7b.tools.toolbox import Tool, Toolbox, ToolSource, read_only
 from qwen7b.tools.transcript import Replay, read_transcript
+
+if TYPE_CHECKING:
+    from qwen7b.tools.code_interpreter import CodeInterpreter
+    from qwen7b.tools.mcp_server import McpServer
 
 __all__ = [
     "Agent",
@@ -34,3 +41,5 @@ __all__ = [
     "read_only",
     "read_transcript",
 ]
+
+__getattr__ = imported_when_used(__name__, {"CodeInterpreter": "code_interpreter", "McpServer": "mcp_server"})

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qwen7b.dialects import ToolDefinition
-from qwen7b.dialects.definition import openai_form
 from qwen7b.errors import PromptError, Qwen7bError
 from qwen7b.generate.reply import Piece, Reply, Usage
 from qwen7b.text.messages import Message, ToolCall
 from qwen7b.tools.tool_result import ToolResult
 from qwen7b.tools.toolbox import Toolbox
+from qwen7b.tools.transcript import described
 
 if TYPE_CHECKING:
     from qwen7b.generate.qwen import Qwen
@@ -102,7 +102,7 @@ class RunLoop:
     def events(self) -> Generator[Event, None, None]:
         """Yield what happens, until the run ends; Ctrl-C ends it, and so does a KeyboardInterrupt that is thrown in."""
         self.record(
-            {"model": self.qwen.name, "tools": [*map(openai_form, self.definitions)], "messages": [*self.messages]}
+            {"model": self.qwen.name, "tools": [*map(described, self.definitions)], "messages": [*self.messages]}
         )
         outcome: Outcome
         try:

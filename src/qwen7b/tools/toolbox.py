@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from qwen7b.dialects import ToolDefinition, read_definitions
 from qwen7b.dialects.arguments import load_code, load_object
 from qwen7b.errors import SettingError, quoted
 from qwen7b.system.deadline import within
+from qwen7b.system.signals import EndedBySignal
 from qwen7b.text.messages import ToolCall
 from qwen7b.tools.tool_result import ReplayError, ToolResult, cut_text, error_text, result_text
 
@@ -115,7 +115,9 @@ class Toolbox:
             text, is_error = result_text(value), False
         except ReplayError:
             raise
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, EndedBySignal)):
+                raise
             text, is_error = error_text(error), True
         duration = time.monotonic() - start
         return ToolResult(call=call, text=cut_text(text, max_characters), is_error=is_error, seconds=duration)
@@ -125,7 +127,7 @@ class Toolbox:
         start = time.monotonic()
         if seconds is None:
             value = self.call(call.name, arguments)
-            return asyncio.run(_finish(value, None)) if inspect.isawaitable(value) else value
+            return _finish(value, None) if inspect.isawaitable(value) else value
         try:
             value = within(seconds, lambda: self.call(call.name, arguments))
         except TimeoutError as error:
@@ -135,7 +137,7 @@ class Toolbox:
         if not inspect.isawaitable(value):
             return value
         left = seconds - (time.monotonic() - start)
-        return within(left + _GRACE_SECONDS, lambda: asyncio.run(_finish(value, left)))
+        return within(left + _GRACE_SECONDS, lambda: _finish(value, left))
 
     def _load(self, call: ToolCall) -> dict[str, Any]:
         takes_code = any(tool.name == call.name and tool.args_format == "code" for tool in self.definitions)
@@ -148,14 +150,26 @@ class Toolbox:
         return None
 
 
-async def _finish(value: Awaitable[object], seconds: float | None) -> object:
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            return await value
-    except TimeoutError:
-        if limit.expired():
-            raise TimeoutError("no answer in time; the tool was cancelled") from None
-        raise
+def load_arguments(call: ToolCall, definitions: Sequence[ToolDefinition]) -> dict[str, Any]:
+    """Read a call's arguments: JSON, or the code that a tool's args_format asks for. Raises ArgumentsError."""
+    formats = {definition.name: definition.args_format for definition in definitions}
+    return load_code(call.arguments) if formats.get(call.name) == "code" else load_object(call.arguments)
+
+
+def _finish(value: Awaitable[object], seconds: float | None) -> object:
+    """Wait for a result in an event loop of its own, and cancel it after so many seconds."""
+    import asyncio
+
+    async def finish() -> object:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await value
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError("no answer in time; the tool was cancelled") from None
+            raise
+
+    return asyncio.run(finish())
 
 
 def _as_source(tool: object, place: int) -> ToolSource:

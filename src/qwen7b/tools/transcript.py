@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.dialects import ToolDefinition, read_definitions
-from qwen7b.dialects.arguments import load_object
 from qwen7b.errors import ArgumentsError, PromptError, quoted
 from qwen7b.system.appended_lines import AppendedLines
 from qwen7b.system.regular_file import read_text
 from qwen7b.text.messages import Message, ToolCall
 from qwen7b.tools.tool_result import ReplayError, ToolFailure, ToolResult
+from qwen7b.tools.toolbox import load_arguments
 
 MAX_BYTES = 1 << 28
 
@@ -99,8 +99,9 @@ class Replay:
         self._results: dict[str, deque[tuple[str, bool]]] = defaultdict(deque)
         for line in run[1:]:
             if (message := line.get("message", {})).get("role") == "tool":
+                call = ToolCall(message["name"], line["arguments"])
                 with suppress(ArgumentsError):  # such a call fails again before it comes here
-                    key = _key(message["name"], load_object(line["arguments"]))
+                    key = _key(call.name, load_arguments(call, self.definitions))
                     self._results[key].append((message["content"], line["is_error"]))
 
     def is_read_only(self, name: str) -> bool:
@@ -114,6 +115,18 @@ class Replay:
         if is_error:
             raise ToolFailure(text)
         return text
+
+
+def described(definition: ToolDefinition) -> dict[str, Any]:
+    """A definition as `read_definitions` reads it."""
+    described = {
+        "name": definition.name,
+        "description": definition.description,
+        "parameters": definition.parameters,
+        "name_for_human": definition.human_name,
+        "args_format": definition.args_format,
+    }
+    return {name: value for name, value in described.items() if value is not None}
 
 
 def _messages(run: Sequence[dict[str, Any]]) -> list[Message]:
