@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from dialects.matching import takes
 from dialects.reading_calls import read, read_every_split, tools
 from qwen7b.dialects import CallDelta, ParsedReply, read_definitions
+from qwen7b.dialects.arguments import load_object
 from qwen7b.dialects.coder import CoderDialect
 from qwen7b.text import Message, Tokenizer
 from qwen7b.text.tool_calls import ToolCall
@@ -229,3 +231,50 @@ def test_names_of_any_kind_are_written_read_and_masked(caller: Tokenizer, name: 
     bare = json.dumps({"name": name, "arguments": {}}, ensure_ascii=False)
     assert takes(caller, grammar, text) and takes(caller, grammar, bare)
     assert not takes(caller, grammar, bare.replace("arguments", "parameters"))
+
+
+RECORDED = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "golden" / "demo_calls.jsonl").read_text("utf-8").splitlines()
+]
+
+
+def single_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def plain_reading(text: str) -> list[tuple[object, object]] | None:
+    """The names and arguments in a reply that is nothing but good JSON, in a fence or bare; None for others."""
+    try:
+        read = json.loads(text.removeprefix("```json\n").removesuffix("\n```"), object_pairs_hook=single_keys)
+        return [(each["name"], each["arguments"]) for each in (read if isinstance(read, list) else [read])]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def test_every_split_of_200_recorded_replies_reads_the_same() -> None:
+    assert len(RECORDED) == 200
+    num_calls = 0
+    for record in RECORDED:
+        reply = read_every_split(DIALECT, record["text"], tools=tools(*record["tools"]))
+        expected = plain_reading(record["text"])
+        if expected and all(name in record["tools"] and isinstance(given, dict) for name, given in expected):
+            calls = [(call.name, load_object(call.arguments)) for call in reply.calls]
+            assert (reply.content, calls) == ("", expected)
+            num_calls += len(calls)
+        elif not reply.calls:
+            assert reply.content == record["text"]
+    assert num_calls > 150
+
+
+def test_every_reply_of_the_demo_that_calls_a_tool_is_one_that_the_mask_allows(caller: Tokenizer) -> None:
+    """The ways in which the model begins to call are open to it under constraints."""
+    for record in RECORDED[::5]:
+        offered = tools(*record["tools"])
+        reply = read(DIALECT, record["text"], tools=offered)
+        if len(reply.calls) == 1 and not reply.content:
+            beginning = record["text"].partition(reply.calls[0].name)[0] + reply.calls[0].name
+            grammar = DIALECT.grammar(offered, choice="auto", parallel=True)
+            assert takes(caller, grammar, beginning + '", "arguments": {}}')
