@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from qwen7b.dialects.react_api import REACT_API
 from qwen7b.dialects.registry import DIALECTS
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.text import Tokenizer, chat_prompt
+from qwen7b.text.chat_template import Template
 from qwen7b.text.messages import ToolCall
 from qwen7b.tools import chat_prompt as tool_prompt
 from qwen7b.tools import parse
+from text import templates
 
 Messages = list[dict[str, Any]]
 each = pytest.mark.parametrize("dialect", list(DIALECTS))
@@ -143,6 +146,16 @@ def test_no_text_becomes_a_control_token(caller: Tokenizer, dialect: str) -> Non
         return [id for id in tool_prompt(caller, messages, tools=[tool], dialect=dialect) if id in controls]
 
     assert placed(messages, hostile) == placed(tame, "x")
+
+
+def test_other_chat_formats_leave_the_turn_open_too(caller: Tokenizer) -> None:
+    """Also those that trim contents, or drop what stands before a tag."""
+    for template in (templates.TRIMMED, templates.R1_DISTILL):
+        settings = replace(caller.vocabulary.settings, chat_template=template)
+        tokenizer = Tokenizer(replace(caller.vocabulary, settings=settings))
+        assert isinstance(tokenizer.chat_format, Template)
+        text = tokenizer.decode(tool_prompt(tokenizer, LONG[:3], tools=[WEATHER], dialect="react-api"))
+        assert text.endswith('Action: weather\nAction Input: {"day": 10}\nObservation: 10 °C\nThought:')
 
 
 def test_a_dialect_of_ones_own_is_used_as_it_is(caller: Tokenizer) -> None:
