@@ -44,7 +44,7 @@ def test_the_three_measures_are_printed_and_reported(run: Run, data: Path, tiny_
     [
         (["--data", "/none"], "/none/positive.jsonl is not there: write it by 'qwen7b eval plugin --write-data /none'"),
         (["--seed", "1"], "--seed chooses the questions that --write-data DIR writes"),
-        (["--data", "/none", "--subjects", "positive"], "plugin has no subjects"),
+        (["--data", "/none", "--subjects", "positive"], "No such option: --subjects"),
         (["--data", "/none", "--split", "v2"], "plugin has no split 'v2': choose own or v20231206 or v1"),
     ],
 )
@@ -75,10 +75,12 @@ def test_bfcls_categories_are_chosen_by_name(run: Run, tmp_path: Path) -> None:
     assert [(item["subject"], item["answer"]) for item in document] == [
         *[("irrelevance", "no call"), ("live_relevance", "any call")]
     ]
+    shown = run(*own[:-1], "--categories", "simple").stdout
+    assert "What is 2 + 3?\n=== tools: [{" in shown and '"name": "math.add"' in shown
     for arguments, message in (
         (["--categories", "java"], "bfcl has no subject 'java': choose"),
         (["--dialect", "sql"], "dialect must be one of react-page"),
-        (["--procedure", "original-2023-08"], "bfcl is younger than"),
+        (["--procedure", "original-2023-08"], "No such option: --procedure"),
     ):
         result = run(*own, *arguments)
         assert (result.exit_code, result.stdout) == (1, "") and message in result.stderr

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from qwen7b.evals import Retrieval
 
 evaluate = typer.Typer(rich_markup_mode=None)
-add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, humaneval, wmt22_en_zh, wmt22_zh_en, plugin, hf_agent)
-evaluate.command("bfcl", epilog=examples("bfcl"))(with_common_options(bfcl, but=("subjects",)))
+add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, humaneval, wmt22_en_zh, wmt22_zh_en)
+add_tasks(evaluate, plugin, but=("chat", "shots", "subjects"))
+add_tasks(evaluate, bfcl, but=("procedure", "chat", "shots", "split", "subjects"))
+add_tasks(evaluate, hf_agent, but=("shots", "subjects"))
 evaluate.command("all", epilog=examples("all"))(with_common_options(run_all, but=OF_ONE_TASK))
 evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
     evaluate_lm_eval.lm_eval

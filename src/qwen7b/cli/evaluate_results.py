@@ -32,7 +32,8 @@ def print_prompts(items: Sequence[Item], *, as_json: bool) -> None:
         return
     for item in items:
         said = [message["content"] for message in item.messages]
-        typer.echo(f"=== {item.id}\n{_BETWEEN.join(said)}\n=== answer: {item.answer or 'not public'}\n")
+        tools = f"\n=== tools: {item.tools}" if item.tools else ""
+        typer.echo(f"=== {item.id}\n{_BETWEEN.join(said)}{tools}\n=== answer: {item.answer or 'not public'}\n")
 
 
 def print_score(result: Evaluation, *, out: Path | None) -> None:

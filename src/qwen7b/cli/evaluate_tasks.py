@@ -182,11 +182,11 @@ def gsm8k(chosen: Chosen) -> None:
     run_named("gsm8k", chosen)
 
 
-def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None]) -> None:
-    """Give `eval` a verb for each task."""
+def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None], but: Sequence[str] = ()) -> None:
+    """Give `eval` a verb for each task, without the common options that `but` names."""
     for verb in verbs:
         name = verb.__name__.replace("_", "-")
-        evaluate.command(name, epilog=examples(name))(with_common_options(verb))
+        evaluate.command(name, epilog=examples(name))(with_common_options(verb, but=but))
 
 
 def run_named(name: str, chosen: Chosen) -> None:
