@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ class ScriptedQwen:
         number = len(self.asked)
         parts = self.replies[min(number, len(self.replies)) - 1]
         return self._say(parts if isinstance(parts, list) else [parts], number)
+
+    async def astream(self, messages: list[Any], **settings: Any) -> AsyncIterator[Piece]:
+        for piece in self.stream(messages, **settings):
+            yield piece
 
     def count_prompt_tokens(self, messages: Any, **settings: Any) -> int:
         return 7
