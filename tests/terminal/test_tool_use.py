@@ -101,7 +101,7 @@ def test_ctrl_c_in_a_tool_ends_the_run_and_the_conversation_goes_on() -> None:
 
 def test_a_model_that_never_stops_calling_is_stopped_and_that_is_said() -> None:
     conversation, screen, qwen = talk([call("now")], "Go", ENTER)
-    assert "stopped after 10 replies that call tools" in screen and len(qwen.asked) == 10
+    assert "made to answer after 10 replies" in screen and len(qwen.asked) == 10
     assert conversation.messages[-1]["role"] == "tool"
 
 

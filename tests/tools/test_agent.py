@@ -107,10 +107,23 @@ def test_arguments_that_cannot_be_read_are_told_to_the_model() -> None:
     assert done.results[0].is_error and "write one JSON object" in done.results[0].text
 
 
-def test_a_model_that_never_stops_calling_is_stopped() -> None:
-    done, qwen = run([[call("add", a=1, b=2)]], max_steps=4)
+def test_a_model_that_never_stops_calling_must_answer_at_last() -> None:
+    calls = [[call("add", a=step, b=2)] for step in range(3)]
+    done, qwen = run([*calls, "About 4."], max_steps=4)
+    assert (done.outcome, done.text, len(done.results)) == ("steps", "About 4.", 3)
+    assert [asked[1].get("tool_choice") for asked in qwen.asked] == [None, None, None, "none"]
+    assert run(calls, max_steps=1)[0].outcome == "steps"
+
+
+def test_a_model_that_calls_whatever_it_is_told_is_stopped() -> None:
+    done, qwen = run([[call("add", a=step, b=2)] for step in range(99)], max_steps=4)
     assert (done.outcome, len(done.replies), len(done.results), len(qwen.asked)) == ("steps", 4, 4, 4)
-    assert run([[call("add", a=1, b=2)]])[0].outcome == "steps"
+
+
+def test_a_model_that_goes_round_in_a_circle_must_answer() -> None:
+    done, qwen = run([*[[call("add", a=1, b=2)]] * 3, "3"])
+    assert (done.outcome, done.text, len(done.results)) == ("answered", "3", 3)
+    assert [asked[1].get("tool_choice") for asked in qwen.asked] == [None, None, None, "none"]
 
 
 def test_a_run_that_takes_too_long_is_ended_between_calls() -> None:

@@ -72,7 +72,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
     "cut off as the context is full": "上下文已满，回答中止",
     "cut off at the token limit": "达到长度上限，回答中止",
     "interrupted": "已中断",
-    "stopped after {count} replies that call tools": "已停止：连续 {count} 次回答都在调用工具",
+    "made to answer after {count} replies": "已达 {count} 次回复的上限，不再调用工具",
     # Tools
     "Run {name}? (y/n, a: always)": "运行 {name}？（y/n，a：以后都允许）",
     "Not run.": "未运行。",

@@ -69,7 +69,7 @@ class ToolUse:
     def outcome_note(run: AgentRun) -> str:
         """What is to be said of the end of a run, where its last reply does not say it."""
         if run.outcome == "steps":
-            return _("stopped after {count} replies that call tools").format(count=len(run.replies))
+            return _("made to answer after {count} replies").format(count=len(run.replies))
         if run.replies[-1].finish_reason == "tool_calls" and run.outcome != "answered":
             return {"interrupted": _("interrupted"), "length": _("cut off as the context is full")}[run.outcome]
         return ""

@@ -38,7 +38,8 @@ class Agent:
 
     tools                  functions, `qwen7b.tools.Tool`s, MCP servers and other sources of tools
     system                 the system message of conversations that have none
-    max_steps              the replies of a run at most: the last one's calls are run, and then it ends
+    max_steps              the replies of a run at most: for the last the model is shown no tools, so that it answers;
+                           so too after three replies in a row with the same calls
     max_seconds            how long a run may take; a reply that is being written then is cut off. None: any time
     tool_seconds           how long a call may take, then the model is told and goes on. A coroutine is cancelled; a
                            function cannot be stopped, and its thread runs on. None: any time, in the calling thread

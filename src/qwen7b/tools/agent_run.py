@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from qwen7b.generate.qwen import Qwen
 
 Outcome = Literal["answered", "length", "steps", "seconds", "interrupted"]
-"""The model answered without a call; a reply or the whole conversation had no room left; the replies or the time that
-a run may take were used up; or the user interrupted it (Ctrl-C)."""
+"""The model answered by itself; a reply or the whole conversation had no room left; the replies that a run may take
+were used up, so that the last had to answer; its time was used up; or the user interrupted it (Ctrl-C)."""
 
+_MAX_ALIKE = 3
+"""The number of replies with the same calls after which the model is asked to answer."""
 _NOT_RUN = {"interrupted": "the user interrupted", "seconds": "the time for this task is up"}
 
 
@@ -112,16 +114,18 @@ class RunLoop:
         yield from self._leave(outcome)
 
     def _steps(self) -> Generator[Event, None, Outcome]:
-        for _ in range(self.limits.max_steps):
+        for step in range(self.limits.max_steps):
+            is_last = 0 < step == self.limits.max_steps - 1
             try:
-                reply = yield from self._reply()
+                reply = yield from self._reply(must_answer=is_last or self._goes_round)
             except PromptError:
                 if not self.replies:
                     raise
                 return "length"  # results have filled the context
             self.replies.append(reply)
             if reply.finish_reason != "tool_calls":
-                return self._take_in_last(reply)
+                outcome = self._take_in_last(reply)
+                return "steps" if is_last and outcome == "answered" else outcome
             self._add(reply.message, finish_reason=reply.finish_reason)
             self._pending = [*reply.tool_calls]
             while self._pending:
@@ -132,13 +136,21 @@ class RunLoop:
                 yield result
         return "steps"
 
-    def _reply(self) -> Generator[Event, None, Reply]:
+    @property
+    def _goes_round(self) -> bool:
+        """Whether the last replies made the same calls and no others, as those of a small model may for ever."""
+        last = [[(call.name, call.arguments) for call in reply.tool_calls] for reply in self.replies[-_MAX_ALIKE:]]
+        return len(last) == _MAX_ALIKE and all(calls == last[0] for calls in last)
+
+    def _reply(self, *, must_answer: bool) -> Generator[Event, None, Reply]:
         settings = {**self.settings}
         if self.replies:
             settings.pop("tool_choice", None)  # what it demands is done, and would never end
             with suppress(Qwen7bError):  # a server that is gone: the model is told when it calls
                 self.definitions = self.toolbox.definitions
         settings["tools"] = self.definitions
+        if must_answer:
+            settings["tool_choice"] = "none"
         pieces = self.qwen.stream([*self.messages], **settings)
         is_ended = False
         for piece in pieces:
