@@ -18,7 +18,7 @@ from qwen7b.dialects.registry import find_dialect
 from qwen7b.text.messages import ToolCall
 
 ACTION, INPUT, RESULT, ANSWER = "\nAction:", "\nAction Input:", "\nObservation:", "\nFinal Answer:"
-PARTS = [ACTION, INPUT, RESULT, ANSWER, "Thought:", "Action", "\nAc", " ", "\n", "now", "你", "{}", "-" * 90]
+PARTS = [ACTION, INPUT, RESULT, ANSWER, "Thought:", "Action", "\nAc", "\nObs", " ", "\n", "now", "你", "{}", "-" * 90]
 replies = st.lists(st.sampled_from(PARTS), max_size=14).map("".join)
 plain_texts = st.text(st.sampled_from("ab你: \n{}\"'"), max_size=30).map(str.strip)
 names = st.text(st.sampled_from("ab_.-你"), min_size=1, max_size=8)
@@ -32,13 +32,18 @@ def one_line(text: str) -> bool:
     return text.strip() != "" and "\n" not in text.strip()
 
 
+def without_cut_mark(text: str) -> str:
+    """A reply that was cut while it wrote the mark of a result, without the beginning of this."""
+    return next((text[:-length] for length in range(len(RESULT) - 1, 0, -1) if text.endswith(RESULT[:length])), text)
+
+
 def read_slowly(text: str) -> ParsedReply:
     """The rules of `FirstCallParser`, said of a whole reply."""
     action, input, answer = text.find(ACTION), text.find(INPUT), text.find(ANSWER)
     looks_plain = not text.startswith("Thought:") and not text[:1].isspace()
     is_plain = looks_plain and all(place < 0 or place >= 160 for place in (action, input, answer))
     if 0 <= action < input and (is_plain or not 0 <= answer < action) and one_line(text[action + 8 : input]):
-        arguments, _, _ = text[input + len(INPUT) :].partition(RESULT)
+        arguments, _, _ = without_cut_mark(text)[input + len(INPUT) :].partition(RESULT)
         thought = text[:action].rstrip()
         if not is_plain:
             _, mark, rest = text[:action].partition("Thought: ")
@@ -62,7 +67,7 @@ def test_the_last_call_is_read_alike_in_any_pieces_and_as_the_demo_reads_it(text
     action, input, result = text.rfind(ACTION), text.rfind(INPUT), text.rfind(RESULT)
     expected = ParsedReply(text)
     if 0 <= action < input and one_line(name := text[action + len(ACTION) : input]):
-        end = result if result > input else len(text)
+        end = result if result > input else len(without_cut_mark(text))
         expected = called(name.strip(), text[input + len(INPUT) : end].strip(), text[:action])
     assert read_every_split(REACT_DEMO, text) == expected
 
@@ -122,6 +127,13 @@ def test_an_answer_that_explains_actions_makes_none() -> None:
     """Where the original's server would see one."""
     answer = "In ReAct a model writes\nThought: …\nAction: name\nAction Input: {}\nFinal Answer: …"
     assert read_every_split(REACT_API, f"Thought: easy\nFinal Answer: {answer}") == ParsedReply(answer)
+
+
+def test_a_mark_that_was_cut_is_no_argument() -> None:
+    for length in range(len(RESULT)):
+        text = "\nAction: a\nAction Input: {}" + RESULT[:length]
+        assert read_every_split(REACT_API, text) == read_every_split(REACT_DEMO, text) == called("a", "{}")
+    assert read_every_split(REACT_API, "\nAction: a\nAction Input: {\nOf") == called("a", "{\nOf")
 
 
 def test_a_thought_of_a_call_is_its_content() -> None:

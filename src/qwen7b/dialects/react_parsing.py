@@ -47,8 +47,7 @@ class FirstCallParser:
         given = self.push("")
         rest, self._held = self._held, ""
         if self._read == self._read_arguments:
-            arguments = rest.rstrip() if self._has_arguments else rest.strip()
-            return [*given, CallDelta(0, arguments)] if arguments else given
+            return given  # what is held is blank, or the beginning of a result's mark
         if self._read == self._read_answer:
             rest = rest.removeprefix(" ")
         return [*given, rest] if rest else given
@@ -164,7 +163,8 @@ class LastCallParser:
         name = text[action + len(_ACTION) : input].strip()
         if not name or "\n" in name:
             return [text]
-        arguments = text[input + len(_INPUT) : result if result > input else len(text)].strip()
+        end = result if result > input else _end_before_part(text, (_RESULT,))
+        arguments = text[input + len(_INPUT) : end].strip()
         return [*filter(None, [text[:action]]), CallDelta(0, arguments, name)]
 
 
