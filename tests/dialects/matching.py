@@ -25,12 +25,17 @@ def _vocabulary(tokenizer: Tokenizer) -> Any:
     return lltokenizer_from_encoding(encoding, eos_token=tokenizer.im_end_id)
 
 
-def takes(tokenizer: Tokenizer, grammar: str, text: str, *, special: bool = True) -> bool:
-    """Whether a text is a whole reply; `special` reads names of control tokens in it as these."""
+def new_matcher(tokenizer: Tokenizer, grammar: str) -> Any:
     vocabulary = _vocabulary(tokenizer)
     from llguidance import LLMatcher
 
     matcher = LLMatcher(vocabulary, grammar)
     assert not matcher.is_error(), matcher.get_error()
+    return matcher
+
+
+def takes(tokenizer: Tokenizer, grammar: str, text: str, *, special: bool = True) -> bool:
+    """Whether a text is a whole reply; `special` reads names of control tokens in it as these."""
+    matcher = new_matcher(tokenizer, grammar)
     ids = tokenizer.encode(text, allowed_special="all" if special else frozenset())
     return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())

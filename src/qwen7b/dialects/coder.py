@@ -73,7 +73,8 @@ class CoderDialect:
         """Calls as `write` makes them, or as the model begins them: see `Dialect.grammar`."""
         called = called_tools(tools, choice)
         several = parallel and choice in ("auto", "required")
-        rules = [f"TEXT: ~/{_pattern_of_calls(tools)}/" if tools else r"TEXT: /(.|\n)*/"]
+        # Without its first part it would be any bytes, and those that are no UTF-8 are not in a pattern's (.|\n)*.
+        rules = [r"TEXT: /(.|\n)*/" + (f" & ~/{_pattern_of_calls(tools)}/" if tools else "")]
         if not called:
             start = "TEXT"
         elif choice == "auto":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qwen7b.dialects.dialect import CallDelta
+from qwen7b.dialects.marks import find_first
 
 _ACTION, _INPUT, _RESULT = "\nAction:", "\nAction Input:", "\nObservation:"
 _ANSWER = "\nFinal Answer:"
@@ -54,7 +55,7 @@ class FirstCallParser:
 
     def _read_opening(self, given: list[Item]) -> bool:
         """Hold the reply back until a mark tells what it is."""
-        place, mark = _find_first(self._held, (_ACTION, _INPUT, _ANSWER) if self._may_call else (_ANSWER,))
+        place, mark = find_first(self._held, (_ACTION, _INPUT, _ANSWER) if self._may_call else (_ANSWER,))
         is_thought = self._held[:1].isspace() or self._held.startswith(_THOUGHT)
         if place >= _MAX_OPENING and not is_thought and (mark or place >= _MAX_OPENING + len(_INPUT)):
             return self._go(self._read_plain)
@@ -68,7 +69,7 @@ class FirstCallParser:
     def _read_plain(self, given: list[Item]) -> bool:
         """Give out text that is no ReAct, up to an action."""
         marks = (_ACTION, _INPUT) if self._may_call else ()
-        place, mark = _find_first(self._held, marks)
+        place, mark = find_first(self._held, marks)
         if mark == _ACTION:
             return self._read_name(place, self._held[:place].rstrip(), given)
         if mark == _INPUT:
@@ -94,7 +95,7 @@ class FirstCallParser:
         return False
 
     def _read_arguments(self, given: list[Item]) -> bool:
-        end, mark = _find_first(self._held, (_RESULT,))
+        end, mark = find_first(self._held, (_RESULT,))
         settled = end if mark else _end_before_part(self._held, (_RESULT,))
         text = self._held[:settled].rstrip()
         if arguments := text if self._has_arguments else text.lstrip():
@@ -149,7 +150,7 @@ class LastCallParser:
     def push(self, text: str) -> list[Item]:
         """Take in a stretch, and give out what is settled by it."""
         self._held += text
-        place, mark = _find_first(self._held, (_ACTION,))
+        place, mark = find_first(self._held, (_ACTION,))
         settled = place if mark else _end_before_part(self._held, (_ACTION,))
         given, self._held = self._held[:settled], self._held[settled:]
         return [given] if given else []
@@ -171,12 +172,6 @@ class LastCallParser:
 def _thought_of(text: str) -> str:
     _, mark, thought = text.partition(f"{_THOUGHT} ")
     return (thought if mark else text.strip().removeprefix(_THOUGHT)).strip()
-
-
-def _find_first(text: str, marks: tuple[str, ...]) -> tuple[int, str]:
-    """The mark that stands first in a text, and where; its end and "" if there is none."""
-    places = [(place, mark) for mark in marks if (place := text.find(mark)) >= 0]
-    return min(places, default=(len(text), ""))
 
 
 def _end_before_part(text: str, marks: tuple[str, ...]) -> int:
