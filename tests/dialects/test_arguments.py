@@ -28,7 +28,7 @@ pytest.importorskip("json5", reason="needs json5")
         ('{"a": [1, 2,], }', {"a": [1, 2]}),
         ("{'a': 'it\\'s'}", {"a": "it's"}),
         ("{a: 1, // one\n b: 0x10}", {"a": 1, "b": 16}),
-        ("{'a': True, 'b': None, 'c': (1, 2), 'd': '\\d'}", {"a": True, "b": None, "c": (1, 2), "d": "\\d"}),
+        ("{'a': True, 'b': None, 'c': (1, 2), 'd': '\\d'}", {"a": True, "b": None, "c": [1, 2], "d": "\\d"}),
         ('```json\n{"a": 1}\n```', {"a": 1}),
         ('```\n{"a": 1}```', {"a": 1}),
         ('{"a": 1} <!-- as asked -->', {"a": 1}),
@@ -56,13 +56,16 @@ def test_what_a_model_means_is_read(text: str, expected: dict[str, Any]) -> None
         ('{"a": 1, "b": 2, "a": 3}', "the arguments say two things of 'a', 1 and 3: write each key once"),
         ("{'a': {'b': 1, 'b': 2}}", "two things of 'b', 1 and 2"),
         ("{f(x): 1}", "cannot be read"),
+        ("{[1]: 2}", "cannot be read"),
+        ("{'a': {1, 2}}", "cannot be read"),
+        ("{'a': b'x'}", "cannot be read"),
         ('{{"a": 1}}', "cannot be read"),
         ("{" * 100_000, "are 100000 characters that are not JSON"),
         ('{"a":' * 20_000 + "1" + "}" * 20_000, "are .* characters that are not JSON|cannot be read"),
         ("{'a': '" + "x" * 60_000 + "'}", "are 60009 characters that are not JSON"),
         ('{"a": ' + "9" * 10_000 + "}", "cannot be read"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_what_cannot_be_read_is_one_sentence(text: str, message: str) -> None:
     with pytest.raises(ArgumentsError, match=message) as caught:

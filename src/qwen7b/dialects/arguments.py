@@ -96,7 +96,8 @@ def _load_json5(text: str) -> Any:
 def _load_python(text: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes that mean nothing
-        return ast.literal_eval(text)
+        read = ast.literal_eval(text)
+    return json.loads(json.dumps(_checked(read)))  # a list for a tuple; sets and bytes are refused
 
 
 def _join_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
