@@ -256,6 +256,7 @@ def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer)
     for dialect, takes_code in ((REACT_DEMO, True), (REACT_API, False), (REACT_PAGE, False)):
         grammar = dialect.grammar([tool], choice="required", parallel=False)
         assert takes(caller, grammar, fenced) is takes_code
+        assert takes(caller, grammar, f"{fenced}\n") is takes_code  # which models write as one token
         assert takes(caller, grammar, bare) is not takes_code
     (made,) = read(REACT_DEMO, fenced).calls
     assert made.arguments == "```py\nprint(1)\n```"

@@ -15,7 +15,7 @@ _MAX_THOUGHT = 500
 _THOUGHT = r"""THOUGHT: /(?s:.LENGTH)/ & ~/(?s:.*)(\n(Action|Action Input|Final Answer):|Observation:)(?s:.*)/
 action[lazy]: THOUGHT "\nAction:"
 """
-_CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end
+_CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end "\n"?
 code_end[lazy]: /(?s:.*)/ "\n```"
 """
 
