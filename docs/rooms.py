@@ -177,9 +177,9 @@ READING: dict[str, str] = {
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app options sampling_options tool_options chat complete answer_file tokenize models doctor convert quantize "
-        "measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code evaluate_translation "
-        "evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench examples"
+        "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
+        "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
+        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench examples"
     ),
 }
 """The files of each room in the order in which to read them."""

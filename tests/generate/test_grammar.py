@@ -348,6 +348,23 @@ def test_the_missing_extra_names_its_command(qwen: Qwen, monkeypatch: pytest.Mon
         qwen.chat("x", response_format=SCHEMA)
 
 
+def test_what_is_asked_again_is_compiled_once(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    original = GrammarCompiler._compile
+
+    def counted(self: GrammarCompiler, written: str) -> Any:
+        compiled.append(written)
+        return original(self, written)
+
+    monkeypatch.setattr(GrammarCompiler, "_compile", counted)
+    fresh = compiler(qwen)
+    for number in range(18):
+        fresh.compile(Regex(f"a{number}"))
+        fresh.compile(Regex("always"))
+    assert len(compiled) == 20  # it was forgotten once, when as many others had come
+    assert len(fresh._compiled) == 16
+
+
 def test_threads_and_tasks_ask_at_once(qwen: Qwen) -> None:
     fresh = copy.copy(qwen)
     expected = [qwen.chat("x", response_format=SCHEMA, seed=seed, max_new_tokens=60) for seed in range(6)]

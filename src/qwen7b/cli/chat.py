@@ -13,6 +13,7 @@ import typer
 
 from qwen7b.cli import options, tool_options
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
+from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.errors import SettingError
 from qwen7b.terminal.prompts import read_prompt
@@ -44,6 +45,7 @@ def chat(
     chats: options.Chats = None,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
+    response_format: ResponseFormatFile = None,
     greedy: options.AlwaysBest = False,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -126,7 +128,7 @@ def chat(
         seed=seed,
     )
     reply_settings: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
-    reply_settings = {**reply_settings, **sampling.keywords()}
+    reply_settings = {**reply_settings, **sampling.keywords(), **read_response_option(response_format)}
     load = partial(loading.load, must_chat=True)
     if input is not None:
         answer_file(

@@ -8,6 +8,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
+from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.terminal.prompts import read_prompt
 
@@ -22,6 +23,7 @@ def complete(
     control_tokens: options.ControlTokens = None,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
+    response_format: ResponseFormatFile = None,
     greedy: options.AlwaysBest = False,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -78,6 +80,7 @@ def complete(
     )
     asking: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
     asking = {**asking, "control_tokens": control_tokens, **sampling.keywords()}
+    asking |= read_response_option(response_format)
     if input is not None:
         answer_file(loading.load, call="complete", input=input, output=output, settings=asking, as_json=as_json)
         return

@@ -19,6 +19,7 @@ from qwen7b.text import Tokenizer
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
+_NUM_COMPILED = 16
 _CANNOT = "cannot be promised"
 _REMEDY = 'leave it out, or set "strict" to false or "x-guidance" to {"lenient": true} to have it ignored'
 
@@ -42,9 +43,11 @@ class GrammarCompiler:
         self._tokenizer = tokenizer
         self._stop_ids = sorted(stop_ids)
         self._vocabulary: LLTokenizer | None = None
+        self._compiled: dict[str, LLMatcher] = {}
+        """What was compiled last, by llguidance's form: a chat has the same tools in every turn."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_vocabulary": None}  # a copy prepares its own
+        return {**vars(self), "_vocabulary": None, "_compiled": {}}  # a copy prepares its own
 
     def compile(self, constraint: Constraint, *, name: str = "response_format") -> Grammar:
         """Compile a constraint. Raises SettingError where it is invalid, or where nothing satisfies it.
@@ -54,21 +57,29 @@ class GrammarCompiler:
         if not self._stop_ids:
             raise UnsupportedError("this model has no token that ends a reply, so that none can follow a grammar")
         try:
-            from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+            import llguidance  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("llguidance", extra="tools") from error
-        if self._vocabulary is None:  # without a lock, which a fork could leave held: two threads may both prepare it
-            tokens: Any = _Tokens(self._tokenizer, self._stop_ids)
-            self._vocabulary = LLTokenizer(tokens, eos_token=self._stop_ids)
-        limits = LLParserLimits(verbose_errors=False)
-        start = LLMatcher(self._vocabulary, _write_grammar(constraint), log_level=0, limits=limits)
-        start.compute_bitmask()  # else it does not notice that nothing is allowed
+        written = _write_grammar(constraint)
+        start = self._compiled.get(written) or self._compile(written)
         if start.is_error():
             found = _explain(start.get_error())
             raise SettingError(f"{name}: {found}{f': {_REMEDY}' if found.endswith(_CANNOT) else ''}")
         for warning in start.get_grammar_warnings():
             warnings.warn(f"{name}: {_explain(warning)}, so that it is ignored", stacklevel=4)
         return Grammar(start, stop_id=self._stop_ids[0])
+
+    def _compile(self, written: str) -> LLMatcher:
+        from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+        if self._vocabulary is None:  # without a lock, which a fork could leave held: two threads may both prepare it
+            tokens: Any = _Tokens(self._tokenizer, self._stop_ids)
+            self._vocabulary = LLTokenizer(tokens, eos_token=self._stop_ids)
+        start = LLMatcher(self._vocabulary, written, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        start.compute_bitmask()  # else it does not notice that nothing is allowed
+        if not start.is_error():
+            self._compiled = dict([*self._compiled.items(), (written, start)][-_NUM_COMPILED:])
+        return start
 
 
 class _Tokens:
