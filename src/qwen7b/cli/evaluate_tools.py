@@ -38,7 +38,7 @@ Unconstrained = Annotated[
 
 
 def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> None:
-    """Choose among tools by ReAct prompts, as the original's benchmark of plugins does.
+    """Choose tools by ReAct prompts: the original's plugins.
 
     The folder has positive.jsonl, questions that need a tool, and negative.jsonl, which need none; --write-data makes
     them. With --split v1 or v20231206 it has the original's files. The score is the share of replies that call the
@@ -61,7 +61,9 @@ def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> N
 def bfcl(
     chosen: Chosen, categories: Categories = None, dialect: Dialect = None, unconstrained: Unconstrained = False
 ) -> None:
-    """Call functions, as the Berkeley Function Calling Leaderboard asks in a single turn (version 4, Python).
+    """Call functions: the Berkeley Function Calling Leaderboard.
+
+    It asks in a single turn (version 4, Python).
 
     The folder has the package bfcl-eval, whose data and checker are used and which is installed there by
     `pip install --no-deps --target DIR bfcl-eval==2026.3.23`. Categories are simple, multiple (choose one of several
@@ -82,7 +84,9 @@ def bfcl(
 def hf_agent(
     chosen: Chosen, prompt: Prompt = None, allow_code: AllowCode = False, unprotected: Unprotected = False
 ) -> None:
-    """Solve small tasks by code that calls tools, as Hugging Face's agents of 2023 do in their run mode.
+    """Solve tasks by code that calls tools, as Hugging Face's agents.
+
+    That is the run mode of those of 2023.
 
     The score is that of the code, from 0.3 to 1: 1 for the right result, 0.75 where it is among several. Beside it
     stand the tools that the model says it will use and those that its code uses, a quarter less for each that is
