@@ -1,6 +1,7 @@
 """The dialect `react-zh`: a prompt in Chinese, which the original does not have.
 
-The names of the lines stay English, as the models were trained to write them.
+The names of the lines stay English, as the models were trained to write them. What a line should hold is said before
+the format and not within it: small models copy what stands there.
 """
 
 from __future__ import annotations
@@ -8,22 +9,21 @@ from __future__ import annotations
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.react import ReAct, describe_parameters
 
-_INSTRUCTION = """请尽力回答下面的问题。你可以使用以下工具：
+_INSTRUCTION = """请回答下面的问题。你可以使用以下工具：
 
 {tools}
 
-请严格按照以下格式作答：
+每一步先写 Thought（思考）；需要工具时，再写 Action（只写工具名，为 [{names}] 之一）和 Action Input\
+（JSON 对象形式的参数），随后会得到 Observation（工具返回的结果）。这样的步骤可以重复零次或多次，\
+最后写 Final Answer（对问题的最终回答）。格式如下：
 
-Question: 需要你回答的问题
-Thought: 思考下一步该做什么
-Action: 要使用的工具，只能是 [{names}] 中的一个
-Action Input: 传给该工具的参数，写成一个 JSON 对象
-Observation: 该工具返回的结果
-...（Thought/Action/Action Input/Observation 可以重复零次或多次）
+Question: 问题
+Thought: 思考
+Action: 工具名
+Action Input: {"参数名": "参数值"}
+Observation: 结果
 Thought: 我现在知道最终答案了
-Final Answer: 对原问题的最终回答
-
-如果不需要工具，请直接写出 Thought 和 Final Answer。
+Final Answer: 最终回答
 
 开始！"""
 
