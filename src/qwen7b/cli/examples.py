@@ -96,7 +96,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval plugin --data exam --split v1 --procedure original-2023-08 --model ./Qwen-7B-Chat",
     ),
     "bfcl": (
-        "pip install --no-deps --target bfcl bfcl-eval==2026.3.23",
         "qwen7b eval bfcl --data bfcl --limit 10 --out results",
         "qwen7b eval bfcl --data bfcl --categories parallel,live_simple --dialect react-api --unconstrained",
     ),
