@@ -4,6 +4,9 @@ with."""
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -206,6 +209,25 @@ def test_ctrl_c_leaves_a_conversation_to_go_on_with(place: str) -> None:
         "approval": ["Error: not run, as the user interrupted"] * 2,
     }.get(place, [])
     assert Agent(ScriptedQwen(["ok"])).run([*done.messages, user("Go on")]).text == "ok"  # type: ignore[arg-type]
+
+
+def test_a_real_ctrl_c_does_not_wait_for_a_tool_that_hangs() -> None:
+    let_go = threading.Event()
+
+    def hang() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        let_go.wait(30)
+
+    start = time.monotonic()
+    try:
+        done, _ = run([[call("hang"), call("hang")]], Tool({"name": "hang"}, hang))
+    finally:
+        let_go.set()
+    assert time.monotonic() - start < 10 and done.outcome == "interrupted"
+    assert [result.text for result in done.results] == [
+        "Error: the user interrupted; the tool may still be running",
+        "Error: not run, as the user interrupted",
+    ]
 
 
 def test_a_reply_that_is_cut_off_runs_nothing() -> None:

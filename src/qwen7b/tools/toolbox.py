@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from qwen7b.dialects import ToolDefinition, read_definitions
@@ -55,7 +56,7 @@ class Tool:
         if not callable(self.run):
             raise SettingError(f"a Tool is run by a function, found {quoted(self.run)}")
 
-    @property
+    @cached_property
     def definitions(self) -> Sequence[ToolDefinition]:
         return read_definitions([self.definition])
 
