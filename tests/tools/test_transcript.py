@@ -92,3 +92,12 @@ def test_tools_that_take_code_are_replayed_too(tmp_path: Path) -> None:
     done = Agent(ScriptedQwen(replies), [Tool(definition, lambda code: code)], transcript=path).run("Go")  # type: ignore[arg-type]
     assert done.results[0].text == "1 + 1\n"
     assert Agent(ScriptedQwen(replies), [Replay(path)]).run("Go").messages == done.messages  # type: ignore[arg-type]
+
+
+def test_calls_as_objects_are_written_in_openai_s_form(tmp_path: Path) -> None:
+    path, given = tmp_path / "run.jsonl", ToolCall("now", "{}", "a")
+    messages: list[Any] = [user("Hi"), {"role": "assistant", "content": "", "tool_calls": (given,)}]
+    messages += [{"role": "tool", "tool_call_id": "a", "content": "3"}, user("Go on")]
+    Agent(ScriptedQwen(["ok"]), transcript=path).run(messages)  # type: ignore[arg-type]
+    function = {"name": "now", "arguments": "{}"}
+    assert read_transcript(path)[1]["tool_calls"] == [{"id": "a", "type": "function", "function": function}]

@@ -58,10 +58,7 @@ class Reply:
         """
         message: dict[str, object] = {"role": "assistant", "content": self.text}
         if self.tool_calls:
-            message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in self.tool_calls
-            ]
+            message["tool_calls"] = [*map(call_object, self.tool_calls)]
         return message
 
 
@@ -74,3 +71,8 @@ class Piece:
     """A stretch of a call, where the piece is that: its id and name come with the first, the arguments are joined."""
     reply: Reply | None = None
     """The whole reply, on the last piece only."""
+
+
+def call_object(call: ToolCall) -> dict[str, object]:
+    """A call in OpenAI's form."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -20,6 +20,7 @@ from typing import Any
 
 from qwen7b.dialects import ToolDefinition, read_definitions
 from qwen7b.errors import ArgumentsError, PromptError, quoted
+from qwen7b.generate.reply import call_object
 from qwen7b.system.appended_lines import AppendedLines
 from qwen7b.system.regular_file import read_text
 from qwen7b.text.messages import Message, ToolCall
@@ -39,7 +40,7 @@ class Transcript:
     def recording(self) -> Iterator[Callable[[dict[str, Any]], None]]:
         """A function that adds a line, while the file is open. Raises SettingError where it cannot be written."""
         with AppendedLines(self.path, noun="the transcript") as lines:
-            yield lines.add
+            yield lambda line: lines.add(json.loads(json.dumps(line, default=_as_json)))
 
     def runs(self) -> list[list[dict[str, Any]]]:
         """The lines of each run. Raises PromptError where the file is not a transcript."""
@@ -127,6 +128,11 @@ def described(definition: ToolDefinition) -> dict[str, Any]:
         "args_format": definition.args_format,
     }
     return {name: value for name, value in described.items() if value is not None}
+
+
+def _as_json(value: object) -> object:
+    """What callers may have in their messages beside JSON."""
+    return call_object(value) if isinstance(value, ToolCall) else str(value)
 
 
 def _messages(run: Sequence[dict[str, Any]]) -> list[Message]:
