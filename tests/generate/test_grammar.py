@@ -9,7 +9,6 @@ import pickle
 import re
 import sys
 import threading
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,12 +20,8 @@ from pydantic import BaseModel, Field
 import qwen7b
 from qwen7b import Greedy, Qwen, Sample
 from qwen7b.errors import MissingExtraError, SettingError, UnsupportedError
-from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
-from qwen7b.generate.request import Request
-from qwen7b.generate.request_state import State
 from qwen7b.generate.response_format import Lark, Regex
-from stepping import count_read, interrupt_step
 
 
 class City(BaseModel):
@@ -163,26 +158,6 @@ def test_batches_streams_samples_and_speculation_give_the_same_replies(qwen: Qwe
     assert [entry.token_id for entry in with_logprobs.logprobs or ()] == singles[1].token_ids
 
 
-def test_what_the_grammar_forces_takes_no_steps(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes = count_read(monkeypatch)
-    word = "abcdefghijklmnopqrstuvwxyz" * 2
-    reply = qwen.complete("x", response_format={"type": "regex", "regex": word}, max_new_tokens=99)
-    assert reply.text == word and reply.usage.completion_tokens > 50
-    assert len(passes) <= 3
-
-
-def test_text_is_forced_in_the_model_s_own_tokens(qwen: Qwen) -> None:
-    # "the" is one token of the vocabulary, and "hell" is: neither is spelled out in letters.
-    reply = qwen.complete("x", response_format={"type": "regex", "regex": "hello the inner"})
-    assert reply.text == "hello the inner" and reply.token_ids[1:] == qwen.tokenizer.encode(reply.text)[1:]
-
-
-def test_text_that_nfc_would_change_is_kept(qwen: Qwen) -> None:
-    text = "cafe\u0301 \u212b"
-    reply = qwen.complete("x", response_format={"type": "regex", "regex": text})
-    assert reply.text == text and reply.finish_reason == "stop"
-
-
 def test_limits_and_stop_strings_cut_a_reply(qwen: Qwen) -> None:
     reply = qwen.complete("x", response_format={"type": "regex", "regex": "a{50}"}, max_new_tokens=7)
     assert (reply.text, reply.finish_reason) == ("a" * 7, "length")
@@ -266,80 +241,6 @@ def test_what_cannot_be_promised_is_ignored_aloud_where_asked(qwen: Qwen) -> Non
 def test_a_schema_may_ask_for_its_own_spacing(qwen: Qwen) -> None:
     schema = {"const": {"a": [1, 2]}, "x-guidance": {"item_separator": ",", "key_separator": ":"}}
     assert qwen.chat("x", response_format=schema).text == '{"a":[1,2]}'
-
-
-def test_the_matcher_goes_by_the_ids_it_is_given(qwen: Qwen) -> None:
-    grammar = compiler(qwen).compile(Regex("(ab|cd|ad)x"))
-    matcher = grammar.new_matcher(num_prompt=2)
-    a, b, c, d, x = (qwen.tokenizer.encode(letter)[0] for letter in "abcdx")
-
-    def allowed(*reply: int) -> set[int]:
-        logits_V = matcher([7, 7, *reply], torch.zeros(qwen.tokenizer.vocab_size))
-        return {*logits_V.isfinite().nonzero()[:, 0].tolist()}
-
-    assert allowed() == {a, c} and allowed(a) == {b, d} and allowed(a, d) == {x}
-    assert allowed(c) == {d} and allowed() == {a, c} and allowed(a, b, x) == qwen.stop_ids
-    assert matcher.force([7, 7, c]) == [d, x] and matcher.force([7, 7, c, d, x])[0] in qwen.stop_ids
-    with pytest.raises(UnsupportedError, match="the reply cannot follow its grammar"):
-        allowed(b)
-    with pytest.raises(UnsupportedError, match="the reply cannot follow its grammar"):
-        allowed(a)  # whatever comes after an error: it never allows all
-
-
-@pytest.mark.parametrize("speculate", [None, "ngram"])
-def test_a_reply_that_gives_way_and_is_read_again_keeps_to_its_grammar(
-    qwen: Qwen, monkeypatch: pytest.MonkeyPatch, speculate: str | None
-) -> None:
-    monkeypatch.setattr("qwen7b.generate.slots._ROOM", 16)
-    grammar = compiler(qwen).compile(Regex("(hello (there)?|[ab]{3}-){30,}"))
-
-    def requests() -> list[Request]:
-        matchers = [grammar.new_matcher(num_prompt=2) for _ in range(4)]
-        return [
-            Request(ids=[5, n], max_length=120, sampling=Sample(seed=n), processors=[matcher], forced=matcher.force)
-            for n, matcher in enumerate(matchers)
-        ]
-
-    expected = requests()
-    for request in expected:
-        run(engine_of(qwen), request)
-    actual = requests()
-    for request in actual:
-        request.speculate = speculate
-    states = run(engine_of(qwen, max_bytes=qwen.model.cache_bytes(capacity=200)), *actual)
-    gave_way = [
-        before[n] is State.DECODING and after[n] is State.WAITING
-        for before, after in pairwise(states)
-        for n in range(4)
-    ]
-    assert any(gave_way) or speculate  # drafts, as they come, may let each end in time
-    assert [request.ids for request in actual] == [request.ids for request in expected]
-    assert [request.error for request in actual] == [None] * 4
-    assert all(re.match("hello|[ab]{3}-", qwen.tokenizer.decode(request.ids[2:])) for request in actual)
-
-
-def engine_of(qwen: Qwen, **options: Any) -> Engine:
-    return Engine(qwen.model, vocab_size=qwen.tokenizer.vocab_size, **options)
-
-
-def run(engine: Engine, *requests: Request) -> list[tuple[State, ...]]:
-    """Step until all are over, and return their states after each step."""
-    for request in requests:
-        engine.add(request)
-    states = []
-    while engine.step():
-        states.append(tuple(request.state for request in requests))
-    return states
-
-
-def test_ctrl_c_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: Any = {"response_format": {"type": "regex", "regex": "([ab] ){30}"}, "max_new_tokens": 60}
-    whole = qwen.chat("x", **settings)
-    interrupt_step(monkeypatch, 3)
-    reply = qwen.chat("x", **settings)
-    assert reply.finish_reason == "interrupted" and reply.token_ids
-    assert reply.token_ids == whole.token_ids[: len(reply.token_ids)] and reply.token_ids != whole.token_ids
-    assert qwen.chat("x", **settings) == whole
 
 
 def test_a_model_without_an_ending_cannot_follow_a_grammar(qwen: Qwen) -> None:
