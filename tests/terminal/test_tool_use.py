@@ -58,6 +58,7 @@ def test_a_call_and_its_result_are_shown_and_kept(tmp_path: Path) -> None:
     conversation, screen, qwen = talk(ADDING, "17+25?", ENTER, "y", ENTER, kept=KeptConversation(tmp_path))
     assert screen.index("I add.") < screen.index('→ add({"a": 17, "b": 25})') < screen.index("← 42")
     assert screen.index("← 42") < screen.index("It is 42.")
+    assert " tokens of context" in screen and "tokens/s" not in screen  # text waits until it is told from calls
     messages = conversation.messages
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
     assert qwen.asked[1][0] == messages[:3] and qwen.asked[0][1]["max_new_tokens"] == 9

@@ -24,10 +24,15 @@ class TimedReply:
     reply: Reply
     seconds: float
     seconds_to_first_piece: float
+    is_held_back: bool = False
+    """Whether text may have come later than it was made, as where it must be told from calls of tools."""
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The speed of generation without the reading of the prompt; None for a reply of fewer than two tokens."""
+        """The speed of generation without the reading of the prompt; None for a reply of fewer than two tokens, and
+        where that is not known."""
+        if self.is_held_back:
+            return None
         writing = self.seconds - self.seconds_to_first_piece
         tokens = self.reply.usage.completion_tokens - 1
         return tokens / writing if tokens > 0 and writing > 0 else None

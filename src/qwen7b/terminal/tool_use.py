@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -105,7 +105,7 @@ def follow_run(
         if ended:
             assert timed is not None
             return timed, ended[0]
-        timed = followed
+        timed = replace(followed, is_held_back=True)
         calls = timed.reply.tool_calls if timed.reply.finish_reason == "tool_calls" else ()
         for call in calls:
             show(f"→ {call.name}({shortened(call.arguments)})")
