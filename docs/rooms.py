@@ -166,7 +166,8 @@ READING: dict[str, str] = {
     ),
     "tools": (
         "agent agent_run toolbox module_tools tool_result transcript mcp_server mcp_source mcp_connection mcp_trace "
-        "mcp_text code_interpreter framework_calls langchain_model langchain_messages smolagents_model"
+        "mcp_text code_interpreter framework_calls langchain_model langchain_messages smolagents_model "
+        "qwen_agent_model"
     ),
     "hf": (
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
