@@ -1,6 +1,6 @@
 """A Qwen is a chat model of LangChain: conversations, tools, streams and structured output go both ways."""
 
-# mypy: disable-error-code="import-not-found,misc,untyped-decorator"
+# mypy: disable-error-code="import-not-found,index,misc,untyped-decorator"
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_settings_of_a_call_go_before_those_of_the_model() -> None:
         own | {"max_new_tokens": 5, "stop": ["b"], "top_p": 0.5},
     ]
     with pytest.raises(ValueError, match="Extra inputs are not permitted"):
-        ChatQwen(qwen=qwen, temprature=0)
+        ChatQwen(qwen=qwen, **{"temprature": 0})
 
 
 def test_a_stream_adds_up_to_the_reply() -> None:

@@ -1,6 +1,6 @@
 """A Qwen is a model of smolagents: its CodeAgent and its ToolCallingAgent run on it."""
 
-# mypy: disable-error-code="import-not-found,misc,untyped-decorator"
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator"
 
 from __future__ import annotations
 

@@ -117,7 +117,9 @@ class ChatQwen(BaseChatModel):
             raise SettingError(f"with_structured_output has no setting {quoted(min(kwargs))}: leave it out")
         is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        parser: Any = PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+        described: Any = schema
+        model: Any
+        parser: Any = PydanticOutputParser(pydantic_object=described) if is_model else JsonOutputParser()
         if method == "function_calling":
             name = convert_to_openai_tool(schema)["function"]["name"]
             model = self.bind_tools(
@@ -128,7 +130,7 @@ class ChatQwen(BaseChatModel):
                 ls_structured_output_format=traced,
             )
             parser = (
-                PydanticToolsParser(tools=[schema], first_tool_only=True)
+                PydanticToolsParser(tools=[described], first_tool_only=True)
                 if is_model
                 else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
             )
@@ -141,7 +143,8 @@ class ChatQwen(BaseChatModel):
         else:
             raise SettingError(f"method must be json_schema, function_calling or json_mode, found {quoted(method)}")
         if not include_raw:
-            return model | parser
+            structured: Runnable[Any, Any] = model | parser
+            return structured
         read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=model) | read.with_fallbacks([failed], exception_key="parsing_error")

@@ -1,6 +1,6 @@
 """A `Qwen` as a model of smolagents, for its CodeAgent and ToolCallingAgent. Importing this imports `smolagents`."""
 
-# mypy: disable-error-code="import-not-found,misc"
+# mypy: disable-error-code="import-not-found,import-untyped,misc"
 
 from __future__ import annotations
 
