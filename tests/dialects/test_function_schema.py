@@ -342,7 +342,7 @@ def strange(name: object(), thing: SimpleNamespace) -> None: ...  # type: ignore
         (Thing.do, "the parameter self of the tool do has no type hint"),
         (3, "found 3"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", None),
 )
 def test_a_function_that_cannot_be_described_is_refused_by_name(function: Any, message: str) -> None:
     with pytest.raises(SettingError, match=message):
