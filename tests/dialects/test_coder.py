@@ -140,10 +140,27 @@ def test_the_prompt_shows_what_the_model_writes() -> None:
         (
             "assistant",
             '```json\n[\n  {"name": "weather", "arguments": {"city": "Paris"}},\n'
-            '  {"name": "now", "arguments": {}}\n]\n```',
+            '  {"name": "now", "arguments": {}}\n]\n```\n\n'
+            "Result:\n```\n18 °C\n```\n\nResult:\n```\n9:00\n```\n\nAnswer:",
         ),
-        ("user", "<tool_response>\n18 °C\n</tool_response>\n<tool_response>\n9:00\n</tool_response>"),
     ]
+
+
+def test_an_answer_goes_on_where_the_results_end() -> None:
+    said: list[Message] = [
+        {"role": "user", "content": "Paris?"},
+        calls("", NOW),
+        {"role": "tool", "content": "9:00\n```", "call": NOW},
+        calls("It is 9.", PARIS),
+        {"role": "tool", "content": "18 °C", "call": PARIS},
+    ]
+    (_, first), (_, asked) = (list(each.values()) for each in DIALECT.write(said[:3], []))
+    assert first == "Paris?" and asked.endswith("Result:\n````\n9:00\n```\n````\n\nAnswer:")
+    (_, going_on) = DIALECT.write(said, [])
+    assert going_on["content"].startswith(f"{asked} It is 9.\n```json\n") and going_on["content"].endswith("Answer:")
+    answer: Message = {"role": "assistant", "content": " 18 °C at 9."}  # as the model goes on
+    _, turn, thanks = DIALECT.write([*said, answer, {"role": "user", "content": "Thanks"}], [])
+    assert turn["content"] == f"{going_on['content']} 18 °C at 9." and thanks == {"role": "user", "content": "Thanks"}
 
 
 words = st.text(st.sampled_from("ab 你\n{}[]\"'\\<>/:,_`") | st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -80,7 +80,7 @@ def test_calls_are_written_though_no_tools_are_offered(caller: Tokenizer, dialec
 @each
 def test_a_conversation_that_ends_with_results_is_answered(caller: Tokenizer, dialect: str) -> None:
     text = caller.decode(tool_prompt(caller, LONG[:3], tools=[WEATHER], dialect=dialect))
-    open_turn = {"q": "\n✿RETURN✿", "r": "\nObservation: 10 °C\nThought:"}
+    open_turn = {"q": "\n✿RETURN✿", "r": "\nObservation: 10 °C\nThought:", "c": "\n10 °C\n```\n\nAnswer:"}
     opened = open_turn.get(dialect[0], "<|im_start|>assistant\n")
     assert text.endswith(opened)
 

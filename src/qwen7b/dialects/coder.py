@@ -6,9 +6,17 @@
     ]
     ```
 
+    Result:
+    ```
+    18 degrees
+    ```
+
+    Answer: It is 18 degrees in Paris.
+
 Its template is that of Qwen2.5, and asks for <tool_call>, which it never writes. Here it is asked for what it does
 write, as a list, since it writes one call where it is shown one. All that it has been seen to write is read: objects
-with and without a fence, lists of them, other marks.
+with and without a fence, lists of them, other marks. Results come in its own open turn: behind a user's message, as its
+template has them, the smallest of these models makes the same call again and again.
 """
 
 from __future__ import annotations
@@ -23,7 +31,7 @@ from qwen7b.dialects.call_object import write_call
 from qwen7b.dialects.call_text import CallMarks, CallTextParser
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
-from qwen7b.dialects.function_turns import write_turns
+from qwen7b.dialects.function_turns import offer_tools
 from qwen7b.dialects.lark import arguments, as_pattern, called_tools, literal
 from qwen7b.text.messages import Message
 from qwen7b.text.tool_calls import ToolCall
@@ -40,6 +48,7 @@ _INSTRUCTION = (
     "Return the function calls as a list of json objects with function name and arguments, one object for each call:\n"
     '```json\n[\n  {"name": <function-name>, "arguments": <args-json-object>}\n]\n```'
 )
+_ANSWER = "\n\nAnswer:"
 _OPEN, _BETWEEN, _CLOSE = "```json\n[\n  ", ",\n  ", "\n]\n```"
 _NAME, _ARGUMENTS = '{"name": "', ', "arguments": '
 # Where the model need not call, it may begin in its own way. Behind the beginning of a list, which was asked for, it is
@@ -62,8 +71,23 @@ class CoderDialect:
         return ()
 
     def write(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> list[Message]:
-        """Write the calls of a message as a list: see `Dialect.write`."""
-        return write_turns(messages, tools, instruction=(_INSTRUCTION,), write_calls=_write_calls)
+        """Write calls as a list, and their results and the answer in the same turn: see `Dialect.write`."""
+        written: list[dict[str, str]] = []
+        previous = ""
+        for message in messages:
+            role, content = message["role"], message["content"]
+            if calls := message.get("tool_calls"):
+                content = (f"{content}\n" if content else "") + _write_calls(calls)
+            if role == "tool":
+                written[-1]["content"] += _write_result(content)
+            elif role == "assistant" and previous == "tool":
+                written[-1]["content"] += f"{_ANSWER} {content.lstrip(' ')}"
+            else:
+                written.append({"role": role, "content": content})
+            previous = role
+        if previous == "tool":
+            written[-1]["content"] += _ANSWER
+        return offer_tools(written, tools, instruction=(_INSTRUCTION,))
 
     def parser(self, tools: Sequence[ToolDefinition]) -> CallParser:
         """Only what names one of the tools is a call, as JSON may be what the user asked for."""
@@ -107,5 +131,12 @@ def _written(tool: ToolDefinition) -> str:
     return json.dumps(tool.name, ensure_ascii=False)[1:]
 
 
-def _write_calls(calls: Sequence[ToolCall]) -> list[str]:
-    return [_OPEN + _BETWEEN.join(map(write_call, calls)) + _CLOSE]
+def _write_calls(calls: Sequence[ToolCall]) -> str:
+    return _OPEN + _BETWEEN.join(map(write_call, calls)) + _CLOSE
+
+
+def _write_result(result: str) -> str:
+    fence = "```"
+    while fence in result:
+        fence += "`"
+    return f"\n\nResult:\n{fence}\n{result}\n{fence}"

@@ -18,17 +18,9 @@ _BEFORE_TOOLS = (
 
 
 def write_turns(
-    messages: Sequence[Message],
-    tools: Sequence[ToolDefinition],
-    *,
-    instruction: Sequence[str],
-    write_calls: Callable[[Sequence[ToolCall]], Sequence[str]],
+    messages: Sequence[Message], *, write_calls: Callable[[Sequence[ToolCall]], Sequence[str]]
 ) -> list[Message]:
-    """Write checked messages as plain ones.
-
-    instruction  says how to write a call, behind the tools
-    write_calls  writes the calls of one message, which stand on a line of their own
-    """
+    """Write checked messages as plain ones; `write_calls` writes one message's, which stand on a line of their own."""
     written: list[Message] = []
     for are_results, group in groupby(messages, key=lambda message: message["role"] == "tool"):
         if are_results:
@@ -39,12 +31,20 @@ def write_turns(
             if calls := message.get("tool_calls"):
                 content = [f"{content}\n" if content else "", *write_calls(calls)]
             written.append({"role": message["role"], "content": content})
+    return written
+
+
+def offer_tools(
+    written: Sequence[Message], tools: Sequence[ToolDefinition], *, instruction: Sequence[str]
+) -> list[Message]:
+    """Describe the tools in the system message of plain messages, and say behind them how to write a call."""
     if not tools:
-        return written
-    before = f"{written.pop(0)['content']}\n\n" if written[0]["role"] == "system" else ""
+        return [*written]
+    has_system = written[0]["role"] == "system"
+    before = f"{written[0]['content']}\n\n" if has_system else ""
     lines = "".join(f"\n{json.dumps(openai_form(tool), ensure_ascii=False)}" for tool in tools)
     content = [f"{before}{_BEFORE_TOOLS}{lines}\n</tools>\n\n", *instruction]
-    return [{"role": "system", "content": content}, *written]
+    return [{"role": "system", "content": content}, *written[has_system:]]
 
 
 def _write_results(contents: Sequence[str]) -> Iterator[str]:

@@ -36,7 +36,7 @@ from qwen7b.dialects.call_object import write_call
 from qwen7b.dialects.call_text import CallMarks, CallTextParser
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
-from qwen7b.dialects.function_turns import write_turns
+from qwen7b.dialects.function_turns import offer_tools, write_turns
 from qwen7b.dialects.lark import arguments, call_grammar, literal
 from qwen7b.text.messages import Message
 from qwen7b.text.rendered import Control
@@ -69,7 +69,7 @@ class ToolCallDialect:
 
     def write(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> list[Message]:
         """Write calls and results as the model's own template does: see `Dialect.write`."""
-        return write_turns(messages, tools, instruction=_INSTRUCTION, write_calls=_write_calls)
+        return offer_tools(write_turns(messages, write_calls=_write_calls), tools, instruction=_INSTRUCTION)
 
     def parser(self, tools: Sequence[ToolDefinition]) -> CallParser:
         """A call is what stands behind <tool_call>, though its name be none of the tools': the caller can say so."""
