@@ -44,7 +44,7 @@ QUICK := $(addprefix tests/, \
 	dialects/test_definition.py checkpoint/test_chat_verdict.py checkpoint/test_folders.py \
 	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py \
 	tasks/test_intervals.py tasks/test_number_reading.py sandbox/test_seccomp.py \
-	generate/test_stopping.py batch/test_request_body.py \
+	tools/test_toolbox.py generate/test_stopping.py batch/test_request_body.py \
 	convert/test_prompts.py::test_a_base_model_stays_one doctor/test_generation.py \
 	evals/test_bench.py results/test_published.py hf/test_cache_name.py terminal/test_conversation.py cli/test_tokenize.py)
 

@@ -18,15 +18,18 @@ def run(program: str) -> str:
 
 
 WATCH = """
-import gc
+import gc, sys
 FREEZE
 looks = []
-gc.callbacks.append(lambda phase, info: looks.append(info["generation"]) if phase == "start" else None)
+def look(phase, info):
+    if phase == "start" and "torch" in sys.modules and sys.modules["torch"].__spec__._initializing:
+        looks.append(info["generation"])
+gc.callbacks.append(look)
 import qwen7b
 looks.clear()
 frozen, enabled = gc.get_freeze_count(), gc.isenabled()
 qwen7b.load
-assert len(looks) < 10, looks  # without the pause there are over a hundred
+assert not looks, looks  # without the pause there are over a hundred
 assert gc.get_freeze_count() >= frozen * 0.9 and gc.isenabled() == enabled
 import torch
 assert len(gc.get_objects()) > 100_000 or FROZEN
