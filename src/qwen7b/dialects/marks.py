@@ -11,7 +11,7 @@ def find_first(text: str, marks: tuple[str, ...]) -> tuple[int, str]:
 
 def split_partial(text: str, marks: tuple[str, ...]) -> tuple[str, str]:
     """A text, and the beginning of a mark at its end."""
-    longest = max(map(len, marks)) - 1
+    longest = max(map(len, marks), default=1) - 1
     for start in range(max(0, len(text) - longest), len(text)):
         if any(mark.startswith(text[start:]) for mark in marks):
             return text[:start], text[start:]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from qwen7b.dialects.dialect import CallDelta
 from qwen7b.dialects.marks import find_first, split_partial
+from qwen7b.dialects.staged_parser import Item, StagedParser
 
 FLOWER = "✿"
 FUNCTION, ARGS, RESULT, RETURN = "✿FUNCTION✿:", "✿ARGS✿:", "✿RESULT✿", "✿RETURN✿"
@@ -13,10 +14,8 @@ _ENDS = (FUNCTION, RESULT, RETURN)
 _CLOSINGS = (("```", "\n```"), ("{", "}"))
 """How arguments begin, and what ends them then."""
 
-Item = str | CallDelta
 
-
-class QwenFnParser:
+class QwenFnParser(StagedParser):
     """Content, then calls, up to a mark that stands before a result or an answer: what follows that is dropped.
 
     As Qwen-Agent reads them: the content loses line breaks before it, white space behind it and the colon of ✿RETURN✿;
@@ -26,23 +25,14 @@ class QwenFnParser:
     """
 
     def __init__(self, *, names: Collection[str]) -> None:
+        super().__init__(self._read_beginning)
         self._names = names
-        self._held = ""
         self._space = ""
         """White space behind the content so far, which is content if more follows."""
         self._name, self._count = "", 0
         self._has_arguments = self._is_closed = False
         self._closing: str | None = None
         self._is_last = False
-        self._read: Callable[[list[Item]], bool] = self._read_beginning
-
-    def push(self, text: str) -> list[Item]:
-        """Take in a stretch, and give out what is settled by it."""
-        self._held += text
-        given: list[Item] = []
-        while self._read(given):  # as long as another part of the reply begins
-            pass
-        return given
 
     def flush(self) -> list[Item]:
         """Give out what was held back."""
@@ -136,10 +126,6 @@ class QwenFnParser:
             return False
         return self._go(self._read_name if mark == FUNCTION else self._drop)
 
-    def _drop(self, given: list[Item]) -> bool:
-        self._held = ""
-        return False
-
     def _take(self, marks: tuple[str, ...]) -> tuple[str, str]:
         """Take what stands before the first of these marks, and the mark, if there is one."""
         place, mark = find_first(self._held, marks)
@@ -148,7 +134,3 @@ class QwenFnParser:
         else:
             text, self._held = split_partial(self._held, marks)
         return text, mark
-
-    def _go(self, read: Callable[[list[Item]], bool]) -> bool:
-        self._read = read
-        return True

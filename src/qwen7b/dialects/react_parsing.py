@@ -5,10 +5,9 @@ What belongs to a mark is not given out before it is told from it, nor is a thou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qwen7b.dialects.dialect import CallDelta
-from qwen7b.dialects.marks import find_first
+from qwen7b.dialects.marks import find_first, split_partial
+from qwen7b.dialects.staged_parser import Item, StagedParser
 
 _ACTION, _INPUT, _RESULT = "\nAction:", "\nAction Input:", "\nObservation:"
 _ANSWER = "\nFinal Answer:"
@@ -18,10 +17,8 @@ _MAX_OPENING = 160
 _MAX_FALSE_START = 20
 """An answer with so few characters is dropped if another follows."""
 
-Item = str | CallDelta
 
-
-class FirstCallParser:
+class FirstCallParser(StagedParser):
     """Reads as the original's server does: the first action is the call, and what follows its input is dropped.
 
     The content is the thought before the action; without an action, what follows "Final Answer:"; without that, all of
@@ -29,18 +26,9 @@ class FirstCallParser:
     """
 
     def __init__(self) -> None:
-        self._held = ""
+        super().__init__(self._read_opening)
         self._may_call = True
         self._has_arguments = False
-        self._read: Callable[[list[Item]], bool] = self._read_opening
-
-    def push(self, text: str) -> list[Item]:
-        """Take in a stretch, and give out what is settled by it."""
-        self._held += text
-        given: list[Item] = []
-        while self._read(given):  # as long as another part of the reply begins
-            pass
-        return given
 
     def flush(self) -> list[Item]:
         """Give out what was held back."""
@@ -74,7 +62,7 @@ class FirstCallParser:
             return self._read_name(place, self._held[:place].rstrip(), given)
         if mark == _INPUT:
             return self._refuse_calls()
-        self._give(len(self._held[: _end_before_part(self._held, marks)].rstrip()), given)
+        self._give(len(split_partial(self._held, marks)[0].rstrip()), given)
         return False
 
     def _read_name(self, place: int, thought: str, given: list[Item]) -> bool:
@@ -96,8 +84,8 @@ class FirstCallParser:
 
     def _read_arguments(self, given: list[Item]) -> bool:
         end, mark = find_first(self._held, (_RESULT,))
-        settled = end if mark else _end_before_part(self._held, (_RESULT,))
-        text = self._held[:settled].rstrip()
+        settled = self._held[:end] if mark else split_partial(self._held, (_RESULT,))[0]
+        text = settled.rstrip()
         if arguments := text if self._has_arguments else text.lstrip():
             given.append(CallDelta(0, arguments))
             self._has_arguments = True
@@ -119,17 +107,9 @@ class FirstCallParser:
         self._give(len(self._held), given)
         return False
 
-    def _drop(self, given: list[Item]) -> bool:
-        self._held = ""
-        return False
-
     def _refuse_calls(self) -> bool:
         """Read on where no action counts: the first of them is none."""
         self._may_call = False
-        return True
-
-    def _go(self, read: Callable[[list[Item]], bool]) -> bool:
-        self._read = read
         return True
 
     def _give(self, length: int, given: list[Item]) -> None:
@@ -151,7 +131,7 @@ class LastCallParser:
         """Take in a stretch, and give out what is settled by it."""
         self._held += text
         place, mark = find_first(self._held, (_ACTION,))
-        settled = place if mark else _end_before_part(self._held, (_ACTION,))
+        settled = place if mark else len(split_partial(self._held, (_ACTION,))[0])
         given, self._held = self._held[:settled], self._held[settled:]
         return [given] if given else []
 
@@ -164,7 +144,7 @@ class LastCallParser:
         name = text[action + len(_ACTION) : input].strip()
         if not name or "\n" in name:
             return [text]
-        end = result if result > input else _end_before_part(text, (_RESULT,))
+        end = result if result > input else len(split_partial(text, (_RESULT,))[0])
         arguments = text[input + len(_INPUT) : end].strip()
         return [*filter(None, [text[:action]]), CallDelta(0, arguments, name)]
 
@@ -172,9 +152,3 @@ class LastCallParser:
 def _thought_of(text: str) -> str:
     _, mark, thought = text.partition(f"{_THOUGHT} ")
     return (thought if mark else text.strip().removeprefix(_THOUGHT)).strip()
-
-
-def _end_before_part(text: str, marks: tuple[str, ...]) -> int:
-    """Where the beginning of a mark stands at the end of a text; its end if there is none."""
-    start = text.rfind("\n", max(0, len(text) - max(map(len, marks), default=0)))
-    return start if start >= 0 and any(mark.startswith(text[start:]) for mark in marks) else len(text)
