@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,3 +40,9 @@ def takes(tokenizer: Tokenizer, grammar: str, text: str, *, special: bool = True
     matcher = new_matcher(tokenizer, grammar)
     ids = tokenizer.encode(text, allowed_special="all" if special else frozenset())
     return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
+
+
+def assert_takes(tokenizer: Tokenizer, grammar: str, good: Sequence[str], *, but_not: Sequence[str]) -> None:
+    """Assert that a grammar takes the good texts, each as a whole reply, and none of the others."""
+    assert [text for text in good if not takes(tokenizer, grammar, text)] == []
+    assert [text for text in but_not if takes(tokenizer, grammar, text)] == []

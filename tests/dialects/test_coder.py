@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialects.matching import takes
+from dialects.matching import assert_takes, takes
 from dialects.reading_calls import read, read_every_split, tools
 from qwen7b.dialects import CallDelta, ParsedReply, read_definitions
 from qwen7b.dialects.arguments import load_object
@@ -228,8 +228,7 @@ def test_a_grammar_takes_replies_of_its_choice(
 ) -> None:
     offered = read_definitions([{"name": "weather", "parameters": CITY}, {"name": "now"}])
     grammar = DIALECT.grammar(offered, choice=choice, parallel=parallel)
-    assert [text for text in good if not takes(caller, grammar, text)] == []
-    assert [text for text in bad if takes(caller, grammar, text)] == []
+    assert_takes(caller, grammar, good, but_not=bad)
     for text in good:  # and the parser agrees about which of them call
         assert bool(read(DIALECT, text, tools=offered).calls) == ("arguments" in text)
 

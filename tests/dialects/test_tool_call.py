@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialects.conftest import QWEN25_TEMPLATE
-from dialects.matching import takes
+from dialects.matching import assert_takes, takes
 from dialects.reading_calls import read, read_every_split, tools
 from qwen7b.dialects import CallDelta, ParsedReply, read_definitions
 from qwen7b.dialects.tool_call import ToolCallDialect
@@ -267,8 +267,7 @@ def test_a_grammar_takes_replies_of_its_choice(
     caller: Tokenizer, choice: str, parallel: bool, good: list[str], bad: list[str]
 ) -> None:
     grammar = DIALECT.grammar(read_definitions([WEATHER, {"name": "now"}]), choice=choice, parallel=parallel)
-    assert [text for text in good if not takes(caller, grammar, text)] == []
-    assert [text for text in bad if takes(caller, grammar, text)] == []
+    assert_takes(caller, grammar, good, but_not=bad)
 
 
 def test_calls_of_a_grammar_satisfy_schemas_and_are_made_of_control_tokens(caller: Tokenizer) -> None:
