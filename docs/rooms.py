@@ -67,6 +67,12 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
         ),
         "hf": ("Transformers 5 and ModelScope", "Transformers 5 与 ModelScope"),
     },
+    {
+        "train": (
+            "conversations and token shards → trained weights: labels, the loop, runs",
+            "对话与词元分片 → 训练好的权重：标签、训练循环、运行记录",
+        )
+    },
     {"__init__": ("the public face", "公开的接口")},
     {"terminal": ("the conversation at a terminal", "终端里的对话")},
     {"cli": ("parses, calls one library function, prints", "解析参数，调用一个库函数，打印")},
@@ -173,6 +179,7 @@ READING: dict[str, str] = {
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
     ),
+    "train": "conversation_forms conversations written_turns labels",
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
         "keyboard streams visible clipboard kept_conversations language chinese"
@@ -180,7 +187,8 @@ READING: dict[str, str] = {
     "cli": (
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
-        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench examples"
+        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench train "
+        "train_labels examples"
     ),
 }
 """The files of each room in the order in which to read them."""

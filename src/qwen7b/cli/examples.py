@@ -115,6 +115,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval all --limit 20 --out results",
         "qwen7b eval all --data benchmarks --tasks mmlu,ceval --procedure original-2023-08 --model ./Qwen-7B --json",
     ),
+    "train": ("qwen7b train labels conversations.jsonl",),
+    "labels": (
+        "qwen7b train labels conversations.jsonl --limit 3",
+        "qwen7b train labels conversations.json --mode original --tokenizer ./Qwen-7B-Chat --max-length 512 --json",
+        "qwen7b train labels conversations.jsonl --html labels.html",
+    ),
     "needle": (
         "qwen7b eval needle --haystack text.txt",
         "qwen7b eval needle --haystack text.txt --lengths 2048,8192 --methods none,ntk --resume results.jsonl",

@@ -77,8 +77,8 @@ def fitting_prompt(
         whole_number("context_length", context_length, minimum=1)
     format = chat_format_of(tokenizer)
     system, turns = split_turns(messages)
-    if system is None and isinstance(format, ChatML) and format.default_system is not None:
-        system = {"role": "system", "content": format.default_system}
+    if system is None:
+        system = default_system(format)
 
     def prompt_with(num_turns: int, offered: Sequence[ToolT] = tools) -> Rendered:
         kept = [message for turn in turns[len(turns) - 1 - num_turns :] for message in turn]
@@ -113,6 +113,13 @@ def fitting_prompt(
             too_many = num_turns
         num_turns = (fitting + too_many) // 2
     return best
+
+
+def default_system(format: ChatFormat) -> Message | None:
+    """The system message that a chat format writes where a conversation has none."""
+    if not isinstance(format, ChatML) or format.default_system is None:
+        return None
+    return {"role": "system", "content": format.default_system}
 
 
 def check_tokenizer(tokenizer: object) -> None:

@@ -16,7 +16,7 @@ from qwen7b.errors import PromptError, Qwen7bError, UnsupportedError
 from qwen7b.text.content_marks import find_contents, free_characters, mark_contents, without_marks
 from qwen7b.text.messages import Message
 from qwen7b.text.name_finder import finder_of
-from qwen7b.text.rendered import ContentSpans, Encoder, Rendered, content_text
+from qwen7b.text.rendered import ContentSpans, Encoder, Rendered, content_text, given_spans
 from qwen7b.text.token_spans import Span
 
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -65,6 +65,7 @@ class Template:
         Where the template trims contents, white space at their edges does not count as theirs.
         """
         assert not (add_generation_prompt and continue_final_message)
+        given = [given_spans(message["content"], start=0) for message in messages]
         messages = [{**message, "content": content_text(message["content"])} for message in messages]
         end_mark = ""
         if continue_final_message:
@@ -94,7 +95,22 @@ class Template:
                 return self._find_tagged(messages, plain, marks, add_generation_prompt=add_generation_prompt)
             return self._find_replies(messages, plain, find_content_spans().contents)
 
-        rendered = Rendered(encoder, pieces, find_content_spans=find_content_spans, find_generated=find_generated)
+        def find_given() -> list[Span] | None:
+            if not any(given):
+                return []
+            places = find_content_spans().contents
+            lengths = [len(message["content"]) for message in messages]
+            if any(g and (p is None or p[1] - p[0] != n) for g, p, n in zip(given, places, lengths, strict=True)):
+                return None  # the template changes such a content
+            return [(p[0] + start, p[0] + end) for g, p in zip(given, places, strict=True) if p for start, end in g]
+
+        rendered = Rendered(
+            encoder,
+            pieces,
+            find_content_spans=find_content_spans,
+            find_generated=find_generated,
+            find_given=find_given,
+        )
         if add_generation_prompt and not rendered.ids:
             raise UnsupportedError(
                 f"the chat template of {self.source} makes an empty prompt: use the template that the original model "

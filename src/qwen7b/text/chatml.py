@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qwen7b.text.messages import Message
-from qwen7b.text.rendered import Content, ContentSpans, Encoder, Rendered, content_text, split_controls
+from qwen7b.text.rendered import Content, ContentSpans, Encoder, Rendered, content_text, given_spans, split_controls
 from qwen7b.text.token_spans import Span
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -54,6 +54,7 @@ class ChatML:
         position = len(self.bos or "")
         contents: list[Span | None] = []
         generated: list[Span] = []
+        given: list[Span] = []
         system = None
         for role, content in self._spoken(messages):
             stretches = split_controls(content, encoder)
@@ -70,13 +71,20 @@ class ChatML:
                 system = (position, end)
             if role == "assistant":
                 generated.append((first, end))
+                given += given_spans(content, start=first)
             position = end + 1
         if continue_final_message:
             del pieces[-2:]
         elif add_generation_prompt:
             pieces += [(START, ""), ("", "assistant"), ("", "\n")]
         spans = ContentSpans(contents=contents[len(contents) - len(messages) :], system=system)
-        return Rendered(encoder, pieces, find_content_spans=lambda: spans, find_generated=lambda: generated)
+        return Rendered(
+            encoder,
+            pieces,
+            find_content_spans=lambda: spans,
+            find_generated=lambda: generated,
+            find_given=lambda: given,
+        )
 
     def write(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The conversation as a text, in which control tokens are spelled."""

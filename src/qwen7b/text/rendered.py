@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -17,13 +17,25 @@ class Control(str):
     """A part of a message's content that is the control token of this name, where the vocabulary has it."""
 
 
+class Given(str):
+    """A part of an assistant's content that it did not write, such as a tool's result, and that it is not to learn."""
+
+
 Content = str | Sequence[str]
-"""What a message says: a string, or strings of which some are a `Control`."""
+"""What a message says: a string, or strings of which some are a `Control` or `Given`."""
 
 
 def content_text(content: Content) -> str:
     """A content as a text, in which control tokens are spelled."""
     return content if isinstance(content, str) else "".join(content)
+
+
+def given_spans(content: Content, *, start: int) -> list[Span]:
+    """The characters of what was `Given` of a content that begins at character `start`."""
+    if isinstance(content, str):
+        return []
+    starts = accumulate(map(len, content), initial=start)
+    return [(first, first + len(part)) for part, first in zip(content, starts, strict=False) if isinstance(part, Given)]
 
 
 class Encoder(Protocol):
@@ -69,8 +81,10 @@ class Rendered:
         *,
         find_content_spans: Callable[[], ContentSpans],
         find_generated: Callable[[], Sequence[Span] | None],
+        find_given: Callable[[], Sequence[Span] | None] = tuple,
     ) -> None:
-        """`find_generated` gives the characters that the assistant writes, None where these cannot be located.
+        """`find_generated` gives the characters of the assistant's messages, `find_given` those among them that it did
+        not write; either may give None where they cannot be located.
 
         `pieces` are names of control tokens, as (name, ""), and what is encoded between them, as ("", text)."""
         self._encoder = encoder
@@ -79,6 +93,7 @@ class Rendered:
         encoded = {text: encoder.encode(text) for text in {text for _, text in pieces}}  # roles and newlines but once
         self._parts = [[encoder.control_tokens[name]] if name else encoded[text] for name, text in pieces]
         self._find_content_spans, self._find_generated = find_content_spans, find_generated
+        self._find_given = find_given
         self.ids = [*chain.from_iterable(self._parts)]
 
     @property
@@ -100,11 +115,15 @@ class Rendered:
     def generated(self) -> tuple[slice, ...] | None:
         """The tokens that the assistant writes, which training uses as targets: each reply with the token that ends it.
 
-        In a template with {% generation %} tags they are the tokens with any of the text between these, as in
-        Transformers. The result is None if they cannot be located.
+        Tokens with anything that was `Given` are left out. In a template with {% generation %} tags they are the tokens
+        with any of the text between these, as in Transformers. The result is None if they cannot be located.
         """
-        spans = self._find_generated()
-        return None if spans is None else tuple(tokens for tokens in self._slices(spans) if tokens is not None)
+        spans, given = self._find_generated(), self._find_given()
+        if spans is None or given is None:
+            return None
+        whole = [tokens for tokens in self._slices(spans) if tokens is not None]
+        holes = [tokens for tokens in self._slices(given) if tokens is not None]
+        return tuple(part for tokens in whole for part in _without(tokens, holes))
 
     @cached_property
     def _spans(self) -> tuple[slice | None, ...]:
@@ -139,3 +158,15 @@ class Rendered:
         if self._are_control[piece]:
             return [slice(0, 1) if end > start else slice(bool(start), bool(start)) for start, end in spans]
         return self._encoder.token_spans(self._texts[piece], self._parts[piece], spans)
+
+
+def _without(tokens: slice, holes: Sequence[slice]) -> Iterator[slice]:
+    """What is left of a slice where others are taken out of it, which stand in order."""
+    first = tokens.start
+    for hole in holes:
+        if tokens.start <= hole.start and hole.stop <= tokens.stop and hole.stop > hole.start:
+            if hole.start > first:
+                yield slice(first, hole.start)
+            first = max(first, hole.stop)
+    if first < tokens.stop or tokens.start == tokens.stop:
+        yield slice(first, tokens.stop)
