@@ -98,6 +98,24 @@ def test_a_request_of_a_batch_is_answered_by_openai_s_object(qwen: Qwen) -> None
     json.dumps(answer, allow_nan=False)
 
 
+def test_tools_of_a_request_are_called(qwen: Qwen) -> None:
+    pytest.importorskip("llguidance")
+    now = {"type": "function", "function": {"name": "now"}}
+    settings: dict[str, Any] = {"tools": [now], "tool_choice": "required", "temperature": 1.5, "seed": 1}
+    asked = user("the time?")
+    (call,) = qwen.chat(asked, max_new_tokens=900, **settings).tool_calls
+    written = {"id": call.id, "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    body = {"messages": asked, "max_tokens": 900, **settings}
+    plain, batched = answer_of(qwen, body), answer_of(qwen, batch(body))
+    (choice,) = batched["response"]["body"]["choices"]
+    assert plain["tool_calls"] == choice["message"]["tool_calls"] == [written]
+    assert plain["finish_reason"] == choice["finish_reason"] == "tool_calls"
+    result = [{"role": "assistant", "tool_calls": [written]}, {"role": "tool", "tool_call_id": call.id, "content": "9"}]
+    assert "reply" in answer_of(qwen, {**body, "messages": [*asked, *result], "tool_choice": "none", "max_tokens": 3})
+    error = answer_of(qwen, {**body, "tool_choice": "later"})["error"]
+    assert "the tool that is to be called is 'later'" in error["message"]
+
+
 def test_a_completion_of_several_texts_lists_those_of_the_first_first(qwen: Qwen) -> None:
     body = {
         "prompt": ["hello", "the inner hell"],
@@ -191,10 +209,10 @@ WEIRD: list[Any] = [True, -1, 0, 1e400, 10**30, "x", "", [], [1], [[]], {}, {"a"
             "metadata",
             "id",
             "user",
-            "tools",
             "best_of",
             "speculate",
         ),
+        *("tools", "tool_choice", "parallel_tool_calls", "constrain_calls", "dialect", "response_format"),
     ],
 )
 def test_no_value_of_a_field_is_a_defect(qwen: Qwen, name: str) -> None:

@@ -11,6 +11,7 @@ from qwen7b.errors import Qwen7bError
 from qwen7b.generate.call_settings import Call
 
 QUESTION = [{"role": "user", "content": "1+1=?"}]
+NOW = {"type": "function", "function": {"name": "now"}}
 
 
 def read(call: Call = "chat", defaults: dict[str, Any] | None = None, **fields: Any) -> RequestBody:
@@ -26,7 +27,8 @@ def read(call: Call = "chat", defaults: dict[str, Any] | None = None, **fields: 
         ({"max_tokens": 5}, {"max_new_tokens": 5}),
         ({"max_completion_tokens": 5, "max_tokens": 5, "max_new_tokens": 5}, {"max_new_tokens": 5}),
         ({"model": "gpt-4o", "user": "me", "metadata": {"a": "b"}, "store": True}, {}),
-        ({"stream": False, "tools": [], "best_of": 1}, {}),
+        ({"stream": False, "best_of": 1}, {}),
+        ({"tools": [NOW], "tool_choice": "required"}, {"tools": [NOW], "tool_choice": "required"}),
         ({"response_format": {"type": "json_object"}}, {"response_format": {"type": "json_object"}}),
         ({"temperature": 0.5, "seed": 1, "top_p": 0.9}, {"temperature": 0.5, "seed": 1, "top_p": 0.9}),
         ({"temperature": 0, "seed": 1, "top_p": 0.9, "top_k": 3, "min_p": 0.1}, {"temperature": 0}),
@@ -77,7 +79,7 @@ def test_inputs() -> None:
         ("chat", {"sampling": "greedy"}, "no field 'sampling'"),
         ("chat", {"processors": []}, "no field 'processors'"),
         ("chat", {"stream": True}, "stream cannot be True here"),
-        ("chat", {"tools": [{}]}, "tools cannot be"),
+        ("complete", {"tools": [NOW]}, "no field 'tools'"),
         ("complete", {"echo": True}, "echo cannot be True"),
         ("chat", {"n": 0}, "n must be a whole number from 1 to 128, found 0"),
         ("chat", {"n": 129}, "n must be a whole number from 1 to 128, found 129"),

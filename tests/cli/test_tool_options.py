@@ -90,7 +90,7 @@ def test_a_dialect_is_loaded(tools: str, fake: Any, run: Any) -> None:
         (["Hi", "--tools", "absent.py"], "absent.py is not a Python file"),
         (
             ["--input", "x.jsonl", "--allow-code"],
-            "tools are for one conversation: leave them out",
+            "a line of --input has its own",
         ),
         (["Hi", "--mcp", "no-such-program-anywhere"], "no-such-program-anywhere"),
     ],

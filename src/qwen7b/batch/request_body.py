@@ -31,8 +31,6 @@ _FIXED: dict[str, tuple[object, ...]] = {
     "echo": (False,),
     "suffix": ("",),
     "best_of": (1,),
-    "tools": ([],),
-    "tool_choice": ("none",),
 }
 """Fields that are accepted with these values only, as nothing else they can ask for is done here."""
 _SAMPLING_ONLY = ("seed", "top_p", "top_k", "min_p")

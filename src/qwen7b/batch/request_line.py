@@ -5,6 +5,7 @@
     {"prompt": "1+1=?", "temperature": 0, "metadata": {"expected": "2"}}
     "1+1=?"
 
+A request may offer tools in OpenAI's form or the original's; the answer has the calls, which nobody runs.
 https://platform.openai.com/docs/guides/batch
 """
 
@@ -22,7 +23,7 @@ from qwen7b.batch.reply_objects import chat_completion, listed_logprobs, text_co
 from qwen7b.batch.request_body import RequestBody, open_envelope, read_body
 from qwen7b.errors import PromptError, Qwen7bError, quoted
 from qwen7b.generate.call_settings import Call
-from qwen7b.generate.reply import Reply
+from qwen7b.generate.reply import Reply, call_object
 from qwen7b.text import Tokenizer
 
 _ECHOED = ("id", "custom_id", "metadata")
@@ -140,4 +141,5 @@ def is_failure(answer: Mapping[str, Any]) -> bool:
 
 def _plain_reply(reply: Reply, tokenizer: Tokenizer) -> dict[str, Any]:
     logprobs = {} if reply.logprobs is None else {"logprobs": listed_logprobs(reply.logprobs, tokenizer)}
-    return {"reply": reply.text, "finish_reason": reply.finish_reason, **logprobs}
+    calls = {"tool_calls": [*map(call_object, reply.tool_calls)]} if reply.tool_calls else {}
+    return {"reply": reply.text, **calls, "finish_reason": reply.finish_reason, **logprobs}

@@ -86,7 +86,7 @@ def chat(
         raise SettingError("--continue goes on with one conversation: leave it out where --input has many")
     tools_given = tool_options.ToolOptions(files=tools or (), servers=mcp or (), allow_code=allow_code, yes=yes)
     if input is not None and tools_given.are_given:
-        raise SettingError("tools are for one conversation: leave them out where --input has many")
+        raise SettingError("--tools, --mcp and --allow-code run calls in one conversation: a line of --input has its own 'tools'")
     converse = prompt is None and input is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
         raise SettingError("a conversation needs a terminal for its output too: give a prompt to get a single reply")
