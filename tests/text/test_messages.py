@@ -86,8 +86,9 @@ def test_fields_that_other_programs_leave_empty_mean_nothing() -> None:
 
 def test_a_call_and_its_result_are_in_one_turn() -> None:
     answered = [ASK, calling(call("now")), result("12"), {"role": "assistant", "content": "Noon."}]
-    _, turns = split_turns([*answered, ASK, calling(call("now")), result("13")])
-    assert [[message["role"] for message in turn] for turn in turns] == [
+    conversation = split_turns([*answered, ASK, calling(call("now")), result("13")])
+    assert conversation.has_calls and conversation.system is None
+    assert [[message["role"] for message in turn] for turn in conversation.turns] == [
         ["user", "assistant", "tool", "assistant"],
         ["user", "assistant", "tool"],
     ]

@@ -10,6 +10,7 @@ from qwen7b.dialects.registry import dialect_of, find_dialect
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text import DEFAULT_HISTORY_TOKEN_LIMIT, Message, Tokenizer
 from qwen7b.text.chat_prompt import check_tokenizer, fitting_prompt
+from qwen7b.text.messages import split_turns
 
 
 def tool_prompt(
@@ -37,7 +38,7 @@ def tool_prompt(
     chosen = dialect_of(tokenizer) if dialect is None else find_dialect(dialect, tokenizer)
     return fitting_prompt(
         tokenizer,
-        messages,
+        split_turns(messages),
         write=chosen.write,
         tools=read_definitions(() if tools is None else tools),
         history_token_limit=history_token_limit,

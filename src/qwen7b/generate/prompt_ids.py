@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 
 from qwen7b.dialects import Dialect, ToolDefinition
-from qwen7b.dialects.tool_prompt import tool_prompt
 from qwen7b.errors import PromptError, counted
 from qwen7b.generate.continuations import Text, checked_ids
-from qwen7b.text import Message, Tokenizer, chat_prompt
+from qwen7b.text import Message, Tokenizer
+from qwen7b.text.chat_prompt import as_they_are, fitting_prompt
 from qwen7b.text.completion_prompt import completion_prompt
-from qwen7b.text.messages import read_messages, split_turns
+from qwen7b.text.messages import ReadConversation, split_turns
 
 if TYPE_CHECKING:
     from qwen7b.generate.call_settings import CheckedSettings
@@ -21,22 +22,28 @@ ChatInput = str | Sequence[Message]
 answer."""
 
 
-class PromptLimits(TypedDict, total=False):
-    """The limits of `qwen7b.chat_prompt`."""
+@dataclass(frozen=True, slots=True)
+class PromptIds:
+    """A prompt, and whether a dialect wrote it, which then reads the reply to it."""
 
-    history_token_limit: int
+    ids: list[int]
+    in_dialect: bool = False
+
+
+class PromptLimits(TypedDict, total=False):
+    """The limits of `qwen7b.chat_prompt`, of which all but the first may be left out."""
+
+    history_token_limit: Required[int]
     context_length: int | None
     reply_tokens: int
 
 
 def chat_ids(
     messages: ChatInput, tokenizer: Tokenizer, settings: CheckedSettings, *, dialect: Dialect, context_length: int
-) -> list[int]:
+) -> PromptIds:
     """The prompt for a conversation. Raises PromptError where there is nothing to answer."""
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    _, turns = split_turns(messages)
-    if not turns[-1][0]["content"].strip():
+    conversation = split_turns([{"role": "user", "content": messages}] if isinstance(messages, str) else messages)
+    if not conversation.turns[-1][0]["content"].strip():
         raise PromptError("the question is empty: say something in the last message")
     limits: PromptLimits = {
         "history_token_limit": settings.history_token_limit,
@@ -44,30 +51,24 @@ def chat_ids(
         # History makes room for the reply, but a generous limit must not drive all of it out.
         "reply_tokens": min(settings.max_new_tokens, context_length // 4),
     }
-    tools = settings.offered.definitions
-    return conversation_ids(messages, tokenizer, tools=tools, dialect=dialect, **limits)
+    return conversation_ids(conversation, tokenizer, tools=settings.offered.definitions, dialect=dialect, **limits)
 
 
 def conversation_ids(
-    messages: Sequence[Message],
+    conversation: ReadConversation,
     tokenizer: Tokenizer,
     *,
     tools: Sequence[ToolDefinition],
     dialect: Dialect,
     **limits: Unpack[PromptLimits],
-) -> list[int]:
+) -> PromptIds:
     """The prompt for a conversation, in which a dialect has a part where tools are offered or were called."""
-    if tools or has_calls(messages):
-        return tool_prompt(tokenizer, messages, tools=tools, dialect=dialect, **limits)
-    return chat_prompt(tokenizer, messages, **limits)
+    in_dialect = bool(tools) or conversation.has_calls
+    write = dialect.write if in_dialect else as_they_are
+    return PromptIds(fitting_prompt(tokenizer, conversation, write=write, tools=tools, **limits), in_dialect)
 
 
-def has_calls(messages: ChatInput) -> bool:
-    """Whether tools were called in a conversation, so that a dialect writes it and reads the reply to it."""
-    return not isinstance(messages, str) and any(message["role"] == "tool" for message in read_messages(messages))
-
-
-def text_ids(prompt: Text, tokenizer: Tokenizer, *, control_tokens: bool | None, context_length: int) -> list[int]:
+def text_ids(prompt: Text, tokenizer: Tokenizer, *, control_tokens: bool | None, context_length: int) -> PromptIds:
     """The prompt of a completion. Raises PromptError where it is empty or leaves no room."""
     if isinstance(prompt, str):
         ids = completion_prompt(tokenizer, prompt, control_tokens=control_tokens)
@@ -80,4 +81,4 @@ def text_ids(prompt: Text, tokenizer: Tokenizer, *, control_tokens: bool | None,
             f"the prompt has {counted(len(ids), 'token')}, which leaves none of the context's {context_length} for a "
             "reply: shorten it"
         )
-    return ids
+    return PromptIds(ids)

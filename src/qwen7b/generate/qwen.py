@@ -21,7 +21,7 @@ from qwen7b.generate.continuations import Text
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
 from qwen7b.generate.offered_tools import ToolSettings, read_tool_settings
-from qwen7b.generate.prompt_ids import ChatInput, PromptLimits, chat_ids, conversation_ids, has_calls, text_ids
+from qwen7b.generate.prompt_ids import ChatInput, chat_ids, conversation_ids, text_ids
 from qwen7b.generate.reply import Piece, Reply
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.saved_prefixes import SavedPrefixes
@@ -32,6 +32,7 @@ from qwen7b.model import Transformer
 from qwen7b.sampling.sampling import Sampling
 from qwen7b.sampling.sampling import samplings as samplings_of
 from qwen7b.text import Message, Tokenizer
+from qwen7b.text.messages import split_turns
 
 
 class Qwen(Scorer):
@@ -137,8 +138,10 @@ class Qwen(Scorer):
         """Count a conversation's tokens with all of its past; a reply's `usage` counts those that it was given."""
         tools = read_tool_settings(settings).definitions
         dialect = find_dialect(settings.get("dialect") or self.dialect, self.tokenizer)
-        unlimited: PromptLimits = {"history_token_limit": sys.maxsize}
-        return len(conversation_ids(messages, self.tokenizer, tools=tools, dialect=dialect, **unlimited))
+        prompt = conversation_ids(
+            split_turns(messages), self.tokenizer, tools=tools, dialect=dialect, history_token_limit=sys.maxsize
+        )
+        return len(prompt.ids)
 
     def chat_batch(self, conversations: Sequence[ChatInput], **settings: Unpack[ChatSettings]) -> list[Reply]:
         """Like `chat`, for several conversations at once; each gets the reply that it would get alone."""
@@ -226,36 +229,36 @@ class Qwen(Scorer):
             check_chats(self._verdict, name=self.name)
             prompts = [chat_ids(one, self.tokenizer, checked, dialect=dialect, context_length=length) for one in inputs]
             grammar = offered.grammar(dialect, self.grammars)
-            in_dialect = [bool(offered.definitions) or has_calls(one) for one in inputs]
         else:
             prompts = [
                 text_ids(one, self.tokenizer, control_tokens=control_tokens, context_length=length) for one in inputs
             ]
             grammar = None
-            in_dialect = [False for _ in inputs]
         if checked.constraint is not None:
             grammar = self.grammars.compile(checked.constraint)
-        repeated = [prompt for prompt in zip(prompts, in_dialect, strict=True) for _ in range(n)]
+        repeated = [prompt for prompt in prompts for _ in range(n)]
         max_calls = 0 if not offered.definitions else None if offered.parallel else 1
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
+        stop = (*checked.stop, *self._stop_strings)
+        # A grammar lets nothing follow a call, and what would stop a free reply may stand in its arguments.
+        stop_of_calls = dialect.stop if grammar is None else ()
         builders = [
             ReplyBuilder(
                 self.tokenizer,
-                prompt=prompt,
+                prompt=prompt.ids,
                 stop_ids=self.stop_ids,
-                # A grammar lets nothing follow a call, and what would stop a free reply may stand in its arguments.
-                stop=(*checked.stop, *self._stop_strings, *(dialect.stop if reads_calls and grammar is None else ())),
+                stop=(*stop, *stop_of_calls) if prompt.in_dialect else stop,
                 with_logprobs=checked.logprobs is not None,
-                parser=dialect.parser(offered.definitions) if reads_calls else None,
+                parser=dialect.parser(offered.definitions) if prompt.in_dialect else None,
                 max_calls=max_calls,
             )
-            for prompt, reads_calls in repeated
+            for prompt in repeated
         ]
         speculate = checked.speculate or self.speculate
         return Answers(
             self._shared,
-            [prompt for prompt, _ in repeated],
+            [prompt.ids for prompt in repeated],
             builders,
             checked,
             samplings=samplings or samplings_of(checked.sampling, n) * len(prompts),

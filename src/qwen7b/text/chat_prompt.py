@@ -9,7 +9,7 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted, quoted
 from qwen7b.text.chat_format import ChatFormat
 from qwen7b.text.chatml import ChatML, jinja_template
-from qwen7b.text.messages import Message, checked_messages, split_turns
+from qwen7b.text.messages import Message, ReadConversation, checked_messages, split_turns
 from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import Tokenizer
 
@@ -46,24 +46,27 @@ def chat_prompt(
     """
     return fitting_prompt(
         tokenizer,
-        checked_messages(messages),
-        write=lambda kept, _: kept,
-        tools=(),
+        split_turns(checked_messages(messages)),
         history_token_limit=history_token_limit,
         context_length=context_length,
         reply_tokens=reply_tokens,
     )
 
 
+def as_they_are(messages: Sequence[Message], tools: Sequence[object]) -> Sequence[Message]:
+    """Write messages that call no tools, where none are offered: see `fitting_prompt`."""
+    return messages
+
+
 def fitting_prompt(
     tokenizer: Tokenizer,
-    messages: Sequence[Message],
+    conversation: ReadConversation,
     *,
-    write: Callable[[Sequence[Message], Sequence[ToolT]], Sequence[Message]],
-    tools: Sequence[ToolT],
+    write: Callable[[Sequence[Message], Sequence[ToolT]], Sequence[Message]] = as_they_are,
+    tools: Sequence[ToolT] = (),
     history_token_limit: int,
-    context_length: int | None,
-    reply_tokens: int,
+    context_length: int | None = None,
+    reply_tokens: int = 1,
 ) -> list[int]:
     """Like `chat_prompt`, for messages that may call `tools`: `write` makes plain ones of those that are kept.
 
@@ -76,7 +79,7 @@ def fitting_prompt(
     if context_length is not None:
         whole_number("context_length", context_length, minimum=1)
     format = chat_format_of(tokenizer)
-    system, turns = split_turns(messages)
+    system, turns = conversation.system, conversation.turns
     if system is None:
         system = default_system(format)
 

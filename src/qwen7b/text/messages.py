@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from qwen7b.errors import PromptError, quoted
@@ -25,6 +26,23 @@ _OTHER_KEYS: dict[str, set[str]] = {
     "tool": {"tool_call_id", "name", "call"},
     "function": {"name"},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConversation:
+    """A conversation that is to be answered, its messages in the form of `read_messages`.
+
+    system  the system message; None where there is none
+    turns   each is a user's message and all that follows up to the user's next; the last is to be answered
+    """
+
+    system: Message | None
+    turns: list[list[Message]]
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether tools were called in it, so that only a dialect can write it, and reads the reply to it."""
+        return any(message["role"] == "tool" for turn in self.turns for message in turn)
 
 
 def read_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -65,10 +83,9 @@ def checked_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     return read
 
 
-def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[Message]]]:
-    """The system message, if there is one, and the turns, of which the last is to be answered; see `read_messages`.
+def split_turns(messages: Sequence[Message]) -> ReadConversation:
+    """Read messages as turns, each of which has a call and its result or neither.
 
-    A turn is a user's message and all that follows up to the user's next, so a call and its result are always in one.
     Raises PromptError for messages that make no conversation, or one in which there is nothing to answer.
     """
     read: list[Message] = [*read_messages(messages)]
@@ -84,7 +101,7 @@ def split_turns(messages: Sequence[Message]) -> tuple[Message | None, list[list[
         elif not turns:
             raise PromptError("the conversation begins with the assistant: put a message from the user first")
         turns[-1].append(message)
-    return system, turns
+    return ReadConversation(system, turns)
 
 
 def _check_answered(awaited: Mapping[int, ToolCall], place: str) -> None:

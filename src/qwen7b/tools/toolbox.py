@@ -124,7 +124,7 @@ class Toolbox:
         return ToolResult(call=call, text=cut_text(text, max_characters), is_error=is_error, seconds=duration)
 
     def _call_within(self, call: ToolCall, seconds: float | None) -> object:
-        arguments = self._load(call)
+        arguments = load_arguments(call, self.definitions)
         start = time.monotonic()
         if seconds is None:
             value = self.call(call.name, arguments)
@@ -139,10 +139,6 @@ class Toolbox:
             return value
         left = seconds - (time.monotonic() - start)
         return within(left + _GRACE_SECONDS, lambda: _finish(value, left))
-
-    def _load(self, call: ToolCall) -> dict[str, Any]:
-        takes_code = any(tool.name == call.name and tool.args_format == "code" for tool in self.definitions)
-        return load_code(call.arguments) if takes_code else load_object(call.arguments)
 
     def _source_of(self, name: str) -> ToolSource | None:
         for source in self.sources:

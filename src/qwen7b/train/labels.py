@@ -85,8 +85,8 @@ class Labelling:
         Raises PromptError where no target is left, UnsupportedError where a chat template hides what the assistant
         writes.
         """
-        system, turns = split_turns(conversation.messages)
-        beginning = [] if system is None else [system]
+        read = split_turns(conversation.messages)
+        turns, beginning = read.turns, [] if read.system is None else [read.system]
         for num_turns in range(len(turns), 0, -1):
             rendered = self._render(
                 [*beginning, *(message for turn in turns[:num_turns] for message in turn)], conversation
