@@ -117,7 +117,7 @@ def test_structured_output_is_asked_for_in_each_way(method: str) -> None:
     settings = qwen.asked[0][1]
     if method == "json_schema":
         assert settings == {"response_format": Town}
-        model.with_structured_output(Town, strict=False).invoke("hi")
+        model.with_structured_output(Town, method=method, strict=False).invoke("hi")
         lenient = qwen.asked[-1][1]["response_format"]["json_schema"]
         assert lenient["strict"] is False and lenient["schema"]["additionalProperties"] is False
     elif method == "json_mode":
@@ -125,13 +125,13 @@ def test_structured_output_is_asked_for_in_each_way(method: str) -> None:
     else:
         assert settings["tool_choice"] == "Town" and settings["parallel_tool_calls"] is False
         assert "constrain_calls" not in settings
-        model.with_structured_output(Town, method="function_calling", strict=True).invoke("hi")
+        model.with_structured_output(Town, strict=True).invoke("hi")
         assert qwen.asked[-1][1]["constrain_calls"] is True
 
 
 def test_structured_output_that_cannot_be_read_is_told_with_the_raw_reply() -> None:
     model, _ = chat(["Xining"])
-    answer = model.with_structured_output(Town, include_raw=True).invoke("hi")
+    answer = model.with_structured_output(Town, include_raw=True, method="json_schema").invoke("hi")
     assert answer["raw"].content == "Xining" and answer["parsed"] is None
     assert "Xining" in str(answer["parsing_error"])
     with pytest.raises(SettingError, match="'xml'"):

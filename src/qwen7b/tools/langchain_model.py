@@ -103,15 +103,15 @@ class ChatQwen(BaseChatModel):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: Method = "json_schema",
+        method: Method = "function_calling",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[Any, Any]:
         """The model, with replies that are read into what a schema describes: see `BaseChatModel`.
 
-        With "json_schema" a reply is JSON that satisfies it, of which the model is not told; with "function_calling"
-        the model is told of a tool with that schema, and calls it; with "json_mode" it is any JSON object. `strict` is
-        as in `bind_tools`.
+        With "function_calling" the model is told of a tool with that schema, and calls it; with "json_schema" a reply
+        is JSON that satisfies it, of which the model is not told, so that a text may run on until the limit; with
+        "json_mode" it is any JSON object. `strict` is as in `bind_tools`.
         """
         if kwargs:
             raise SettingError(f"with_structured_output has no setting {quoted(min(kwargs))}: leave it out")
