@@ -67,6 +67,7 @@ def test_a_tool_may_take_no_arguments() -> None:
         ),
         ([{"name": "a", "name_for_human": 3}], "name_for_human of the tool a must be a string, found 3"),
         ([{"name": "a", "args_format": "xml"}], "args_format of the tool a must be 'json' or 'code', found 'xml'"),
+        ([{"name": "a", "strict": "yes"}], "strict of the tool a must be true or false, found 'yes'"),
         ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "2 tools have the name 'a': give each its own"),
     ],
 )

@@ -127,3 +127,13 @@ def test_a_grammar_takes_replies_of_its_choice(
     offered = read_definitions([{"name": "weather", "parameters": CITY}, {"name": "now"}])
     grammar = DIALECT.grammar(offered, choice=choice, parallel=parallel)
     assert_takes(caller, grammar, good, but_not=bad)
+
+
+def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer) -> None:
+    py = {"name": "py", "parameters": {"type": "object", "properties": {}}}
+    fenced, bare = "✿FUNCTION✿: py\n✿ARGS✿: \n```py\nprint(1)\n```", "✿FUNCTION✿: py\n✿ARGS✿: {}"
+    takes_code, takes_json = (read_definitions([{**py, "args_format": format}]) for format in ("code", "json"))
+    for offered, good, bad in ((takes_code, fenced, bare), (takes_json, bare, fenced)):
+        grammar = DIALECT.grammar(offered, choice="required", parallel=True)
+        assert_takes(caller, grammar, [good, f"{good}\n{good}"], but_not=[bad, f"{good}."])
+        assert len(read_every_split(DIALECT, f"{good}\n{good}", tools=offered).calls) == 2

@@ -86,6 +86,12 @@ def joined(pieces: list[Piece]) -> Reply:
     return pieces[-1].reply
 
 
+def test_every_token_has_a_piece_so_that_its_reader_can_end_the_reply(qwen: Qwen) -> None:
+    settings = ASKING | {"dialect": "react-demo", "constrain_calls": False, "tool_choice": None, "max_new_tokens": 30}
+    pieces = [*qwen.stream("hello", **settings, temperature=1.5, seed=2)]
+    assert pieces[-1].reply is not None and len(pieces) >= pieces[-1].reply.usage.completion_tokens
+
+
 def test_a_loop_by_hand(qwen: Qwen) -> None:
     messages: list[Any] = [user("hello")]
     reply = qwen.chat(messages, seed=7, temperature=1.0, **ASKING)
@@ -184,6 +190,12 @@ def test_what_masks_cannot_promise_is_left_out_aloud_or_refused(qwen: Qwen) -> N
         assert qwen.chat("hello", **settings | {"max_new_tokens": 40}).tool_calls
     with pytest.raises(SettingError, match="the tools' arguments: the JSON schema's \"uniqueItems\""):
         qwen.chat("hello", constrain_calls=True, **settings)
+    strict: Any = {"type": "function", "function": {**settings["tools"][0], "strict": True}}
+    with pytest.raises(SettingError, match="uniqueItems"):
+        qwen.chat("hello", **settings | {"tools": [strict]})
+    strict["function"]["strict"] = False
+    with pytest.warns(UserWarning, match="uniqueItems"):
+        qwen.chat("hello", **settings | {"tools": [strict], "max_new_tokens": 40})
 
 
 def test_without_the_extra_calls_are_free_and_that_is_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:

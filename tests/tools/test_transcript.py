@@ -68,6 +68,7 @@ def test_the_last_run_of_a_file_counts(tmp_path: Path) -> None:
     [
         ("", "has no run"),
         ("{}\n", "line 1 of .* is none of a transcript, found {}"),
+        ('{"messages": []}\n', "line 1 of .* is none of a transcript, found"),
         ('{"messages": [], "tools": []}\nnot JSON\n', "line 2 of the transcript .* is not JSON"),
         (None, "cannot be read: "),
     ],

@@ -14,6 +14,10 @@ from qwen7b.errors import SettingError, quoted
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """A JSON schema of an object, or the original's list of {"name", "description", "required", "schema"}."""
 
+JSON_HINT = "Format the arguments as a JSON object."
+CODE_HINT = "Enclose the code within triple backticks (`) at the beginning and end of the code."
+"""What the original's demo and Qwen-Agent ask a tool's arguments to be, by its `args_format`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToolDefinition:
@@ -24,6 +28,7 @@ class ToolDefinition:
     parameters   as given; None for a tool that takes no arguments
     human_name   the name that people know it by, where it has another: the original's `name_for_human`
     args_format  "json" or "code": what the original's demo asks the arguments to be; None where nothing is said
+    strict       True where calls must be held to all that the parameters say, as OpenAI's field of that name asks
     """
 
     name: str
@@ -31,6 +36,12 @@ class ToolDefinition:
     parameters: Parameters | None = None
     human_name: str | None = None
     args_format: str | None = None
+    strict: bool = False
+
+    @property
+    def written_parameters(self) -> str:
+        """The parameters as they were given, as JSON on one line."""
+        return json.dumps(self.schema if self.parameters is None else self.parameters, ensure_ascii=False)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -54,13 +65,18 @@ def read_definitions(tools: Sequence[object]) -> list[ToolDefinition]:
     `definition` or, as a server of many tools, `definitions`. Raises SettingError for anything else, and for two tools
     of one name.
     """
-    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence):
-        raise SettingError(f"tools must be a list, found {quoted(tools)}")
-    found = [definition for place, tool in enumerate(tools) for definition in _read_all(tool, place)]
+    found = [definition for place, tool in enumerate(listed_tools(tools)) for definition in _read_all(tool, place)]
     for name, count in Counter(definition.name for definition in found).items():
         if count > 1:
             raise SettingError(f"{count} tools have the name {quoted(name)}: give each its own")
     return found
+
+
+def listed_tools(tools: object) -> Sequence[object]:
+    """The tools themselves. Raises SettingError where they are no list."""
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence):
+        raise SettingError(f"tools must be a list, found {quoted(tools)}")
+    return tools
 
 
 def openai_form(tool: ToolDefinition) -> dict[str, object]:
@@ -100,6 +116,8 @@ def _read(tool: object, place: int) -> ToolDefinition:
         raise SettingError(f"name_for_human of the tool {name} must be a string, found {quoted(human_name)}")
     if args_format not in (None, "json", "code"):
         raise SettingError(f"args_format of the tool {name} must be 'json' or 'code', found {quoted(args_format)}")
+    if (strict := tool.get("strict")) is not None and not isinstance(strict, bool):
+        raise SettingError(f"strict of the tool {name} must be true or false, found {quoted(strict)}")
     _check_parameters(name, parameters)
     return ToolDefinition(
         name=name.strip(),
@@ -107,6 +125,7 @@ def _read(tool: object, place: int) -> ToolDefinition:
         parameters=parameters,
         human_name=human_name,
         args_format=args_format,
+        strict=strict is True,
     )
 
 

@@ -16,6 +16,10 @@ from qwen7b.dialects.masked_schema import write_masked_schema
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text.rendered import Control
 
+CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end "\n"?
+code_end[lazy]: /(?s:.*)/ "\n```"
+"""
+"""The rules of code in a fence, which models write with the line break behind it as one token."""
 _OPENING_KEYS = {
     "additionalProperties",
     "patternProperties",

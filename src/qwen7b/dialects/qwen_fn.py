@@ -11,16 +11,15 @@ behind ✿RETURN✿ with ": " and its answer. https://github.com/QwenLM/Qwen-Age
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qwen7b.dialects.definition import ToolDefinition
+from qwen7b.dialects.definition import CODE_HINT, JSON_HINT, ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
 from qwen7b.dialects.json_scan import is_whole_object
-from qwen7b.dialects.lark import arguments, call_grammar, literal
+from qwen7b.dialects.lark import CODE, arguments, call_grammar, literal
 from qwen7b.dialects.qwen_fn_parsing import ARGS, FLOWER, FUNCTION, RESULT, RETURN, QwenFnParser
 from qwen7b.text.messages import Message
 from qwen7b.text.tool_calls import ToolCall
@@ -44,8 +43,8 @@ _WORDINGS = {
     "en": _Wording(
         head="# Tools\n\n## You have access to the following tools:\n\n{tools}\n\n",
         tool="### {human_name}\n\n{name}: {description} Parameters: {parameters} {format}",
-        json="Format the arguments as a JSON object.",
-        code="Enclose the code within triple backticks (`) at the beginning and end of the code.",
+        json=JSON_HINT,
+        code=CODE_HINT,
         one_by_one=(
             "## When you need to call a tool, please insert the following command in your reply, which can be called "
             f"zero or multiple times according to your needs:\n\n{FUNCTION} The tool to use, should be one of "
@@ -126,13 +125,14 @@ class QwenFnDialect:
         return QwenFnParser(names=frozenset(tool.name for tool in tools))
 
     def grammar(self, tools: Sequence[ToolDefinition], *, choice: ToolChoice, parallel: bool) -> str:
-        """Calls with a JSON object each: see `Dialect.grammar`."""
+        """Calls with a JSON object each, or code in a fence where a tool's args_format is "code"."""
 
         def call(tool: ToolDefinition) -> str:
-            head = f" {tool.name}\n{ARGS} "
-            return f"{literal(head)} {arguments(tool)}"
+            takes_code = tool.args_format == "code"
+            head = f" {tool.name}\n{ARGS} " + ("\n" if takes_code else "")
+            return f"{literal(head)} {'code' if takes_code else arguments(tool)}"
 
-        return call_grammar(tools, call, mark=FUNCTION, between="\n", choice=choice, parallel=parallel)
+        return call_grammar(tools, call, mark=FUNCTION, between="\n", choice=choice, parallel=parallel) + CODE
 
     def _write_system(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> str:
         said = (message["content"] for message in messages if message["role"] in ("system", "user"))
@@ -148,12 +148,11 @@ _GO_ON = f"\n{RETURN}: "
 
 def _describe(tool: ToolDefinition, words: _Wording) -> str:
     takes_code = tool.args_format == "code" or (tool.args_format is None and tool.name == "code_interpreter")
-    parameters = tool.schema if tool.parameters is None else tool.parameters
     return words.tool.format(
         human_name=tool.human_name or tool.name,
         name=tool.name,
         description=tool.description,
-        parameters=json.dumps(parameters, ensure_ascii=False),
+        parameters=tool.written_parameters,
         format=words.code if takes_code else words.json,
     )
 

@@ -12,7 +12,6 @@ The model writes up to the action's input; "Observation:" stops it, and the mess
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,17 +111,12 @@ class ReAct:
         return content
 
 
-def describe_parameters(tool: ToolDefinition) -> str:
-    """The parameters as they were given, on one line."""
-    return json.dumps(tool.schema if tool.parameters is None else tool.parameters, ensure_ascii=False)
-
-
 def describe_in_english(tool: ToolDefinition) -> str:
     """What the original says of a tool, on one line."""
     human_name = tool.human_name or tool.name
     return (
         f"{tool.name}: Call this tool to interact with the {human_name} API. What is the {human_name} API useful for? "
-        f"{tool.description} Parameters: {describe_parameters(tool)}"
+        f"{tool.description} Parameters: {tool.written_parameters}"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import ToolChoice
-from qwen7b.dialects.lark import arguments, called_tools, literal
+from qwen7b.dialects.lark import CODE, arguments, called_tools, literal
 
 _ANSWER = r"ANSWER: /(?s:.*)/ & ~/(?s:.*)\nAction:(?s:.*)/"
 _MAX_THOUGHT = 500
@@ -14,9 +14,6 @@ _MAX_THOUGHT = 500
 # What the parsers, or strings that stop a reply, take for another part of it may not stand before the action.
 _THOUGHT = r"""THOUGHT: /(?s:.LENGTH)/ & ~/(?s:.*)(\n(Action|Action Input|Final Answer):|Observation:)(?s:.*)/
 action[lazy]: THOUGHT "\nAction:"
-"""
-_CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end "\n"?
-code_end[lazy]: /(?s:.*)/ "\n```"
 """
 
 
@@ -32,4 +29,4 @@ def write_grammar(tools: Sequence[ToolDefinition], *, choice: ToolChoice, fences
         input = "code" if fences_code and tool.args_format == "code" else arguments(tool)
         head = literal(f" {tool.name}\nAction Input: ")
         rules.append(f"call_{place}: {head} {input}")
-    return "\n".join(["%llguidance {}", *rules, _CODE if fences_code else "", ""])
+    return "\n".join(["%llguidance {}", *rules, CODE if fences_code else "", ""])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from qwen7b.dialects.definition import ToolDefinition
+from qwen7b.dialects.definition import JSON_HINT, ToolDefinition
 from qwen7b.dialects.react import ReAct, describe_in_english
 from qwen7b.dialects.react_api import INSTRUCTION
-from qwen7b.dialects.react_demo import JSON_HINT
 
 
 def _describe(tool: ToolDefinition) -> str:

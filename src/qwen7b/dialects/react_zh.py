@@ -7,7 +7,7 @@ the format and not within it: small models copy what stands there.
 from __future__ import annotations
 
 from qwen7b.dialects.definition import ToolDefinition
-from qwen7b.dialects.react import ReAct, describe_parameters
+from qwen7b.dialects.react import ReAct
 
 _INSTRUCTION = """请回答下面的问题。你可以使用以下工具：
 
@@ -30,7 +30,7 @@ Final Answer: 最终回答
 
 def _describe(tool: ToolDefinition) -> str:
     title = f"（{tool.human_name}）" if tool.human_name and tool.human_name != tool.name else ""
-    return f"{tool.name}{title}：{tool.description} 参数：{describe_parameters(tool)}"
+    return f"{tool.name}{title}：{tool.description} 参数：{tool.written_parameters}"
 
 
 REACT_ZH = ReAct(name="react-zh", instruction=_INSTRUCTION, describe=_describe, final_thought="我现在知道最终答案了。")

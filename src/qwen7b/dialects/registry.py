@@ -16,11 +16,8 @@ from qwen7b.dialects.tool_call import ToolCallDialect
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text import Tokenizer
 
-_ALL: tuple[Dialect, ...] = (
-    *(REACT_PAGE, REACT_DEMO, REACT_API, REACT_ZH),
-    *(ToolCallDialect(), CoderDialect(), QwenFnDialect()),
-)
-DIALECTS = {dialect.name: dialect for dialect in _ALL}
+_REACT: tuple[Dialect, ...] = (REACT_PAGE, REACT_DEMO, REACT_API, REACT_ZH)
+DIALECTS = {dialect.name: dialect for dialect in (*_REACT, ToolCallDialect(), CoderDialect(), QwenFnDialect())}
 _CODER = re.compile(r"qwen-?_?2[._]?5[-_ ]?coder", re.IGNORECASE)
 
 

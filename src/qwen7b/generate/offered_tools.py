@@ -30,7 +30,8 @@ class ToolSettings(TypedDict, total=False):
     """Whether a reply may make several calls; True by default. Else it ends with its first."""
     constrain_calls: bool | None
     """Whether calls are held to the tools' names and schemas, by masks; needs qwen7b[tools]. By default they are where
-    that is installed, and what masks cannot promise of a schema is left out with a warning; True refuses it."""
+    that is installed, and what masks cannot promise of a schema is left out with a warning; True refuses it, and so
+    does "strict": true in a tool of OpenAI's form."""
     dialect: str | Dialect | None
     """How tools are described and calls are written, by name or as it is; by default the model's own."""
 
@@ -82,6 +83,8 @@ def read_tool_settings(settings: ToolSettings) -> OfferedTools:
     called_tools(definitions, choice)  # raises for a name that is none of theirs
     if choice == "none":
         return OfferedTools()
+    if constrain is None and any(definition.strict for definition in definitions):
+        constrain = True
     return OfferedTools(
         definitions=definitions,
         choice=choice,

@@ -59,9 +59,10 @@ class Transcript:
                 raise PromptError(f"line {number} of the transcript {self.path} is not JSON: {error}") from error
             if value is None:
                 continue
-            if not isinstance(value, dict) or ("messages" not in value and not runs):
+            begins = isinstance(value, dict) and all(isinstance(value.get(key), list) for key in ("messages", "tools"))
+            if not begins and not (runs and isinstance(value, dict)):
                 raise PromptError(f"line {number} of {self.path} is none of a transcript, found {quoted(value)}")
-            if "messages" in value:
+            if begins:
                 runs.append([])
             runs[-1].append(value)
         if not runs:
@@ -126,6 +127,7 @@ def described(definition: ToolDefinition) -> dict[str, Any]:
         "parameters": definition.parameters,
         "name_for_human": definition.human_name,
         "args_format": definition.args_format,
+        "strict": definition.strict or None,
     }
     return {name: value for name, value in described.items() if value is not None}
 
