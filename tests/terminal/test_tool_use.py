@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from qwen7b.errors import PromptError
+from qwen7b.generate import Piece
 from qwen7b.terminal.chatting import converse
 from qwen7b.terminal.commands import Commands, Services
 from qwen7b.terminal.conversation import Conversation
@@ -100,6 +101,16 @@ def test_ctrl_c_in_a_tool_ends_the_run_and_the_conversation_goes_on() -> None:
     assert "the tool may still be running" in screen and conversation.messages[-1] == assistant("Fine.")
 
 
+def test_ctrl_c_before_the_first_reply_begins_is_told_as_without_tools() -> None:
+    class InterruptedQwen(ScriptedQwen):
+        def stream(self, messages: list[Any], **settings: Any) -> Iterator[Piece]:
+            raise KeyboardInterrupt
+
+    qwen: Any = InterruptedQwen([])
+    with pytest.raises(KeyboardInterrupt):
+        ToolUse(toolbox=Toolbox(TOOLS), approve=None, show=pytest.fail).answer(qwen, [user("Go")], {}, lambda: None)
+
+
 def test_a_model_that_never_stops_calling_is_stopped_and_that_is_said() -> None:
     conversation, screen, qwen = talk([call("now")], "Go", ENTER)
     assert "made to answer after 10 replies" in screen and len(qwen.asked) == 10
@@ -128,4 +139,5 @@ def test_tools_are_listed() -> None:
 
 
 def test_without_tools_it_says_how_to_have_some(talk: Callable[..., Any]) -> None:
+    assert ToolUse(toolbox=Toolbox([]), approve=None, show=pytest.fail).listing() == ""
     assert "The model has no tools: start with --tools, --mcp or --allow-code." in talk("/tools", ENTER)[1]

@@ -442,7 +442,7 @@ def test_a_server_over_http_that_is_gone_is_named() -> None:
         ("https://a:b/mcp", {}, "is not valid"),
         ("https://a/mcp", {"env": {}}, "env goes with a command of an MCP server, and this is none: leave env out"),
         ("program", {"headers": {}}, "headers goes with a URL"),
-        ("program", {"start_seconds": 0}, "start_seconds must be a positive number of seconds, found 0"),
+        ("program", {"start_seconds": 0}, "start_seconds must be a number above 0, found 0"),
         ("program", {"call_seconds": float("inf")}, "call_seconds must be"),
     ],
 )

@@ -86,7 +86,9 @@ def chat(
         raise SettingError("--continue goes on with one conversation: leave it out where --input has many")
     tools_given = tool_options.ToolOptions(files=tools or (), servers=mcp or (), allow_code=allow_code, yes=yes)
     if input is not None and tools_given.are_given:
-        raise SettingError("--tools, --mcp and --allow-code run calls in one conversation: a line of --input has its own 'tools'")
+        raise SettingError(
+            "--tools, --mcp and --allow-code run calls in one conversation: a line of --input has its own 'tools'"
+        )
     converse = prompt is None and input is None and sys.stdin.isatty()
     if converse and not sys.stdout.isatty():
         raise SettingError("a conversation needs a terminal for its output too: give a prompt to get a single reply")
@@ -131,6 +133,8 @@ def chat(
     reply_settings = {**reply_settings, **sampling.keywords(), **read_response_option(response_format)}
     load = partial(loading.load, must_chat=True)
     if input is not None:
+        if dialect is not None:  # a setting of the replies, by which answers are told from others when a run goes on
+            reply_settings = {**reply_settings, "dialect": dialect}
         answer_file(
             load, call="chat", input=input, output=output, settings=reply_settings, system=system, as_json=as_json
         )

@@ -11,6 +11,7 @@ import typer
 from qwen7b.cli.evaluate_code import AllowCode, Unprotected
 from qwen7b.cli.evaluate_tasks import Chosen, run_named, run_task
 from qwen7b.cli.measuring import parse_names
+from qwen7b.cli.tool_options import DialectName
 from qwen7b.errors import SettingError
 
 WriteData = Annotated[
@@ -27,10 +28,6 @@ Categories = Annotated[
     typer.Option(
         "--categories", metavar="LIST", help="Only these: simple,live_simple; by default all that are not live."
     ),
-]
-Dialect = Annotated[
-    str | None,
-    typer.Option("--dialect", metavar="NAME", help="How tools are described and called; by default the model's own."),
 ]
 Unconstrained = Annotated[
     bool, typer.Option("--unconstrained", help="Let calls be written freely, not held to names and schemas by masks.")
@@ -59,7 +56,7 @@ def plugin(chosen: Chosen, write_data: WriteData = None, seed: Seed = None) -> N
 
 
 def bfcl(
-    chosen: Chosen, categories: Categories = None, dialect: Dialect = None, unconstrained: Unconstrained = False
+    chosen: Chosen, categories: Categories = None, dialect: DialectName = None, unconstrained: Unconstrained = False
 ) -> None:
     """Call functions: the Berkeley Function Calling Leaderboard.
 

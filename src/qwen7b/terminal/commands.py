@@ -162,11 +162,8 @@ class Commands:
 
     def list_tools(self, argument: str) -> None:
         tool_use = self.conversation.tool_use
-        self.conversation.note(
-            _("The model has no tools: start with --tools, --mcp or --allow-code.")
-            if tool_use is None
-            else tool_use.listing()
-        )
+        listing = "" if tool_use is None else tool_use.listing()
+        self.conversation.note(listing or _("The model has no tools: start with --tools, --mcp or --allow-code."))
 
     def retry(self, argument: str) -> None:
         conversation = self.conversation

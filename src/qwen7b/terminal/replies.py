@@ -88,7 +88,7 @@ def follow(pieces: Generator[Piece, None, None], display: Display | None) -> Tim
                 reply = piece.reply
                 if piece.text and seconds_to_first is None:
                     seconds_to_first = time.perf_counter() - start
-                if display is not None:
+                if display is not None and piece.text:
                     display.push(piece.text)
             except KeyboardInterrupt as interrupt:
                 # While the model works, it turns Ctrl-C into a last piece itself; here a piece was being shown.

@@ -44,7 +44,7 @@ class ToolUse:
     def listing(self) -> str:
         """A line for each tool: its name, whether one is asked before it is run, and what it is for."""
         definitions = self.toolbox.definitions
-        width = max(len(definition.name) for definition in definitions)
+        width = max((len(definition.name) for definition in definitions), default=0)
         rows = []
         for definition in definitions:
             is_free = self.approve is None or self.toolbox.is_read_only(definition.name)
@@ -131,7 +131,8 @@ def _one_reply(
 ) -> Generator[Piece, None, None]:
     """The pieces of the next reply; an interrupt that is thrown in goes to the run.
 
-    Where the run ends instead, what came of it is put into `ended`, and the last reply ends the pieces.
+    Where the run ends instead, what came of it is put into `ended`, and the last reply ends the pieces. Raises
+    KeyboardInterrupt where there is none, as Ctrl-C came before the first began.
     """
     event = next(events)
     while isinstance(event, Piece):
@@ -142,6 +143,8 @@ def _one_reply(
         else:
             event = next(events)
     assert isinstance(event, AgentRun)
+    if last is None:
+        raise KeyboardInterrupt
     ended.append(event)
     yield Piece(text="", reply=last)
 

@@ -6,7 +6,6 @@ nothing of models and conversations.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import threading
@@ -15,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from qwen7b.config.checked import positive_number
 from qwen7b.dialects.definition import ToolDefinition
-from qwen7b.errors import MissingExtraError, SettingError, ToolServerError, quoted
+from qwen7b.errors import MissingExtraError, ToolServerError, quoted
 from qwen7b.tools.mcp_source import ServerAddress, read_source
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class McpServer:
     ) -> None:
         self._source = read_source(server, headers=headers, auth=auth, env=env, folder=folder)
         self._prefix = prefix
-        self._start_seconds = _checked_seconds("start_seconds", start_seconds)
-        self._call_seconds = _checked_seconds("call_seconds", call_seconds)
+        self._start_seconds = positive_number("start_seconds", start_seconds)
+        self._call_seconds = positive_number("call_seconds", call_seconds)
         self._lock = threading.RLock()
         self._connection: ServerConnection | None = None
         self._found: _Tools | None = None
@@ -200,9 +200,3 @@ async def _list_tools(client: Client) -> list[Tool]:
         page = await client.list_tools(cursor=page.next_cursor)
         tools += page.tools
     return tools
-
-
-def _checked_seconds(name: str, seconds: float) -> float:
-    if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
-        raise SettingError(f"{name} must be a positive number of seconds, found {quoted(seconds)}")
-    return seconds
