@@ -102,7 +102,7 @@ WAY: list[tuple[str, str]] = [
 READING: dict[str, str] = {
     "system": (
         "environment importing memory container storage regular_file whole_file json_file appended_lines progress "
-        "deadline jinja signals workers"
+        "deadline in_thread jinja signals workers"
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (

@@ -98,8 +98,9 @@ def test_a_request_of_a_batch_is_answered_by_openai_s_object(qwen: Qwen) -> None
     json.dumps(answer, allow_nan=False)
 
 
-def test_tools_of_a_request_are_called(qwen: Qwen) -> None:
+def test_tools_of_a_request_are_called(tiny_chat_checkpoint: Path) -> None:
     pytest.importorskip("llguidance")
+    qwen = qwen7b.load(tiny_chat_checkpoint, quantize="none", context_length=4096)
     now = {"type": "function", "function": {"name": "now"}}
     settings: dict[str, Any] = {"tools": [now], "tool_choice": "required", "temperature": 1.5, "seed": 1}
     asked = user("the time?")

@@ -3,6 +3,8 @@ with."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +19,7 @@ import qwen7b
 from qwen7b.errors import PromptError, Qwen7bError, SettingError
 from qwen7b.generate import Piece
 from qwen7b.text.messages import ToolCall
-from qwen7b.tools import Agent, AgentRun, Tool, ToolDefinition, ToolResult
+from qwen7b.tools import Agent, AgentRun, Tool, ToolDefinition, ToolResult, read_transcript
 from scripted import ScriptedQwen, call
 from talking import assistant, system, user
 
@@ -143,17 +145,20 @@ def test_a_tool_has_the_time_that_its_run_has_left() -> None:
     assert done.seconds < 5
 
 
-def test_a_long_reply_is_cut_off_when_the_time_is_up() -> None:
-    class Slow(ScriptedQwen):
-        def _say(self, parts: list[Any], number: int) -> Any:
-            for piece in (pieces := super()._say(parts, number)):
-                time.sleep(0.02)
-                try:
-                    yield piece
-                except KeyboardInterrupt as interrupt:
-                    yield pieces.throw(interrupt)  # type: ignore[attr-defined]
+class SlowQwen(ScriptedQwen):
+    """A stand-in that takes its time for each piece."""
 
-    done = Agent(Slow([["word "] * 1000]), [ADD], max_seconds=0.1).run("Talk")  # type: ignore[arg-type]
+    def _say(self, parts: list[Any], number: int) -> Any:
+        for piece in (pieces := super()._say(parts, number)):
+            time.sleep(0.02)
+            try:
+                yield piece
+            except KeyboardInterrupt as interrupt:
+                yield pieces.throw(interrupt)  # type: ignore[attr-defined]
+
+
+def test_a_long_reply_is_cut_off_when_the_time_is_up() -> None:
+    done = Agent(SlowQwen([["word "] * 1000]), [ADD], max_seconds=0.1).run("Talk")  # type: ignore[arg-type]
     assert done.outcome == "seconds" and 1 <= len(done.text.split()) < 100
     assert done.messages == [user("Talk"), assistant(done.text)]
 
@@ -268,7 +273,8 @@ def test_a_server_that_dies_is_told_of_by_its_calls() -> None:
             self.dead = True
             return "last words"
 
-    done, qwen = run([[call("add", a=1, b=2)], [call("add", a=1, b=2)], "It is gone."], Dying())
+    calls = [[call("add", a=1, b=2)], [call("add", a=1, b=2)], "It is gone."]
+    done, qwen = run(calls, Dying(), approve=lambda call: True)
     assert [result.text for result in done.results] == [
         "last words",
         "Error: Qwen7bError: the server has ended",
@@ -298,3 +304,82 @@ def test_a_transcript_is_written_as_it_happens(tmp_path: Path) -> None:
     assert first["messages"] == [user("17+25?")] and first["tools"] == [{"name": "add", "description": ""}]
     assert [line["message"] for line in others[:-1]] == done.messages[1:]
     assert others[-1]["outcome"] == "answered" and others[1]["is_error"] is False
+
+
+def test_a_run_in_an_event_loop_is_the_same_and_coroutines_run_in_that_loop() -> None:
+    replies = [[call("add", a=17, b=25)], "It is 42."]
+    loops, asked = [], []
+
+    async def add(a: int, b: int) -> int:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return a + b
+
+    async def approve(call: ToolCall) -> bool:
+        asked.append((call.name, asyncio.get_running_loop()))
+        return True
+
+    def new_agent() -> Agent:
+        return Agent(ScriptedQwen(replies), [Tool({"name": "add"}, add)], approve=approve)  # type: ignore[arg-type]
+
+    async def answer() -> tuple[AgentRun, list[Any], Any]:
+        done, events = await new_agent().arun("17+25?"), [event async for event in new_agent().astream("17+25?")]
+        return done, events, asyncio.get_running_loop()
+
+    done, events, loop = asyncio.run(answer())
+    assert (done.messages, done.outcome) == (run(replies)[0].messages, "answered")
+    assert events[-1].messages == done.messages and len(events) == 6
+    assert loops == [loop] * 2 and asked == [("add", loop)] * 2
+
+
+def test_an_approval_that_is_a_coroutine_is_waited_for_in_a_plain_run_too() -> None:
+    async def refuse(call: ToolCall) -> bool:
+        return False
+
+    tool = raising(AssertionError("it ran"))
+    assert run([[call("add")], "Sorry."], tool, approve=refuse)[0].results[0].text.endswith("does not allow this call")
+
+
+def test_runs_in_an_event_loop_go_on_at_once() -> None:
+    async def answer() -> list[AgentRun]:
+        everybody = asyncio.Barrier(3)
+
+        async def meet() -> str:
+            await everybody.wait()
+            return "met"
+
+        agent = Agent(ScriptedQwen([[call("meet")]] * 3 + ["Done."]), [meet])  # type: ignore[arg-type]
+        return await asyncio.gather(*(agent.arun("Go") for _ in range(3)))
+
+    assert [one.results[0].text for one in asyncio.run(answer())] == ["met"] * 3
+
+
+def test_what_a_run_raises_is_raised_in_the_event_loop() -> None:
+    agent = Agent(ScriptedQwen([[PromptError("too long")]]))  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="too long"):
+        asyncio.run(agent.arun("Go"))
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_run_in_an_event_loop_ends_with_its_task(tmp_path: Path, is_closed: bool) -> None:
+    path, qwen = tmp_path / "run.jsonl", SlowQwen([["word "] * 1000])
+    agent = Agent(qwen, transcript=path)  # type: ignore[arg-type]
+
+    async def leave() -> None:
+        if is_closed:
+            async with contextlib.aclosing(agent.astream("Talk")) as events:
+                await anext(events)
+        else:
+            task = asyncio.create_task(agent.arun("Talk"))
+            while not qwen.asked:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(leave())
+    deadline = time.monotonic() + 10
+    while (last := json.loads(path.read_text().splitlines()[-1])).keys() != {"outcome", "seconds"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert last["outcome"] == "interrupted" and len(read_transcript(path)[-1]["content"].split()) < 100

@@ -128,6 +128,8 @@ class Answers:
         if is_over:
             self.unfinished.discard(index)
         pieces = builder.end("stop" if builder.stopped else "length", settled) if is_over else as_pieces(settled)
+        if builder.parser is not None and not pieces:  # so that callers can look at the time, and end the reply
+            pieces = [Piece(text="")]
         for piece in pieces:
             self._report((index, piece))
         return builder.stopped

@@ -64,7 +64,10 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """A stretch of a reply in the making; the pieces' texts joined are the reply's text."""
+    """A stretch of a reply in the making; the pieces' texts joined are the reply's text.
+
+    With tools one is empty where what a token adds waits to be told from calls.
+    """
 
     text: str
     call: CallDelta | None = None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from qwen7b.config.checked import positive_number, whole_number
 from qwen7b.errors import SettingError, quoted
+from qwen7b.system.in_thread import follow_in_thread
 from qwen7b.text.messages import Message, ToolCall
 from qwen7b.tools.agent_run import AgentRun, Event, RunLimits, RunLoop
 from qwen7b.tools.toolbox import MAX_RESULT_CHARACTERS, TOOL_SECONDS, Toolbox
@@ -44,8 +46,8 @@ class Agent:
     tool_seconds           how long a call may take, then the model is told and goes on. A coroutine is cancelled; a
                            function cannot be stopped, and its thread runs on. None: any time, in the calling thread
     max_result_characters  of a call's result; a longer one loses its middle, and says so
-    approve                a function that is asked before a call of a tool that is not marked as read-only; the model
-                           is told of a refusal. Without one all calls are run
+    approve                a function, a coroutine's too, that is asked before a call of a tool that is not marked as
+                           read-only; the model is told of a refusal. Without one all calls are run
     transcript             a file to which all that happens is added as JSON lines: see `read_transcript`, `Replay`
     settings               those of `Qwen.chat`. A tool_choice is for a run's first reply only
 
@@ -62,7 +64,7 @@ class Agent:
         max_seconds: float | None = None,
         tool_seconds: float | None = TOOL_SECONDS,
         max_result_characters: int = MAX_RESULT_CHARACTERS,
-        approve: Callable[[ToolCall], bool] | None = None,
+        approve: Callable[[ToolCall], bool | Awaitable[bool]] | None = None,
         transcript: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
@@ -98,6 +100,26 @@ class Agent:
 
     def stream(self, messages: ChatInput) -> Generator[Event, None, None]:
         """Like `run`, as it happens: pieces of replies, results of calls, and at last the `AgentRun`."""
+        return self._events(messages, None)
+
+    async def arun(self, messages: ChatInput) -> AgentRun:
+        """Like `run`, for an event loop, which it does not block: see `astream`."""
+        async with aclosing(self.astream(messages)) as events:
+            async for event in events:
+                last = event
+        assert isinstance(last, AgentRun)
+        return last
+
+    def astream(self, messages: ChatInput) -> AsyncGenerator[Event, None]:
+        """Like `stream`, in an event loop. Many runs at once share the model, as calls of `Qwen.achat` do.
+
+        Tools and `approve` are called in a thread of the run; those that are coroutines run in this loop. A task that
+        is cancelled, or a closed generator, ends the run at the next token, or once the tool that is running is done
+        or has had its time; nothing is asked or run after that.
+        """
+        return follow_in_thread(self._events(messages, asyncio.get_running_loop()))
+
+    def _events(self, messages: ChatInput, loop: asyncio.AbstractEventLoop | None) -> Generator[Event, None, None]:
         with self._recording() as recorded:
             yield from RunLoop(
                 self.qwen,
@@ -107,6 +129,7 @@ class Agent:
                 limits=self.limits,
                 approve=self.approve,
                 record=recorded,
+                loop=loop,
             ).events()
 
     def _check_settings(self) -> None:

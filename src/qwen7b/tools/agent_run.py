@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Generator
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,7 @@ from qwen7b.errors import PromptError, Qwen7bError
 from qwen7b.generate.reply import Piece, Reply, Usage
 from qwen7b.text.messages import Message, ToolCall
 from qwen7b.tools.tool_result import ToolResult
-from qwen7b.tools.toolbox import Toolbox
+from qwen7b.tools.toolbox import Toolbox, finish
 from qwen7b.tools.transcript import described
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ class RunLimits:
 class RunLoop:
     """One run in the making.
 
-    `approve` is asked before a call that changes something, `record` is given all that happens.
+    `approve` is asked before a call that changes something, `record` is given all that happens. Coroutines run in
+    `loop`, which another thread runs, or without one in loops of their own.
     """
 
     def __init__(
@@ -84,8 +87,9 @@ class RunLoop:
         *,
         settings: dict[str, Any],
         limits: RunLimits,
-        approve: Callable[[ToolCall], bool] | None,
+        approve: Callable[[ToolCall], bool | Awaitable[bool]] | None,
         record: Callable[[dict[str, Any]], None],
+        loop: AbstractEventLoop | None = None,
     ) -> None:
         self.qwen = qwen
         self.toolbox = toolbox
@@ -94,6 +98,7 @@ class RunLoop:
         self.limits = limits
         self.approve = approve
         self.record = record
+        self.loop = loop
         self.replies: list[Reply] = []
         self.results: list[ToolResult] = []
         self.definitions: list[ToolDefinition] = toolbox.definitions
@@ -175,7 +180,7 @@ class RunLoop:
         return "length" if reply.finish_reason == "length" else "answered"
 
     def _run(self, call: ToolCall) -> ToolResult:
-        if self.approve is not None and not self.toolbox.is_read_only(call.name) and not self.approve(call):
+        if not self._is_approved(call):
             return ToolResult(call=call, text="Error: the user does not allow this call", is_error=True)
         limits = (self.limits.tool_seconds, self._seconds_left)
         self._is_running_tool = True
@@ -183,9 +188,19 @@ class RunLoop:
             call,
             seconds=min((limit for limit in limits if limit is not None), default=None),
             max_characters=self.limits.max_result_characters,
+            loop=self.loop,
         )
         self._is_running_tool = False
         return result
+
+    def _is_approved(self, call: ToolCall) -> bool:
+        if self.approve is None:
+            return True
+        with suppress(Qwen7bError):  # a server that is gone cannot say, and its call will fail
+            if self.toolbox.is_read_only(call.name):
+                return True
+        answer = self.approve(call)
+        return bool(finish(answer, loop=self.loop) if inspect.isawaitable(answer) else answer)
 
     def _leave(self, outcome: Outcome) -> Generator[Event, None, None]:
         """Give calls that have none a result, so that the conversation can go on, and say what came of the run."""

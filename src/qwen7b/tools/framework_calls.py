@@ -18,6 +18,7 @@ from qwen7b.text import Message
 if TYPE_CHECKING:
     from qwen7b.generate import Qwen
 
+_EMPTY = Piece(text="")
 _OTHER_NAMES = {"max_tokens": "max_new_tokens", "stop_sequences": "stop"}
 
 
@@ -40,12 +41,16 @@ def chat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def stream_pieces(
     qwen: Qwen, messages: Iterable[Message], settings: Mapping[str, Any], *, seconds: float | None = None
 ) -> Generator[Piece, None, None]:
-    """Like `Qwen.stream`, but Ctrl-C raises KeyboardInterrupt, and a reply that takes longer raises TimeoutError."""
+    """Like `Qwen.stream`, but Ctrl-C raises KeyboardInterrupt, and a reply that takes longer raises TimeoutError.
+
+    Pieces in which there is nothing are left out.
+    """
     deadline = _deadline(seconds)
     with closing(qwen.stream([*messages], **chat_settings(settings))) as pieces:
         for piece in pieces:
             _check_going_on(piece, deadline)
-            yield piece
+            if piece != _EMPTY:
+                yield piece
 
 
 async def astream_pieces(
@@ -56,7 +61,8 @@ async def astream_pieces(
     async with aclosing(qwen.astream([*messages], **chat_settings(settings))) as pieces:
         async for piece in pieces:
             _check_going_on(piece, deadline)
-            yield piece
+            if piece != _EMPTY:
+                yield piece
 
 
 def whole_reply(

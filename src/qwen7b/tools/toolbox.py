@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from qwen7b.dialects import ToolDefinition, read_definitions
 from qwen7b.dialects.arguments import load_code, load_object
+from qwen7b.dialects.definition import listed_tools
 from qwen7b.errors import SettingError, quoted
 from qwen7b.system.deadline import within
 from qwen7b.system.signals import EndedBySignal
@@ -79,9 +81,7 @@ class Toolbox:
     def __init__(self, tools: Sequence[object]) -> None:
         """`tools` are functions, `Tool`s and other `ToolSource`s. Raises SettingError for others, and for two tools of
         one name."""
-        if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence):
-            raise SettingError(f"tools must be a list, found {quoted(tools)}")
-        self.sources = [_as_source(tool, place) for place, tool in enumerate(tools)]
+        self.sources = [_as_source(tool, place) for place, tool in enumerate(listed_tools(tools))]
         self.definitions  # noqa: B018  # raises for two of one name
 
     @property
@@ -104,15 +104,17 @@ class Toolbox:
         *,
         seconds: float | None = TOOL_SECONDS,
         max_characters: int = MAX_RESULT_CHARACTERS,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> ToolResult:
         """Run a call, and turn into text what the tool returns or raises; a long text is cut, which it says.
 
         A tool has so many `seconds`. A coroutine is then cancelled; a function cannot be stopped, and goes on in its
-        thread while the model is told. With None it runs in this thread, without a limit.
+        thread while the model is told. With None it runs in this thread, without a limit. Coroutines run in `loop`,
+        which another thread runs, or without one in a loop of their own.
         """
         start = time.monotonic()
         try:
-            value = self._call_within(call, seconds)
+            value = self._call_within(call, seconds, loop)
             text, is_error = result_text(value), False
         except ReplayError:
             raise
@@ -123,12 +125,12 @@ class Toolbox:
         duration = time.monotonic() - start
         return ToolResult(call=call, text=cut_text(text, max_characters), is_error=is_error, seconds=duration)
 
-    def _call_within(self, call: ToolCall, seconds: float | None) -> object:
+    def _call_within(self, call: ToolCall, seconds: float | None, loop: asyncio.AbstractEventLoop | None) -> object:
         arguments = load_arguments(call, self.definitions)
         start = time.monotonic()
         if seconds is None:
             value = self.call(call.name, arguments)
-            return _finish(value, None) if inspect.isawaitable(value) else value
+            return finish(value, loop=loop) if inspect.isawaitable(value) else value
         try:
             value = within(seconds, lambda: self.call(call.name, arguments))
         except TimeoutError as error:
@@ -138,7 +140,7 @@ class Toolbox:
         if not inspect.isawaitable(value):
             return value
         left = seconds - (time.monotonic() - start)
-        return within(left + _GRACE_SECONDS, lambda: _finish(value, left))
+        return within(left + _GRACE_SECONDS, lambda: finish(value, seconds=left, loop=loop))
 
     def _source_of(self, name: str) -> ToolSource | None:
         for source in self.sources:
@@ -153,11 +155,10 @@ def load_arguments(call: ToolCall, definitions: Sequence[ToolDefinition]) -> dic
     return load_code(call.arguments) if formats.get(call.name) == "code" else load_object(call.arguments)
 
 
-def _finish(value: Awaitable[object], seconds: float | None) -> object:
-    """Wait for a result in an event loop of its own, and cancel it after so many seconds."""
-    import asyncio
+def finish(value: Awaitable[object], *, seconds: float | None = None, loop: asyncio.AbstractEventLoop | None) -> object:
+    """Wait for a result, and cancel it after so many seconds. It runs in `loop`, or without one in one of its own."""
 
-    async def finish() -> object:
+    async def wait() -> object:
         try:
             async with asyncio.timeout(seconds) as limit:
                 return await value
@@ -166,7 +167,7 @@ def _finish(value: Awaitable[object], seconds: float | None) -> object:
                 raise TimeoutError("no answer in time; the tool was cancelled") from None
             raise
 
-    return asyncio.run(finish())
+    return asyncio.run(wait()) if loop is None else asyncio.run_coroutine_threadsafe(wait(), loop).result()
 
 
 def _as_source(tool: object, place: int) -> ToolSource:
