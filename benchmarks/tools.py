@@ -1,11 +1,12 @@
 """Measures tools: masks by themselves, and calls that are held to a grammar beside those that are not.
 
-    python benchmarks/tools.py [--rounds 3] [--json]
+    pip install --no-deps --target bfcl bfcl-eval==2026.3.23
+    python benchmarks/tools.py [--rounds 3] [--data bfcl [--limit 20]] [--json]
 
 Masks are timed on random walks through the schemas of the Model Context Protocol, as pydantic writes them, in the
 demo's vocabulary; the time is that of the processor, so that other programs do not count. Calls are made by the demo
-model at 4 bits, constrained and free in turn, in each round both with the same question. Prints medians beside the
-goals.
+model at 4 bits, constrained and free in turn, in each round both with the same question; with --data once more with the
+questions of BFCL's simple, multiple and parallel. Prints medians beside the goals.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import time
-from collections.abc import Iterator
-from statistics import median, quantiles
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median, quantiles
 from typing import Any
 
 import mcp.types
@@ -28,6 +32,8 @@ from rows import Row, print_rows
 import qwen7b
 from qwen7b.generate.grammar import GrammarCompiler
 from qwen7b.generate.response_format import JsonSchema, read_response_format
+from qwen7b.tasks.bfcl import Bfcl
+from qwen7b.tasks.procedure import TaskPlan
 
 
 def tool(name: str, description: str, required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +72,6 @@ QUESTIONS = [
     "Book a table for four at Chez Paul, at half past seven in the evening, outside if they have one.",
     "北京现在多少摄氏度？",
 ]
-SCHEMAS = {each["function"]["name"]: each["function"]["parameters"] for each in TOOLS}
 
 
 def masks(*, length: int = 40) -> Iterator[Row]:
@@ -98,50 +103,80 @@ def masks(*, length: int = 40) -> Iterator[Row]:
     yield Row("ms to compile a schema, median", 1e3 * median(compiling), "", {"worst": 1e3 * max(compiling)})
 
 
-def calls(rounds: int) -> Iterator[Row]:
-    """The time of calls that are held to their grammar, of those that are not."""
+@dataclass(frozen=True)
+class Asked:
+    """A conversation, with the tools that it may call in OpenAI's form."""
+
+    messages: list[dict[str, str]]
+    tools: list[dict[str, Any]]
+
+
+def bfcl_questions(folder: Path, limit: int | None) -> list[Asked]:
+    """Questions of BFCL, the first of each category in turn."""
+    task = Bfcl()
+    plan = task.completed(TaskPlan(subjects=("simple", "multiple", "parallel"), limit=limit))
+    items = sorted(task.found_items(folder, plan), key=lambda item: item.row)
+    return [Asked(item.messages, json.loads(item.tools)) for item in items]
+
+
+def calls(asked: Sequence[Asked], rounds: int, *, of: str, **settings: Any) -> Iterator[Row]:
+    """The time of replies whose calls are held to their grammar beside free ones, and the share of valid calls."""
     qwen = qwen7b.load("demo", quantize="q4")
-    settings: Any = {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False}
-    settings |= {"temperature": 0, "max_new_tokens": 96}
     seconds: dict[bool, list[float]] = {True: [], False: []}
-    valid = {True: 0, False: 0}
+    valid: dict[bool, list[bool]] = {True: [], False: []}
     for number in range(-1, rounds):
-        for question in QUESTIONS if number >= 0 else QUESTIONS[:1]:  # the first of all warms up
+        for one in asked if number >= 0 else asked[:1]:  # the first of all warms up
             for constrain in (True, False):
                 started = time.perf_counter()
-                reply = qwen.chat(question, constrain_calls=constrain, **settings)
+                reply = qwen.chat(
+                    one.messages,
+                    tools=one.tools,
+                    constrain_calls=None if constrain else False,
+                    temperature=0,
+                    **settings,
+                )
                 if number >= 0:
                     seconds[constrain].append(time.perf_counter() - started)
-                    valid[constrain] += is_valid(reply)
-    count = rounds * len(QUESTIONS)
+                    valid[constrain] += are_valid(reply, one.tools)
     ratio = median(held / free for held, free in zip(seconds[True], seconds[False], strict=True))
-    figures = {"constrained": median(seconds[True]), "free": median(seconds[False])}
-    yield Row("seconds of a constrained call, of those of a free one", ratio, "<= 0.9", figures)
-    yield Row("share of constrained calls that are valid", valid[True] / count, "1", {"free": valid[False] / count})
+    figures = {"constrained": median(seconds[True]), "free": median(seconds[False]), "questions": len(asked)}
+    yield Row(f"seconds of a constrained reply, of those of a free one, {of}", ratio, "<= 0.9", figures)
+    shares = {constrain: fmean(found) for constrain, found in valid.items() if found}
+    figures = {"calls": len(valid[True]), "free": shares.get(False, math.nan), "free calls": len(valid[False])}
+    yield Row(f"share of constrained calls that are valid, {of}", shares.get(True, math.nan), "1", figures)
 
 
-def is_valid(reply: qwen7b.Reply) -> bool:
-    """Whether a reply calls one tool, with arguments that satisfy its schema."""
-    if len(reply.tool_calls) != 1 or reply.tool_calls[0].name not in SCHEMAS:
-        return False
-    try:
-        arguments = json.loads(reply.tool_calls[0].arguments)
-    except ValueError:
-        return False
-    return bool(Draft202012Validator(SCHEMAS[reply.tool_calls[0].name]).is_valid(arguments))
+def are_valid(reply: qwen7b.Reply, tools: Sequence[dict[str, Any]]) -> list[bool]:
+    """Whether each call of a reply names a tool, with JSON for arguments that satisfies its schema."""
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
+    found = []
+    for call in reply.tool_calls:
+        try:
+            arguments = json.loads(call.arguments)
+        except ValueError:
+            found.append(False)
+        else:
+            found.append(call.name in schemas and Draft202012Validator(schemas[call.name]).is_valid(arguments))
+    return found
 
 
-def table(rounds: int) -> Iterator[Row]:
+def table(rounds: int, data: Path | None, limit: int | None) -> Iterator[Row]:
     yield from masks()
-    yield from calls(rounds)
+    asked = [Asked([{"role": "user", "content": question}], TOOLS) for question in QUESTIONS]
+    one_call: dict[str, Any] = {"tool_choice": "required", "parallel_tool_calls": False, "max_new_tokens": 96}
+    yield from calls(asked, rounds, of="one call that must come", **one_call)
+    if data is not None:
+        yield from calls(bfcl_questions(data, limit), 1, of="BFCL", max_new_tokens=256)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, help="the folder with bfcl-eval")
+    parser.add_argument("--limit", type=int, help="so many questions of each category of BFCL")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    print_rows(table(arguments.rounds), as_json=arguments.json)
+    print_rows(table(arguments.rounds, arguments.data, arguments.limit), as_json=arguments.json)
 
 
 if __name__ == "__main__":
