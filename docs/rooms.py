@@ -45,7 +45,13 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
         ),
     },
     {"checkpoint": ("what a checkpoint says", "权重目录说了什么")},
-    {"packing": ("checkpoint → packed tensors, and what is kept of them", "权重 → 打包的张量，以及缓存里留下的")},
+    {
+        "adapters": (
+            "low-rank adapters in PEFT's format: what training writes and loading takes",
+            "PEFT 格式的低秩适配器：训练写出，加载读入",
+        ),
+        "packing": ("checkpoint → packed tensors, and what is kept of them", "权重 → 打包的张量，以及缓存里留下的"),
+    },
     {"loading": ("checkpoint → filled model", "权重 → 可用的模型")},
     {
         "generate": (
@@ -142,6 +148,7 @@ READING: dict[str, str] = {
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
         "generation_settings chat_verdict senses packed_folder packed_file own_config"
     ),
+    "adapters": "settings adapter adapted_modules adapted tensor_roles adapter_files",
     "packing": (
         "automatic packing calibration kept_weights verdicts kept_tokenizer kept_vocabulary places cached removal"
     ),
@@ -159,7 +166,7 @@ READING: dict[str, str] = {
         "verification conversion quantizing"
     ),
     "doctor": (
-        "artefact findings folder weights adapter fix repairs config_repair tracebacks known_error "
+        "artefact findings folder weights untrained_rows adapter fix repairs config_repair tracebacks known_error "
         "known_errors library_errors"
     ),
     "evals": (

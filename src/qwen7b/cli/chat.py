@@ -64,6 +64,7 @@ def chat(
     prompt_cache: options.PromptCache = None,
     prompt_cache_gb: options.PromptCacheGb = None,
     speculate: options.Speculate = "none",
+    adapter: options.Adapter = None,
     threads: options.Threads = None,
     tools: tool_options.Tools = None,
     mcp: tool_options.Mcp = None,
@@ -115,6 +116,7 @@ def chat(
         prompt_cache=prompt_cache,
         prompt_cache_gb=prompt_cache_gb,
         speculate=speculate,
+        adapter=adapter,
         chat=chats,
         dialect=dialect,
     )
@@ -213,7 +215,9 @@ def converse_at_terminal(
 
     def find_model(name: str) -> Callable[[], Qwen]:
         speculate = conversation.reply_settings.get("speculate") or loading.speculate
-        other = replace(loading, model=name, speculate=speculate)  # a draft model that is not used need not fit
+        other = replace(
+            loading, model=name, adapter=None, speculate=speculate
+        )  # a draft model that is not used need not fit
         other.find()
         return partial(other.load, must_chat=True)
 

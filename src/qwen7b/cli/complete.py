@@ -42,6 +42,7 @@ def complete(
     prompt_cache: options.PromptCache = None,
     prompt_cache_gb: options.PromptCacheGb = None,
     speculate: options.Speculate = "none",
+    adapter: options.Adapter = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -66,6 +67,7 @@ def complete(
         prompt_cache=prompt_cache,
         prompt_cache_gb=prompt_cache_gb,
         speculate=speculate,
+        adapter=adapter,
     )
     sampling = SamplingOptions(
         greedy=greedy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from qwen7b.errors import counted
 from qwen7b.system.progress import shown_size
 from qwen7b.system.regular_file import named_text
 from qwen7b.terminal.streams import print_json
+
+if TYPE_CHECKING:
+    from qwen7b.convert import Conversion
 
 
 def convert(
@@ -27,6 +30,7 @@ def convert(
         Path | None, typer.Option("--check-text", metavar="FILE", help="Compare the models on this text.")
     ] = None,
     chats: options.Chats = None,
+    adapter: options.Adapter = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
@@ -46,14 +50,22 @@ def convert(
         dtype=None if dtype is None else dtype.value,
         quantize=None if quantize is None else quantize.value,
         chat=chats,
+        adapter=adapter,
         offline=offline or None,
         **optional,
     )
+    print_conversion(result, as_json=as_json)
+
+
+def print_conversion(result: Conversion, *, as_json: bool) -> None:
+    """Print what was written, how it was checked, and what is lost."""
     if as_json:
         print_json(result.as_document())
         return
     size = sum(file.bytes for file in result.files.values())
-    typer.echo(f"{target}: {shown_size(size)}, {counted(result.num_tensors, 'tensor')} checked against the source.")
+    typer.echo(
+        f"{result.target}: {shown_size(size)}, {counted(result.num_tensors, 'tensor')} checked against the source."
+    )
     logits = result.logits
     typer.echo(
         f"Logits differ by at most {logits.largest_difference:.2g} over {counted(logits.tokens, 'token')}; the "

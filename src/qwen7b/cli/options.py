@@ -95,6 +95,12 @@ Speculate = Annotated[
         "from the text so far; ngram-pool: from other requests too; MODEL: by a smaller model of the same vocabulary.",
     ),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter", metavar="FOLDER", help="Add a LoRA adapter in PEFT's format, as qwen7b train sft --lora writes it."
+    ),
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 PromptCache = Annotated[
@@ -215,6 +221,7 @@ class Loading:
     prompt_cache_gb: int | None = None
     speculate: str = "none"
     dialect: str | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -245,6 +252,7 @@ class Loading:
         others["prompt_cache"] = self.prompt_cache and os.path.expanduser(self.prompt_cache)
         others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
         others["dialect"] = self.dialect
+        others["adapter"] = self.adapter and os.path.expanduser(self.adapter)
         others["speculate"] = None if self.speculate == "none" else self.speculate
         # None lets the environment variable for offline use decide.
         return qwen7b.load(

@@ -11,6 +11,7 @@ from typing import Any
 
 from gguf import GGMLQuantizationType
 
+from qwen7b.adapters.adapted import with_adapter
 from qwen7b.checkpoint.checkpoint import open_checkpoint
 from qwen7b.checkpoint.packed_folder import WEIGHTS
 from qwen7b.config.checked import flag
@@ -25,6 +26,7 @@ from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.hub.locate import locate
+from qwen7b.packing.places import exact_identity
 from qwen7b.packing.verdicts import check_once
 from qwen7b.system.progress import progress
 from qwen7b.system.workers import Workers, workers
@@ -39,6 +41,7 @@ def convert(
     quantize: str | None = None,
     check_text: str = CHECK_TEXT,
     chat: bool | None = None,
+    adapter: str | Path | None = None,
     offline: bool | None = None,
 ) -> Conversion:
     """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file), and check the result.
@@ -70,10 +73,14 @@ def convert(
     checkpoint = open_checkpoint(path)
     if checkpoint.packed is not None:
         check_once(path / WEIGHTS)
+    if adapter is not None:
+        checkpoint = with_adapter(checkpoint, adapter)
     plan = make_plan(checkpoint, model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
     workplace.check_space(plan.weight_files)
     job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})
+    if adapter is not None:
+        job["adapter"] = exact_identity(Path(adapter))
     with workplace.held(job), workers(caller_waits=True) as threads:
         started = time.monotonic()
         files = _write(plan, workplace, threads)

@@ -7,10 +7,12 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+from qwen7b.checkpoint.chat_verdict import decide_chat
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.config import Family
 from qwen7b.doctor.findings import Diagnosis
+from qwen7b.doctor.untrained_rows import untrained_controls
 from qwen7b.errors import CheckpointError
 from qwen7b.files.checksums import check_tensors
 from qwen7b.files.file_names import is_gguf
@@ -72,10 +74,25 @@ def look_at_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | None, diagn
     if tokenizer is not None:
         diagnosis.facts["tokens"] = tokenizer.vocab_size
         diagnosis.attempt(lambda: check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path))
+        _look_at_control_rows(checkpoint, tokenizer, diagnosis)
     for problem in checkpoint.generation.problems.values():
         diagnosis.error(f"{problem}: until that is fixed, pass the setting with every call")
     for remark in checkpoint.generation.remarks:
         diagnosis.warn(remark)
+
+
+def _look_at_control_rows(checkpoint: Checkpoint, tokenizer: Tokenizer, diagnosis: Diagnosis) -> None:
+    if tokenizer.vocab_size > checkpoint.config.vocab_rows:
+        return  # which has been reported
+    names = diagnosis.attempt(lambda: untrained_controls(checkpoint, tokenizer))
+    if not names:
+        return
+    diagnosis.facts["untrained"] = names
+    if decide_chat(checkpoint.generation, tokenizer, checkpoint.config).is_chat:
+        diagnosis.warn(
+            f"the rows of {', '.join(names)} look untrained, so replies will not end: it is a base model whose files "
+            "say that it chats, or the fine-tuning left these rows out; 'qwen7b train sft --lora' trains them"
+        )
 
 
 def note_model(checkpoint: Checkpoint, diagnosis: Diagnosis) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from qwen7b.adapters.adapted import with_adapter
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.checkpoint.chat_verdict import check_chats, decide_chat
 from qwen7b.checkpoint.checks import check_vocabulary
@@ -28,6 +29,7 @@ from qwen7b.loading.placement import choose_device, choose_quantize, will_be_pac
 from qwen7b.model import Transformer
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
 from qwen7b.packing.places import exact_identity
+from qwen7b.system.regular_file import existing_path
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _PROMPT_CACHE_BYTES = 10_000_000_000
@@ -50,6 +52,7 @@ def load(
     prompt_cache_bytes: int = _PROMPT_CACHE_BYTES,
     speculate: str | Path | Qwen | Transformer | None = None,
     dialect: str | Dialect | None = None,
+    adapter: str | Path | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -77,6 +80,9 @@ def load(
     `dialect` is the way in which the model is told of tools and writes calls, where its family's own is not the one:
     a name, or a `Dialect` as it is.
 
+    `adapter` is the folder of a LoRA adapter in PEFT's format, which is added to the weights. Packed ones are then
+    packed at every start; `qwen7b train merge` writes a model that is not.
+
     With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
     see `errors.py`.
 
@@ -98,6 +104,9 @@ def load(
     folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=prompt_cache_bytes)
     checkpoint = open_checkpoint(locate(model, offline=offline))
     files = exact_identity(checkpoint.path)  # before they are read
+    if adapter is not None:
+        files += exact_identity(existing_path(adapter))
+        checkpoint = with_adapter(checkpoint, adapter)
     place = choose_device(device, checkpoint, quantize=quantize)
     quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
     if tokenizer is None:
@@ -114,7 +123,7 @@ def load(
         dtype=dtype,
         device=place,
         quantize=quantize,
-        keep=True,
+        keep=adapter is None,
         mapped=True,
         long_context=long_context,
         context_length=context_length,
@@ -124,7 +133,7 @@ def load(
         loaded,
         tokenizer,
         generation=checkpoint.generation,
-        name=str(model),
+        name=str(model) if adapter is None else f"{model} with {adapter}",
         chat=chat,
         saved=saved,
         speculate=speculate,

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from qwen7b.adapters.adapted import with_adapter
+from qwen7b.adapters.adapter import Adapter
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_weights
 from qwen7b.checkpoint.parameters import Parameters, parameters_of
@@ -37,6 +39,7 @@ def load_model(
     mapped: bool = False,
     long_context: str | None = None,
     context_length: int | None = None,
+    adapter: str | Path | Adapter | None = None,
 ) -> Transformer:
     """The model of a checkpoint, named as for `qwen7b.load`, in eval mode.
 
@@ -55,6 +58,9 @@ def load_model(
     "window" or "window:2048" (of as many tokens in every layer). The context is then 4 times the trained length, or as
     many times as the factor says, and never shorter than the checkpoint's own; `context_length` sets it.
 
+    `adapter` is a LoRA adapter in PEFT's format, or its folder: it is added to the weights as they are read, also where
+    they are then packed, which is not kept.
+
     `mapped` maps weights that a safetensors file holds in the model's dtype: they are read when they are used, and are
     shared with other processes, but nobody may overwrite the file while the model is in use.
 
@@ -67,6 +73,8 @@ def load_model(
     flag("mapped", mapped)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(locate(checkpoint))
+    if adapter is not None:
+        checkpoint, keep = with_adapter(checkpoint, adapter), False
     device = choose_device(device, checkpoint, quantize=quantize)
     config = extended(checkpoint.config, method=long_context, context_length=context_length)
     check_weights(checkpoint)

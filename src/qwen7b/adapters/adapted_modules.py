@@ -1,0 +1,185 @@
+"""A model's modules with an adapter that can be trained: the base's weights stay as they are."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qwen7b.adapters.adapter import Adapter
+from qwen7b.adapters.settings import LoraSettings, find_targets
+from qwen7b.checkpoint.tensor_names import Place, folder_names
+from qwen7b.errors import CheckpointError, SettingError
+from qwen7b.model import Transformer
+
+
+class LowRank(nn.Module):
+    """scale · B(A(dropout(x))), for `num_rows` rows of a linear layer from `first_row` on.
+
+    A begins as a linear layer's weights do and B with zeros, so that nothing changes at first, as in PEFT.
+    """
+
+    def __init__(self, settings: LoraSettings, *, num_columns: int, first_row: int, num_rows: int) -> None:
+        super().__init__()
+        self.first_row, self.num_rows = first_row, num_rows
+        self.scale, self.dropout = settings.scale, settings.dropout
+        self.a = nn.Parameter(torch.empty(settings.rank, num_columns))
+        self.b = nn.Parameter(torch.zeros(num_rows, settings.rank))
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = F.dropout(x, self.dropout, training=self.training)
+        return F.linear(F.linear(dropped, self.a.to(x.dtype)), self.b.to(x.dtype)) * self.scale
+
+
+class AdaptedLinear(nn.Module):
+    """A linear layer and what is added to it; query, key and value have one each where the checkpoint keeps them apart.
+
+    The additions go by the names of their layers in the checkpoint, with ":" for each dot.
+    """
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.additions = nn.ModuleDict()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x)
+        for addition in self.additions.values():
+            assert isinstance(addition, LowRank)
+            y[..., addition.first_row : addition.first_row + addition.num_rows] += addition(x)
+        return y
+
+
+class TokenRows(nn.Module):
+    """Rows of an embedding or a head that are trained as a whole, in place of the base's."""
+
+    ids: Tensor
+
+    def __init__(self, weight: Tensor, ids: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("ids", torch.tensor(ids, device=weight.device), persistent=False)
+        self.rows = nn.Parameter(weight.detach()[self.ids].float().clone())
+
+
+class AdaptedEmbedding(nn.Module):
+    """An embedding with some rows trained."""
+
+    def __init__(self, base: nn.Embedding, token_rows: TokenRows) -> None:
+        super().__init__()
+        self.base, self.token_rows = base, token_rows
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x: Tensor = self.base(ids)
+        is_token = ids[..., None] == self.token_rows.ids
+        own = is_token.to(x.dtype) @ self.token_rows.rows.to(x.dtype)
+        return torch.where(is_token.any(-1, keepdim=True), own, x)
+
+
+class AdaptedHead(nn.Module):
+    """A head with some rows trained."""
+
+    def __init__(self, base: nn.Linear, token_rows: TokenRows) -> None:
+        super().__init__()
+        self.base, self.token_rows = base, token_rows
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole weight, for a loss that needs it: the trained rows are written into the base's."""
+        weight: Tensor = _WithRows.apply(self.base.weight, self.token_rows.ids, self.token_rows.rows)  # type: ignore[no-untyped-call]
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+class _WithRows(torch.autograd.Function):
+    """A matrix with some rows set to others, in place, so that a vocabulary is not copied at every step."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.dtype = rows.dtype
+        weight.data[ids] = rows.to(weight.dtype)
+        return weight.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
+        (ids,) = ctx.saved_tensors
+        return None, None, gradients[0][ids].to(ctx.dtype)
+
+
+def add_adapter(model: Transformer, settings: LoraSettings) -> None:
+    """Add a new adapter to a model, whose own weights no longer ask for gradients.
+
+    Raises SettingError for packed weights, for a target that the model lacks and for a token without a row.
+    """
+    if model.weight_format is not None:
+        raise SettingError(
+            f"weights packed as {model.weight_format} have no gradients here: load the model with quantize='none'"
+        )
+    if settings.token_ids and max(settings.token_ids) >= model.config.vocab_rows:
+        raise SettingError(f"token id {max(settings.token_ids)} is outside the model's {model.config.vocab_rows} rows")
+    model.requires_grad_(False)
+    by_module: defaultdict[str, dict[str, Place]] = defaultdict(dict)
+    for stem, place in (find_targets(model.config, settings.targets) if settings.targets else {}).items():
+        by_module[place.parameter.removesuffix(".weight")][stem] = place
+    for name, places in by_module.items():
+        base = model.get_submodule(name)
+        assert isinstance(base, nn.Linear)
+        adapted = AdaptedLinear(base)
+        for stem, place in places.items():
+            num_rows = place.num_rows or base.out_features
+            with torch.device(base.weight.device):
+                addition = LowRank(settings, num_columns=base.in_features, first_row=place.first_row, num_rows=num_rows)
+            adapted.additions[stem.replace(".", ":")] = addition
+        model.set_submodule(name, adapted)
+    if settings.token_ids:
+        _add_token_rows(model, settings.token_ids)
+
+
+def _add_token_rows(model: Transformer, ids: tuple[int, ...]) -> None:
+    embedding, head = model.embedding, model.head
+    rows = TokenRows(embedding.weight, ids)
+    model.set_submodule("embedding", AdaptedEmbedding(embedding, rows))
+    model.set_submodule("head", AdaptedHead(head, rows if model.config.tied_head else TokenRows(head.weight, ids)))
+
+
+def fill_adapter(model: Transformer, adapter: Adapter, *, settings: LoraSettings, source: str) -> None:
+    """Give the adapter that `add_adapter` added another one's numbers. Raises CheckpointError where it does not fit."""
+    own = adapter_of(model, settings)
+    pairs = [(own.token_rows[stem], adapter.token_rows.get(stem)) for stem in own.token_rows]
+    for stem, matrices in own.factors.items():
+        pairs += zip(matrices, adapter.factors.get(stem, (None, None)), strict=True)
+    fits = all(theirs is not None and mine.shape == theirs.shape for mine, theirs in pairs)
+    if not fits or adapter.factors.keys() != own.factors.keys() or adapter.token_ids != own.token_ids:
+        raise CheckpointError(f"{source} holds another adapter than this model has: start in another folder")
+    with torch.no_grad():
+        for mine, theirs in pairs:
+            assert theirs is not None
+            mine.copy_(theirs)
+
+
+def adapter_of(model: Transformer, settings: LoraSettings) -> Adapter:
+    """The adapter that `add_adapter` added with these settings, as it is now: its tensors share the model's memory."""
+    factors, token_rows = {}, {}
+    for module in model.modules():
+        if isinstance(module, AdaptedLinear):
+            for name, addition in module.additions.items():
+                assert isinstance(addition, LowRank)
+                factors[name.replace(":", ".")] = (addition.a.detach(), addition.b.detach())
+    stems = {parameter: stem for stem, parameter in folder_names(model.config).outer.items()}
+    for parameter in ("embedding", "head") if not model.config.tied_head else ("embedding",):
+        module = model.get_submodule(parameter)
+        if isinstance(module, (AdaptedEmbedding, AdaptedHead)):
+            token_rows[stems[parameter]] = module.token_rows.rows.detach()
+    return Adapter(
+        settings=settings,
+        factors=factors,
+        token_rows=token_rows,
+        token_ids=dict.fromkeys(token_rows, settings.token_ids),
+    )
