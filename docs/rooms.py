@@ -54,10 +54,12 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
     },
     {"loading": ("checkpoint → filled model", "权重 → 可用的模型")},
     {
+        "data": ("raw text → clean token shards, and their order", "原始文本 → 干净的词元分片，及其读取次序"),
         "generate": (
             "logits → token ids → text: the engine, speculation, stopping, chat",
             "logits → 词元 id → 文本：引擎、推测解码、停止、聊天",
-        )
+        ),
+        "vocab": ("vocabularies measured and extended", "词表的度量与扩充"),
     },
     {
         "batch": ("many requests in, an answer to each out: files of them", "许多请求进，逐个回答出：请求文件"),
@@ -160,6 +162,8 @@ READING: dict[str, str] = {
         "cache_memory prefixes saved_prefixes request request_state outcome choosing verification speculation "
         "ngram_drafter model_drafter"
     ),
+    "data": "shards order",
+    "vocab": "byte_pairs",
     "batch": "answering request_files request_line request_body reply_objects",
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "
@@ -186,7 +190,11 @@ READING: dict[str, str] = {
         "configuration decoder positions cache_name causal_lm stop_words streaming chat_mixin chat_tokenizer "
         "tokenizer_python tokenizer_fast control_names chat_pipeline modelscope_pipeline release"
     ),
-    "train": "conversation_forms conversations written_turns labels",
+    "train": (
+        "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
+        "micro_batch loss loop optimizers not_finite precision run_pace checkpoints run_log model_folder initial "
+        "corpus_batches pretraining validation compressors report"
+    ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
         "keyboard streams visible clipboard kept_conversations language chinese"
@@ -195,7 +203,7 @@ READING: dict[str, str] = {
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
         "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench train "
-        "train_labels examples"
+        "train_labels train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

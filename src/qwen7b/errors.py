@@ -9,6 +9,7 @@ Qwen7bError
 ├── ArgumentsError       the arguments of a tool call that cannot be read
 ├── ResourceError        not enough memory or disk space
 ├── SandboxError         code that a model wrote cannot be run safely on this machine
+├── TrainingError        training cannot go on: a loss or a gradient is no number
 ├── ToolServerError      a server of tools did not start, did not answer in time, or has ended
 ├── SettingError         a setting out of range or unknown (also a ValueError)
 └── MissingExtraError    an optional library is not installed (also an ImportError)
@@ -96,6 +97,10 @@ class SandboxError(Qwen7bError):
 
 class ToolServerError(Qwen7bError):
     """A server of tools did not start, did not answer in time, or has ended."""
+
+
+class TrainingError(Qwen7bError):
+    """Training cannot go on: a loss or a gradient is no number."""
 
 
 class SettingError(Qwen7bError, ValueError):

@@ -107,6 +107,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval explain results/original results/standard",
         "qwen7b eval explain results/standard lm-eval-output --json",
     ),
+    "train": (
+        "qwen7b train labels conversations.jsonl",
+        "qwen7b train recipe tiny > recipe.toml",
+        "qwen7b train pretrain recipe.toml --out run",
+        "qwen7b train report run",
+    ),
+    "pretrain": ("qwen7b train pretrain recipe.toml --out run", "qwen7b train pretrain recipe.toml --out run --json"),
+    "recipe": ("qwen7b train recipe tiny > recipe.toml", "qwen7b train recipe memo"),
+    "train report": ("qwen7b train report run", "qwen7b train report run --compressors 0 --out report.html"),
     "report": (
         "qwen7b eval report results",
         "qwen7b eval report results/original results/standard --out report",
@@ -115,7 +124,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval all --limit 20 --out results",
         "qwen7b eval all --data benchmarks --tasks mmlu,ceval --procedure original-2023-08 --model ./Qwen-7B --json",
     ),
-    "train": ("qwen7b train labels conversations.jsonl",),
     "labels": (
         "qwen7b train labels conversations.jsonl --limit 3",
         "qwen7b train labels conversations.json --mode original --tokenizer ./Qwen-7B-Chat --max-length 512 --json",

@@ -6,9 +6,13 @@ import typer
 
 from qwen7b.cli.examples import examples
 from qwen7b.cli.train_labels import labels
+from qwen7b.cli.train_pretrain import pretrain, recipe, report
 
 train = typer.Typer(rich_markup_mode=None)
 train.command(epilog=examples("labels"))(labels)
+train.command(epilog=examples("pretrain"))(pretrain)
+train.command(epilog=examples("recipe"))(recipe)
+train.command(epilog=examples("train report"))(report)
 
 
 @train.callback(invoke_without_command=True)

@@ -82,12 +82,16 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
-def write_checked(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file of tensors on the CPU, with their checksums. Raises OSError."""
+def write_checked(path: Path, tensors: Mapping[str, Tensor], *, format: str | None = None) -> None:
+    """Write a file of tensors on the CPU, with their checksums. Raises OSError.
+
+    `format` is "pt" in files for other programs, some of which ask for it.
+    """
     contents = {name: _bytes_of(tensor) for name, tensor in tensors.items()}
     sums = {name: checksum(content) for name, content in contents.items()}
     entries = [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
-    header, _ = safetensors_header(entries, metadata=checksum_fields(sums, sums))
+    own = {} if format is None else {"format": format}
+    header, _ = safetensors_header(entries, metadata=own | checksum_fields(sums, sums))
     with path.open("wb") as file:
         file.write(header)
         file.writelines(contents.values())

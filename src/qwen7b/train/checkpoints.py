@@ -1,0 +1,177 @@
+"""A run's folder: its recipe, its log, and the steps that were saved, each of which appears whole or not at all.
+
+RUN/recipe.toml              the resolved recipe: a run goes on only with the same
+RUN/log.jsonl                what every step did, the same in every run of the recipe
+RUN/speed.jsonl              how long it took
+RUN/steps/step-00000500/     weights, `optimizer.safetensors`, and `state.json`: the step and the log's length
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from qwen7b.errors import CheckpointError, ResourceError, SettingError, quoted
+from qwen7b.files.checksums import read_checked, write_checked
+from qwen7b.model import Transformer
+from qwen7b.system.json_file import read_json
+from qwen7b.system.progress import say
+from qwen7b.system.regular_file import named_text
+from qwen7b.system.storage import storage_errors
+from qwen7b.system.whole_file import write_text_whole
+from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.recipe_file import recipe_text
+
+_STEP = re.compile(r"step-(\d{8,})")
+_PARTIAL = ".partial"
+
+
+class WeightFiles(Protocol):
+    """How a run's weights lie in a saved step: a whole checkpoint, or an adapter. Nothing may be lost."""
+
+    def save(self, model: Transformer, folder: Path) -> None: ...
+
+    def restore(self, model: Transformer, folder: Path) -> None:
+        """Fill the model. Raises CheckpointError where the files belong to another one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedStep:
+    """What a saved step knows beside weights and optimizer."""
+
+    step: int
+    """The steps that were done, which is all the state that the order of the data has."""
+    log_bytes: int
+    """The length of the log at that time."""
+
+
+class RunFolder:
+    """The folder of one run, which one process at a time may write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.steps = path / "steps"
+        self.log_path = path / "log.jsonl"
+        self.speed_path = path / "speed.jsonl"
+        self.recipe_path = path / "recipe.toml"
+
+    @contextmanager
+    def held(self, recipe: Any, *, facts: Mapping[str, str] | None = None) -> Iterator[None]:
+        """Lock the folder, which is made where there is none, for a run of this resolved recipe.
+
+        `facts` are what the run depends on beside it, such as a hash of its data; they are kept as comments. Raises
+        SettingError where the folder has the run of another recipe or other facts, or is something else.
+        """
+        text = recipe_text(recipe) + "".join(f"# {name}: {fact}\n" for name, fact in (facts or {}).items())
+        with storage_errors(self.path, variable=None):
+            if self.path.exists() and not self.recipe_path.exists() and any(self.path.iterdir()):
+                raise SettingError(f"{self.path} is in the way and holds no run: choose another folder for it")
+            self.steps.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise ResourceError(f"another process is training in {self.path}: wait for it or stop it") from None
+        try:
+            if self.recipe_path.exists():
+                self._check_recipe(text)
+            else:
+                with storage_errors(self.path, variable=None):
+                    write_text_whole(self.recipe_path, text)
+            for partial in self.steps.glob(f"*{_PARTIAL}"):  # of a process that was stopped while it saved or removed
+                shutil.rmtree(partial)
+            yield
+        finally:
+            lock.release()
+
+    def _check_recipe(self, text: str) -> None:
+        kept = named_text(self.recipe_path)
+        if kept == text:
+            return
+        lines = zip(kept.splitlines(), text.splitlines(), strict=False)
+        other, own = next(((a, b) for a, b in lines if a != b), ("", ""))
+        raise SettingError(
+            f"{self.path} has the run of another recipe, with {quoted(other)} where this one has {quoted(own)}: choose "
+            "another folder, or give the recipe that the folder holds"
+        )
+
+    def saved_steps(self) -> list[Path]:
+        """The folders of saved steps, the earliest first."""
+        if not self.steps.is_dir():
+            return []
+        return sorted(
+            (path for path in self.steps.iterdir() if _STEP.fullmatch(path.name)), key=lambda path: int(path.name[5:])
+        )
+
+    def save(
+        self, saved: SavedStep, *, model: Transformer, optimizers: Optimizers, weights: WeightFiles, keep: int
+    ) -> Path:
+        """Save a step, then remove all but the last `keep`. Raises ResourceError where the disk is full.
+
+        Whenever the process or the machine stops, the folder of a step is there whole or not at all.
+        """
+        folder = self.steps / f"step-{saved.step:08}"
+        partial = folder.with_name(folder.name + _PARTIAL)
+        with storage_errors(self.path, variable=None):
+            try:
+                partial.mkdir()
+                weights.save(model, partial)
+                write_checked(partial / "optimizer.safetensors", optimizers.tensors())
+                (partial / "state.json").write_text(json.dumps(asdict(saved)), encoding="utf-8")
+                make_durable(partial)
+                os.rename(partial, folder)
+                _sync(self.steps)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            for old in self.saved_steps()[:-keep]:
+                gone = old.with_name(old.name + _PARTIAL)
+                os.rename(old, gone)  # so that none is ever there in part
+                shutil.rmtree(gone)
+        return folder
+
+    def restore(self, *, model: Transformer, optimizers: Optimizers, weights: WeightFiles) -> SavedStep | None:
+        """Fill model and optimizers from the last saved step; None where none was saved.
+
+        Raises CheckpointError where it is damaged or of another model.
+        """
+        folders = self.saved_steps()
+        if not folders:
+            return None
+        folder = folders[-1]
+        fields = read_json(folder / "state.json")
+        try:
+            saved = SavedStep(**fields)
+        except TypeError as error:
+            raise CheckpointError(f"{folder / 'state.json'} is not what was written there: {error}") from None
+        weights.restore(model, folder)
+        optimizers.restore(read_checked(folder / "optimizer.safetensors"), source=str(folder / "optimizer.safetensors"))
+        say(f"Going on after step {saved.step:,}, which {folder} holds.")
+        return saved
+
+
+def make_durable(folder: Path) -> None:
+    """Wait until the disk has all files of a folder."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+Evaluate = Callable[[int], dict[str, Any]]
+"""What is looked at after a step, by its number: fields for the log, none where it is not the time."""

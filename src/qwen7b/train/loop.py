@@ -1,0 +1,162 @@
+"""The loop of training, whatever is trained on: micro-batches in, changed weights out, each step logged.
+
+    gradients   of all micro-batches of a step, summed, over the number of targets of the whole step
+    clip        their common norm is cut down to a limit; a spike changes nothing
+    update      the weights follow, at the rate of the schedule
+
+A step is a pure function of the weights, the optimizers and its number: the data are (`Batches`), and dropout is drawn
+from seed and step. So a run that was stopped goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from qwen7b.errors import SettingError, TrainingError
+from qwen7b.model import Transformer
+from qwen7b.train.checkpoints import Evaluate, RunFolder, SavedStep, WeightFiles
+from qwen7b.train.loss import run_layers_again, summed_loss
+from qwen7b.train.micro_batch import Batches, MicroBatch
+from qwen7b.train.not_finite import first_not_finite
+from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.recipe import Training
+from qwen7b.train.run_log import RunLog, StepRecord, read_log
+from qwen7b.train.run_pace import RunPace
+
+_NORMS = 64
+"""The steps whose gradient norms say what is usual."""
+_ENOUGH_NORMS = 16
+"""The norms that are needed to say so."""
+
+
+def train(
+    model: Transformer,
+    batches: Batches,
+    settings: Training,
+    *,
+    run: RunFolder,
+    weights: WeightFiles,
+    dtype: torch.dtype,
+    evaluate: Evaluate | None = None,
+    peak: float | None = None,
+) -> Path:
+    """Train a model's parameters that require gradients, in the folder of a run that is held.
+
+    Goes on after the last saved step, if there is one. `evaluate` is called after each step and says what else is
+    logged. `peak` is what the machine computes at most, in operations a second. Returns the folder of the last step.
+
+    Raises TrainingError where a loss or a gradient is no number, ResourceError where the disk is full.
+    """
+    optimizers = Optimizers(settings.optimizer, model)
+    if not optimizers.trained:
+        raise SettingError("no weight of the model requires gradients, so there is nothing to train")
+    saved = run.restore(model=model, optimizers=optimizers, weights=weights)
+    saved = saved or SavedStep(step=0, log_bytes=0)
+    entries = [*read_log(run.log_path)] if saved.step else []
+    spikes = Spikes(settings.spike_factor)
+    for entry in entries:
+        if "grad_norm" in entry and entry["step"] <= saved.step:
+            spikes.note(entry["grad_norm"])
+    with RunLog(run.log_path, num_bytes=saved.log_bytes) as log, RunPace(run.speed_path, model, peak=peak) as pace:
+        pace.start(done=saved.step, total=settings.steps)
+        for step in range(saved.step, settings.steps):
+            parts = batches(step)
+            record = take_step(model, optimizers, parts, settings, step=step, spikes=spikes, dtype=dtype)
+            log.add(record.entry())
+            pace.add(record, length=record.tokens / sum(len(part.sequences) for part in parts))
+            if evaluate is not None and (fields := evaluate(step + 1)):
+                log.add({"step": step + 1, **fields})
+            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+                saved = SavedStep(step=step + 1, log_bytes=log.sync())
+                run.save(saved, model=model, optimizers=optimizers, weights=weights, keep=settings.keep)
+            pace.pause()
+    return run.saved_steps()[-1]
+
+
+def take_step(
+    model: Transformer,
+    optimizers: Optimizers,
+    batches: Sequence[MicroBatch],
+    settings: Training,
+    *,
+    step: int,
+    spikes: Spikes,
+    dtype: torch.dtype = torch.float32,
+) -> StepRecord:
+    """Change the weights once by the micro-batches of a step, counted from 0.
+
+    Raises TrainingError, which names the step and the module, where a loss or a gradient is no number.
+    """
+    tokens, targets = (sum(getattr(batch, name) for batch in batches) for name in ("num_tokens", "num_targets"))
+    if targets == 0:
+        raise TrainingError(f"step {step + 1} has no token to learn: look at the labels of its data")
+    seed = (settings.seed << 32) + step
+    with computing_gradients(model, again=settings.activation_checkpointing):
+        torch.manual_seed(seed)
+        total = 0.0
+        for batch in batches:
+            loss = summed_loss(model, batch, dtype=dtype)
+            (loss / targets).backward()
+            total += loss.item()
+        gradients = [parameter.grad for parameter in optimizers.trained.values() if parameter.grad is not None]
+        norm = get_total_norm(gradients)
+        grad_norm, rate_factor = norm.item(), settings.schedule.factor(step, steps=settings.steps)
+        if not (math.isfinite(total) and math.isfinite(grad_norm)):
+            torch.manual_seed(seed)  # for the same dropout
+            where = first_not_finite(model, batches, dtype=dtype)
+            raise TrainingError(
+                f"step {step + 1} has the loss {total / targets} and the gradient norm {grad_norm}: {where}; lower the "
+                "learning rate, lengthen the warm-up or look at the data, then run again from the last saved step"
+            )
+    is_spike = spikes.is_spike(grad_norm)
+    spikes.note(grad_norm)
+    rate = settings.optimizer.learning_rate * rate_factor
+    if not is_spike:
+        clip_grads_with_norm_(optimizers.trained.values(), settings.max_grad_norm, norm)
+        optimizers.step(rate=rate)
+    optimizers.zero_grad()
+    return StepRecord(
+        step=step + 1,
+        loss=total / targets,
+        grad_norm=grad_norm,
+        learning_rate=rate,
+        tokens=tokens,
+        targets=targets,
+        skipped=is_spike,
+    )
+
+
+@contextmanager
+def computing_gradients(model: Transformer, *, again: bool) -> Iterator[None]:
+    """Put a model in training mode; `again` computes layers a second time instead of keeping what is inside them."""
+    runner = model.runner
+    model.train()
+    model.runner = run_layers_again if again else runner
+    try:
+        yield
+    finally:
+        model.eval()
+        model.runner = runner
+
+
+class Spikes:
+    """Knows the gradient norms of the last steps, and so what is far beyond the usual."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self._norms: deque[float] = deque(maxlen=_NORMS)
+
+    def note(self, norm: float) -> None:
+        self._norms.append(norm)
+
+    def is_spike(self, norm: float) -> bool:
+        """Whether a norm is `factor` times the median of the last ones; of few nothing can be said."""
+        return len(self._norms) >= _ENOUGH_NORMS and norm > self.factor * statistics.median(self._norms)

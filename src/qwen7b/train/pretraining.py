@@ -1,0 +1,149 @@
+"""Pretraining: a recipe in, a run out, from random weights and token shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from qwen7b.data.order import DocumentOrder
+from qwen7b.data.shards import Shards
+from qwen7b.generate import Greedy, Qwen
+from qwen7b.loading import load_tokenizer
+from qwen7b.model import Transformer
+from qwen7b.system.json_file import read_json
+from qwen7b.system.whole_file import write_text_whole
+from qwen7b.text import Tokenizer
+from qwen7b.train.checkpoints import RunFolder
+from qwen7b.train.compressors import bits_after
+from qwen7b.train.corpus_batches import CorpusBatches
+from qwen7b.train.initial import new_model
+from qwen7b.train.loop import train
+from qwen7b.train.model_folder import ModelFolder, new_companions
+from qwen7b.train.precision import probe_precision
+from qwen7b.train.recipe import PretrainRecipe, Validation
+from qwen7b.train.recipe_file import read_recipe
+from qwen7b.train.validation import HeldOut, bits_per_byte, text_of
+
+_ORIGIN = "origin.json"
+"""The file of a run that says where its recipe is, beside which its data are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainData:
+    """What a recipe reads, opened."""
+
+    recipe: PretrainRecipe
+    tokenizer: Tokenizer
+    shards: Shards
+    order: DocumentOrder
+    held_out: HeldOut | None
+
+    def read_before(self, step: int) -> bytes:
+        """The text that was read before a step, counted from 0; what was read twice is here once."""
+        num_rows = min(step * self.order.rows, self.order.rows_per_epoch)
+        parts = []
+        for number in range(num_rows):
+            pieces = self.order.pieces(*divmod(number, self.order.rows))
+            ids = np.concatenate([self.shards.read(one.document, one.start, one.stop) for one in pieces])
+            parts.append(text_of(ids[: self.order.length].tolist(), self.tokenizer))
+        return b"".join(parts)
+
+
+def open_data(recipe_path: Path) -> PretrainData:
+    """Open what a recipe names. Raises SettingError for mistakes in it, and for shards of another tokenizer."""
+    recipe = read_recipe(recipe_path, PretrainRecipe)
+    here, corpus, held_out = recipe_path.resolve().parent, recipe.corpus, None
+    tokenizer = load_tokenizer(_beside(here, corpus.tokenizer))
+    shards = Shards([here / name for name in corpus.shards], tokenizer=tokenizer)
+    if recipe.validation.shards is not None:
+        held_out = HeldOut.read(
+            Shards([here / recipe.validation.shards], tokenizer=tokenizer),
+            tokenizer,
+            length=corpus.length,
+            micro_rows=corpus.micro_rows,
+            max_tokens=recipe.validation.max_tokens,
+        )
+    order = DocumentOrder(shards.lengths, length=corpus.length, rows=corpus.rows, seed=recipe.training.seed)
+    return PretrainData(recipe=recipe, tokenizer=tokenizer, shards=shards, order=order, held_out=held_out)
+
+
+def _beside(folder: Path, name: str) -> str | Path:
+    """A path beside the recipe, where there is one; else the name as it is, perhaps a known model's."""
+    return folder / name if (folder / name).exists() else name
+
+
+def pretrain(recipe_path: Path, folder: Path, *, device: str = "cpu") -> Path:
+    """Train a new model by a recipe, in a run's folder; a run that was stopped goes on. Returns the last saved step.
+
+    Raises SettingError for a recipe with mistakes, for shards of another tokenizer, and for the folder of another run.
+    """
+    data = open_data(recipe_path)
+    recipe, corpus = data.recipe, data.recipe.corpus
+    run, place = RunFolder(folder), torch.device(device)
+    probe = probe_precision(kept_precision(run) or recipe.training.precision, device=place)
+    training = replace(recipe.training, precision=probe.precision)
+    config = recipe.model.config(vocab_size=data.tokenizer.vocab_size, length=corpus.length)
+    facts = {"data": data.shards.digest, "held-out text": data.held_out.digest if data.held_out else "none"}
+    with run.held(replace(recipe, training=training), facts=facts):
+        write_text_whole(folder / _ORIGIN, json.dumps({"recipe": str(recipe_path.resolve())}))
+        model = new_model(config, seed=training.seed, device=place)
+        return train(
+            model,
+            CorpusBatches(data.shards, data.order, micro_rows=corpus.micro_rows, mask_documents=corpus.mask_documents),
+            training,
+            run=run,
+            weights=ModelFolder(new_companions(data.tokenizer, name=folder.resolve().name)),
+            dtype=probe.dtype,
+            evaluate=Looks(recipe.validation, model, data, dtype=probe.dtype),
+            peak=probe.peak,
+        )
+
+
+def kept_precision(run: RunFolder) -> Literal["auto", "float32", "bfloat16"] | None:
+    """The precision that a run began with, which it must keep, whatever the machine would choose now."""
+    if not run.recipe_path.exists():
+        return None
+    return read_recipe(run.recipe_path, PretrainRecipe).training.precision
+
+
+class Looks:
+    """Looks at a model on the way: bits per byte of held-out text, and how it continues some beginnings."""
+
+    def __init__(self, settings: Validation, model: Transformer, data: PretrainData, *, dtype: torch.dtype) -> None:
+        self.settings, self.model, self.data, self.dtype = settings, model, data, dtype
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """What is to be logged after a step, counted from 1."""
+        if step % self.settings.every and step != self.data.recipe.training.steps:
+            return {}
+        fields: dict[str, Any] = {}
+        if self.data.held_out is not None:
+            fields["bits_per_byte"] = bits_per_byte(self.model, self.data.held_out, dtype=self.dtype)
+        if self.settings.prompts:
+            fields["samples"] = dict(zip(self.settings.prompts, self.samples(self.settings.prompts), strict=True))
+        return fields
+
+    def samples(self, prompts: Sequence[str]) -> list[str]:
+        """How the model continues each beginning, greedily."""
+        qwen = Qwen(self.model, self.data.tokenizer, name="run")
+        replies = qwen.complete_batch(prompts, max_new_tokens=self.settings.sample_tokens, sampling=Greedy())
+        return [reply.text for reply in replies]
+
+
+def compressed_after(folder: Path, steps: Sequence[int]) -> Iterator[tuple[int, dict[str, float]]]:
+    """By step, the bits a byte that compressors take for a run's held-out text after what the run had read by then.
+
+    Raises SettingError where the run has no held-out text, or where its recipe or data are no longer there.
+    """
+    origin = Path(str(read_json(folder / _ORIGIN).get("recipe")))
+    data = open_data(origin)
+    if data.held_out is None:
+        return
+    for step in steps:
+        yield step, bits_after(data.read_before(step), data.held_out.text)

@@ -1,0 +1,1 @@
+"""Vocabularies measured and extended, and new ones trained on texts. The room trains no model."""
