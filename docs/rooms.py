@@ -110,7 +110,7 @@ WAY: list[tuple[str, str]] = [
 READING: dict[str, str] = {
     "system": (
         "environment importing memory container storage regular_file whole_file json_file appended_lines progress "
-        "deadline in_thread jinja signals workers"
+        "deadline in_thread jinja signals workers figure"
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (
@@ -124,7 +124,7 @@ READING: dict[str, str] = {
     ),
     "model": "transformer rows layers rotary masks cache sequence_cache parameter_shapes empty_model rebuilding",
     "text": (
-        "tokenizer vocabulary patterns normalization long_pieces name_finder detokenizer messages tool_calls "
+        "tokenizer vocabulary patterns normalization merging long_pieces name_finder detokenizer messages tool_calls "
         "chat_format chatml rendered token_spans content_marks chat_template format_detection chat_prompt "
         "completion_prompt reading tokenizer_files qwen_tiktoken tokenizer_json vocab_json gguf_vocabulary "
         "tokenizer_settings endings pattern_forms export"
@@ -163,11 +163,14 @@ READING: dict[str, str] = {
         "ngram_drafter model_drafter"
     ),
     "data": "shards order",
-    "vocab": "byte_pairs",
+    "vocab": (
+        "text_groups compression table compression_plot pieces continued_merges token_rules "
+        "extended_vocabulary extension row_initials new_rows byte_pairs"
+    ),
     "batch": "answering request_files request_line request_body reply_objects",
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "
-        "verification conversion quantizing"
+        "verification conversion quantizing growing"
     ),
     "doctor": (
         "artefact findings folder weights untrained_rows adapter fix repairs config_repair tracebacks known_error "
@@ -202,8 +205,8 @@ READING: dict[str, str] = {
     "cli": (
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
-        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench train "
-        "train_labels train_pretrain examples"
+        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench vocab "
+        "vocab_extend train train_labels train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -27,6 +27,7 @@ from qwen7b.cli.perplexity import perplexity
 from qwen7b.cli.quantize import quantize
 from qwen7b.cli.tokenize import tokenize
 from qwen7b.cli.train import train
+from qwen7b.cli.vocab import vocab
 from qwen7b.errors import Qwen7bError
 from qwen7b.system.importing import check_working_directory
 from qwen7b.terminal.streams import LostOutputError, open_standard_streams
@@ -105,6 +106,7 @@ for verb in (chat, complete, pull, tokenize, convert, quantize, doctor, perplexi
 app.add_typer(models, name="models", epilog=examples("models"))
 app.add_typer(evaluate, name="eval", epilog=examples("eval"))
 app.add_typer(train, name="train", epilog=examples("train"))
+app.add_typer(vocab, name="vocab", epilog=examples("vocab"))
 
 
 def show_version(is_given: bool) -> None:

@@ -49,6 +49,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b perplexity text.txt --lengths 1024,4096 --methods none,ntk+logn --plot table.png",
     ),
     "bench": ("qwen7b bench", "qwen7b bench --shape 7b --quantize q4", "qwen7b bench --model ./Qwen-7B-Chat --json"),
+    "vocab": (
+        "qwen7b vocab measure texts --model demo --model smollm2",
+        "qwen7b vocab extend greek.txt --tokens 2000 --script Greek --model ./qwen.tiktoken --out qwen_extra.tiktoken",
+    ),
+    "measure": (
+        "qwen7b vocab measure greek.txt code=src --model ./qwen.tiktoken",
+        "qwen7b vocab measure texts --model demo --model smollm2 --baseline smollm2 --plot figure.png",
+        "qwen7b vocab measure texts --model original=./qwen.tiktoken --model ./tokenizer.json --json",
+    ),
+    "extend": (
+        "qwen7b vocab extend greek --tokens 2000 --script Greek --model ./qwen.tiktoken --out qwen_extra.tiktoken",
+        "qwen7b vocab extend greek.txt --tokens 2000 --keep english.txt --check held-out.txt --json",
+        "qwen7b vocab extend laws.txt --tokens 500 --min-frequency 50 --model demo --out tokenizer.json",
+        "qwen7b vocab extend greek.txt --tokens 2000 --script Greek --model ./Qwen-7B --out ./Qwen-7B-greek",
+    ),
     "eval": (
         "qwen7b eval --fetch mmlu",
         "qwen7b eval mmlu --limit 20",

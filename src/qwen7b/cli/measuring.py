@@ -65,7 +65,8 @@ def open_subject(
     """Open the model to be measured, after checking that all the options make sense."""
     options.set_threads(threads)
     precisions = parse_names("--quantize", quantize, known=PRECISIONS)
-    from qwen7b.evals import Subject, check_plot
+    from qwen7b.evals import Subject
+    from qwen7b.system.figure import check_plot
 
     if plot is not None:
         check_plot(plot)

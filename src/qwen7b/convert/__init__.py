@@ -1,4 +1,4 @@
-"""A checkpoint in, another one on the disk out: in another format with the proof that it is the same, or packed.
+"""A checkpoint in, another one on the disk out: in another format with the proof that it is the same, packed, or grown.
 
 The room knows how each format names sizes, tensors and tokens. It streams: it never holds more than a few blocks of
 rows.
@@ -13,22 +13,29 @@ from qwen7b.system.importing import imported_when_used
 if TYPE_CHECKING:
     from qwen7b.convert.conversion import Conversion
     from qwen7b.convert.converting import convert
+    from qwen7b.convert.growing import GrownModel, check_growing, grow
     from qwen7b.convert.quantizing import PackedFolder, quantize
     from qwen7b.convert.target_format import TargetFormat
 
 __all__ = [
     "Conversion",
+    "GrownModel",
     "PackedFolder",
     "TargetFormat",
+    "check_growing",
     "convert",
+    "grow",
     "quantize",
 ]
 
 _MODULES = {
     "Conversion": "conversion",
+    "GrownModel": "growing",
     "PackedFolder": "quantizing",
     "TargetFormat": "target_format",
+    "check_growing": "growing",
     "convert": "converting",
+    "grow": "growing",
     "quantize": "quantizing",
 }
 

@@ -41,12 +41,16 @@ class Companions:
         return {variable: name for variable, name in (usual | own).items() if name is not None}
 
 
-def read_companions(checkpoint: Checkpoint, *, name: str, chat: bool | None = None) -> Companions:
+def read_companions(
+    checkpoint: Checkpoint, *, name: str, chat: bool | None = None, tokenizer: Tokenizer | None = None
+) -> Companions:
     """Read the companions of a checkpoint; its name is `name` unless the file itself has one.
+
+    A `tokenizer` takes the place of the one in its files.
 
     `chat` says whether the model was trained to chat, if its files do not say so or are wrong.
     """
-    tokenizer, generation = load_tokenizer(checkpoint.path), checkpoint.generation
+    tokenizer, generation = tokenizer or load_tokenizer(checkpoint.path), checkpoint.generation
     is_chat = decide_chat(generation, tokenizer, checkpoint.config, override=chat).is_chat
     format, template = tokenizer.chat_format, tokenizer.vocabulary.settings.chat_template
     if chat and format is None:

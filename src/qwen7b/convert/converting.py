@@ -60,7 +60,7 @@ def convert(
     >>> convert("Qwen-7B-Chat", "Qwen-7B-Chat-q8_0.gguf", to="gguf", quantize="q8_0").lost  # doctest: +SKIP
     """
     target = Path(target).expanduser()
-    to = _check_target(target, to=to)
+    to = check_target(target, to=to)
     if not check_text:
         raise SettingError("the check text is empty: give some text to compare the models on")
     if chat is not None:
@@ -83,7 +83,7 @@ def convert(
         job["adapter"] = exact_identity(Path(adapter))
     with workplace.held(job), workers(caller_waits=True) as threads:
         started = time.monotonic()
-        files = _write(plan, workplace, threads)
+        files = write_files(plan, workplace, threads)
         written = time.monotonic()
         conversion = Conversion(
             source=path,
@@ -104,7 +104,8 @@ def convert(
     return conversion
 
 
-def _check_target(target: Path, *, to: object) -> TargetFormat:
+def check_target(target: Path, *, to: object) -> TargetFormat:
+    """The format by its name. Raises SettingError where such a target cannot be written there."""
     try:
         format = TargetFormat(to)  # type: ignore[arg-type]
     except ValueError:
@@ -134,7 +135,7 @@ def _job(plan: Plan, *, to: TargetFormat, type: GGMLQuantizationType | None) -> 
     }
 
 
-def _write(plan: Plan, workplace: Workplace, threads: Workers) -> dict[str, WrittenFile]:
+def write_files(plan: Plan, workplace: Workplace, threads: Workers) -> dict[str, WrittenFile]:
     """Write the target's files; returns them by name."""
     files = {}
     with progress(f"Writing {workplace.target}", plan.num_bytes, "B") as report:

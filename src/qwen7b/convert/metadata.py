@@ -16,11 +16,8 @@ from qwen7b.config.checked import PENALTIES
 from qwen7b.convert.companions import Companions
 from qwen7b.text import patterns
 from qwen7b.text.chatml import ChatML
-from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, qwen_tiktoken, spelled_ids, tokenizer_json
-from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
-
-QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + 208
-"""The number of first-generation Qwen's tokens, the control tokens included."""
+from qwen7b.text.export import added_tokens, gguf_tokenizer, merges_of, original_files, spelled_ids, tokenizer_json
+from qwen7b.text.qwen_tiktoken import EXTRA_VOCABULARY, FIRST_CONTROL_ID, QWEN_VOCAB_SIZE
 
 
 def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtype) -> dict[str, bytes]:
@@ -58,18 +55,19 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
     fields |= position_fields.rope_fields(config.rotary_scaling)
     if config.attention_windows is not None:
         fields["attention_windows"] = list(config.attention_windows)
-    tiktoken = original_vocabulary(config, companions)
-    if tiktoken is None:
+    originals = original_vocabulary(config, companions)
+    if originals is None:
         fields["tokenizer_class"] = "PreTrainedTokenizerFast"
         files = _tokenizer_files(config, companions, tokenizer_class="PreTrainedTokenizerFast")
     else:
         tokenizer_config = {
             **_bos_fields(companions),
             "chat_template": companions.chat_template,
+            "extra_vocab_file": EXTRA_VOCABULARY if EXTRA_VOCABULARY in originals else None,
             "model_max_length": config.context_length,
             "tokenizer_class": "QWenTokenizer",
         }
-        files = {"qwen.tiktoken": tiktoken, "tokenizer_config.json": as_json(_without_none(tokenizer_config))}
+        files = {**originals, "tokenizer_config.json": as_json(_without_none(tokenizer_config))}
     generation = {
         "chat_format": "chatml" if companions.is_chat else "raw",
         # Without it Transformers stops after 20 tokens.
@@ -83,9 +81,12 @@ def qwen_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtyp
     return {"config.json": as_json(fields), "generation_config.json": as_json(generation), **files}
 
 
-def original_vocabulary(config: ModelConfig, companions: Companions) -> bytes | None:
-    """The original qwen.tiktoken, if that is the vocabulary and the model has rows for all of its control tokens."""
-    if config.vocab_rows < QWEN_VOCAB_SIZE or companions.tokenizer.vocab_size > QWEN_VOCAB_SIZE:
+def original_vocabulary(config: ModelConfig, companions: Companions) -> dict[str, bytes] | None:
+    """The original qwen.tiktoken, if that is the vocabulary and the model has rows for all of its control tokens.
+
+    With it comes a file of the tokens after the control tokens, if there are any, in the same form.
+    """
+    if config.vocab_rows < QWEN_VOCAB_SIZE:
         return None
     # In qwen.tiktoken all control tokens but the first three are called <|extra_0|> and so on.
     names = [name for name, id in companions.tokenizer.control_tokens.items() if id >= FIRST_CONTROL_ID + 3]
@@ -95,7 +96,7 @@ def original_vocabulary(config: ModelConfig, companions: Companions) -> bytes | 
     template = "" if isinstance(format, ChatML) else companions.chat_template or ""
     if any(name in template for name in names):
         return None
-    return qwen_tiktoken(companions.tokenizer.vocabulary)
+    return original_files(companions.tokenizer.vocabulary)
 
 
 def qwen2_files(config: ModelConfig, companions: Companions, *, dtype: torch.dtype) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from qwen7b.errors import SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import DTYPES, StoredTensor
 from qwen7b.files.views import dtype_of
 from qwen7b.system.regular_file import SMALL_FILE_LIMIT, checkpoint_bytes
+from qwen7b.text import Tokenizer
 
 DTYPE_NAMES = {name: FLOATS[dtype] for name, dtype in DTYPES.items()}
 
@@ -70,15 +71,18 @@ def make_plan(
     to: TargetFormat,
     type: GGMLQuantizationType | None,
     chat: bool | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Plan:
     """Plan a target file or folder. With `type` None number types stay, with `chat` None the source's files decide.
+
+    The target gets the source's own tokenizer unless another is given.
 
     Raises CheckpointError if the source is incomplete or contradicts its config, UnsupportedError if it has tensors
     that cannot be read or that the target cannot hold.
     """
     check_shapes(source)
     check_complete(source)
-    companions = read_companions(source, name=model_name, chat=chat)
+    companions = read_companions(source, name=model_name, chat=chat, tokenizer=tokenizer)
     check_vocabulary(companions.tokenizer, source.config, source=source.path)
     own = parameters_of(source)
     config = target_config(source.config, own, to=to)

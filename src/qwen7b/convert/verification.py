@@ -87,13 +87,17 @@ def _compare(
 def compare_logits(
     source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer, threads: Workers, *, text: str
 ) -> LogitsComparison:
-    """How the logits differ over a text, in float32, up to the length at which the models may differ by design."""
+    """How the logits differ over a text, in float32, up to the length at which the models may differ by design.
+
+    Compared are the tokens that the tokenizer has: the rows of a matrix beyond them stand for none.
+    """
     limit = min(_MAX_CHECK_TOKENS, source.config.trained_length, written.config.trained_length)
     if source.config.attention_windows != written.config.attention_windows:
         limit = min(limit, shortest_window(source.config.attention_windows) or limit)
     ids = tokenizer.encode(text)[:limit]
     all_source_logits, all_target_logits = (
-        streamed_model(checkpoint, threads)(torch.tensor([ids]))[0] for checkpoint in (source, written)
+        streamed_model(checkpoint, threads)(torch.tensor([ids]))[0, :, : tokenizer.vocab_size]
+        for checkpoint in (source, written)
     )
     largest, same, divergence = 0.0, 0, 0.0
     for source_logits, target_logits in zip(

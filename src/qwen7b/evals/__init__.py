@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qwen7b.evals.fetching import fetch_benchmark
     from qwen7b.evals.needle import Retrieval, measure_retrieval
     from qwen7b.evals.perplexity import Perplexity, measure_perplexity
-    from qwen7b.evals.plots import check_plot, plot_perplexity, plot_retrieval
+    from qwen7b.evals.plots import plot_perplexity, plot_retrieval
     from qwen7b.evals.plugin_sets import write_plugin_sets
     from qwen7b.evals.shapes import SHAPES, random_model
     from qwen7b.evals.subject import Subject
@@ -29,7 +29,6 @@ __all__ = [
     "Speed",
     "Subject",
     "Work",
-    "check_plot",
     "evaluate",
     "fetch_benchmark",
     "measure_perplexity",
@@ -53,7 +52,6 @@ __getattr__ = imported_when_used(
         "Speed": "bench",
         "Subject": "subject",
         "Work": "bench",
-        "check_plot": "plots",
         "evaluate": "evaluation",
         "fetch_benchmark": "fetching",
         "measure_perplexity": "perplexity",

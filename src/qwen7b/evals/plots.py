@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qwen7b.errors import MissingExtraError, SettingError
 from qwen7b.evals.perplexity import Perplexity
-from qwen7b.system.whole_file import written_whole
+from qwen7b.system.figure import COLOURS, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from qwen7b.evals.needle import Retrieval
 
-_KINDS = (".png", ".svg", ".pdf")
-_COLOURS = ("#3d3d3d", "#d1495b", "#2a9d8f", "#5b4fd6", "#e09f3e", "#4a90d9", "#8a5a44", "#b05fb0")
 _MARKERS = "osD^vPX*"
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "qwen7b",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
-
-def check_plot(target: Path) -> None:
-    """Raise MissingExtraError or SettingError if a plot cannot be written there, so that hours of work are not lost."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", extra="eval") from error
-    if target.suffix.lower() not in _KINDS:
-        raise SettingError(f"a plot's name must end in {', '.join(_KINDS)}, found {str(target)!r}")
-    if not target.parent.is_dir():
-        raise SettingError(f"there is no folder {target.parent} for the plot {target.name}: make it first")
 
 
 def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
@@ -45,7 +22,7 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
     panels = list(dict.fromkeys((result.file, result.precision) for result in results))
     methods = list(dict.fromkeys(result.method for result in results))
     lengths = sorted({result.length for result in results})
-    figure, grid = _panels(len(panels), size=(5.4, 4.0 + 0.2 * -(-len(methods) // 2)))
+    figure, grid = new_figure(len(panels), size=(5.4, 4.0 + 0.2 * -(-len(methods) // 2)))
     for axes, (file, precision) in zip(grid, panels, strict=True):
         for number, method in enumerate(methods):
             points = [
@@ -56,7 +33,7 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
             axes.plot(
                 *zip(*sorted(points), strict=True),
                 label=method,
-                color=_COLOURS[number % len(_COLOURS)],
+                color=COLOURS[number % len(COLOURS)],
                 marker=_MARKERS[number % len(_MARKERS)],
                 # Where methods agree, a later line would hide an earlier one of the same width.
                 linewidth=3.2 - 2.0 * number / max(len(methods) - 1, 1),
@@ -85,7 +62,7 @@ def plot_perplexity(results: Sequence[Perplexity], target: Path) -> None:
         axes.set_title(f"{Path(file).name}, {_weights(precision)}", loc="left")
     # Below all panels, where it hides no point.
     figure.legend(handles=grid[0].get_lines()[: len(methods)], loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_retrieval(results: Sequence[Retrieval], target: Path) -> None:
@@ -94,7 +71,7 @@ def plot_retrieval(results: Sequence[Retrieval], target: Path) -> None:
     lengths = sorted({result.length for result in results})
     depths = sorted({result.depth for result in results})
     accuracies = {(r.precision, r.method, r.length, r.depth): r.accuracy for r in results}
-    figure, grid = _panels(len(panels), size=(2.2 + 0.65 * len(lengths), 1.7 + 0.42 * len(depths)))
+    figure, grid = new_figure(len(panels), size=(2.2 + 0.65 * len(lengths), 1.7 + 0.42 * len(depths)))
     for axes, (precision, method) in zip(grid, panels, strict=True):
         shares = [[accuracies[precision, method, length, depth] for length in lengths] for depth in depths]
         axes.imshow(shares, cmap="RdYlGn", vmin=-0.3, vmax=1.3, aspect="auto")  # pale enough for the numbers on it
@@ -106,32 +83,7 @@ def plot_retrieval(results: Sequence[Retrieval], target: Path) -> None:
         axes.set_xlabel("tokens")
         axes.set_ylabel("depth of the fact")
         axes.set_title(f"{method}\n{_weights(precision)}", loc="left")
-    _save(figure, target)
-
-
-def _panels(count: int, *, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    columns = min(count, 2)
-    rows = -(-count // columns)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-        return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
-
-
-def _save(figure: Figure, target: Path) -> None:
-    import matplotlib
-
-    kind = target.suffix.lower()
-    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
-    with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
-        warnings.filterwarnings("ignore", message="Glyph")  # a file's name may have letters that the font lacks
-        try:
-            with written_whole(target) as partial:
-                figure.savefig(partial, format=kind.removeprefix("."), dpi=150, metadata=metadata)
-        except OSError as error:
-            raise SettingError(f"the plot {target} cannot be written: {error.strerror or error}") from error
+    save_figure(figure, target)
 
 
 def _weights(precision: str) -> str:

@@ -1,4 +1,4 @@
-"""Tensors made of other tensors' rows. They hold no data: each block of rows is assembled when it is read."""
+"""Tensors made of other tensors' rows, each block of which is assembled when it is read; but for `InMemory` no data."""
 
 from __future__ import annotations
 
@@ -58,6 +58,20 @@ class Zeros:
 
     def read_rows(self, start: int, stop: int) -> Tensor:
         return torch.zeros(stop - start, *self.shape[1:], dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InMemory:
+    """A tensor that lies in no file."""
+
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    def read_rows(self, start: int, stop: int) -> Tensor:
+        return self.values[start:stop]
 
 
 def dtype_of(stored: StoredTensor) -> torch.dtype:

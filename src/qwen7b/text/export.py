@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from qwen7b.errors import UnsupportedError, counted, quoted
 from qwen7b.text import patterns
 from qwen7b.text.gguf_vocabulary import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
-from qwen7b.text.qwen_tiktoken import FIRST_CONTROL_ID
+from qwen7b.text.merging import merge_parts, split_bytes
+from qwen7b.text.qwen_tiktoken import EXTRA_VOCABULARY, FIRST_CONTROL_ID, QWEN_VOCAB_SIZE
 from qwen7b.text.vocabulary import BYTE_OF, Vocabulary
 
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
@@ -49,6 +51,33 @@ def qwen_tiktoken(vocabulary: Vocabulary) -> bytes | None:
     return content if is_original else None
 
 
+def extra_tiktoken(vocabulary: Vocabulary) -> bytes:
+    """The content of `qwen_extra.tiktoken`: all tokens after the original's control tokens, in the original's form."""
+    tokens = sorted((id, token) for token, id in vocabulary.ids.items() if id >= QWEN_VOCAB_SIZE)
+    return b"".join(b"%s %d\n" % (b64encode(token), id) for id, token in tokens)
+
+
+def original_files(vocabulary: Vocabulary) -> dict[str, bytes] | None:
+    """The content of `qwen.tiktoken`, and of `qwen_extra.tiktoken` where there are extra tokens; None for another one.
+
+    Extra tokens come after the original's control tokens, without holes, and merge after all others in that order.
+    """
+    extra = {token: id for token, id in vocabulary.ids.items() if id >= FIRST_CONTROL_ID}
+    in_order = [extra[token] for token in sorted(extra, key=lambda token: vocabulary.ranks.get(token, -1))]
+    if in_order != [*range(QWEN_VOCAB_SIZE, QWEN_VOCAB_SIZE + len(extra))]:
+        return None
+    if any(id >= QWEN_VOCAB_SIZE for id in vocabulary.control_tokens.values()):
+        return None
+    base = {token: id for token, id in vocabulary.ids.items() if token not in extra}
+    ranks = {token: rank for token, rank in vocabulary.ranks.items() if token not in extra}
+    if extra and min(map(vocabulary.ranks.__getitem__, extra)) < max(ranks.values()):
+        return None
+    content = qwen_tiktoken(replace(vocabulary, ids=base, ranks=ranks))
+    if content is None:
+        return None
+    return {"qwen.tiktoken": content} | ({EXTRA_VOCABULARY: extra_tiktoken(vocabulary)} if extra else {})
+
+
 def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """The merges that the ranks stand for, in order, in GPT-2's spelling.
 
@@ -62,24 +91,13 @@ def merges_of(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
         splits = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
         splits = [pair for pair in splits if all(ranks.get(part, rank) < rank for part in pair)]
         # Most tokens have but one split into lower tokens; only where there are more does the order of merges decide.
-        parts = splits[0] if len(splits) == 1 else tuple(_merge_below(token, rank, ranks))
+        parts = splits[0] if len(splits) == 1 else tuple(merge_parts(split_bytes(token), ranks, below=rank))
         if len(parts) != 2:
             raise UnsupportedError(
                 f"{vocabulary.source} has the token {quoted(token)}, which merging pairs leaves in "
                 f"{counted(len(parts), 'part')}: remove it from the vocabulary"
             )
         yield spell(parts[0]), spell(parts[1])
-
-
-def _merge_below(token: bytes, limit: int, ranks: Mapping[bytes, int]) -> list[bytes]:
-    """Encode a token with only those merges that rank below the limit."""
-    parts = [token[index : index + 1] for index in range(len(token))]
-    while len(parts) > 1:
-        rank, index = min((ranks.get(parts[i] + parts[i + 1], limit), i) for i in range(len(parts) - 1))
-        if rank >= limit:
-            break
-        parts[index : index + 2] = [parts[index] + parts[index + 1]]
-    return parts
 
 
 def spell(token: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from base64 import b64decode
 from codecs import BOM_UTF8
+from collections import Counter
 from pathlib import Path
 
 from qwen7b.errors import CheckpointError, counted
@@ -16,6 +17,10 @@ from qwen7b.text.vocabulary import Vocabulary
 FIRST_CONTROL_ID = 151643
 _MAX_BYTES = 1 << 25
 CONTROL_NAMES = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{n}|>" for n in range(205)))
+QWEN_VOCAB_SIZE = FIRST_CONTROL_ID + len(CONTROL_NAMES)
+"""The number of first-generation Qwen's tokens, the control tokens included: 151851, the id of the first extra one."""
+EXTRA_VOCABULARY = "qwen_extra.tiktoken"
+"""The original's name of a file of extra tokens."""
 
 
 def read_qwen_tiktoken(path: Path, *, extra: Path | None = None) -> Vocabulary:
@@ -53,8 +58,10 @@ def _read_tokens(path: Path) -> dict[bytes, int]:
             f"{path} is damaged: its lines should be a token in base64 and an id, found: {error}; download it again"
         ) from error
     if len(tokens) * 2 != len(fields):
+        repeated = next(token for token, count in Counter(map(b64decode, fields[::2])).items() if count > 1)
         raise CheckpointError(
-            f"{path} is damaged: it has {counted(len(fields) // 2, 'line')} but {len(tokens)} different tokens"
+            f"{path} is damaged: it has {counted(len(fields) // 2, 'line')} but {len(tokens)} different tokens, as "
+            f"{repeated.decode(errors='backslashreplace')!r} comes more than once; make the file anew"
         )
     return tokens
 
