@@ -7,8 +7,10 @@
 
 LibreOffice's help is HTML, a folder a language. Its different lines are split by their hash: nine tenths are the
 corpus, the last tenth is held out, so that no line of it has been learned from. The English and Chinese help is kept
-(--keep), even its lines with Greek letters, and the ids of all its lines are compared with those before. With --loss a model gets rows for the new tokens in each way that `extend` knows,
-and reads held-out text without any training: bits per byte, which do not depend on the vocabulary.
+(--keep), even its lines with Greek letters, and the ids of all its lines are compared with those before.
+
+With --loss a model gets rows for the new tokens in each way that `extend` knows, and reads held-out text without any
+training: bits per byte, which do not depend on the vocabulary.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import math
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,6 +133,7 @@ def losses(name: str, extension: Extension, lines: Sequence[str]) -> Iterator[tu
         made = new_rows(InMemory(rows), parts, initial=initial, num_used=first)
         return torch.nn.Parameter(torch.cat((rows, made)), requires_grad=False)
 
+    model.config = replace(model.config, vocab_rows=after.vocab_size)
     for initial in Initial:
         model.embedding.weight = grown(embedding, initial)
         model.head.weight = model.embedding.weight if is_tied else grown(head, initial)
