@@ -158,7 +158,7 @@ def test_an_answer_goes_on_where_the_results_end() -> None:
     assert first == "Paris?" and asked.endswith("Result:\n````\n9:00\n```\n````\n\nAnswer:")
     (_, going_on) = DIALECT.write(said, [])
     assert going_on["content"].startswith(f"{asked} It is 9.\n```json\n") and going_on["content"].endswith("Answer:")
-    answer: Message = {"role": "assistant", "content": " 18 °C at 9."}  # as the model goes on
+    answer: Message = {"role": "assistant", "content": "18 °C at 9."}
     _, turn, thanks = DIALECT.write([*said, answer, {"role": "user", "content": "Thanks"}], [])
     assert turn["content"] == f"{going_on['content']} 18 °C at 9." and thanks == {"role": "user", "content": "Thanks"}
 

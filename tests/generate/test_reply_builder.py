@@ -48,7 +48,9 @@ def tokenizer(tiny_chat_checkpoint: Path) -> Tokenizer:
     return load_tokenizer(tiny_chat_checkpoint)
 
 
-def pieces_of(tokenizer: Tokenizer, text: str, *, stop: tuple[str, ...] = (), cut: bool = False) -> list[Piece]:
+def pieces_of(
+    tokenizer: Tokenizer, text: str, *, stop: tuple[str, ...] = (), cut: bool = False, drops_space: bool = False
+) -> list[Piece]:
     builder = ReplyBuilder(
         tokenizer,
         prompt=[1, 2, 3],
@@ -56,6 +58,7 @@ def pieces_of(tokenizer: Tokenizer, text: str, *, stop: tuple[str, ...] = (), cu
         stop=stop,
         with_logprobs=False,
         parser=AngleParser(),
+        drops_space=drops_space,
     )
     pieces: list[Piece] = []
     for token_id in tokenizer.encode(text):
@@ -113,6 +116,10 @@ def test_a_reply_is_a_message_to_go_on_with(tokenizer: Tokenizer) -> None:
         ("hello <ad", {"cut": True}, ("hello <ad", "length", ())),
         ("<add:[1", {"cut": True}, ("", "length", (("add", "[1"),))),
         ("<add:[1]>END<now:>", {"stop": ("END",)}, ("", "tool_calls", (("add", "[1]"),))),
+        (" hello  inn", {}, (" hello  inn", "stop", ())),
+        (" hello  inn", {"drops_space": True}, ("hello  inn", "stop", ())),
+        ("  hello", {"drops_space": True}, (" hello", "stop", ())),
+        ("hello inn", {"drops_space": True}, ("hello inn", "stop", ())),
         ("<add:[1]>EN", {"stop": ("END",)}, ("EN", "tool_calls", (("add", "[1]"),))),
     ],
 )

@@ -183,6 +183,16 @@ def test_a_reply_after_calls_is_read_by_the_dialect_though_no_tools_are_offered(
         assert (reply.text, reply.tool_calls, reply.finish_reason) == ("hm", (), "stop")
 
 
+@pytest.mark.parametrize("dialect", ["coder", "react-demo", "qwen-fn"])
+def test_a_reply_behind_results_begins_behind_the_mark_and_its_space(qwen: Qwen, dialect: str) -> None:
+    def answer(messages: list[Any]) -> str:
+        said = scripted(qwen, " It is 3.")
+        return qwen.chat(messages, max_new_tokens=300, dialect=dialect, processors=[said]).text
+
+    assert answer(HISTORY) == "It is 3."
+    assert answer([*HISTORY, assistant("I say")]) == " It is 3."  # a reply that was begun goes on as it is written
+
+
 def test_what_masks_cannot_promise_is_left_out_aloud_or_refused(qwen: Qwen) -> None:
     odd = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}, "required": ["n"]}
     settings = ASKING | {"tools": [{"name": "go", "parameters": odd}], "seed": 1, "temperature": 0.5}

@@ -81,7 +81,7 @@ class CoderDialect:
             if role == "tool":
                 written[-1]["content"] += _write_result(content)
             elif role == "assistant" and previous == "tool":
-                written[-1]["content"] += f"{_ANSWER} {content.lstrip(' ')}"
+                written[-1]["content"] += f"{_ANSWER} {content}"
             else:
                 written.append({"role": role, "content": content})
             previous = role

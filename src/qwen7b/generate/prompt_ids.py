@@ -24,10 +24,15 @@ answer."""
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:
-    """A prompt, and whether a dialect wrote it, which then reads the reply to it."""
+    """A prompt, and what that means for the reply.
+
+    in_dialect    whether a dialect wrote it, which then reads the reply
+    ends_in_mark  whether it ends behind a tool's result, as with "Answer:", so that the reply begins with a space
+    """
 
     ids: list[int]
     in_dialect: bool = False
+    ends_in_mark: bool = False
 
 
 class PromptLimits(TypedDict, total=False):
@@ -65,7 +70,8 @@ def conversation_ids(
     """The prompt for a conversation, in which a dialect has a part where tools are offered or were called."""
     in_dialect = bool(tools) or conversation.has_calls
     write = dialect.write if in_dialect else as_they_are
-    return PromptIds(fitting_prompt(tokenizer, conversation, write=write, tools=tools, **limits), in_dialect)
+    ids = fitting_prompt(tokenizer, conversation, write=write, tools=tools, **limits)
+    return PromptIds(ids, in_dialect, ends_in_mark=conversation.turns[-1][-1]["role"] == "tool")
 
 
 def text_ids(prompt: Text, tokenizer: Tokenizer, *, control_tokens: bool | None, context_length: int) -> PromptIds:

@@ -252,6 +252,7 @@ class Qwen(Scorer):
                 with_logprobs=checked.logprobs is not None,
                 parser=dialect.parser(offered.definitions) if prompt.in_dialect else None,
                 max_calls=max_calls,
+                drops_space=prompt.ends_in_mark,
             )
             for prompt in repeated
         ]

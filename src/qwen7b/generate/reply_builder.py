@@ -20,6 +20,7 @@ class ReplyBuilder:
     """One reply in the making: its tokens, and what is settled of its text and its calls so far.
 
     `parser` reads calls in the text; without one all of it is what the reply says. After `max_calls` it is stopped.
+    `drops_space` says that a space at the beginning of what it says is none of it: the prompt ends in a mark.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class ReplyBuilder:
         with_logprobs: bool,
         parser: CallParser | None = None,
         max_calls: int | None = None,
+        drops_space: bool = False,
     ) -> None:
         self.stop_ids = stop_ids
         self.detokenizer = Detokenizer(tokenizer, skip_control=True)
         self.stop_strings = StopStrings(stop)
         self.parser = parser
         self.max_calls = max_calls
+        self._drops_space = drops_space
         self.prompt_tokens = len(prompt)
         self._call_ids = "" if parser is None else call_id_base(prompt)
         self._parts: list[str] = []
@@ -91,7 +94,10 @@ class ReplyBuilder:
                 break
             if isinstance(part, CallDelta):
                 given.append(self._add(part))
-            elif part:
+                continue
+            if self._drops_space and part:
+                part, self._drops_space = part.removeprefix(" "), False
+            if part:
                 self._parts.append(part)
                 given.append(part)
         return given

@@ -211,7 +211,7 @@ class RunLoop:
             self._take_in(result := ToolResult(call=self._pending[0], text=text, is_error=True))
             yield result
         run = AgentRun(
-            text=self.replies[-1].text.lstrip(" ") if self.replies else "",
+            text=self.replies[-1].text if self.replies else "",
             outcome=outcome,
             messages=self.messages,
             replies=tuple(self.replies),
