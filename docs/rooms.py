@@ -54,7 +54,10 @@ FLOORS: list[dict[str, tuple[str, str]]] = [
     },
     {"loading": ("checkpoint → filled model", "权重 → 可用的模型")},
     {
-        "data": ("raw text → clean token shards, and their order", "原始文本 → 干净的词元分片，及其读取次序"),
+        "data": (
+            "raw text → clean documents → token shards, and their order",
+            "原始文本 → 干净的文档 → 词元分片，及其读取次序",
+        ),
         "generate": (
             "logits → token ids → text: the engine, speculation, stopping, chat",
             "logits → 词元 id → 文本：引擎、推测解码、停止、聊天",
@@ -162,7 +165,11 @@ READING: dict[str, str] = {
         "cache_memory prefixes saved_prefixes request request_state outcome choosing verification speculation "
         "ngram_drafter model_drafter"
     ),
-    "data": "shards order",
+    "data": (
+        "corpus document intake reading byte_files json_lines text_files html_pages parquet_files sources json_parts "
+        "cleaning rules own_rules language published_rules words contamination shingles weights parallel tally dedup "
+        "copies minhash scratch card card_plots datatrove_steps shards order"
+    ),
     "vocab": (
         "text_groups compression table compression_plot pieces continued_merges token_rules "
         "extended_vocabulary extension row_initials new_rows byte_pairs"
@@ -205,7 +212,8 @@ READING: dict[str, str] = {
     "cli": (
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
-        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench vocab "
+        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data "
+        "data_clean data_dedup vocab "
         "vocab_extend train train_labels train_pretrain examples"
     ),
 }

@@ -6,6 +6,7 @@ Qwen7bError
 ├── CheckpointError      a checkpoint or tokenizer file is damaged, incomplete or contradicts itself
 ├── UnsupportedError     a valid artefact or setting that qwen7b does not run
 ├── PromptError          a prompt or conversation that cannot be answered as it stands
+├── DataError            data to train on are damaged, or are not what they should be
 ├── ArgumentsError       the arguments of a tool call that cannot be read
 ├── ResourceError        not enough memory or disk space
 ├── SandboxError         code that a model wrote cannot be run safely on this machine
@@ -81,6 +82,10 @@ class UnsupportedError(Qwen7bError):
 
 class PromptError(Qwen7bError):
     """A prompt or conversation that cannot be answered as it stands."""
+
+
+class DataError(Qwen7bError):
+    """Data to train on are damaged, or are not what they should be."""
 
 
 class ArgumentsError(Qwen7bError):

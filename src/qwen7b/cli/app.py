@@ -19,6 +19,7 @@ from qwen7b.cli.bench import bench
 from qwen7b.cli.chat import chat
 from qwen7b.cli.complete import complete
 from qwen7b.cli.convert import convert
+from qwen7b.cli.data import data
 from qwen7b.cli.doctor import doctor
 from qwen7b.cli.evaluate import evaluate
 from qwen7b.cli.examples import examples
@@ -105,6 +106,7 @@ for verb in (chat, complete, pull, tokenize, convert, quantize, doctor, perplexi
     app.command(epilog=examples(verb.__name__))(verb)
 app.add_typer(models, name="models", epilog=examples("models"))
 app.add_typer(evaluate, name="eval", epilog=examples("eval"))
+app.add_typer(data, name="data", epilog=examples("data"))
 app.add_typer(train, name="train", epilog=examples("train"))
 app.add_typer(vocab, name="vocab", epilog=examples("vocab"))
 

@@ -139,6 +139,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b eval all --limit 20 --out results",
         "qwen7b eval all --data benchmarks --tasks mmlu,ceval --procedure original-2023-08 --model ./Qwen-7B --json",
     ),
+    "data": (
+        "qwen7b data clean crawl/ books.jsonl.gz --out clean",
+        "qwen7b data dedup clean/ --out deduplicated",
+    ),
+    "clean": (
+        "qwen7b data clean crawl/ books.jsonl.gz --out clean",
+        "qwen7b data clean web=crawl/ code=src/ --languages zh,en,code --benchmarks benchmarks/ --out clean",
+        "qwen7b data clean dump.parquet --text-field content --errors skip --without c4 --out clean",
+    ),
+    "dedup": (
+        "qwen7b data dedup clean/ --out deduplicated",
+        "qwen7b data dedup clean/ --weights wiki=2,web:en=0.5 --out mixture --json",
+    ),
     "labels": (
         "qwen7b train labels conversations.jsonl --limit 3",
         "qwen7b train labels conversations.json --mode original --tokenizer ./Qwen-7B-Chat --max-length 512 --json",

@@ -1,4 +1,4 @@
-"""Output files that appear under their name complete or not at all, even while others write the same file."""
+"""Output files and folders that appear under their name complete or not at all, even while others write the same."""
 
 from __future__ import annotations
 
@@ -52,3 +52,26 @@ def write_text_whole(path: Path, text: str) -> None:
     """Write a text as UTF-8. Raises OSError, and ValueError for a name or a text that cannot be encoded."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def written_folder(folder: Path) -> Iterator[Path]:
+    """Yield the path of an empty folder beside `folder` to fill; it becomes `folder` when the block ends.
+
+    After an exception nothing is left. Raises OSError, also where something of that name is there already.
+    """
+    folder = Path(os.path.realpath(folder))
+    if os.path.lexists(folder):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+    partial = folder.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+    partial.mkdir()
+    try:
+        yield partial
+        for parent, _, names in os.walk(partial):
+            for name in names:
+                with open(os.path.join(parent, name), "rb+") as file:
+                    os.fsync(file.fileno())
+        os.rename(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
