@@ -203,7 +203,8 @@ READING: dict[str, str] = {
     "train": (
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
         "micro_batch loss loop optimizers not_finite precision run_pace checkpoints run_log model_folder initial "
-        "corpus_batches pretraining validation compressors report"
+        "corpus_batches pretraining validation compressors report example_batches finetune_recipe "
+        "adapter_folder finetuning merging"
     ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
@@ -213,8 +214,7 @@ READING: dict[str, str] = {
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
         "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data "
-        "data_clean data_dedup vocab "
-        "vocab_extend train train_labels train_pretrain examples"
+        "data_clean data_dedup vocab vocab_extend train train_labels train_sft train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -172,7 +172,7 @@ def open_config(fields: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"rank": 0}, {"alpha": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"targets": ()}, {"scaled_by_root": 1}]
+    "changes", [{"rank": 0}, {"alpha": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"scaled_by_root": 1}]
 )
 def test_settings_that_make_no_sense(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
@@ -226,6 +226,8 @@ def test_what_cannot_be_trained_is_refused(folder: Path) -> None:
         add_adapter(load_model(folder, quantize="q8"), QWEN)
     with pytest.raises(SettingError, match="token id 320 is outside the model's 320 rows"):
         add_adapter(load_model(folder, dtype="float32"), settings_of(folder, token_ids=(320,)))
+    with pytest.raises(SettingError, match="changes nothing: give some"):
+        add_adapter(load_model(folder, dtype="float32"), settings_of(folder, targets=()))
 
 
 def test_dropout_acts_in_training_only() -> None:

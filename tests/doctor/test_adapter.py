@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 import tiny
+from qwen7b.cli.app import app
 from qwen7b.doctor import Diagnosis, diagnose
 
 SIZES = {"c_attn": (192, 64), "c_proj": (64, 64), "w1": (96, 64), "w2": (96, 64)}
@@ -172,6 +175,9 @@ def test_the_recommended_lines_run(tmp_path: Path) -> None:
     assert isinstance(scope["model"].base_model.model, transformers.PreTrainedModel)
     logits = scope["model"](input_ids=ids).logits
     assert logits.shape == (1, 19, tiny.ROWS)
+    plain = qwen7b.load_model(model, dtype="float32")(ids)
+    assert (scope["qwen"].model(ids) - logits).norm() < 0.1 * (logits - plain).norm()  # it is packed
+    result = CliRunner().invoke(app, shlex.split(found.usage[-1])[2:])
+    assert result.exit_code == 0, result.output
     merged = qwen7b.load(tmp_path / "adapter-merged", quantize="none")
     torch.testing.assert_close(merged.model(ids), logits, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(qwen7b.load_model(model)(ids), logits, atol=1e-2)

@@ -20,7 +20,8 @@ from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.chat_template import Template
 from qwen7b.tools import chat_prompt as tool_prompt
 from qwen7b.train.conversations import Conversation, check_conversation, read_conversations
-from qwen7b.train.labels import IGNORED, Example, label_all, make_labelling
+from qwen7b.train.labels import Example, label_all, make_labelling
+from qwen7b.train.micro_batch import NO_TARGET
 
 USER = {"role": "user", "content": "Hi"}
 ASSISTANT = {"role": "assistant", "content": "Hello"}
@@ -46,10 +47,10 @@ def conversation(*messages: Any, tools: Any = ()) -> Conversation:
 def targets(example: Example, tokenizer: Tokenizer) -> list[str]:
     """The text of each run of targets."""
     runs: list[list[int]] = []
-    before = IGNORED
+    before = NO_TARGET
     for label in example.labels.tolist():
-        if label != IGNORED:
-            if before == IGNORED:
+        if label != NO_TARGET:
+            if before == NO_TARGET:
                 runs.append([])
             runs[-1].append(label)
         before = label
@@ -79,16 +80,16 @@ def test_what_is_trained_by_each_mode(small: Tokenizer) -> None:
     frame = "<|im_end|>\n<|im_start|>"
     assert targets(original, small) == ["<|im_start|>", frame, frame, f"Hello{frame}", frame, "x <|im_end|>\n"]
     assert own.input_ids.tolist() == original.input_ids.tolist()
-    assert set(own.labels.tolist()) - {IGNORED} <= set(own.input_ids.tolist())
+    assert set(own.labels.tolist()) - {NO_TARGET} <= set(own.input_ids.tolist())
 
 
 def test_an_example_continues_the_prompt_that_chat_makes(small: Tokenizer) -> None:
     example = make_labelling(small).label(conversation(USER, ASSISTANT))
     prompt = chat_prompt(small, [USER])
     assert example.input_ids[: len(prompt)].tolist() == prompt
-    assert (example.labels[: len(prompt)] == IGNORED).all()
+    assert (example.labels[: len(prompt)] == NO_TARGET).all()
     assert example.labels[len(prompt) : -1].tolist() == example.input_ids[len(prompt) : -1].tolist()
-    assert example.labels[-1] == IGNORED  # the newline behind <|im_end|>, which taught models to go on
+    assert example.labels[-1] == NO_TARGET  # the newline behind <|im_end|>, which taught models to go on
 
 
 contents = st.text("ab \n你<|im_startend|>", min_size=1, max_size=12).filter(str.strip)
@@ -211,4 +212,4 @@ def test_settings_that_make_no_sense(small: Tokenizer) -> None:
 def test_arrays_are_small(small: Tokenizer) -> None:
     example = make_labelling(small).label(conversation(USER, ASSISTANT))
     assert example.input_ids.dtype == example.labels.dtype == np.int32
-    assert replace(example, labels=np.full_like(example.labels, IGNORED)).num_targets == 0
+    assert replace(example, labels=np.full_like(example.labels, NO_TARGET)).num_targets == 0

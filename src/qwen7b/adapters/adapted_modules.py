@@ -124,9 +124,11 @@ def add_adapter(model: Transformer, settings: LoraSettings) -> None:
         )
     if settings.token_ids and max(settings.token_ids) >= model.config.vocab_rows:
         raise SettingError(f"token id {max(settings.token_ids)} is outside the model's {model.config.vocab_rows} rows")
+    if not settings.targets and not settings.token_ids:
+        raise SettingError("an adapter without targets and without tokens' rows changes nothing: give some")
     model.requires_grad_(False)
     by_module: defaultdict[str, dict[str, Place]] = defaultdict(dict)
-    for stem, place in (find_targets(model.config, settings.targets) if settings.targets else {}).items():
+    for stem, place in find_targets(model.config, settings.targets).items():
         by_module[place.parameter.removesuffix(".weight")][stem] = place
     for name, places in by_module.items():
         base = model.get_submodule(name)

@@ -41,8 +41,6 @@ class LoraSettings:
         if fraction("dropout", self.dropout) == 1:
             raise SettingError("dropout must be below 1, or nothing is left to learn from")
         flag("scaled_by_root", self.scaled_by_root)
-        if not self.targets and not self.token_ids:
-            raise SettingError("an adapter without targets and without token ids changes nothing: give some")
 
     @property
     def scale(self) -> float:

@@ -124,10 +124,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "train": (
         "qwen7b train labels conversations.jsonl",
+        "qwen7b train sft conversations.jsonl --lora --out run",
         "qwen7b train recipe tiny > recipe.toml",
         "qwen7b train pretrain recipe.toml --out run",
         "qwen7b train report run",
     ),
+    "sft": (
+        "qwen7b train sft conversations.jsonl --model demo --lora --rank 8 --steps 100 --out run",
+        "qwen7b train sft conversations.jsonl --model ./Qwen-7B --lora --max-length 512 --out run",
+    ),
+    "merge": ("qwen7b train merge run ./Qwen-7B-tuned", "qwen7b train merge run tuned.gguf --quantize q8_0"),
     "pretrain": ("qwen7b train pretrain recipe.toml --out run", "qwen7b train pretrain recipe.toml --out run --json"),
     "recipe": ("qwen7b train recipe tiny > recipe.toml", "qwen7b train recipe memo"),
     "train report": ("qwen7b train report run", "qwen7b train report run --compressors 0 --out report.html"),

@@ -7,9 +7,12 @@ import typer
 from qwen7b.cli.examples import examples
 from qwen7b.cli.train_labels import labels
 from qwen7b.cli.train_pretrain import pretrain, recipe, report
+from qwen7b.cli.train_sft import merge, sft
 
 train = typer.Typer(rich_markup_mode=None)
 train.command(epilog=examples("labels"))(labels)
+train.command(epilog=examples("sft"))(sft)
+train.command(epilog=examples("merge"))(merge)
 train.command(epilog=examples("pretrain"))(pretrain)
 train.command(epilog=examples("recipe"))(recipe)
 train.command(epilog=examples("train report"))(report)

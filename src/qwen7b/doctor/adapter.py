@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,14 +51,15 @@ def diagnose_adapter(path: Path, diagnosis: Diagnosis, *, base: Path | None) -> 
         _compare(path, tensors or {}, checkpoint, diagnosis)
     if diagnosis.is_healthy:
         where = repr(str(folder or named))
-        merged = f"{path}-merged"
+        given = f" --base {shlex.quote(str(base))}" if base is not None else ""
         diagnosis.usage = [
             "import peft, transformers, qwen7b.hf",
             f"model = transformers.AutoModelForCausalLM.from_pretrained({where})",
             f"model = peft.PeftModel.from_pretrained(model, {str(path)!r})",
-            "# or merged into a folder that qwen7b.load takes:",
-            f"model.merge_and_unload().save_pretrained({merged!r})",
-            f"transformers.AutoTokenizer.from_pretrained({where}).save_pretrained({merged!r})",
+            "# or in qwen7b alone:",
+            f"qwen = qwen7b.load({where}, adapter={str(path)!r})",
+            "# or merged into a model of its own, by a command:",
+            f"# qwen7b train merge {shlex.quote(str(path))} {shlex.quote(f'{path}-merged')}{given}",
         ]
 
 

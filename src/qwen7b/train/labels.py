@@ -1,7 +1,7 @@
 """Labels: which tokens of a conversation a model is trained to write, from the house's one renderer of conversations.
 
-A label is the token itself where the model is to learn it, and -100 (`IGNORED`) where not. By the mode `assistant` that
-is what the assistant writes, each message with the token that ends it. The mode `original` has the labels of the
+A label is the token itself where the model is to learn it, and -100 (`NO_TARGET`) where not. By the mode `assistant`
+that is what the assistant writes, each message with the token that ends it. The mode `original` has the labels of the
 original's finetune.py, which also trains <|im_start|>, <|im_end|> and the newline behind it around every message; so it
 teaches models to go on behind their reply, and is there to compare with.
 """
@@ -25,10 +25,9 @@ from qwen7b.text.chatml import END, START, ChatML
 from qwen7b.text.messages import split_turns
 from qwen7b.text.rendered import Rendered
 from qwen7b.train.conversations import Conversation
+from qwen7b.train.micro_batch import NO_TARGET
 from qwen7b.train.written_turns import write_plainly
 
-IGNORED = -100
-"""The label of a token that is no target, as torch's cross-entropy has it."""
 Mode = Literal["assistant", "original"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -50,7 +49,7 @@ class Example:
     @property
     def num_targets(self) -> int:
         """How many tokens are learned; the first has nothing before it that it could be told from."""
-        return int((self.labels[1:] != IGNORED).sum())
+        return int((self.labels[1:] != NO_TARGET).sum())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +127,7 @@ class Labelling:
                 f"{conversation.place}: the chat template of {self.tokenizer} hides what the assistant writes, so "
                 "there is nothing to train on: use a template that keeps contents, or has {% generation %} tags"
             )
-        labels = [IGNORED] * len(rendered.ids)
+        labels = [NO_TARGET] * len(rendered.ids)
         for span in rendered.generated:
             labels[span] = rendered.ids[span]
         if self.mode == "original":

@@ -1,0 +1,92 @@
+"""The recipe of a fine-tuning, with the defaults of the original's finetune.py and its scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from qwen7b.adapters.settings import LoraSettings
+from qwen7b.config.checked import fraction, positive_number, whole_number
+from qwen7b.train.labels import Mode
+from qwen7b.train.optimizer_settings import AdamW
+from qwen7b.train.recipe import Training
+from qwen7b.train.schedule import Cosine
+
+LORA_RATE, FULL_RATE = 3e-4, 1e-5
+"""The highest learning rates of the original's scripts: of finetune_lora_single_gpu.sh and finetune_ds.sh."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneRecipe:
+    """A recipe of fine-tuning, as `qwen7b train sft` resolves and keeps it."""
+
+    model: str
+    """The model that is trained further: a name, a folder, a .gguf file or a hub id."""
+    data: tuple[str, ...]
+    """Files of conversations, as JSON or JSON lines."""
+    mode: Mode = "assistant"
+    """What is learned: what the assistant writes, or what the original's finetune.py trains."""
+    max_length: int = 2048
+    """The most tokens of an example; longer conversations lose turns at their end."""
+    dialect: str | None = None
+    """How tools and calls are written; by default the model's own way."""
+    rows: int = 16
+    """Examples of a step."""
+    micro_tokens: int = 4096
+    """The most tokens that are computed at once; gradients of the parts of a step are summed."""
+    epochs: float = 5.0
+    """How many times every example is read, where `steps` does not say it."""
+    steps: int | None = None
+    """The steps to train for."""
+    learning_rate: float | None = None
+    """The highest rate; by default 3e-4 for an adapter and 1e-5 for all weights."""
+    warmup_fraction: float = 0.01
+    """The share of the steps in which the rate rises; then it falls along a cosine to 0."""
+    weight_decay: float = 0.1
+    """The share of matrices that goes at each step, times the rate."""
+    beta2: float = 0.95
+    """AdamW's share of the past in the mean of squared gradients."""
+    seed: int = 0
+    """What the order of the data, the adapter's first numbers and dropout are drawn from."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What products are computed in; auto: what a probe finds faster."""
+    activation_checkpointing: bool = False
+    """Whether layers are computed again for the gradients instead of kept: less memory, a third more time."""
+    save_every: int = 200
+    """The steps between two saved ones; the last is always saved."""
+    keep: int = 2
+    """How many saved steps stay on the disk."""
+    lora: LoraSettings | None = None
+    """The adapter that is trained in place of the weights; without it all weights are."""
+
+    def __post_init__(self) -> None:
+        whole_number("max_length", self.max_length, minimum=2)
+        whole_number("rows", self.rows, minimum=1)
+        whole_number("micro_tokens", self.micro_tokens, minimum=1)
+        positive_number("epochs", self.epochs)
+        fraction("warmup_fraction", self.warmup_fraction)
+        if self.steps is not None:
+            whole_number("steps", self.steps, minimum=1)
+
+    def resolved(self, *, num_examples: int, precision: Literal["auto", "float32", "bfloat16"]) -> FinetuneRecipe:
+        """The recipe with all that the data and the machine decide."""
+        steps = self.steps or max(1, round(num_examples * self.epochs / self.rows))
+        rate = self.learning_rate or (FULL_RATE if self.lora is None else LORA_RATE)
+        return replace(self, steps=steps, learning_rate=rate, precision=precision)
+
+    @property
+    def training(self) -> Training:
+        """The settings of the loop, of a resolved recipe."""
+        assert self.steps is not None and self.learning_rate is not None
+        return Training(
+            steps=self.steps,
+            seed=self.seed,
+            precision=self.precision,
+            activation_checkpointing=self.activation_checkpointing,
+            save_every=self.save_every,
+            keep=self.keep,
+            optimizer=AdamW(
+                learning_rate=self.learning_rate, beta2=self.beta2, epsilon=1e-8, weight_decay=self.weight_decay
+            ),
+            schedule=Cosine(warmup_steps=round(self.warmup_fraction * self.steps), final_fraction=0.0),
+        )

@@ -1,0 +1,162 @@
+"""Fine-tuning that is really run: tiny models learn, their replies stop, and what was trained loads everywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import qwen7b
+import tiny
+from qwen7b.adapters.settings import LoraSettings
+from qwen7b.errors import PromptError, ResourceError, SettingError
+from qwen7b.train.finetune_recipe import FinetuneRecipe
+from qwen7b.train.finetuning import finetune
+from qwen7b.train.merging import merge
+
+PAIRS = {"the": "hell", "her": "then in", "you": "hi", "tin": "no"}
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_probe() -> Iterator[None]:
+    """How fast the machine is does not matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qwen7b.train.precision._SECONDS", 0.01)
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model of random weights, by its settings, with a ChatML vocabulary."""
+    torch.manual_seed(0)
+    tensors = {name: tensor * 0.3 if tensor.dim() == 2 else tensor for name, tensor in tiny.qwen2_tensors().items()}
+    generation = {"eos_token_id": 266, "chat_format": "raw"}
+    return tiny.write_folder(
+        tmp_path_factory.mktemp("base") / "base", tiny.QWEN2_CONFIG, tensors, tokenizer=True, generation=generation
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "data.jsonl"
+    lines = [{"instruction": asked, "output": answer} for asked, answer in PAIRS.items()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def recipe(base: Path, data: Path, **changes: Any) -> FinetuneRecipe:
+    settings = {"rows": 4, "steps": 60, "learning_rate": 1e-2, "precision": "float32", "weight_decay": 0.0}
+    return FinetuneRecipe(model=str(base), data=(str(data),), **{**settings, **changes})
+
+
+def replies(model: Any, **settings: Any) -> dict[str, tuple[str, str]]:
+    """What a model answers to each question, and why it ended."""
+    qwen = qwen7b.load(model, dtype="float32", **settings)
+    answers = {asked: qwen.chat(asked, sampling=qwen7b.Greedy(), max_new_tokens=20) for asked in PAIRS}
+    return {asked: (answer.text, answer.finish_reason) for asked, answer in answers.items()}
+
+
+LEARNED = {asked: (answer, "stop") for asked, answer in PAIRS.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The saved step of a run that trained all weights."""
+    return finetune(recipe(base, data), tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_a_base_model_learns_to_answer_and_to_stop(base: Path, whole: Path) -> None:
+    assert replies(base, chat=True) != LEARNED
+    assert replies(whole) == LEARNED  # and its files say that it chats
+    assert qwen7b.load(whole, dtype="float32").is_chat
+
+
+def test_what_is_behind_a_reply_is_not_learned(base: Path, data: Path, whole: Path, tmp_path: Path) -> None:
+    """The original's labels have the newline behind <|im_end|>, with which its models go on; ours do not learn it."""
+    original = finetune(recipe(base, data, mode="original"), tmp_path / "run")
+    goes_on = {}
+    for name, folder in (("assistant", whole), ("original", original)):
+        qwen = qwen7b.load(folder, dtype="float32")
+        ids = qwen7b.chat_prompt(qwen.tokenizer, [{"role": "user", "content": "the"}])
+        ids += qwen.tokenizer.encode("hell<|im_end|>", allowed_special="all")
+        with torch.inference_mode():
+            likely = qwen.model(torch.tensor([ids]))[0, -1].softmax(-1)
+        [newline] = qwen.tokenizer.encode("\n")
+        goes_on[name] = float(likely[newline])
+    assert goes_on["original"] > 0.9 and goes_on["assistant"] < 0.1
+
+
+def test_an_adapter_learns_the_same_loads_and_merges(base: Path, data: Path, tmp_path: Path) -> None:
+    lora = LoraSettings(targets=TARGETS, rank=8, alpha=16, dropout=0.05)
+    saved = finetune(recipe(base, data, lora=lora, steps=120), tmp_path / "run", control_rows=True)
+    assert replies(base, adapter=saved, chat=True) == LEARNED
+    fields = json.loads((saved / "adapter_config.json").read_text())
+    assert fields["base_model_name_or_path"] == str(base)
+    assert fields["trainable_token_indices"] == {"embed_tokens": [267, 268]}
+    merged = merge(tmp_path / "run", tmp_path / "merged")
+    assert merged.lost == [] and replies(tmp_path / "merged") == LEARNED
+    with torch.inference_mode():
+        ids = torch.arange(1, 40)[None]
+        apart = qwen7b.load_model(base, dtype="float32", adapter=saved)(ids)
+        torch.testing.assert_close(
+            qwen7b.load_model(tmp_path / "merged", dtype="float32")(ids), apart, atol=1e-4, rtol=0
+        )
+    merge(saved, tmp_path / "merged.gguf", quantize="f16")
+    assert replies(tmp_path / "merged.gguf") == LEARNED
+
+
+def test_rows_of_control_tokens_alone_make_a_model_stop_again(whole: Path, data: Path, tmp_path: Path) -> None:
+    """A base model that knows the answers but has never seen <|im_start|> and <|im_end|>."""
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(whole, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.embed_tokens.weight"][[267, 268]] = torch.randn(2, tiny.HIDDEN) * 0.1
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    assert not any(reason == "stop" for _, reason in replies(broken).values())
+    rows = LoraSettings(targets=())
+    saved = finetune(
+        recipe(broken, data, lora=rows, steps=100, learning_rate=3e-2), tmp_path / "run", control_rows=True
+    )
+    assert sum(tensor.numel() for tensor in load_file(saved / "adapter_model.safetensors").values()) == 2 * tiny.HIDDEN
+    answered = replies(broken, adapter=saved)
+    assert all(reason == "stop" for _, reason in answered.values()), answered
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(base: Path, data: Path, tmp_path: Path) -> None:
+    lora = LoraSettings(targets=TARGETS, rank=2, dropout=0.3)
+    settings = recipe(base, data, lora=lora, steps=6, save_every=2, keep=9, rows=3)
+    whole = finetune(settings, tmp_path / "whole", control_rows=True)
+    cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    for step in (4, 6):
+        shutil.rmtree(cut / "steps" / f"step-{step:08}")
+    again = finetune(settings, cut, control_rows=True)
+    for name in ("adapter_model.safetensors", "optimizer.safetensors"):
+        assert (whole / name).read_bytes() == (again / name).read_bytes()
+    assert (tmp_path / "whole" / "log.jsonl").read_bytes() == (cut / "log.jsonl").read_bytes()
+    with pytest.raises(SettingError, match="has the run of another recipe"):
+        finetune(replace(settings, learning_rate=1e-3), cut, control_rows=True)
+
+
+def test_what_cannot_be_trained_is_refused(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(data.read_text() + '{"messages": [{"role": "user", "content": "Hi"}]}\n')
+    with pytest.raises(PromptError, match=r"bad.jsonl, line 5: it ends without an answer"):
+        finetune(recipe(base, bad), tmp_path / "run")
+    with pytest.raises(PromptError, match=r"data.jsonl, line 1: its first turn takes"):
+        finetune(recipe(base, data, max_length=9), tmp_path / "run")
+    with pytest.raises(SettingError, match="no linear layer of this model is called 'c_attn'"):
+        finetune(recipe(base, data, lora=LoraSettings(targets=("c_attn",))), tmp_path / "run")
+    monkeypatch.setattr("qwen7b.train.finetuning.available_bytes", lambda device: 1 << 20)
+    with pytest.raises(ResourceError, match=r"^to train all weights takes .* free: train an adapter \(--lora\)"):
+        finetune(recipe(base, data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
