@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -201,7 +202,7 @@ def test_every_help_has_examples_that_are_right(run: Run, path: tuple[str, ...])
     assert lines
     known = dict(commands())
     for line in lines:
-        name, *words = shlex.split(line.partition(" < ")[0])
+        name, *words = shlex.split(re.split(" [<>] ", line)[0])
         assert name == "qwen7b"
         if words == ["--install-completion"]:
             continue
