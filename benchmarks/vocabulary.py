@@ -21,11 +21,11 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import tiktoken
 import torch
+from html_lines import lines_of_page
 from rows import Row, print_rows
 
 import qwen7b
@@ -42,42 +42,11 @@ MIN_CHARACTERS = 20
 WINDOW = 512
 
 
-class Lines(HTMLParser):
-    """Collects the visible text of a page, a block a line."""
-
-    BLOCKS = ("p", "div", "td", "th", "li", "h1", "h2", "h3", "h4", "h5", "h6", "br", "title")
-    HIDDEN = ("script", "style")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self.hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.hidden += tag in self.HIDDEN
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden -= tag in self.HIDDEN
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.parts.append(data)
-
-
 def lines_of(folder: Path) -> list[str]:
     """The different lines of all pages below a folder, in order."""
     lines: dict[str, None] = {}
     for page in sorted(folder.rglob("*.html")):
-        parser = Lines()
-        parser.feed(page.read_text(encoding="utf-8"))
-        for line in "".join(parser.parts).split("\n"):
-            words = " ".join(line.split())
-            if len(words) >= MIN_CHARACTERS:
-                lines[words] = None
+        lines |= dict.fromkeys(line for line in lines_of_page(page) if len(line) >= MIN_CHARACTERS)
     return list(lines)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+import converting
 import tiny
 from qwen7b.text import load_tokenizer
 
@@ -73,6 +74,28 @@ def test_extend_writes_a_tokenizer(run: Run, tokenizer: str, tmp_path: Path) -> 
     document = json.loads(run("vocab", "extend", *arguments, "--json").stdout)
     assert document["added"] == len(document["tokens"]) < document["asked"] == 50
     assert document["tokens"][0]["id"] == load_tokenizer(tokenizer).vocab_size
+
+
+def test_extend_writes_a_model(run: Run, tmp_path: Path) -> None:
+    source = converting.write_source(tmp_path / "source", "qwen2")
+    (tmp_path / "corpus.txt").write_text("hellabaloo " * 30)
+    arguments = ("vocab", "extend", str(tmp_path / "corpus.txt"), "--tokens", "50", "-m", str(source))
+    result = run(*arguments, "--out", str(tmp_path / "grown"), "--init", "random")
+    assert result.exit_code == 0, result.output
+    assert "320 rows where 320 were, 51 of them free; new rows by random" in " ".join(result.output.split())
+    assert len(load_tokenizer(tmp_path / "grown").encode(" hellabaloo")) == 1
+    again = run(*arguments, "--out", str(tmp_path / "grown"))
+    assert again.exit_code == 1 and "exists already" in again.output and "Reading" not in again.output
+    document = json.loads(run(*arguments, "--out", str(tmp_path / "other"), "--json").stdout)
+    assert document["model"]["initial"] == "mean-norm" and document["model"]["rows_after"] == 320
+
+
+def test_options_of_a_model_need_a_folder(run: Run, tokenizer: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("hellabaloo " * 30)
+    arguments = ("vocab", "extend", str(tmp_path / "corpus.txt"), "--tokens", "5", "-m", tokenizer)
+    for others in (("--init", "zero"), ("--init", "zero", "--out", str(tmp_path / "new.json")), ("--chat",)):
+        result = run(*arguments, *others)
+        assert result.exit_code == 1 and "is about the model that a folder holds" in result.output
 
 
 def test_what_extend_cannot_do_is_one_sentence(run: Run, tokenizer: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qwen7b.loading import load_model
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.vocab.extended_vocabulary import extended, parts_of
 from qwen7b.vocab.row_initials import Initial
+from text.conftest import qwen_vocabulary  # noqa: F401  # a fixture
 
 FEW = [b"hellth", b"hellthe", "你你".encode()]
 MANY = [bytes([97 + n // 26, 97 + n % 26]) * 2 for n in range(80)]
@@ -69,6 +70,26 @@ def test_rows_that_no_token_has_are_zero(source: Path, tmp_path: Path) -> None:
     rows = load_model(tmp_path / "grown", dtype=torch.float32).embedding.weight
     assert before.vocab_size + len(new) < result.rows_after
     assert not rows[before.vocab_size + len(new) :].any()
+
+
+def test_the_originals_vocabulary_stays_as_it_was(qwen_vocabulary: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The folder has qwen.tiktoken as it was and the added tokens beside it, where 85 rows are free."""
+    config = {**tiny.V11_CONFIG, "vocab_size": 151936, "tokenizer_class": "QWenTokenizer"}
+    tensors = tiny.qwen_tensors()
+    for name in ("transformer.wte.weight", "lm_head.weight"):
+        tensors[name] = tiny.random_tensor(151936, tiny.HIDDEN)
+    source = tiny.write_folder(tmp_path / "source", config, tensors)
+    (source / "qwen.tiktoken").symlink_to(qwen_vocabulary)
+    before = load_tokenizer(source)
+    added = ["只猫".encode(), "是一只猫".encode()]
+    result = grow(source, tmp_path / "grown", extended(before.vocabulary, added))
+    assert (result.free_rows, result.rows_after, result.added) == (85, 151936, 2)
+    assert (tmp_path / "grown" / "qwen.tiktoken").read_bytes() == qwen_vocabulary.read_bytes()
+    assert (tmp_path / "grown" / "qwen_extra.tiktoken").read_text() == "5Y+q54yr 151851\n5piv5LiA5Y+q54yr 151852\n"
+    assert load_tokenizer(tmp_path / "grown").encode("我是一只猫")[-1] == 151852
+    again = load_tokenizer(tmp_path / "grown")
+    third = grow(tmp_path / "grown", tmp_path / "third", extended(again.vocabulary, ["我是一只猫".encode()]))
+    assert (third.free_rows, load_tokenizer(tmp_path / "third").encode("我是一只猫")) == (83, [151853])
 
 
 def test_what_makes_no_sense_is_refused(source: Path, tmp_path: Path) -> None:
