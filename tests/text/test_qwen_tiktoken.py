@@ -110,3 +110,9 @@ def test_damage(lines: list[bytes], tmp_path: Path, change: Callable[[list[bytes
 def test_a_missing_extra_vocabulary_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.tiktoken cannot be read: No such file"):
         load_tokenizer(folder / "qwen.tiktoken", extra_vocabulary=tmp_path / "none.tiktoken")
+
+
+def test_a_token_that_comes_twice_is_named(folder: Path, tmp_path: Path) -> None:
+    extra = extend(tmp_path, line(b"one!", 151851), line("只猫".encode(), 151852), line("只猫".encode(), 151853))
+    with pytest.raises(CheckpointError, match=r"it has 3 lines but 2 different tokens, as '只猫' comes more than once"):
+        load_tokenizer(folder / "qwen.tiktoken", extra_vocabulary=extra)
