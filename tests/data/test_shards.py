@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tiny
-from qwen7b.data.shards import Shards, read_index, tokenizer_digest, write_shards
+from data.sharding import write_shards
+from qwen7b.data.shards import Shards, read_index, tokenizer_digest
 from qwen7b.errors import CheckpointError, SettingError
 from qwen7b.text import Tokenizer, load_tokenizer
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import tiny
+from data.sharding import write_shards
 from qwen7b.data.order import DocumentOrder
-from qwen7b.data.shards import Shards, write_shards
+from qwen7b.data.shards import Shards
 from qwen7b.errors import SettingError
 from qwen7b.text import load_tokenizer
 from qwen7b.train.corpus_batches import CorpusBatches

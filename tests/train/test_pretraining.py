@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 import qwen7b
 import tiny
+from data.sharding import write_shards
 from qwen7b.cli.app import app
-from qwen7b.data.shards import Shards, write_shards
+from qwen7b.data.shards import Shards
 from qwen7b.errors import SettingError
 from qwen7b.text import load_tokenizer
 from qwen7b.train.compressors import bits_after

@@ -13,11 +13,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,59 +81,75 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def write_shards(
-    texts: Iterable[list[int]], folder: Path, *, tokenizer: Tokenizer, max_file_tokens: int = _MAX_FILE_TOKENS
-) -> ShardIndex:
-    """Write documents, as the ids of their texts without an end, into a new folder.
+class ShardWriter:
+    """Writes documents into a new folder, which is there, whole, when the context ends without an exception.
 
     Raises SettingError where the folder is there already, where the tokenizer has no token that ends a text, or where
-    there is no document; ResourceError where the disk is full.
+    there was no document; ResourceError where the disk is full.
     """
-    if (end_id := tokenizer.end_of_text_id) is None:
-        raise SettingError(f"{tokenizer.vocabulary.source} has no <|endoftext|>, which must end every document")
-    if folder.exists():
-        raise SettingError(f"{folder} is there already: choose another folder, or remove it")
-    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-    sizes = np.array(
-        [len(tokenizer.token_bytes(id)) if tokenizer.is_token(id) else 0 for id in range(tokenizer.vocab_size)]
-    )
-    partial = folder.with_name(folder.name + ".partial")
-    files: list[ShardFile] = []
-    num_bytes = 0
-    with storage_errors(folder.parent, variable=None), ExitStack() as stack:
-        if partial.exists():
-            shutil.rmtree(partial)  # of a process that was stopped
-        partial.mkdir(parents=True)
+
+    def __init__(self, folder: Path, *, tokenizer: Tokenizer, max_file_tokens: int = _MAX_FILE_TOKENS) -> None:
+        if (end_id := tokenizer.end_of_text_id) is None:
+            raise SettingError(f"{tokenizer.vocabulary.source} has no <|endoftext|>, which must end every document")
+        if folder.exists():
+            raise SettingError(f"{folder} is there already: choose another folder, or remove it")
+        self.folder, self.tokenizer, self.end_id, self.max_file_tokens = folder, tokenizer, end_id, max_file_tokens
+        self._dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+        ids = range(tokenizer.vocab_size)
+        self._sizes = np.array([len(tokenizer.token_bytes(id)) if tokenizer.is_token(id) else 0 for id in ids])
+        self._partial = folder.with_name(folder.name + ".partial")
+        self._files: list[ShardFile] = []
+        self._writer: _FileWriter | None = None
+        self._num_bytes = 0
+
+    def __enter__(self) -> Self:
+        with storage_errors(self.folder.parent, variable=None):
+            if self._partial.exists():
+                shutil.rmtree(self._partial)  # of a process that was stopped
+            self._partial.mkdir(parents=True)
+        return self
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Add a document, as the ids of its text without an end."""
+        with storage_errors(self.folder.parent, variable=None):
+            if self._writer is None or self._writer.num_tokens + len(ids) >= self.max_file_tokens:
+                self._finish_file()
+                self._writer = _FileWriter(self._partial, f"{len(self._files):05}", self._dtype)
+            self._writer.add([*ids, self.end_id])
+        self._num_bytes += int(self._sizes[list(ids)].sum())
+
+    def _finish_file(self) -> None:
+        if self._writer is not None:
+            self._files.append(self._writer.finish())
+
+    def __exit__(self, kind: object, *_: object) -> None:
         try:
-            writer: _FileWriter | None = None
-            for ids in texts:
-                if writer is None or writer.num_tokens + len(ids) >= max_file_tokens:
-                    if writer is not None:
-                        files.append(writer.finish())
-                    writer = _FileWriter(partial, f"{len(files):05}", dtype)
-                    stack.callback(writer.close)
-                writer.add([*ids, end_id])
-                num_bytes += int(sizes[ids].sum())
-            if writer is None:
-                raise SettingError("there is no document to make shards of: look at the files that were given")
-            files.append(writer.finish())
-            index = ShardIndex(
-                tokenizer_sha256=tokenizer_digest(tokenizer),
-                tokenizer=tokenizer.vocabulary.source,
-                vocab_size=tokenizer.vocab_size,
-                end_id=end_id,
-                id_bytes=dtype.itemsize,
-                num_tokens=sum(file.num_tokens for file in files),
-                num_documents=sum(file.num_documents for file in files),
-                num_bytes=num_bytes,
-                files=tuple(files),
+            if kind is None:
+                self._finish()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if self._writer is None:
+            raise SettingError(f"there is no document for {self.folder}: look at the files that were given")
+        with storage_errors(self.folder.parent, variable=None):
+            self._finish_file()
+            self.index = ShardIndex(
+                tokenizer_sha256=tokenizer_digest(self.tokenizer),
+                tokenizer=self.tokenizer.vocabulary.source,
+                vocab_size=self.tokenizer.vocab_size,
+                end_id=self.end_id,
+                id_bytes=self._dtype.itemsize,
+                num_tokens=sum(file.num_tokens for file in self._files),
+                num_documents=sum(file.num_documents for file in self._files),
+                num_bytes=self._num_bytes,
+                files=tuple(self._files),
             )
-            (partial / _INDEX).write_text(json.dumps(asdict(index), indent=1, ensure_ascii=False), encoding="utf-8")
-            os.rename(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    return index
+            text = json.dumps(asdict(self.index), indent=1, ensure_ascii=False)
+            (self._partial / _INDEX).write_text(text, encoding="utf-8")
+            os.rename(self._partial, self.folder)
 
 
 class _FileWriter:
