@@ -202,8 +202,8 @@ READING: dict[str, str] = {
     ),
     "train": (
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
-        "micro_batch loss loop optimizers not_finite precision run_pace checkpoints run_log model_folder initial "
-        "corpus_batches pretraining validation compressors report example_batches finetune_recipe "
+        "micro_batch loss loop optimizers not_finite precision memory_need run_pace checkpoints run_log model_folder "
+        "initial corpus_batches pretraining validation compressors report example_batches finetune_recipe "
         "adapter_folder finetuning merging"
     ),
     "terminal": (

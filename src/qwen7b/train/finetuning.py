@@ -32,12 +32,10 @@ from qwen7b.train.example_batches import ExampleBatches
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.labels import label_all, make_labelling
 from qwen7b.train.loop import train
+from qwen7b.train.memory_need import BYTES_PER_WEIGHT
 from qwen7b.train.model_folder import ModelFolder
 from qwen7b.train.precision import probe_precision
 from qwen7b.train.recipe_file import read_recipe
-
-_BYTES_PER_TRAINED = 16
-"""A weight in float32, its gradient, and AdamW's two means."""
 
 
 def finetune(
@@ -107,7 +105,7 @@ def _require_memory(config: ModelConfig, lora: LoraSettings | None, *, device: t
     num_weights = count_weights(parameter_shapes(config))
     num_trained = num_weights if lora is None else _num_adapter_weights(config, lora)
     frozen = 0 if lora is None else num_weights * torch.float32.itemsize
-    needed, available = frozen + num_trained * _BYTES_PER_TRAINED, available_bytes(device)
+    needed, available = frozen + num_trained * BYTES_PER_WEIGHT, available_bytes(device)
     if needed > available:
         what = "all weights" if lora is None else f"an adapter of rank {lora.rank}"
         raise ResourceError(

@@ -24,6 +24,7 @@ from qwen7b.train.compressors import bits_after
 from qwen7b.train.corpus_batches import CorpusBatches
 from qwen7b.train.initial import new_model
 from qwen7b.train.loop import train
+from qwen7b.train.memory_need import require_training_memory
 from qwen7b.train.model_folder import ModelFolder, new_companions
 from qwen7b.train.precision import probe_precision
 from qwen7b.train.recipe import PretrainRecipe, Validation
@@ -89,6 +90,13 @@ def pretrain(recipe_path: Path, folder: Path, *, device: str = "cpu") -> Path:
     probe = probe_precision(kept_precision(run) or recipe.training.precision, device=place)
     training = replace(recipe.training, precision=probe.precision)
     config = recipe.model.config(vocab_size=data.tokenizer.vocab_size, length=corpus.length)
+    require_training_memory(
+        config,
+        micro_rows=corpus.micro_rows,
+        length=corpus.length,
+        again=training.activation_checkpointing,
+        device=place,
+    )
     facts = {"data": data.shards.digest, "held-out text": data.held_out.digest if data.held_out else "none"}
     with run.held(replace(recipe, training=training), facts=facts):
         write_text_whole(folder / _ORIGIN, json.dumps({"recipe": str(recipe_path.resolve())}))
