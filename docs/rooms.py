@@ -168,7 +168,7 @@ READING: dict[str, str] = {
     "data": (
         "corpus document intake reading byte_files json_lines text_files html_pages parquet_files sources json_parts "
         "cleaning rules own_rules language published_rules words contamination shingles weights parallel tally dedup "
-        "copies minhash scratch card card_plots datatrove_steps shards order"
+        "copies minhash scratch card card_plots datatrove_steps tokenizing shards order"
     ),
     "vocab": (
         "text_groups compression table compression_plot pieces continued_merges token_rules "
@@ -214,7 +214,8 @@ READING: dict[str, str] = {
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
         "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data "
-        "data_clean data_dedup vocab vocab_extend train train_labels train_sft train_pretrain examples"
+        "data_clean data_dedup data_tokenize vocab vocab_extend vocab_train train train_labels train_sft "
+        "train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -148,6 +148,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data": (
         "qwen7b data clean crawl/ books.jsonl.gz --out clean",
         "qwen7b data dedup clean/ --out deduplicated",
+        "qwen7b data tokenize deduplicated/ --tokenizer tokenizer.json --out shards",
+    ),
+    "data tokenize": (
+        "qwen7b data tokenize deduplicated/ --tokenizer tokenizer.json --out shards --held-out 0.01",
+        "qwen7b data tokenize books.jsonl.gz --tokenizer ./qwen.tiktoken --errors skip --out shards --json",
+    ),
+    "vocab train": (
+        "qwen7b vocab train deduplicated/ --tokens 4096 --out tokenizer.json",
+        "qwen7b vocab train src/ --format text --tokens 2048 --out code/tokenizer.json --json",
     ),
     "clean": (
         "qwen7b data clean crawl/ books.jsonl.gz --out clean",

@@ -11,14 +11,18 @@ import typer
 from qwen7b.cli import options
 from qwen7b.cli.examples import examples
 from qwen7b.cli.vocab_extend import extend
+from qwen7b.cli.vocab_train import train_vocab
 from qwen7b.errors import SettingError, counted
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.text import Tokenizer
 
-vocab = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Measure vocabularies, and extend them.")
+vocab = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Measure vocabularies, extend them, and train new ones."
+)
 vocab.command(epilog=examples("extend"))(extend)
+vocab.command("train", epilog=examples("vocab train"))(train_vocab)
 
 
 @vocab.command(epilog=examples("measure"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qwen7b.data.json_parts import PartWriter
     from qwen7b.data.minhash import NearCopySettings
     from qwen7b.data.sources import Sources, read_documents
+    from qwen7b.data.tokenizing import TokenizedCorpus, tokenize_corpus
     from qwen7b.data.weights import Weights
 
 __all__ = [
@@ -31,10 +32,12 @@ __all__ = [
     "NearCopySettings",
     "PartWriter",
     "Sources",
+    "TokenizedCorpus",
     "Weights",
     "clean_corpus",
     "dedup_corpus",
     "read_documents",
+    "tokenize_corpus",
 ]
 
 __getattr__ = imported_when_used(
@@ -48,9 +51,11 @@ __getattr__ = imported_when_used(
         "NearCopySettings": "minhash",
         "PartWriter": "json_parts",
         "Sources": "sources",
+        "TokenizedCorpus": "tokenizing",
         "Weights": "weights",
         "clean_corpus": "corpus",
         "dedup_corpus": "dedup",
         "read_documents": "sources",
+        "tokenize_corpus": "tokenizing",
     },
 )
