@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,11 +156,11 @@ def test_benchmarks_are_found_in_documents(tmp_path: Path) -> None:
         "id,question,A,B,C,D,answer\n0,下列关于蒸汽机与工业革命之间关系的说法正确的是,甲,乙,丙,丁,A\n"
     )
     settings = CleaningSettings(benchmarks=(tmp_path,))
-    assert verdict(ENGLISH + question, settings) == ("benchmarks", "gsm8k/test.jsonl")
+    assert verdict(ENGLISH + question, settings) == ("benchmarks", f"{tmp_path.name}/gsm8k/test.jsonl")
     assert verdict(ENGLISH + question.upper().replace(" ", "  "), settings)[0] == "benchmarks"
     assert verdict(CHINESE + "下列关于蒸汽机与工业革命之间关系的说法正确的是：", settings) == (
         "benchmarks",
-        "ceval_val.csv",
+        f"{tmp_path.name}/ceval_val.csv",
     )
     assert verdict(ENGLISH + " ".join(question.split()[:12]) + ".", settings) == ("", "")
     assert verdict(ENGLISH + " ".join(question.split()[:12]) + ".", replace(settings, ngram=12))[0] == "benchmarks"
@@ -176,3 +177,21 @@ def test_short_fields_are_looked_for_whole(tmp_path: Path) -> None:
 def test_a_folder_without_benchmarks_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no file of a benchmark"):
         Cleaner.made(CleaningSettings(benchmarks=(tmp_path,)))
+
+
+def test_tables_of_numbers_are_no_part_of_a_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "sums.txt").write_text(
+        "He adds 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10 + 11 + 12 + 13 + 14 + 15 apples.\n"
+    )
+    settings = CleaningSettings(benchmarks=(tmp_path / "sums.txt",))
+    assert verdict(PROGRAM + "x = [" + "3, " * 20 + "]\n", settings, language="code") == ("", "")
+
+
+def test_a_book_with_broken_lines_is_judged_by_paragraphs() -> None:
+    from qwen7b.data.published_rules import unwrapped
+
+    book = "\n\n".join(textwrap.fill(line, 70) for line in ENGLISH.splitlines())
+    assert unwrapped(book).split() == book.split() and unwrapped(book).count("\n\n") == 4
+    assert unwrapped(ENGLISH) == ENGLISH and unwrapped("") == "" and unwrapped(PROGRAM) == PROGRAM
+    quotes = book.replace(".", ";")
+    assert verdict(book) == ("", "") and verdict(quotes)[0] == "fineweb"

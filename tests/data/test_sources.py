@@ -247,3 +247,9 @@ def test_what_cannot_be_read_is_said_before_it_begins(tmp_path: Path) -> None:
         ReadingSettings(kind="csv")
     with pytest.raises(SettingError):
         ReadingSettings(max_document_mb=0)
+
+
+def test_a_page_without_main_text_is_counted_and_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<html><head><title>T</title></head><body><img src='a.png'></body></html>")
+    documents, intake = read(tmp_path)
+    assert not documents and intake.pages_without_text == 1 and not intake.skipped

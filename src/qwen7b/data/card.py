@@ -37,6 +37,7 @@ def card_of(
         "intake": {
             "files": dict(sorted(intake.files.items())),
             "empty_files": intake.empty_files,
+            "pages_without_text": intake.pages_without_text,
             "other_files": dict(sorted(intake.other_files.items())),
             "documents": intake.documents,
             "characters": intake.characters,
@@ -147,7 +148,8 @@ def _rule(name: str, origin: str, tally: Tally) -> dict[str, Any]:
 
 def _intake_text(intake: Mapping[str, Any]) -> str:
     files = ", ".join(f"{count:,} {kind}" for kind, count in intake["files"].items()) or "none"
-    text = f"Files read: {files}; {intake['empty_files']:,} of them empty."
+    text = f"Files read: {files}; {intake['empty_files']:,} of them empty, "
+    text += f"{intake['pages_without_text']:,} pages without main text."
     if intake["other_files"]:
         others = ", ".join(f"{count:,} {ending}" for ending, count in intake["other_files"].items())
         text += f" Left alone, as their names end otherwise: {others}."

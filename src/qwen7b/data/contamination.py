@@ -1,7 +1,8 @@
 """Benchmarks in training data: n-grams of words that a document shares with the files of benchmarks.
 
 A match is n words in a row, 13 by default, as for GPT-3 (https://arxiv.org/abs/2005.14165, appendix C) and for Qwen;
-of scripts without blanks a character counts as a word. A field of 8 to 12 words is looked for whole.
+of scripts without blanks a character counts as a word. A field of 8 to 12 words is looked for whole. What
+is mostly numbers is looked for nowhere.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from qwen7b.data.document import Document
 from qwen7b.data.rules import KEPT, Ruling
-from qwen7b.data.shingles import WordNumbers, hash_ngrams, number_words
+from qwen7b.data.shingles import WordNumbers, WordRows, hash_ngrams, ngram_places, number_words
 from qwen7b.data.words import simplified, units_of
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.system.regular_file import existing_path
@@ -72,8 +73,8 @@ class NoBenchmarks:
 def index_benchmarks(paths: Sequence[Path], *, n: int = NGRAM) -> BenchmarkIndex:
     """The n-grams of all fields of benchmarks' files: CSV, TSV and JSON lines by their fields, texts by their lines.
 
-    A folder stands for all such files below it; a benchmark is called by the file's path there. Raises SettingError
-    where there is none, PromptError for a damaged one.
+    A folder stands for all such files below it; a benchmark is called by the file's path from there. Raises
+    SettingError where there is none, PromptError for a damaged one.
     """
     known = WordNumbers()
     names: list[str] = []
@@ -88,7 +89,8 @@ def index_benchmarks(paths: Sequence[Path], *, n: int = NGRAM) -> BenchmarkIndex
             for width in {n, *range(MIN_WORDS, n)}:
                 hashes = hash_ngrams(rows, width)
                 wanted = lengths == width if width < n else lengths >= n
-                picked = hashes.numbers[np.repeat(wanted, np.diff(hashes.starts))]
+                is_wanted = np.repeat(wanted, np.diff(hashes.starts)) & _has_words(rows, width, known)
+                picked = hashes.numbers[is_wanted]
                 if len(picked):
                     grams.setdefault(width, []).append(picked)
                     owners.setdefault(width, []).append(np.full(len(picked), len(names) - 1, np.int32))
@@ -99,13 +101,21 @@ def index_benchmarks(paths: Sequence[Path], *, n: int = NGRAM) -> BenchmarkIndex
     return BenchmarkIndex(n, tuple(names), numbers, whose)
 
 
+def _has_words(rows: WordRows, n: int, known: WordNumbers) -> NDArray[np.bool_]:
+    """Which n-grams have more other words than numbers: of these, which count as equal, any table is full."""
+    before = np.concatenate([[0], np.cumsum(rows.numbers == np.uint64(known["0"]))])
+    places, _ = ngram_places(rows, n)
+    is_wordy: NDArray[np.bool_] = 2 * (before[places + n] - before[places]) < n
+    return is_wordy
+
+
 def _files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     for path in map(existing_path, paths):
         found = [path] if path.is_file() else sorted(filter(_is_benchmark, path.rglob("*")))
         if not found:
             raise SettingError(f"{path} has no file of a benchmark: their names end in {', '.join(_ENDINGS)}, or .gz")
         for file in found:
-            yield (file.name if file == path else file.relative_to(path).as_posix()), file
+            yield file.relative_to(path.parent).as_posix(), file
 
 
 def _is_benchmark(path: Path) -> bool:

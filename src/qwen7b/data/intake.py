@@ -21,6 +21,8 @@ class Intake:
     files: Counter[str] = field(default_factory=Counter)
     """Files read, by kind."""
     empty_files: int = 0
+    pages_without_text: int = 0
+    """HTML in which no main text was found."""
     documents: int = 0
     characters: int = 0
     other_files: Counter[str] = field(default_factory=Counter)
@@ -43,6 +45,7 @@ class Intake:
         """Add what another reading has counted, such as that of another process."""
         self.files += other.files
         self.empty_files += other.empty_files
+        self.pages_without_text += other.pages_without_text
         self.documents += other.documents
         self.characters += other.characters
         self.other_files += other.other_files

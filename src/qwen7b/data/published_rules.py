@@ -8,6 +8,7 @@ words, as files may be books. Programs are left to other rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class OfflineWords(WhitespaceTokenizer):  # type: ignore[misc]  # datatrove has 
 WORDS = OfflineWords()
 """One for all, as datatrove remembers a text's words by it."""
 _CHINESE = ("zh",)
+_PARAGRAPHS = re.compile(r"\n\s*\n")
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class PublishedRule:
     origin: str
     make: Callable[[str], Any]
     """Makes the filter for a language; None where it does not apply to it."""
+    changes_texts: bool = False
+    """Whether it takes lines out of texts that it keeps."""
     _made: dict[str, Any] = field(default_factory=dict)
 
     def rule_on(self, document: Document) -> Ruling:
@@ -56,12 +60,24 @@ class PublishedRule:
             self._made[language] = self.make(language)
         if (filter_ := self._made[language]) is None:
             return KEPT
-        trove = TroveDocument(text=document.text, id=document.id)
+        trove = TroveDocument(text=unwrapped(document.text), id=document.id)
         result = filter_.filter(trove)
         keeps, reason = result if isinstance(result, tuple) else (result, "dropped")
         if not keeps:
             return Ruling(str(reason).removeprefix("gopher_").replace("_", " "))
-        return KEPT if trove.text == document.text else Ruling(text=trove.text)
+        return Ruling(text=trove.text) if self.changes_texts and trove.text != document.text else KEPT
+
+
+def unwrapped(text: str) -> str:
+    """A text whose lines were broken at some width, as in many books, with each paragraph as a line.
+
+    The rules judge lines as those of web pages, where a line is a paragraph. Text is taken for broken where most lines
+    have from 50 to 100 characters, and none more.
+    """
+    lengths = [len(line) for line in text.splitlines() if line.strip()]
+    if not lengths or max(lengths) > 100 or 2 * sum(length >= 50 for length in lengths) <= len(lengths):
+        return text
+    return "\n\n".join(" ".join(part.split()) for part in _PARAGRAPHS.split(text))
 
 
 def _repetition(language: str) -> Any:
@@ -109,6 +125,11 @@ def published_rules() -> list[PublishedRule]:
     return [
         PublishedRule("gopher-repetition", "Gopher, https://arxiv.org/abs/2112.11446, table A1", _repetition),
         PublishedRule("gopher-quality", "Gopher, https://arxiv.org/abs/2112.11446, section A.1", _quality),
-        PublishedRule("c4", "C4, https://arxiv.org/abs/1910.10683, without its rule of line ends, as FineWeb", _c4),
+        PublishedRule(
+            "c4",
+            "C4, https://arxiv.org/abs/1910.10683, without its rule of line ends, as FineWeb",
+            _c4,
+            changes_texts=True,
+        ),
         PublishedRule("fineweb", "FineWeb, https://arxiv.org/abs/2406.17557, section 3.6", _fineweb),
     ]

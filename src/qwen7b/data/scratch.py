@@ -50,7 +50,9 @@ class NgramSets:
         """Add the rows as sets. Of the 64 bits of an n-gram the upper half is kept."""
         counts = np.diff(ngrams.starts)
         owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
-        members = np.unique((owners << np.uint64(32)) | (ngrams.numbers >> np.uint64(32)))
+        # np.unique is several times slower than this.
+        members = np.sort((owners << np.uint64(32)) | (ngrams.numbers >> np.uint64(32)))
+        members = members[np.insert(members[1:] != members[:-1], 0, True)] if len(members) else members
         ends = np.searchsorted(members, np.arange(1, len(counts) + 1, dtype=np.uint64) << np.uint64(32))
         halves = (members & np.uint64(0xFFFFFFFF)).astype(np.uint32)
         for start, end in zip([0, *ends[:-1]], ends, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,23 +41,27 @@ def number_words(texts: Sequence[str], known: WordNumbers) -> WordRows:
     units = [units_of(simplified(text)) for text in texts]
     starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(row) for row in units], out=starts[1:])
-    numbers = np.fromiter((known[word] for row in units for word in row), np.uint64, int(starts[-1]))
+    numbers = np.fromiter(map(known.__getitem__, chain.from_iterable(units)), np.uint64, int(starts[-1]))
     return WordRows(numbers, starts)
 
 
 def hash_ngrams(rows: WordRows, n: int) -> WordRows:
     """The n-grams of each row as numbers; a row of fewer words has none."""
-    numbers, lengths = rows.numbers, np.diff(rows.starts)
-    # A window's number is a polynomial in its words' numbers; windows that reach into the next row are left out.
-    sums = np.zeros(len(numbers), np.uint64)
-    for place in range(min(n, len(numbers))):
+    # An n-gram's number is a polynomial in its words' numbers; windows that reach into the next row are left out.
+    sums = np.zeros(len(rows.numbers), np.uint64)
+    for place in range(min(n, len(sums))):
         sums *= _MULTIPLIER
-        sums[: len(numbers) - place] += numbers[place:]
-    counts = np.maximum(lengths - n + 1, 0)
+        sums[: len(sums) - place] += rows.numbers[place:]
+    places, starts = ngram_places(rows, n)
+    return WordRows(mixed(sums[places]), starts)
+
+
+def ngram_places(rows: WordRows, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each n-gram begins among all words, and where those of each row begin among these."""
+    counts = np.maximum(np.diff(rows.starts) - n + 1, 0)
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    places = np.arange(starts[-1]) + np.repeat(rows.starts[:-1] - starts[:-1], counts)
-    return WordRows(mixed(sums[places]), starts)
+    return np.arange(starts[-1]) + np.repeat(rows.starts[:-1] - starts[:-1], counts), starts
 
 
 def polynomial(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -19,17 +19,16 @@ _WORD = regex.compile(
     rf"|[[{_PAIRED}]--[{PARTICLES}]]{{1,2}}"
     rf"|[{_FOURS}\p{{M}}]{{1,4}}"
     rf"|[[\p{{L}}\p{{M}}\p{{N}}]--[{_PAIRED}{_FOURS}]]+(?:['’_-][[\p{{L}}\p{{M}}\p{{N}}]--[{_PAIRED}{_FOURS}]]+)*"
-    rf"|[^\s]"
+    rf"|[^\s\p{{L}}\p{{M}}\p{{N}}]+"
 )
 _UNIT = regex.compile(rf"(?V1)[{_PAIRED}{_FOURS}]\p{{M}}*|[[^\s]--[{_PAIRED}{_FOURS}]]+")
-_NUMBER = regex.compile(r"\p{Nd}+([.,،٫⎖⎗⎘]{1}\p{Nd}+)?")
+_NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")  # of any script
 _MARKS = regex.compile(r"\p{Mn}+")
-_SPACES = re.compile(r"\s+")
 
 
 @lru_cache(8)  # several rules ask for the words of the same text
 def words_of(text: str) -> tuple[str, ...]:
-    """The words and signs of a text; each sign is one.
+    """The words of a text, and what signs stand between them, of which adjacent ones are one.
 
     Where words are not set apart by spaces, two Chinese characters or hiragana make one, as most Chinese words have
     one or two, except that particles stand alone; so do four letters of Thai, Lao, Khmer and Burmese.
@@ -51,7 +50,7 @@ def simplified(text: str) -> str:
     from datatrove.utils.text import PUNCTUATION_TRANS
 
     text = _NUMBER.sub("0", text.lower()).translate(PUNCTUATION_TRANS)
-    text = _SPACES.sub(" ", text.strip())
+    text = " ".join(text.split())
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFD", text))
     return text.strip()
