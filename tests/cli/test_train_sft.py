@@ -39,6 +39,9 @@ def test_an_adapter_is_trained_and_merged(run: Callable, files: tuple[str, str, 
     assert kept.lora.token_ids == (267, 268) and (kept.steps, kept.learning_rate) == (3, 3e-4)
     again = run(*command, "--control-rows", "--precision", "float32", "--json")
     assert json.loads(again.stdout) == {"run": folder, "saved": saved, "adapter": True}
+    asked = ("chat", "the", "--model", base, "--dtype", "float32", "--max-new-tokens", "4", "--temperature", "0")
+    plain, adapted = run(*asked), run(*asked, "--adapter", saved)
+    assert plain.exit_code == adapted.exit_code == 0, adapted.stderr
     merged = run("train", "merge", folder, str(tmp_path / "merged"))
     assert merged.exit_code == 0 and "tensors checked against the source" in merged.stdout, merged.stderr
     assert (tmp_path / "merged" / "tokenizer.json").exists()

@@ -33,6 +33,7 @@ def spoken(conversation: Any) -> list[tuple[str, str]]:
     [
         {"messages": TALK},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}, ASSISTANT], "id": 7},
+        {"messages": [USER, {**ASSISTANT, "weight": 1}]},
         {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
         {"id": "x", "conversations": [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Hello"}]},
         {"conversations": TALK},
@@ -114,6 +115,7 @@ def test_a_first_message_of_the_assistant_is_left_out_as_the_original_does_and_s
         ({"conversations": [{"from": "user", "value": 7}]}, "message 1 has 7 for value: it should be a string"),
         ({"conversations": ["Hi"]}, "message 1 should have a 'from' and a 'value', found 'Hi'"),
         ({"conversations": "Hi"}, "should be a list of messages, found 'Hi'"),
+        ({"messages": [USER, {**ASSISTANT, "weight": 0}, *TALK]}, "message 2 has the weight 0, and all that"),
         ({"messages": []}, "there is nothing to answer"),
         ({"messages": "Hi"}, "should be a list of messages"),
         ({"messages": [*TALK, {"role": "system", "content": "Be brief."}, *TALK]}, "only the first message"),

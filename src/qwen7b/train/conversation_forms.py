@@ -44,7 +44,7 @@ def read_form(item: object) -> RawConversation:
     """Read one conversation in whichever form it is. Raises PromptError for none of them."""
     if isinstance(item, Mapping):
         if "messages" in item:
-            return RawConversation(messages=item["messages"], tools=_read_tools(item))
+            return RawConversation(messages=_without_weights(item["messages"]), tools=_read_tools(item))
         if "conversations" in item:
             return _read_conversations(item)
         if "instruction" in item and "output" in item:
@@ -54,6 +54,23 @@ def read_form(item: object) -> RawConversation:
         "a conversation should be an object with 'messages' (OpenAI's form), 'conversations' (ShareGPT's) or "
         f"'instruction' and 'output' (Alpaca's), found {found}"
     )
+
+
+def _without_weights(messages: Any) -> Any:
+    """OpenAI's messages without their weights, of which only 1 is known; what is no list is refused later."""
+    if not isinstance(messages, list):
+        return messages
+    plain = []
+    for number, message in enumerate(messages, start=1):
+        if isinstance(message, Mapping) and "weight" in message:
+            if message["weight"] not in (None, 1):
+                raise PromptError(
+                    f"message {number} has the weight {quoted(message['weight'])}, and all that the assistant writes "
+                    "is learned here: end the conversation before it, or drop the weight"
+                )
+            message = {name: value for name, value in message.items() if name != "weight"}
+        plain.append(message)
+    return plain
 
 
 def _read_conversations(item: Mapping[str, Any]) -> RawConversation:
