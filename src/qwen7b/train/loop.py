@@ -147,6 +147,13 @@ def computing_gradients(model: Transformer, *, again: bool) -> Iterator[None]:
         model.runner = runner
 
 
+def try_gradients(model: Transformer, batch: MicroBatch, *, again: bool, dtype: torch.dtype) -> None:
+    """Compute the gradients of a micro-batch and forget them, to see how long that takes."""
+    with computing_gradients(model, again=again):
+        summed_loss(model, batch, dtype=dtype).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+
+
 class Spikes:
     """Knows the gradient norms of the last steps, and so what is far beyond the usual."""
 

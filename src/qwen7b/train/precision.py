@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 
@@ -12,11 +13,14 @@ from qwen7b.files.stored import DTYPES
 from qwen7b.system.progress import say
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _SIZE = 1024
 """Rows and columns of the matrices that are multiplied."""
 _SECONDS = 1.5
-"""What each format gets; with the first products, which are not timed, the probe takes less than five seconds."""
+"""What each format gets, and then the peak of the chosen one: less than five seconds together."""
+_TRIALS = 20
+"""The most trials of a format."""
 _WORTH = 1.2
 """bfloat16 loses digits: it must be so many times as fast."""
 
@@ -33,18 +37,43 @@ class Probe:
         return DTYPES[self.precision]
 
 
-def probe_precision(precision: Precision | Literal["auto"], *, device: torch.device) -> Probe:
-    """Time products in a format; "auto" times both and chooses bfloat16 where it is clearly faster.
+def probe_precision(
+    precision: Precision | Literal["auto"],
+    *,
+    device: torch.device,
+    trial: Callable[[torch.dtype], object] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Probe:
+    """Time products in a format; "auto" chooses bfloat16 where it is clearly faster.
 
-    Some CPUs have units for bfloat16 (AMX, AVX512-BF16), and on the others it is emulated, which is slow.
+    Some CPUs have units for bfloat16 (AMX, AVX512-BF16), and on the others it is emulated, which is slow. `trial`
+    computes a part of a step in a format: where it is given it decides, as in small models all else takes more time
+    than products; else large products do.
     """
-    names: tuple[Precision, ...] = ("float32", "bfloat16") if precision == "auto" else (precision,)
-    peaks = {name: _operations_per_second(DTYPES[name], device=device) for name in names}
     if precision == "auto":
-        precision = "bfloat16" if peaks["bfloat16"] > _WORTH * peaks["float32"] else "float32"
-        shown = ", ".join(f"{name} {peak / 1e9:,.0f}" for name, peak in peaks.items())
-        say(f"Computing in {precision}: a probe did {shown} billion operations a second.")
-    return Probe(precision=precision, peak=peaks[precision])
+        seconds = {name: _seconds_of(DTYPES[name], trial=trial, device=device, clock=clock) for name in PRECISIONS}
+        precision = "bfloat16" if seconds["float32"] > _WORTH * seconds["bfloat16"] else "float32"
+        ratio = seconds["float32"] / seconds["bfloat16"]
+        say(f"Computing in {precision}: by a probe bfloat16 is {ratio:.1f} times as fast as float32 here.")
+    return Probe(precision=precision, peak=_operations_per_second(DTYPES[precision], device=device))
+
+
+def _seconds_of(
+    dtype: torch.dtype,
+    *,
+    trial: Callable[[torch.dtype], object] | None,
+    device: torch.device,
+    clock: Callable[[], float],
+) -> float:
+    """The least time of a trial in a format: the first, which also prepares, counts only if it is all there is."""
+    if trial is None:
+        return 1 / _operations_per_second(dtype, device=device)
+    times: list[float] = []
+    while not times or (sum(times) < _SECONDS and len(times) < _TRIALS):
+        start = clock()
+        trial(dtype)
+        times.append(clock() - start)
+    return min(times[1:] or times)
 
 
 @torch.no_grad()

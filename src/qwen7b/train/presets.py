@@ -53,7 +53,7 @@ TINY = PretrainRecipe(
         optimizer=Muon(learning_rate=3e-3, weight_decay=0.1),
         schedule=WarmupStableDecay(warmup_steps=50),
     ),
-    validation=Validation(shards="validation", every=100, prompts=("The ",)),
+    validation=Validation(shards="shards-held-out", every=100, prompts=("The ",)),
 )
 """Five million weights, for a first run on a CPU: see docs/pretrain.md."""
 

@@ -23,7 +23,7 @@ from qwen7b.train.checkpoints import RunFolder
 from qwen7b.train.compressors import bits_after
 from qwen7b.train.corpus_batches import CorpusBatches
 from qwen7b.train.initial import new_model
-from qwen7b.train.loop import train
+from qwen7b.train.loop import train, try_gradients
 from qwen7b.train.memory_need import require_training_memory
 from qwen7b.train.model_folder import ModelFolder, new_companions
 from qwen7b.train.precision import probe_precision
@@ -87,23 +87,23 @@ def pretrain(recipe_path: Path, folder: Path, *, device: str = "cpu") -> Path:
     data = open_data(recipe_path)
     recipe, corpus = data.recipe, data.recipe.corpus
     run, place = RunFolder(folder), torch.device(device)
-    probe = probe_precision(kept_precision(run) or recipe.training.precision, device=place)
-    training = replace(recipe.training, precision=probe.precision)
     config = recipe.model.config(vocab_size=data.tokenizer.vocab_size, length=corpus.length)
-    require_training_memory(
-        config,
-        micro_rows=corpus.micro_rows,
-        length=corpus.length,
-        again=training.activation_checkpointing,
+    again = recipe.training.activation_checkpointing
+    require_training_memory(config, micro_rows=corpus.micro_rows, length=corpus.length, again=again, device=place)
+    batches = CorpusBatches(data.shards, data.order, micro_rows=corpus.micro_rows, mask_documents=corpus.mask_documents)
+    model = new_model(config, seed=recipe.training.seed, device=place)
+    probe = probe_precision(
+        kept_precision(run) or recipe.training.precision,
         device=place,
+        trial=lambda dtype: try_gradients(model, batches(0)[0], again=again, dtype=dtype),
     )
+    training = replace(recipe.training, precision=probe.precision)
     facts = {"data": data.shards.digest, "held-out text": data.held_out.digest if data.held_out else "none"}
     with run.held(replace(recipe, training=training), facts=facts):
         write_text_whole(folder / _ORIGIN, json.dumps({"recipe": str(recipe_path.resolve())}))
-        model = new_model(config, seed=training.seed, device=place)
         return train(
             model,
-            CorpusBatches(data.shards, data.order, micro_rows=corpus.micro_rows, mask_documents=corpus.mask_documents),
+            batches,
             training,
             run=run,
             weights=ModelFolder(new_companions(data.tokenizer, name=folder.resolve().name)),
