@@ -91,7 +91,7 @@ def test_the_same_input_gives_the_same_bytes(run: Run, raw: Path, tmp_path: Path
 def test_damage_stops_with_its_place_and_leaves_nothing(run: Run, tmp_path: Path, verb: str) -> None:
     (tmp_path / "x.jsonl").write_bytes(b'{"text": "a"}\n{"text": "caf\xe9"}\n')
     result = run("data", verb, str(tmp_path / "x.jsonl"), "--out", str(tmp_path / "out"))
-    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.exit_code == 1 and "file (0.0 MB).\nerror: " in result.stderr and result.stderr.count("\n") == 2
     assert "x.jsonl, line 2 (byte 14): byte 27 is 0xe9" in result.stderr and "--errors skip" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl"]
     result = run("data", verb, str(tmp_path / "x.jsonl"), "--out", str(tmp_path / "out"), "--errors", "skip")

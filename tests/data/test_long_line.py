@@ -21,12 +21,12 @@ print(len(documents), intake.skipped.total(), (after - before) // 1024)
 """
 
 
-def test_two_gigabytes_in_a_line_take_no_memory(tmp_path: Path) -> None:
+def test_a_line_of_gigabytes_takes_no_memory(tmp_path: Path) -> None:
     """A sparse file would be all NUL bytes; what counts is that its line is skipped by length, and how."""
     path = tmp_path / "x.jsonl"
     with path.open("wb") as file:
         file.write(b'{"text": "')
-        file.seek(2_000_000_000)
+        file.seek(400_000_000)  # as with 2 GB, sooner
         file.write(b'"}\n{"text": "after"}\n')
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True, timeout=60

@@ -44,7 +44,7 @@ def clean_corpus(
     rules = {rule.name: rule.origin for rule in Cleaner.made(settings).rules}
     intake, tally, written = Intake(skips=skips), Tally(), Tally()
     with new_corpus(target) as folder:
-        cleaned = clean_documents(read_documents(sources, intake), settings, tally=tally, jobs=jobs)
+        cleaned = clean_documents(read_documents(sources, intake, doing="Cleaning"), settings, tally=tally, jobs=jobs)
         parts = write_documents(cleaned, folder, weights=weights, written=written)
         card = card_of(
             verb="clean",

@@ -45,10 +45,10 @@ def dedup_corpus(
     intake, tally, written = Intake(skips=skips), Tally(), Tally()
     with new_corpus(target) as folder, tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
         with CopyFinder(Path(scratch), settings) as finder:
-            for batch in batches(read_documents(sources, intake), **_BATCH):
+            for batch in batches(read_documents(sources, intake, doing="Comparing"), **_BATCH):
                 finder.add(batch)
             copies = finder.find()
-            again = read_documents(sources, Intake(skips=skips))
+            again = read_documents(sources, Intake(skips=skips), doing="Writing what stays of")
             parts = write_documents(_kept(again, copies, finder, tally), folder, weights=weights, written=written)
         sizes = copies.cluster_sizes()
         card = card_of(

@@ -15,7 +15,8 @@ from qwen7b.data.json_parts import parts_of_corpus
 from qwen7b.data.parquet_files import read_parquet_documents
 from qwen7b.data.reading import FileKind, NamedSource, ReadingSettings
 from qwen7b.data.text_files import PROGRAMS, name_without_compression, read_text_documents
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, counted
+from qwen7b.system.progress import progress
 from qwen7b.system.regular_file import existing_path
 
 KINDS: dict[str, FileKind] = {
@@ -85,10 +86,20 @@ class Sources:
                 )
 
 
-def read_documents(sources: Sources, intake: Intake) -> Iterator[Document]:
-    """All documents, which `intake` counts. What cannot be read raises DataError or is counted, as `intake` says."""
-    for source, path, kind in sources.files(intake):
-        yield from read_file(source, path, kind, sources.reading, intake)
+def read_documents(sources: Sources, intake: Intake, *, doing: str = "") -> Iterator[Document]:
+    """All documents, which `intake` counts. What cannot be read raises DataError or is counted, as `intake` says.
+
+    With `doing`, what the documents are read for, progress is shown by files.
+    """
+    if not doing:
+        for source, path, kind in sources.files(intake):
+            yield from read_file(source, path, kind, sources.reading, intake)
+        return
+    sizes = [path.stat().st_size for _, path, _ in sources.files()]
+    with progress(f"{doing} {counted(len(sizes), 'file')}", sum(sizes), "B") as add:
+        for (source, path, kind), size in zip(sources.files(intake), sizes, strict=True):
+            yield from read_file(source, path, kind, sources.reading, intake)
+            add(size)
 
 
 def read_file(
