@@ -10,25 +10,27 @@ import torch.nn.functional as F
 import tiny
 from qwen7b.errors import SettingError
 from qwen7b.train.example_batches import ExampleBatches
-from qwen7b.train.labels import Example
+from qwen7b.train.labels import TrainingExample
 from qwen7b.train.loss import summed_loss
 from qwen7b.train.micro_batch import NO_TARGET, labelled
 
 VOCABULARY = 97
 
 
-def example(length: int, *, seed: int, targets: bool = True) -> Example:
+def example(length: int, *, seed: int, targets: bool = True) -> TrainingExample:
     random = np.random.default_rng(seed)
     ids = random.integers(0, VOCABULARY, length).astype(np.int32)
     labels = np.where(random.random(length) < 0.6, ids, NO_TARGET).astype(np.int32)
     labels[-1] = ids[-1]
-    return Example(input_ids=ids, labels=labels if targets else np.full_like(ids, NO_TARGET), place=f"example {seed}")
+    return TrainingExample(
+        input_ids=ids, labels=labels if targets else np.full_like(ids, NO_TARGET), place=f"example {seed}"
+    )
 
 
 EXAMPLES = [example(length, seed=seed) for seed, length in enumerate([7, 12, 3, 12, 5, 30, 2])]
 
 
-def plain_loss(model: torch.nn.Module, one: Example) -> torch.Tensor:
+def plain_loss(model: torch.nn.Module, one: TrainingExample) -> torch.Tensor:
     """The sum over one example's targets, as a textbook has it."""
     logits = model(torch.from_numpy(one.input_ids).long()[None])[0, :-1]
     return F.cross_entropy(logits, torch.from_numpy(one.labels).long()[1:], ignore_index=NO_TARGET, reduction="sum")

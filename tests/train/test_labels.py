@@ -19,8 +19,8 @@ from qwen7b.errors import PromptError, SettingError, UnsupportedError
 from qwen7b.text import Tokenizer, chat_prompt, load_tokenizer
 from qwen7b.text.chat_template import Template
 from qwen7b.tools import chat_prompt as tool_prompt
-from qwen7b.train.conversations import Conversation, check_conversation, read_conversations
-from qwen7b.train.labels import Example, label_all, make_labelling
+from qwen7b.train.conversations import TrainingConversation, check_conversation, read_conversations
+from qwen7b.train.labels import TrainingExample, label_all, make_labelling
 from qwen7b.train.micro_batch import NO_TARGET
 
 USER = {"role": "user", "content": "Hi"}
@@ -36,15 +36,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return load_tokenizer(tiny.write_tokenizer_json(tmp_path_factory.mktemp("small") / "tokenizer.json"))
 
 
-def conversation(*messages: Any, tools: Any = ()) -> Conversation:
+def conversation(*messages: Any, tools: Any = ()) -> TrainingConversation:
     from qwen7b.dialects import read_definitions
 
-    return Conversation(
+    return TrainingConversation(
         messages=check_conversation([*messages]), tools=tuple(read_definitions(tools)), place="a.jsonl, line 1"
     )
 
 
-def targets(example: Example, tokenizer: Tokenizer) -> list[str]:
+def targets(example: TrainingExample, tokenizer: Tokenizer) -> list[str]:
     """The text of each run of targets."""
     runs: list[list[int]] = []
     before = NO_TARGET

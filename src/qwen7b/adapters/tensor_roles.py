@@ -40,7 +40,7 @@ class TensorRole:
 
     @property
     def axes(self) -> dict[int, int]:
-        """For axes of the tensor the axes of the base's tensor that have the same size."""
+        """The axes of the base's tensor that have the same size, by the axes of this one."""
         return _AXES[self.role]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from qwen7b.text import Tokenizer
-    from qwen7b.train.labels import Example
+    from qwen7b.train.labels import TrainingExample
 
 Data: TypeAlias = Annotated[
     list[Path],
@@ -87,7 +87,7 @@ def labels(
         _show(examples, loaded)
 
 
-def _show(examples: Sequence[Example], tokenizer: Tokenizer) -> None:
+def _show(examples: Sequence[TrainingExample], tokenizer: Tokenizer) -> None:
     from qwen7b.terminal.display import chat_console
 
     console = chat_console() if sys.stdout.isatty() else None
@@ -101,11 +101,11 @@ def _show(examples: Sequence[Example], tokenizer: Tokenizer) -> None:
         typer.echo()
 
 
-def _heading(example: Example) -> str:
+def _heading(example: TrainingExample) -> str:
     return f"{example.place}: {len(example.input_ids):,} tokens, of which {example.num_targets:,} are targets"
 
 
-def _write_html(path: Path, examples: Sequence[Example], tokenizer: Tokenizer) -> None:
+def _write_html(path: Path, examples: Sequence[TrainingExample], tokenizer: Tokenizer) -> None:
     from rich.console import Console
 
     page = Console(record=True, file=io.StringIO(), width=120)
@@ -118,7 +118,7 @@ def _write_html(path: Path, examples: Sequence[Example], tokenizer: Tokenizer) -
         raise SettingError(f"--html {path} cannot be written: {error.strerror or error}; name another file") from error
 
 
-def _coloured(example: Example, tokenizer: Tokenizer) -> Text:
+def _coloured(example: TrainingExample, tokenizer: Tokenizer) -> Text:
     """The tokens, each in its colour; a newline is shown, and made."""
     from rich.text import Text
 
@@ -128,7 +128,7 @@ def _coloured(example: Example, tokenizer: Tokenizer) -> Text:
     return text
 
 
-def _pieces(example: Example, tokenizer: Tokenizer) -> Iterator[tuple[int, str, bool]]:
+def _pieces(example: TrainingExample, tokenizer: Tokenizer) -> Iterator[tuple[int, str, bool]]:
     """The id of each token, its text and whether it is a target; bytes of a broken character as \\xe4 and the like."""
     for id, label in zip(example.input_ids.tolist(), example.labels.tolist(), strict=True):
         yield id, tokenizer.decode_bytes([id]).decode("utf-8", "backslashreplace"), label >= 0

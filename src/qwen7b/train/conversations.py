@@ -22,7 +22,7 @@ _SPACE = " \t\r\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Conversation:
+class TrainingConversation:
     """A conversation that a model can be trained on: it ends with the assistant's message, which says something.
 
     messages    in the form of `read_messages`; where the last makes calls, their results have the content `AWAITED`
@@ -35,7 +35,7 @@ class Conversation:
     place: str
 
 
-def read_conversations(paths: Sequence[Path]) -> Iterator[Conversation]:
+def read_conversations(paths: Sequence[Path]) -> Iterator[TrainingConversation]:
     """Read the conversations of files in order; warn, at the end, of messages that were left out.
 
     Raises SettingError where a file cannot be read or holds none, PromptError where one is not as it should be.
@@ -53,7 +53,7 @@ def read_conversations(paths: Sequence[Path]) -> Iterator[Conversation]:
             except Qwen7bError as error:
                 raise PromptError(f"{place}: {error}") from error
             skipped += [place] * raw.skips_opening
-            yield Conversation(messages=messages, tools=tools, place=place)
+            yield TrainingConversation(messages=messages, tools=tools, place=place)
         if is_empty:
             raise SettingError(f"{path} holds no conversation: give a file of JSON or JSON lines that has some")
     if skipped:

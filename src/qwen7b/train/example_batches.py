@@ -16,14 +16,14 @@ import torch
 
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError
-from qwen7b.train.labels import Example
+from qwen7b.train.labels import TrainingExample
 from qwen7b.train.micro_batch import MicroBatch, labelled
 
 
 class ExampleBatches:
     """The micro-batches of a step, which is all the state that there is."""
 
-    def __init__(self, examples: Sequence[Example], *, rows: int, micro_tokens: int, seed: int) -> None:
+    def __init__(self, examples: Sequence[TrainingExample], *, rows: int, micro_tokens: int, seed: int) -> None:
         if not examples:
             raise SettingError("there is no example to train on: give some conversations")
         self.examples = examples
@@ -45,7 +45,7 @@ class ExampleBatches:
             for part in self._parts(self.chosen(step))
         ]
 
-    def chosen(self, step: int) -> list[Example]:
+    def chosen(self, step: int) -> list[TrainingExample]:
         """The examples of a step, counted from 0."""
         epochs = (divmod(place, len(self.examples)) for place in range(step * self.rows, (step + 1) * self.rows))
         return [self.examples[self._order(epoch)[number]] for epoch, number in epochs]
@@ -53,9 +53,9 @@ class ExampleBatches:
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.examples))
 
-    def _parts(self, examples: Sequence[Example]) -> list[list[Example]]:
+    def _parts(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
         """Examples in parts of at most `micro_tokens` tokens; one that is longer is alone."""
-        parts: list[list[Example]] = []
+        parts: list[list[TrainingExample]] = []
         num_tokens = 0
         for example in sorted(examples, key=lambda example: len(example.input_ids)):  # equal ones share a product
             num_tokens += len(example.input_ids)

@@ -24,7 +24,7 @@ from qwen7b.text.chat_prompt import chat_format_of, default_system
 from qwen7b.text.chatml import END, START, ChatML
 from qwen7b.text.messages import split_turns
 from qwen7b.text.rendered import Rendered
-from qwen7b.train.conversations import Conversation
+from qwen7b.train.conversations import TrainingConversation
 from qwen7b.train.micro_batch import NO_TARGET
 from qwen7b.train.written_turns import write_plainly
 
@@ -33,7 +33,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Example:
+class TrainingExample:
     """A conversation as a model is trained on it.
 
     input_ids, labels  (T,) int32
@@ -77,7 +77,7 @@ class Labelling:
                 f"the mode 'original' is that of ChatML, and {self.tokenizer} has another chat format: use 'assistant'"
             )
 
-    def label(self, conversation: Conversation) -> Example:
+    def label(self, conversation: TrainingConversation) -> TrainingExample:
         """The example that a conversation makes; one that is too long is cut.
 
         By the mode `assistant` whole turns are left out at its end, by `original` all tokens from `max_length` on.
@@ -101,7 +101,9 @@ class Labelling:
             np.array(values[: self.max_length], np.int32)
             for values in (rendered.ids, self._labels(rendered, conversation))
         )
-        example = Example(input_ids=ids, labels=labels, place=conversation.place, num_cut_turns=len(turns) - num_turns)
+        example = TrainingExample(
+            input_ids=ids, labels=labels, place=conversation.place, num_cut_turns=len(turns) - num_turns
+        )
         if not example.num_targets:
             raise PromptError(
                 f"{conversation.place}: nothing in it is a target, so a model would learn nothing from it: drop the "
@@ -109,7 +111,7 @@ class Labelling:
             )
         return example
 
-    def _render(self, messages: Sequence[Message], conversation: Conversation) -> Rendered:
+    def _render(self, messages: Sequence[Message], conversation: TrainingConversation) -> Rendered:
         format = chat_format_of(self.tokenizer)
         if messages[0]["role"] != "system" and (system := default_system(format)):
             messages = [system, *messages]
@@ -121,7 +123,7 @@ class Labelling:
                 raise PromptError(f"{conversation.place}: {error}") from error
         return format.render(self.tokenizer, written, continue_final_message=is_open)
 
-    def _labels(self, rendered: Rendered, conversation: Conversation) -> list[int]:
+    def _labels(self, rendered: Rendered, conversation: TrainingConversation) -> list[int]:
         if rendered.generated is None:
             raise UnsupportedError(
                 f"{conversation.place}: the chat template of {self.tokenizer} hides what the assistant writes, so "
@@ -153,7 +155,7 @@ def make_labelling(
     return Labelling(tokenizer=tokenizer, dialect=chosen, mode=mode, max_length=max_length)
 
 
-def label_all(conversations: Iterable[Conversation], labelling: Labelling) -> list[Example]:
+def label_all(conversations: Iterable[TrainingConversation], labelling: Labelling) -> list[TrainingExample]:
     """The examples of all conversations; one warning says how many were cut. Raises what `Labelling.label` raises."""
     examples = [labelling.label(conversation) for conversation in conversations]
     if cut := [example for example in examples if example.num_cut_turns]:
