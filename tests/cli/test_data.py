@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +139,15 @@ def test_nothing_in_gives_an_empty_corpus_with_a_card(run: Run, tmp_path: Path) 
 
 def test_the_group_shows_its_verbs(run: Run) -> None:
     assert "dedup" in run("data").stdout
+
+
+@pytest.mark.parametrize(("verb", "library"), [("clean", "datatrove"), ("dedup", "rensa"), ("dedup", "matplotlib")])
+def test_a_missing_library_is_named_with_its_extra(
+    run: Run, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, library: str
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == library or name.endswith("published_rules")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    result = run("data", verb, str(raw), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1 and f"{library} is not installed" in result.stderr and "train" in result.stderr
+    assert not (tmp_path / "out").exists()

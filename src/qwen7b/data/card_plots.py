@@ -53,7 +53,7 @@ def plot_card(card: Mapping[str, Any], folder: Path) -> list[str]:
         rules.set_title("documents dropped by rule", loc="left")
         _plot_lengths(lengths, card["lengths"])
         for axes in (languages, rules):
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.tick_params(axis="x", labelrotation=30)
         with written_whole(folder / PLOT) as partial:
             figure.savefig(partial, format="png", dpi=120)

@@ -40,14 +40,3 @@ class Intake:
         self.skipped[problem] += 1
         if len(self.problems) < _MAX_KEPT:
             self.problems.append(message)
-
-    def add(self, other: Intake) -> None:
-        """Add what another reading has counted, such as that of another process."""
-        self.files += other.files
-        self.empty_files += other.empty_files
-        self.pages_without_text += other.pages_without_text
-        self.documents += other.documents
-        self.characters += other.characters
-        self.other_files += other.other_files
-        self.skipped += other.skipped
-        self.problems = (self.problems + other.problems)[:_MAX_KEPT]

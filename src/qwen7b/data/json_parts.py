@@ -26,7 +26,6 @@ class PartWriter:
     def __init__(self, folder: Path, *, part_bytes: int = PART_BYTES) -> None:
         self.folder = folder
         self.num_parts = 0
-        self.documents = 0
         self._part_bytes = part_bytes
         self._bytes = 0
         self._file: gzip.GzipFile | None = None
@@ -38,7 +37,6 @@ class PartWriter:
         if self._file is None or self._bytes + len(line) > self._part_bytes:
             self._begin_part()
         self._bytes += len(line)
-        self.documents += 1
         cast("gzip.GzipFile", self._file).write(line)
 
     def close(self) -> None:

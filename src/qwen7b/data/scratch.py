@@ -18,9 +18,6 @@ class RecordFile:
         self._file = path.open("wb+")
         self._ends = array("Q", [0])
 
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
     def append(self, record: bytes) -> None:
         self._file.write(record)
         self._ends.append(self._ends[-1] + len(record))

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import regex
 
+from qwen7b.errors import MissingExtraError
+
 PARTICLES = "的了在是和也而被为為与與于於由他有"
 """Chinese words of one character that nearly every text has; the stop words of FineWeb-2 for Chinese that are no part
 of longer words, https://github.com/huggingface/fineweb-2/blob/main/configs/cmn_Hani.yml, in both scripts."""
@@ -47,13 +49,21 @@ def simplified(text: str) -> str:
     >>> simplified("Café, 12.5% —  «Déjà vu»")
     'cafe 0 deja vu'
     """
-    from datatrove.utils.text import PUNCTUATION_TRANS
-
-    text = _NUMBER.sub("0", text.lower()).translate(PUNCTUATION_TRANS)
+    text = _NUMBER.sub("0", text.lower()).translate(_blank_punctuation())
     text = " ".join(text.split())
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFD", text))
     return text.strip()
+
+
+@lru_cache(1)
+def _blank_punctuation() -> dict[int, int]:
+    try:
+        from datatrove.utils.text import PUNCTUATION_TRANS
+    except ImportError as error:
+        raise MissingExtraError("datatrove", extra="train") from error
+    translation: dict[int, int] = PUNCTUATION_TRANS
+    return translation
 
 
 def units_of(simple: str) -> list[str]:
