@@ -97,8 +97,22 @@ def test_another_recipe_is_refused(tmp_path: Path, tokenizer_file: Path) -> None
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, tokenizer_file: Path) -> None:
-    with pytest.raises(SettingError, match="holds no run"):
+    with pytest.raises(SettingError, match=r"holds tokenizer\.json and no run"):
         run_in(tmp_path, tokenizer_file)
+
+
+def test_a_run_that_was_killed_before_its_recipe_was_written_begins(
+    tmp_path: Path, tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, text: str) -> None:
+        (path.parent / ".0123.part").write_text(text[:10])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("qwen7b.train.checkpoints.write_text_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(tmp_path / "run", tokenizer_file)
+    assert run_in(tmp_path / "run", tokenizer_file).is_dir()
 
 
 def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:

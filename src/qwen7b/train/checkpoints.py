@@ -27,7 +27,7 @@ from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say
 from qwen7b.system.regular_file import named_text
 from qwen7b.system.storage import storage_errors
-from qwen7b.system.whole_file import write_text_whole
+from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.recipe_file import recipe_text
 
@@ -73,8 +73,10 @@ class RunFolder:
         """
         text = recipe_text(recipe) + "".join(f"# {name}: {fact}\n" for name, fact in (facts or {}).items())
         with storage_errors(self.path, variable=None):
-            if self.path.exists() and not self.recipe_path.exists() and any(self.path.iterdir()):
-                raise SettingError(f"{self.path} is in the way and holds no run: choose another folder for it")
+            if not self.recipe_path.exists() and (others := self._others()):
+                raise SettingError(
+                    f"{self.path} holds {others[0]} and no run: choose another folder, which need not be there yet"
+                )
             self.steps.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock")
             try:
@@ -92,6 +94,11 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def _others(self) -> list[str]:
+        """What the folder has that a run which was killed at its very beginning does not leave."""
+        names = sorted(os.listdir(self.path)) if self.path.exists() else []
+        return [name for name in names if name not in (".lock", "steps") and not name.endswith(PART_SUFFIX)]
 
     def _check_recipe(self, text: str) -> None:
         kept = named_text(self.recipe_path)
