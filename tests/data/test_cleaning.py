@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.texts import CHINESE, ENGLISH, PROGRAM
+from data.texts import CHINESE, ENGLISH, PROGRAM, SHORT
 from qwen7b.data import RULES, Cleaner, CleaningSettings, Document
 from qwen7b.data.parallel import clean_documents
 from qwen7b.data.tally import Tally
@@ -95,7 +95,7 @@ def test_only_wanted_languages_are_kept() -> None:
     only = CleaningSettings(languages=frozenset({"zh", "code"}))
     assert verdict(ENGLISH, only) == ("language", "another language")
     assert verdict(CHINESE, only) == ("", "") and verdict(PROGRAM, only, language="code") == ("", "")
-    assert verdict(CHINESE, CleaningSettings(min_probability=1.0)) == ("language", "language unclear")
+    assert verdict(SHORT, CleaningSettings(min_probability=1.0)) == ("language", "language unclear")
 
 
 def test_what_a_file_says_of_its_language_is_kept_beside_what_was_found() -> None:
