@@ -132,6 +132,8 @@ def test_an_adapter_survives_the_disk_to_the_bit(folder: Path, tmp_path: Path) -
     for mine, other in zip(model.parameters(), again.parameters(), strict=True):
         assert not mine.requires_grad or torch.equal(mine, other)
     assert base_of(tmp_path / "adapter") == "base"
+    modes = {path.stat().st_mode for path in (tmp_path / "adapter").iterdir()}
+    assert len(modes) == 1  # the user's umask says who may read both
     smaller = LoraSettings(targets=settings.targets, rank=2)
     model = load_model(folder, dtype="float32")
     add_adapter(model, smaller)

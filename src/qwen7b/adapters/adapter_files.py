@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from qwen7b.adapters.adapter import Adapter
@@ -152,7 +152,7 @@ def write_adapter(folder: Path, adapter: Adapter, *, base: str) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / WEIGHT_FILES[0]) as partial:
-        save_file({name: _plain(tensor) for name, tensor in tensors.items()}, partial, metadata={"format": "pt"})
+        partial.write_bytes(save({name: _plain(tensor) for name, tensor in tensors.items()}, metadata={"format": "pt"}))
     write_text_whole(folder / CONFIG_FILE, json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
 
 
