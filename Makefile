@@ -45,6 +45,8 @@ QUICK := $(addprefix tests/, \
 	packing/test_cached.py loading/test_placement.py sampling/test_sampling.py \
 	tasks/test_intervals.py tasks/test_number_reading.py sandbox/test_seccomp.py \
 	tools/test_toolbox.py generate/test_stopping.py batch/test_request_body.py \
+	adapters/test_adapters.py::test_layers_are_found_by_the_end_of_their_names data/test_order.py data/test_weights.py \
+	vocab/test_byte_pairs.py train/test_conversations.py train/test_recipe_file.py \
 	convert/test_prompts.py::test_a_base_model_stays_one doctor/test_generation.py \
 	evals/test_bench.py results/test_published.py hf/test_cache_name.py terminal/test_conversation.py cli/test_tokenize.py)
 
