@@ -298,12 +298,12 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
         before = [len(request.ids) for request in decoding]
         engine.step()
         assert [len(request.ids) for request in decoding] == [length + 1 for length in before]
-    assert passes[0] == [1, 1, 1, 32] and len(passes) == 11
+    assert passes[0] == [1, 1, 1, 19] and len(passes) == 19
     prompts = [[20 + number] * 40 for number in range(9)]
     for prompt in prompts:
         engine.add(Request(ids=prompt, max_length=42, ntk="reserve", priority=-1))
     engine.step()
-    assert sum(passes[-1][3:]) == 32  # they come behind those that decode, however many they are
+    assert sum(passes[-1][3:]) == 19  # they come behind those that decode, however many they are
     for prompt in prompts:
         engine.add(Request(ids=prompt[1:], max_length=42, ntk="reserve"))
     engine.step()
@@ -312,13 +312,15 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
     pace = Pace()
-    assert pace.rows_within(1.0, num_decoding=8) == 16  # nothing is known yet
     pace.measure(1.024, num_decoding=0, num_read=512)
-    assert pace.rows_within(1.0, num_decoding=8) == 16
-    pace.measure(0.256 + 0.1, num_decoding=28, num_read=100)  # requests begin to decode while others are read
-    assert pace.rows_within(1.0, num_decoding=4) == 53  # 0.1 s and 4 rows of 0.002 s
+    assert pace.rows_within(1.0, num_decoding=8) == 16  # how long those that decode take is not known yet
+    pace.measure(0.2, num_decoding=8, num_read=16)
+    assert pace.rows_within(1.0, num_decoding=8) == 0  # a step without prompts will tell
+    pace.measure(0.1, num_decoding=8, num_read=0)
+    assert pace.rows_within(1.0, num_decoding=8) == 50  # rows of 0.002 s
     pace = Pace()
     pace.measure(0.1, num_decoding=8, num_read=0)
+    assert pace.rows_within(1.0, num_decoding=8) == 16  # how long a row of a prompt takes is not known yet
     pace.measure(0.3, num_decoding=8, num_read=20)
     assert [pace.rows_within(share, num_decoding=8) for share in (1.0, 0.5, 0.01)] == [10, 5, 1]
     for _ in range(30):  # another length, another machine's load
@@ -327,6 +329,18 @@ def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
     assert pace.rows_within(1.0, num_decoding=8) == 39
     pace.measure(0.4, num_decoding=24, num_read=0)
     assert pace.rows_within(1.0, num_decoding=16) == 59  # between the two
+
+
+def test_a_slower_step_of_decoding_requests_does_not_shrink_what_is_read_beside_them() -> None:
+    pace, seconds, counts = Pace(), 0.1, list[int]()
+    pace.measure(seconds, num_decoding=8, num_read=0)
+    pace.measure(seconds + 16 * 0.005, num_decoding=8, num_read=16)
+    for _ in range(600):  # their sequences grow, so that each step takes longer
+        seconds += 0.0005
+        counts.append(pace.rows_within(1.0, num_decoding=8))
+        pace.measure(seconds + counts[-1] * 0.005, num_decoding=8, num_read=counts[-1])
+    assert 10 <= counts.count(0) <= 30  # steps that measure those that decode alone
+    assert counts[-2] > 60 and min(count for count in counts if count) > 10
 
 
 def test_a_new_alpha_is_read_for_while_others_go_on(model: Transformer) -> None:

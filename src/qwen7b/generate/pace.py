@@ -16,6 +16,8 @@ _FIRST_SHARE = 0.1
 """The share of a step's time that one more row is assumed to add before it has been measured."""
 _MEMORY = 500
 """Measurements older than this many decoding steps are forgotten: sequences have grown, or the load has changed."""
+_READING_STEPS = 32
+"""After so many steps with prompts, one goes without: what decoding takes grows while they are read."""
 
 
 class Pace:
@@ -23,9 +25,9 @@ class Pace:
 
     def __init__(self) -> None:
         self.row_seconds: float | None = None
-        self._fixed_seconds: float | None = None
-        """The fixed cost of a step, estimated while no step of decoding requests alone has been measured."""
         self._num_steps = 0
+        self._num_reading_steps = 0
+        """The steps with prompts since decoding requests alone were measured."""
         self._by_rows: dict[int, tuple[float, int]] = {}
         """Maps a number of rows to the seconds of a decoding step, and to the step that measured it last."""
 
@@ -36,28 +38,27 @@ class Pace:
                 self.row_seconds = running_mean(self.row_seconds, seconds / num_read)
         elif not num_read:
             self._num_steps += 1
+            self._num_reading_steps = 0
             before = self._by_rows.get(num_decoding, (None, 0))[0]
             self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
             oldest = self._num_steps - _MEMORY
             self._by_rows = {rows: known for rows, known in self._by_rows.items() if known[1] > oldest}
-        elif self._by_rows:
-            expected = self.seconds_of_rows([num_decoding])[0]
-            self.row_seconds = running_mean(self.row_seconds, max(seconds - expected, 0.0) / num_read)
-        elif self.row_seconds is not None:
-            fixed = max(seconds - (num_decoding + num_read) * self.row_seconds, 0.0)
-            self._fixed_seconds = running_mean(self._fixed_seconds, fixed)
+        else:
+            self._num_reading_steps += 1
+            if self._by_rows:
+                expected = self.seconds_of_rows([num_decoding])[0]
+                self.row_seconds = running_mean(self.row_seconds, max(seconds - expected, 0.0) / num_read)
 
     def rows_within(self, share: float, *, num_decoding: int) -> int:
-        """How many rows of prompts lengthen a decoding step of `num_decoding` rows by this share; at least one."""
-        if not self.row_seconds:
+        """How many rows of prompts lengthen a decoding step of `num_decoding` rows by this share; at least one.
+
+        None in a step that is to measure what decoding alone takes.
+        """
+        if self._num_reading_steps >= (_READING_STEPS if self._by_rows else 1):
+            return 0
+        if not self._by_rows or not self.row_seconds:
             return _FIRST_ROWS
-        if self._by_rows:
-            seconds = self.seconds_of_rows([num_decoding])[0]
-        elif self._fixed_seconds is not None:
-            seconds = self._fixed_seconds + num_decoding * self.row_seconds
-        else:
-            return _FIRST_ROWS
-        return max(int(share * seconds / self.row_seconds), 1)
+        return max(int(share * self.seconds_of_rows([num_decoding])[0] / self.row_seconds), 1)
 
     def seconds_of_rows(self, counts: Sequence[int]) -> list[float]:
         """The seconds of decoding steps with these numbers of rows, interpolated and extrapolated from measurements."""

@@ -13,8 +13,11 @@ from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 
+_READING_SHARE = 0.6
+"""A prompt lengthens a step of decoding requests by this many times its own duration."""
+
 _MAX_READING_SHARE = 8
-"""Prompts lengthen a step of decoding requests by at most this many times its own duration."""
+"""Many prompts lengthen a step of decoding requests by at most this many times its own duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,15 @@ class Scheduler:
     def _rows_to_read(self, decoding: Sequence[Request], unread: Sequence[Request]) -> int:
         """The rows of prompts that a step takes beside those that decode.
 
-        They take at most half of its time, so that a long prompt stalls nobody. The more requests wait for each one
-        that decodes, the more they take: a pass of few rows is inefficient, and those that wait have no token yet.
+        One alone takes less than half of its time, so that a long prompt stalls nobody. The more requests wait for
+        each one that decodes, the more they take: a pass of few rows is inefficient, and those that wait have no token
+        yet.
         """
         if not decoding:
             return MAX_NEW_TOKENS
         priority = min(request.priority for request in decoding)  # prompts of a lower priority do not count
         num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *unread])
-        share = min(max(2 * (num_reading - 1) / len(decoding), 1.0), _MAX_READING_SHARE)
+        share = min(max(2 * (num_reading - 1) / len(decoding), _READING_SHARE), _MAX_READING_SHARE)
         return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 
     def forget(self, request: Request) -> None:
