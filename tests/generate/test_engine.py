@@ -307,7 +307,7 @@ def test_a_long_prompt_stalls_nobody(model: Transformer, monkeypatch: pytest.Mon
     for prompt in prompts:
         engine.add(Request(ids=prompt[1:], max_length=42, ntk="reserve"))
     engine.step()
-    assert sum(passes[-1][3:]) == 173  # many wait for each that decodes
+    assert sum(passes[-1][3:]) == 512  # many wait for each that decodes
 
 
 def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
@@ -323,7 +323,7 @@ def test_reading_takes_a_share_of_the_time_that_decoding_does() -> None:
     assert pace.rows_within(1.0, num_decoding=8) == 16  # how long a row of a prompt takes is not known yet
     pace.measure(0.3, num_decoding=8, num_read=20)
     assert [pace.rows_within(share, num_decoding=8) for share in (1.0, 0.5, 0.01)] == [10, 5, 1]
-    for _ in range(30):  # another length, another machine's load
+    for _ in range(100):  # another length, another machine's load
         pace.measure(0.2, num_decoding=8, num_read=0)
         pace.measure(0.3, num_decoding=8, num_read=20)
     assert pace.rows_within(1.0, num_decoding=8) == 39
@@ -340,7 +340,7 @@ def test_a_slower_step_of_decoding_requests_does_not_shrink_what_is_read_beside_
         counts.append(pace.rows_within(1.0, num_decoding=8))
         pace.measure(seconds + counts[-1] * 0.005, num_decoding=8, num_read=counts[-1])
     assert 10 <= counts.count(0) <= 30  # steps that measure those that decode alone
-    assert counts[-2] > 60 and min(count for count in counts if count) > 10
+    assert counts[-2] > 50 and min(count for count in counts if count) > 10
 
 
 def test_a_new_alpha_is_read_for_while_others_go_on(model: Transformer) -> None:

@@ -37,17 +37,27 @@ class Pace:
             if num_read >= _MANY_ROWS:
                 self.row_seconds = running_mean(self.row_seconds, seconds / num_read)
         elif not num_read:
-            self._num_steps += 1
             self._num_reading_steps = 0
-            before = self._by_rows.get(num_decoding, (None, 0))[0]
-            self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
-            oldest = self._num_steps - _MEMORY
-            self._by_rows = {rows: known for rows, known in self._by_rows.items() if known[1] > oldest}
+            self._learn(seconds, num_decoding=num_decoding)
         else:
             self._num_reading_steps += 1
-            if self._by_rows:
-                expected = self.seconds_of_rows([num_decoding])[0]
-                self.row_seconds = running_mean(self.row_seconds, max(seconds - expected, 0.0) / num_read)
+            if not self._by_rows:
+                return
+            expected = self.seconds_of_rows([num_decoding])[0]
+            if not self.row_seconds:
+                self.row_seconds = max(seconds - expected, 0.0) / num_read
+                return
+            # Both parts are taken to be slower than expected in the same proportion: little can be told from few rows.
+            slower = seconds / (expected + num_read * self.row_seconds)
+            self.row_seconds = running_mean(self.row_seconds, slower * self.row_seconds)
+            self._learn(slower * expected, num_decoding=num_decoding)
+
+    def _learn(self, seconds: float, *, num_decoding: int) -> None:
+        self._num_steps += 1
+        before = self._by_rows.get(num_decoding, (None, 0))[0]
+        self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
+        oldest = self._num_steps - _MEMORY
+        self._by_rows = {rows: known for rows, known in self._by_rows.items() if known[1] > oldest}
 
     def rows_within(self, share: float, *, num_decoding: int) -> int:
         """How many rows of prompts lengthen a decoding step of `num_decoding` rows by this share; at least one.

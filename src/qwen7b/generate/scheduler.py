@@ -16,7 +16,7 @@ from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 _READING_SHARE = 0.6
 """A prompt lengthens a step of decoding requests by this many times its own duration."""
 
-_MAX_READING_SHARE = 8
+_MAX_READING_SHARE = 16
 """Many prompts lengthen a step of decoding requests by at most this many times its own duration."""
 
 
@@ -70,7 +70,7 @@ class Scheduler:
             return MAX_NEW_TOKENS
         priority = min(request.priority for request in decoding)  # prompts of a lower priority do not count
         num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *unread])
-        share = min(max(2 * (num_reading - 1) / len(decoding), _READING_SHARE), _MAX_READING_SHARE)
+        share = min(max(8 * (num_reading - 1) / len(decoding), _READING_SHARE), _MAX_READING_SHARE)
         return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
 
     def forget(self, request: Request) -> None:
