@@ -83,7 +83,7 @@ class Shape:
         flag("tied_head", self.tied_head)
         if self.hidden_size % self.num_heads:
             raise SettingError(f"hidden_size must be a multiple of num_heads, found {self.hidden_size}")
-        if self.family == "qwen" and (self.tied_head or self.num_kv_heads not in (None, self.num_heads)):
+        if Family(self.family) is Family.QWEN and (self.tied_head or self.num_kv_heads not in (None, self.num_heads)):
             raise SettingError(
                 "first-generation Qwen has neither a tied head nor fewer key-value heads: choose family = 'qwen2'"
             )
