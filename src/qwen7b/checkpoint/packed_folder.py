@@ -16,6 +16,7 @@ from qwen7b.checkpoint.tensor_names import Place
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, quoted
 from qwen7b.files.stored import StoredTensor
+from qwen7b.files.views import InMemory
 from qwen7b.kernels import PackedMatrix
 from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.packed.formats import Format, find_format
@@ -74,7 +75,7 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
     for name, shape in parameter_shapes(config).items():
         stored: StoredTensor
         if len(shape) == 1:
-            stored = Vector(packed.tensors[name])
+            stored = InMemory(packed.tensors[name])
         else:
             num_rows, num_columns = shape
             stem = name.removesuffix(".weight")
@@ -84,20 +85,6 @@ def unpacked(config: ModelConfig, packed: Packed) -> dict[str, tuple[Place, Stor
             stored = MatrixRows(packed_matrix(stem, packed.tensors, num_rows=num_rows, num_columns=num_columns))
         tensors[name] = (Place(parameter=name), stored)
     return tensors
-
-
-@dataclass(frozen=True, slots=True)
-class Vector:
-    """A float vector, which is stored as it is."""
-
-    values: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.values.shape)
-
-    def read_rows(self, start: int, stop: int) -> Tensor:
-        return self.values[start:stop]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
 from qwen7b.convert.encoding import encode
 from qwen7b.convert.target_files import TargetFile, TargetTensor
 from qwen7b.errors import CheckpointError, ResourceError, SettingError
 from qwen7b.files.stored import row_ranges
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say, shown_size
-from qwen7b.system.storage import check_disk_space, is_full, size_of
+from qwen7b.system.storage import check_disk_space, is_full, refusing_others, size_of
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.system.workers import Workers
 
@@ -56,20 +54,14 @@ class Workplace:
             )
         with self.disk_errors():
             self.files.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise ResourceError(f"another process is converting to {self.target}: wait for it or stop it") from None
-            try:
-                self._open(job)
-                yield
-            except BaseException:
-                if not self.resumes and not self.target.exists():  # else only the last rename is missing
-                    shutil.rmtree(self.folder, ignore_errors=True)
-                raise
-            finally:
-                lock.release()
+            with refusing_others(self.folder, doing=f"converting to {self.target}"):
+                try:
+                    self._open(job)
+                    yield
+                except BaseException:
+                    if not self.resumes and not self.target.exists():  # else only the last rename is missing
+                        shutil.rmtree(self.folder, ignore_errors=True)
+                    raise
 
     def _open(self, job: Mapping[str, Any]) -> None:
         _remove_unless_regular(self._progress_path)

@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen7b.errors import MissingExtraError
-from qwen7b.system.whole_file import written_whole
+from qwen7b.system.figure import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BEFORE, _KEPT = "#b9c2cc", "#2a9d8f"
 _MAX_BARS = 12
-_STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 PLOT = "card.png"
-
-
-def check_plots() -> None:
-    """Raise MissingExtraError where plots cannot be drawn, before hours of work."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", extra="train") from error
 
 
 def plot_card(card: Mapping[str, Any], folder: Path) -> list[str]:
     """Draw the plots into one picture in a folder, and return its name; none where nothing came in."""
-    check_plots()
-    import matplotlib
-    from matplotlib.figure import Figure
-
     if not card["before"]["documents"]:
         return []
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a source's name may have letters that the font lacks
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
-        languages, rules, lengths = (figure.add_subplot(1, 3, number) for number in (1, 2, 3))
-        names = list(card["before"]["by_language"])[:_MAX_BARS]
-        _bars(
-            languages,
-            names,
-            [card["before"]["by_language"][name]["characters"] for name in names],
-            [card["kept"]["by_language"].get(name, {"characters": 0})["characters"] for name in names],
-        )
-        languages.set_title("characters by language", loc="left")
-        dropped = [rule for rule in card["rules"] if rule["documents"]][:_MAX_BARS]
-        rules.barh([rule["name"] for rule in dropped], [rule["documents"] for rule in dropped], color="#d1495b")
-        rules.invert_yaxis()
-        rules.set_title("documents dropped by rule", loc="left")
-        _plot_lengths(lengths, card["lengths"])
-        for axes in (languages, rules):
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axes.tick_params(axis="x", labelrotation=30)
-        with written_whole(folder / PLOT) as partial:
-            figure.savefig(partial, format="png", dpi=120)
+    figure, (languages, rules, lengths) = new_figure(3, size=(3.7, 3.6), columns=3)
+    names = list(card["before"]["by_language"])[:_MAX_BARS]
+    _bars(
+        languages,
+        names,
+        [card["before"]["by_language"][name]["characters"] for name in names],
+        [card["kept"]["by_language"].get(name, {"characters": 0})["characters"] for name in names],
+    )
+    languages.set_title("characters by language", loc="left")
+    dropped = [rule for rule in card["rules"] if rule["documents"]][:_MAX_BARS]
+    rules.barh([rule["name"] for rule in dropped], [rule["documents"] for rule in dropped], color="#d1495b")
+    rules.invert_yaxis()
+    rules.set_title("documents dropped by rule", loc="left")
+    _plot_lengths(lengths, card["lengths"])
+    for axes in (languages, rules):
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.tick_params(axis="x", labelrotation=30)
+    save_figure(figure, folder / PLOT)
     return [PLOT]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from qwen7b.config.checked import whole_number
 from qwen7b.data.card import card_of, write_card
-from qwen7b.data.card_plots import check_plots
 from qwen7b.data.cleaning import Cleaner, CleaningSettings
 from qwen7b.data.document import Document
 from qwen7b.data.intake import Intake
@@ -20,6 +19,7 @@ from qwen7b.data.sources import Sources, read_documents
 from qwen7b.data.tally import Tally
 from qwen7b.data.weights import Weights
 from qwen7b.errors import SettingError
+from qwen7b.system.figure import require_matplotlib
 from qwen7b.system.whole_file import written_folder
 
 
@@ -71,7 +71,7 @@ def clean_corpus(
 @contextmanager
 def new_corpus(target: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `target` when it is complete. Raises SettingError where something is there."""
-    check_plots()
+    require_matplotlib(extra="train")
     target = target.expanduser()
     if target.exists() or target.is_symlink():
         raise SettingError(f"{target} is there already: name a folder that is not, or remove it")

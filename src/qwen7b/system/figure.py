@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,22 +30,27 @@ def check_plot(target: Path, *, extra: str = "eval") -> None:
 
     `extra` is the extra that brings matplotlib to whoever asks.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", extra=extra) from error
+    require_matplotlib(extra=extra)
     if target.suffix.lower() not in _KINDS:
         raise SettingError(f"a plot's name must end in {', '.join(_KINDS)}, found {str(target)!r}")
     if not target.parent.is_dir():
         raise SettingError(f"there is no folder {target.parent} for the plot {target.name}: make it first")
 
 
-def new_figure(count: int, *, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, two in a row, each of this size in inches."""
+def require_matplotlib(*, extra: str) -> None:
+    """Raise MissingExtraError where matplotlib is not installed, with the extra that brings it to whoever asks."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", extra=extra) from error
+
+
+def new_figure(count: int, *, size: tuple[float, float], columns: int = 2) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, at most `columns` in a row, each of this size in inches."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    columns = min(count, 2)
+    columns = min(count, columns)
     rows = -(-count // columns)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
@@ -64,3 +70,14 @@ def save_figure(figure: Figure, target: Path) -> None:
                 figure.savefig(partial, format=kind.removeprefix("."), dpi=150, metadata=metadata)
         except OSError as error:
             raise SettingError(f"the plot {target} cannot be written: {error.strerror or error}") from error
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as the <svg> element of a page, whose text stays text; the same each time."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**_STYLE, "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue().decode()
+    return svg[svg.index("<svg") :]

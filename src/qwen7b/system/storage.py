@@ -80,6 +80,22 @@ def only_one_process(folder: Path, *, what: str, doing: str = "fetching") -> Ite
         lock.release()
 
 
+@contextmanager
+def refusing_others(folder: Path, *, doing: str) -> Iterator[None]:
+    """Hold the folder's lock. Raises ResourceError, with what is being done, while another process holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ResourceError(f"another process is {doing}: wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def check_disk_space(folder: Path, needed: int, *, variable: str | None = None) -> None:
     """Raise ResourceError unless `needed` bytes fit into a folder, which need not exist yet.
 

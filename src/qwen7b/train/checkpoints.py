@@ -13,20 +13,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
-
-from qwen7b.errors import CheckpointError, ResourceError, SettingError, quoted
+from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.files.checksums import read_checked, write_checked
 from qwen7b.model import Transformer
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say
 from qwen7b.system.regular_file import named_text
-from qwen7b.system.storage import storage_errors
+from qwen7b.system.storage import refusing_others, storage_errors
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.recipe_file import recipe_text
@@ -72,18 +70,14 @@ class RunFolder:
         SettingError where the folder has the run of another recipe or other facts, or is something else.
         """
         text = recipe_text(recipe) + "".join(f"# {name}: {fact}\n" for name, fact in (facts or {}).items())
-        with storage_errors(self.path, variable=None):
-            if not self.recipe_path.exists() and (others := self._others()):
-                raise SettingError(
-                    f"{self.path} holds {others[0]} and no run: choose another folder, which need not be there yet"
-                )
-            self.steps.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise ResourceError(f"another process is training in {self.path}: wait for it or stop it") from None
-        try:
+        with ExitStack() as stack:
+            with storage_errors(self.path, variable=None):
+                if not self.recipe_path.exists() and (others := self._others()):
+                    raise SettingError(
+                        f"{self.path} holds {others[0]} and no run: choose another folder, which need not be there yet"
+                    )
+                self.steps.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(refusing_others(self.path, doing=f"training in {self.path}"))
             if self.recipe_path.exists():
                 self._check_recipe(text)
             else:
@@ -92,8 +86,6 @@ class RunFolder:
             for partial in self.steps.glob(f"*{_PARTIAL}"):  # of a process that was stopped while it saved or removed
                 shutil.rmtree(partial)
             yield
-        finally:
-            lock.release()
 
     def _others(self) -> list[str]:
         """What the folder has that a run which was killed at its very beginning does not leave."""

@@ -24,6 +24,7 @@ from qwen7b.model import Transformer
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes
 from qwen7b.system.progress import say
+from qwen7b.system.storage import sha256_of
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.checkpoints import RunFolder, WeightFiles
@@ -125,5 +126,5 @@ def _num_adapter_weights(config: ModelConfig, lora: LoraSettings) -> int:
 def _digest(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from qwen7b.checkpoint import GenerationSettings, open_checkpoint
 from qwen7b.checkpoint.checks import check_weights
@@ -19,26 +18,9 @@ from qwen7b.convert.target import adapt, tensors_from
 from qwen7b.errors import CheckpointError
 from qwen7b.files.checksums import write_checked
 from qwen7b.files.stored import row_blocks
+from qwen7b.files.views import InMemory
 from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldTensor:
-    """A tensor in memory, as one of a file."""
-
-    tensor: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.tensor.dtype
-
-    def read_rows(self, start: int, stop: int) -> Tensor:
-        return self.tensor[start:stop]
 
 
 class ModelFolder:
@@ -50,7 +32,7 @@ class ModelFolder:
     def save(self, model: Transformer, folder: Path) -> None:
         source = model.config
         target = source if source.family is Family.QWEN else replace(source, family=Family.QWEN2, qkv_bias=True)
-        parameters = {name: HeldTensor(tensor.detach().cpu()) for name, tensor in model.named_parameters()}
+        parameters = {name: InMemory(tensor.detach().cpu()) for name, tensor in model.named_parameters()}
         tensors = {
             name: stored.read_rows(0, stored.shape[0])
             for name, _, stored in tensors_from(adapt(parameters, source, target), target, names=folder_names(target))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen7b.errors import MissingExtraError, SettingError
+from qwen7b.errors import SettingError
+from qwen7b.system.figure import new_figure, require_matplotlib, svg_of
 from qwen7b.system.storage import storage_errors
 from qwen7b.system.whole_file import write_text_whole
 from qwen7b.train.run_log import read_log
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOURS = {"model": "#5b4fd6", "gzip": "#8a5a44", "bz2": "#d1495b", "xz": "#e09f3e", "ppmd": "#2a9d8f"}
-_STYLE: Any = {"svg.hashsalt": "qwen7b", "svg.fonttype": "none", "font.size": 9}
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
@@ -123,36 +121,27 @@ def _summary(history: RunHistory) -> str:
 
 
 def _plots(history: RunHistory, compressed: Bits) -> list[tuple[str, str]]:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", extra="train") from error
+    require_matplotlib(extra="train")
     plots = []
-    with matplotlib.rc_context(_STYLE):
-        looks = [entry for entry in history.looks if "bits_per_byte" in entry]
-        kinds = ["loss", *(["bits_per_byte"] if looks else []), "grad_norm", "learning_rate"]
-        titles = {
-            "loss": "Loss (nats a token)",
-            "bits_per_byte": "Held-out text (bits a byte)",
-            "grad_norm": "Gradient norm",
-            "learning_rate": "Learning rate",
-        }
-        for kind in kinds:
-            figure = Figure(figsize=(8, 3), layout="constrained")
-            axes = figure.add_subplot()
-            entries = looks if kind == "bits_per_byte" else history.steps
-            axes.plot([e["step"] for e in entries], [e[kind] for e in entries], color=_COLOURS["model"], label="model")
-            if kind == "grad_norm":
-                axes.set_yscale("log")
-            if kind == "bits_per_byte":
-                _draw_compressors(axes, compressed)
-            axes.set_xlabel("step")
-            axes.grid(alpha=0.3)
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
-            svg = buffer.getvalue().decode()
-            plots.append((titles[kind], re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)))
+    looks = [entry for entry in history.looks if "bits_per_byte" in entry]
+    kinds = ["loss", *(["bits_per_byte"] if looks else []), "grad_norm", "learning_rate"]
+    titles = {
+        "loss": "Loss (nats a token)",
+        "bits_per_byte": "Held-out text (bits a byte)",
+        "grad_norm": "Gradient norm",
+        "learning_rate": "Learning rate",
+    }
+    for kind in kinds:
+        figure, (axes,) = new_figure(1, size=(8, 3))
+        entries = looks if kind == "bits_per_byte" else history.steps
+        axes.plot([e["step"] for e in entries], [e[kind] for e in entries], color=_COLOURS["model"], label="model")
+        if kind == "grad_norm":
+            axes.set_yscale("log")
+        if kind == "bits_per_byte":
+            _draw_compressors(axes, compressed)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        plots.append((titles[kind], svg_of(figure)))
     return plots
 
 
