@@ -55,7 +55,9 @@ def read_adapter(path: str | Path) -> Adapter:
     """
     path = existing_path(path)
     if not is_adapter(path):
-        raise CheckpointError(f"{path} has no {CONFIG_FILE}, so it is no adapter: give the folder that training wrote")
+        raise CheckpointError(
+            f"{path} has no {CONFIG_FILE}, so it is no adapter: give the folder of a step that was saved"
+        )
     fields = read_json(path / CONFIG_FILE)
     settings = _read_settings(path, fields)
     sides: dict[str, dict[str, Tensor]] = {}

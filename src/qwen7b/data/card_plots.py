@@ -18,6 +18,8 @@ PLOT = "card.png"
 
 def plot_card(card: Mapping[str, Any], folder: Path) -> list[str]:
     """Draw the plots into one picture in a folder, and return its name; none where nothing came in."""
+    from matplotlib.ticker import MaxNLocator
+
     if not card["before"]["documents"]:
         return []
     figure, (languages, rules, lengths) = new_figure(3, size=(3.7, 3.6), columns=3)
@@ -36,6 +38,7 @@ def plot_card(card: Mapping[str, Any], folder: Path) -> list[str]:
     _plot_lengths(lengths, card["lengths"])
     for axes in (languages, rules):
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(axis="x", labelrotation=30)
     save_figure(figure, folder / PLOT)
     return [PLOT]

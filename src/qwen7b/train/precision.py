@@ -54,7 +54,7 @@ def probe_precision(
         seconds = {name: _seconds_of(DTYPES[name], trial=trial, device=device, clock=clock) for name in PRECISIONS}
         precision = "bfloat16" if seconds["float32"] > _WORTH * seconds["bfloat16"] else "float32"
         ratio = seconds["float32"] / seconds["bfloat16"]
-        say(f"Computing in {precision}: by a probe bfloat16 is {ratio:.1f} times as fast as float32 here.")
+        say(f"Computing in {precision}: by a probe bfloat16 is {ratio:.2g} times as fast as float32 here.")
     return Probe(precision=precision, peak=_operations_per_second(DTYPES[precision], device=device))
 
 
