@@ -202,9 +202,9 @@ READING: dict[str, str] = {
     ),
     "train": (
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
-        "micro_batch loss loop optimizers not_finite precision memory_need run_pace checkpoints run_log model_folder "
-        "initial corpus_batches pretraining validation compressors report example_batches finetune_recipe "
-        "adapter_folder finetuning merging"
+        "micro_batch loss objective loop optimizers not_finite precision memory_need run_pace checkpoints run_log "
+        "model_folder initial corpus_batches pretraining validation compressors report example_batches "
+        "finetune_recipe adapter_folder finetuning merging"
     ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "

@@ -1,6 +1,6 @@
 """The loop of training, whatever is trained on: micro-batches in, changed weights out, each step logged.
 
-    gradients   of all micro-batches of a step, summed, over the number of targets of the whole step
+    gradients   of all micro-batches of a step, summed, over the number of terms of the whole step, as of its targets
     clip        their common norm is cut down to a limit; a spike changes nothing
     update      the weights follow, at the rate of the schedule
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +23,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from qwen7b.errors import SettingError, TrainingError
 from qwen7b.model import Transformer
 from qwen7b.train.checkpoints import Evaluate, RunFolder, SavedStep, WeightFiles
-from qwen7b.train.loss import run_layers_again, summed_loss
+from qwen7b.train.loss import run_layers_again
 from qwen7b.train.micro_batch import Batches, MicroBatch
 from qwen7b.train.not_finite import first_not_finite
+from qwen7b.train.objective import Objective, next_token_loss
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.recipe import Training
 from qwen7b.train.run_log import RunLog, StepRecord, read_log
@@ -45,6 +46,7 @@ def train(
     run: RunFolder,
     weights: WeightFiles,
     dtype: torch.dtype,
+    objective: Objective = next_token_loss,
     evaluate: Evaluate | None = None,
     peak: float | None = None,
 ) -> Path:
@@ -69,7 +71,9 @@ def train(
         pace.start(done=saved.step, total=settings.steps)
         for step in range(saved.step, settings.steps):
             parts = batches(step)
-            record = take_step(model, optimizers, parts, settings, step=step, spikes=spikes, dtype=dtype)
+            record = take_step(
+                model, optimizers, parts, settings, step=step, spikes=spikes, dtype=dtype, objective=objective
+            )
             log.add(record.entry())
             pace.add(record, length=record.tokens / sum(len(part.sequences) for part in parts))
             if evaluate is not None and (fields := evaluate(step + 1)):
@@ -90,30 +94,34 @@ def take_step(
     step: int,
     spikes: Spikes,
     dtype: torch.dtype = torch.float32,
+    objective: Objective = next_token_loss,
 ) -> StepRecord:
     """Change the weights once by the micro-batches of a step, counted from 0.
 
     Raises TrainingError, which names the step and the module, where a loss or a gradient is no number.
     """
-    tokens, targets = (sum(getattr(batch, name) for batch in batches) for name in ("num_tokens", "num_targets"))
+    counts = ("num_tokens", "num_targets", "num_terms")
+    tokens, targets, terms = (sum(getattr(batch, name) for batch in batches) for name in counts)
     if targets == 0:
         raise TrainingError(f"step {step + 1} has no token to learn: look at the labels of its data")
     seed = (settings.seed << 32) + step
     with computing_gradients(model, again=settings.activation_checkpointing):
         torch.manual_seed(seed)
-        total = 0.0
+        total, logged = 0.0, defaultdict[str, float](float)
         for batch in batches:
-            loss = summed_loss(model, batch, dtype=dtype)
-            (loss / targets).backward()
-            total += loss.item()
+            loss = objective(model, batch, dtype=dtype)
+            (loss.total / terms).backward()
+            total += loss.total.item()
+            for name, value in loss.logged.items():
+                logged[name] += value
         gradients = [parameter.grad for parameter in optimizers.trained.values() if parameter.grad is not None]
         norm = get_total_norm(gradients)
         grad_norm, rate_factor = norm.item(), settings.schedule.factor(step, steps=settings.steps)
         if not (math.isfinite(total) and math.isfinite(grad_norm)):
             torch.manual_seed(seed)  # for the same dropout
-            where = first_not_finite(model, batches, dtype=dtype)
+            where = first_not_finite(model, batches, dtype=dtype, objective=objective)
             raise TrainingError(
-                f"step {step + 1} has the loss {total / targets} and the gradient norm {grad_norm}: {where}; lower the "
+                f"step {step + 1} has the loss {total / terms} and the gradient norm {grad_norm}: {where}; lower the "
                 "learning rate, lengthen the warm-up or look at the data, then run again from the last saved step"
             )
     is_spike = spikes.is_spike(grad_norm)
@@ -125,12 +133,13 @@ def take_step(
     optimizers.zero_grad()
     return StepRecord(
         step=step + 1,
-        loss=total / targets,
+        loss=total / terms,
         grad_norm=grad_norm,
         learning_rate=rate,
         tokens=tokens,
         targets=targets,
         skipped=is_spike,
+        logged={name: value / terms for name, value in logged.items()},
     )
 
 
@@ -150,7 +159,7 @@ def computing_gradients(model: Transformer, *, again: bool) -> Iterator[None]:
 def try_gradients(model: Transformer, batch: MicroBatch, *, again: bool, dtype: torch.dtype) -> None:
     """Compute the gradients of a micro-batch and forget them, to see how long that takes."""
     with computing_gradients(model, again=again):
-        summed_loss(model, batch, dtype=dtype).backward()  # type: ignore[no-untyped-call]
+        next_token_loss(model, batch, dtype=dtype).total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
 
 

@@ -32,6 +32,11 @@ class MicroBatch:
     def num_targets(self) -> int:
         return int((self.targets != NO_TARGET).sum())
 
+    @property
+    def num_terms(self) -> int:
+        """What a step's loss is the mean over: targets."""
+        return self.num_targets
+
 
 def labelled(sequences: Sequence[Tensor], labels: Sequence[Tensor]) -> MicroBatch:
     """A micro-batch of sequences with labels as Transformers has them: a label stands at its own token's place."""

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from qwen7b.model import Transformer
-from qwen7b.train.loss import summed_loss
 from qwen7b.train.micro_batch import MicroBatch
+from qwen7b.train.objective import Objective, next_token_loss
 
 
 class _FoundError(Exception):
     """Ends a forward at the first module whose output is not finite."""
 
 
-def first_not_finite(model: Transformer, batches: Sequence[MicroBatch], *, dtype: torch.dtype) -> str:
+def first_not_finite(
+    model: Transformer, batches: Sequence[MicroBatch], *, dtype: torch.dtype, objective: Objective = next_token_loss
+) -> str:
     """Say which weight, or which module's output or gradient, is not finite; the batches are computed once more."""
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
@@ -25,7 +27,7 @@ def first_not_finite(model: Transformer, batches: Sequence[MicroBatch], *, dtype
     for number, batch in enumerate(batches):
         try:
             with _watched(model):
-                loss = summed_loss(model, batch, dtype=dtype)
+                loss = objective(model, batch, dtype=dtype).total
         except _FoundError as found:
             return f"the output of {found} is not finite, in micro-batch {number}"
         if not loss.isfinite():

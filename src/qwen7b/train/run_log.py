@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ class StepRecord:
     step: int
     """Counted from 1."""
     loss: float
-    """Nats a target, before the step."""
+    """The mean over the step's terms, before the step: in nats a target, or a pair."""
     grad_norm: float
     """Before it was cut down."""
     learning_rate: float
@@ -31,10 +31,13 @@ class StepRecord:
     targets: int
     skipped: bool = False
     """Whether it was a spike, which changed nothing."""
+    logged: Mapping[str, float] = field(default_factory=dict)
+    """Means of what else its objective measures, by name."""
 
     def entry(self) -> dict[str, object]:
         """The step as the log has it."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "skipped"}
+        fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("skipped", "logged")}
+        fields |= self.logged
         return {**fields, "skipped": True} if self.skipped else fields
 
 
