@@ -148,7 +148,9 @@ READING: dict[str, str] = {
         "react react_parsing staged_parser react_grammar react_api react_demo react_page react_zh function_turns "
         "tool_call coder call_text call_object json_scan arguments qwen_fn qwen_fn_parsing marks"
     ),
-    "packed": "formats rounding compensation layout modules packed_model key_balance packed_cache runner version",
+    "packed": (
+        "formats rounding compensation layout modules unpacking packed_model key_balance packed_cache runner version"
+    ),
     "checkpoint": (
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
         "generation_settings chat_verdict senses packed_folder packed_file own_config"
@@ -202,9 +204,9 @@ READING: dict[str, str] = {
     ),
     "train": (
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
-        "micro_batch loss objective loop optimizers not_finite precision memory_need run_pace checkpoints run_log "
-        "model_folder initial corpus_batches pretraining validation compressors report example_batches "
-        "finetune_recipe adapter_folder finetuning merging"
+        "micro_batch vocabulary_loss loss objective loop optimizers not_finite precision memory_need run_pace "
+        "checkpoints run_log model_folder initial corpus_batches pretraining validation compressors report "
+        "example_batches finetune_recipe adapter_folder finetuning merging"
     ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
@@ -213,9 +215,8 @@ READING: dict[str, str] = {
     "cli": (
         "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
         "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
-        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data "
-        "data_clean data_dedup data_tokenize vocab vocab_extend vocab_train train train_labels train_sft "
-        "train_pretrain examples"
+        "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data data_clean "
+        "data_dedup data_tokenize vocab vocab_extend vocab_train train train_labels train_sft train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 import tiny
@@ -20,8 +21,9 @@ from qwen7b.config import Family
 from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError, UnsupportedError
 from qwen7b.loading import load_model
 from qwen7b.model import Transformer
+from qwen7b.model.layers import RMSNorm
+from qwen7b.packed.modules import PackedEmbedding, PackedLinear, RowEmbedding
 
-QWEN = LoraSettings(targets=DEFAULT_TARGETS[Family.QWEN], rank=4, alpha=8, dropout=0.0)
 QWEN2 = LoraSettings(targets=DEFAULT_TARGETS[Family.QWEN2], rank=4, alpha=8, dropout=0.0)
 TOKENS = (3, 318)
 
@@ -154,6 +156,50 @@ def test_packed_weights_take_an_adapter_before_they_are_packed(folder: Path, tmp
     assert (packed - floats).norm() < 0.1 * (packed - plain).norm()
 
 
+def floats_of(packed: Transformer) -> Transformer:
+    """A float model with the weights that a packed one stands for."""
+    state: dict[str, Any] = {}
+    for name, module in packed.named_modules():
+        if isinstance(module, (PackedLinear, PackedEmbedding)):
+            state[f"{name}.weight"] = module.matrix.dequantize()
+            if getattr(module, "bias", None) is not None:
+                state[f"{name}.bias"] = module.bias
+        elif isinstance(module, RowEmbedding):
+            state[f"{name}.weight"] = module(torch.arange(module.num_embeddings))
+        elif isinstance(module, RMSNorm):
+            state[f"{name}.weight"] = module.weight
+    model = Transformer(packed.config)
+    model.load_state_dict(state)
+    if packed.config.tied_head:
+        model.head.weight = model.embedding.weight
+    return model
+
+
+@pytest.mark.parametrize("format", ["q8", "q4", "nf4"])
+@every_layout
+def test_gradients_through_packed_weights_are_those_of_the_unpacked_ones(
+    folder: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.packed.unpacking._BLOCK_WEIGHTS", 2048)  # several blocks a matrix
+    packed = load_model(folder, quantize=format)
+    floats, gradients, settings = floats_of(packed), [], settings_of(folder, token_ids=TOKENS)
+    ids = torch.cat([tiny.IDS, torch.tensor([TOKENS])], dim=1)
+    for model in (packed, floats):
+        torch.manual_seed(1)
+        add_adapter(model, settings)
+        torch.manual_seed(2)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data += torch.randn_like(parameter) * 0.1
+        logits = model.train()(ids)
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        found = torch.autograd.grad(F.cross_entropy(logits[0, :-1], ids[0, 1:]), [*trained.values()])
+        gradients.append(dict(zip(trained, found, strict=True)))
+    assert packed.weight_format == format and gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[1].items():
+        assert (gradients[0][name] - expected).norm() <= 1e-5 * expected.norm(), name
+
+
 def test_layers_are_found_by_the_end_of_their_names() -> None:
     config = open_config(tiny.V11_CONFIG)
     found = find_targets(config, ["c_proj"])
@@ -224,8 +270,6 @@ def test_adapters_that_do_not_fit_or_are_damaged_are_refused(folder: Path, tmp_p
 
 @pytest.mark.parametrize("folder", ["qwen"], indirect=True)
 def test_what_cannot_be_trained_is_refused(folder: Path) -> None:
-    with pytest.raises(SettingError, match="weights packed as q8 have no gradients"):
-        add_adapter(load_model(folder, quantize="q8"), QWEN)
     with pytest.raises(SettingError, match="token id 320 is outside the model's 320 rows"):
         add_adapter(load_model(folder, dtype="float32"), settings_of(folder, token_ids=(320,)))
     with pytest.raises(SettingError, match="changes nothing: give some"):

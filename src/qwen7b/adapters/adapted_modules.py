@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from qwen7b.adapters.settings import LoraSettings, find_targets
 from qwen7b.checkpoint.tensor_names import Place, folder_names
 from qwen7b.errors import CheckpointError, SettingError
 from qwen7b.model import Transformer
+from qwen7b.packed.unpacking import UnpackingLinear, let_gradients_through
 
 
 class LowRank(nn.Module):
@@ -42,7 +42,7 @@ class AdaptedLinear(nn.Module):
     The additions go by the names of their layers in the checkpoint, with ":" for each dot.
     """
 
-    def __init__(self, base: nn.Linear) -> None:
+    def __init__(self, base: nn.Linear | UnpackingLinear) -> None:
         super().__init__()
         self.base = base
         self.additions = nn.ModuleDict()
@@ -60,16 +60,16 @@ class TokenRows(nn.Module):
 
     ids: Tensor
 
-    def __init__(self, weight: Tensor, ids: tuple[int, ...]) -> None:
+    def __init__(self, ids: Tensor, rows: Tensor) -> None:
         super().__init__()
-        self.register_buffer("ids", torch.tensor(ids, device=weight.device), persistent=False)
-        self.rows = nn.Parameter(weight.detach()[self.ids].float().clone())
+        self.register_buffer("ids", ids, persistent=False)
+        self.rows = nn.Parameter(rows.detach().float().clone())
 
 
 class AdaptedEmbedding(nn.Module):
-    """An embedding with some rows trained."""
+    """An embedding, packed or not, with some rows trained."""
 
-    def __init__(self, base: nn.Embedding, token_rows: TokenRows) -> None:
+    def __init__(self, base: nn.Module, token_rows: TokenRows) -> None:
         super().__init__()
         self.base, self.token_rows = base, token_rows
 
@@ -83,60 +83,37 @@ class AdaptedEmbedding(nn.Module):
 class AdaptedHead(nn.Module):
     """A head with some rows trained."""
 
-    def __init__(self, base: nn.Linear, token_rows: TokenRows) -> None:
+    def __init__(self, base: nn.Linear | UnpackingLinear, token_rows: TokenRows) -> None:
         super().__init__()
         self.base, self.token_rows = base, token_rows
 
-    @property
-    def weight(self) -> Tensor:
-        """The whole weight, for a loss that needs it: the trained rows are written into the base's."""
-        weight: Tensor = _WithRows.apply(self.base.weight, self.token_rows.ids, self.token_rows.rows)  # type: ignore[no-untyped-call]
-        return weight
-
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
-
-
-class _WithRows(torch.autograd.Function):
-    """A matrix with some rows set to others, in place, so that a vocabulary is not copied at every step."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(ids)
-        ctx.dtype = rows.dtype
-        weight.data[ids] = rows.to(weight.dtype)
-        return weight.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        (ids,) = ctx.saved_tensors
-        return None, None, gradients[0][ids].to(ctx.dtype)
+        logits: Tensor = self.base(x)
+        own = F.linear(x, self.token_rows.rows.to(x.dtype)).to(logits.dtype)
+        return logits.index_copy(-1, self.token_rows.ids, own)
 
 
 def add_adapter(model: Transformer, settings: LoraSettings) -> None:
-    """Add a new adapter to a model, whose own weights no longer ask for gradients.
+    """Add a new adapter to a model, whose own weights no longer ask for gradients; they may be packed (QLoRA).
 
-    Raises SettingError for packed weights, for a target that the model lacks and for a token without a row.
+    Raises SettingError for a target that the model lacks and for a token without a row.
     """
-    if model.weight_format is not None:
-        raise SettingError(
-            f"weights packed as {model.weight_format} have no gradients here: load the model with quantize='none'"
-        )
     if settings.token_ids and max(settings.token_ids) >= model.config.vocab_rows:
         raise SettingError(f"token id {max(settings.token_ids)} is outside the model's {model.config.vocab_rows} rows")
     if not settings.targets and not settings.token_ids:
         raise SettingError("an adapter without targets and without tokens' rows changes nothing: give some")
     model.requires_grad_(False)
+    let_gradients_through(model)
     by_module: defaultdict[str, dict[str, Place]] = defaultdict(dict)
     for stem, place in find_targets(model.config, settings.targets).items():
         by_module[place.parameter.removesuffix(".weight")][stem] = place
     for name, places in by_module.items():
         base = model.get_submodule(name)
-        assert isinstance(base, nn.Linear)
+        assert isinstance(base, (nn.Linear, UnpackingLinear))
         adapted = AdaptedLinear(base)
         for stem, place in places.items():
             num_rows = place.num_rows or base.out_features
-            with torch.device(base.weight.device):
+            with torch.device(model.device):
                 addition = LowRank(settings, num_columns=base.in_features, first_row=place.first_row, num_rows=num_rows)
             adapted.additions[stem.replace(".", ":")] = addition
         model.set_submodule(name, adapted)
@@ -145,10 +122,14 @@ def add_adapter(model: Transformer, settings: LoraSettings) -> None:
 
 
 def _add_token_rows(model: Transformer, ids: tuple[int, ...]) -> None:
-    embedding, head = model.embedding, model.head
-    rows = TokenRows(embedding.weight, ids)
+    embedding, head = model.get_submodule("embedding"), model.get_submodule("head")
+    assert isinstance(head, (nn.Linear, UnpackingLinear))
+    places = torch.tensor(ids, device=model.device)
+    rows = head_rows = TokenRows(places, embedding(places))
+    if not model.config.tied_head:
+        head_rows = TokenRows(places, head.weight[places] if isinstance(head, nn.Linear) else head.matrix.rows(places))
     model.set_submodule("embedding", AdaptedEmbedding(embedding, rows))
-    model.set_submodule("head", AdaptedHead(head, rows if model.config.tied_head else TokenRows(head.weight, ids)))
+    model.set_submodule("head", AdaptedHead(head, head_rows))
 
 
 def fill_adapter(model: Transformer, adapter: Adapter, *, settings: LoraSettings, source: str) -> None:

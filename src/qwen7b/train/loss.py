@@ -1,6 +1,8 @@
-"""The loss of a micro-batch: the summed cross-entropy of its targets, without ever holding all their logits."""
+"""The loss of a micro-batch: the cross-entropy of its targets, without ever holding all their logits."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,30 +12,53 @@ from torch.utils.checkpoint import checkpoint
 from qwen7b.model import Cache, Transformer
 from qwen7b.model.rows import Rows
 from qwen7b.train.micro_batch import NO_TARGET, MicroBatch
+from qwen7b.train.vocabulary_loss import frozen_head_losses
 
 _CHUNK_LOGITS = 1 << 22
 """The logits that are held at once."""
+Reduction = Literal["sum", "none"]
 
 
 def summed_loss(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """The sum of -ln p over the targets of a micro-batch, as float32; products are computed in `dtype`.
 
-    The model's own readable forward does all but the head. A micro-batch without a target has the loss 0 and gradients
-    of 0.
+    A micro-batch without a target has the loss 0 and gradients of 0.
     """
+    hidden_RC, targets = _asked(model, batch, dtype=dtype)
+    if len(targets) == 0:
+        return hidden_RC.sum()
+    return _losses(model.head, hidden_RC, targets, dtype=dtype, reduction="sum")
+
+
+def target_losses(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """-ln p of each target of a micro-batch in order, as float32; products are computed in `dtype`."""
+    hidden_RC, targets = _asked(model, batch, dtype=dtype)
+    return _losses(model.head, hidden_RC, targets, dtype=dtype, reduction="none")
+
+
+def _asked(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The hidden states that the head would read for targets, and these; the model's readable forward computes them."""
     with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
         ((_, hidden_RC),) = model.passes(batch.sequences)
     targets = batch.targets.to(hidden_RC.device)
     asked = (targets != NO_TARGET).nonzero()[:, 0]
-    if len(asked) == 0:
-        return hidden_RC.sum() * 0
-    if len(asked) < len(targets):
-        hidden_RC, targets = hidden_RC[asked], targets[asked]
-    return head_loss(hidden_RC, model.head.weight, targets, dtype=dtype)
+    if len(asked) == len(targets):
+        return hidden_RC, targets
+    return hidden_RC[asked], targets[asked]
 
 
-def head_loss(hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """The summed cross-entropy of targets (R,) under the logits hidden · weightᵀ, some rows at a time.
+def _losses(head: nn.Module, hidden_RC: Tensor, targets: Tensor, *, dtype: torch.dtype, reduction: Reduction) -> Tensor:
+    """The cross-entropy of targets (R,), summed or for each target."""
+    if isinstance(head, nn.Linear):
+        return head_loss(hidden_RC, head.weight, targets, dtype=dtype, reduction=reduction)
+    losses = frozen_head_losses(hidden_RC, head, targets, dtype=dtype)
+    return losses.sum() if reduction == "sum" else losses
+
+
+def head_loss(
+    hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, *, dtype: torch.dtype, reduction: Reduction = "sum"
+) -> Tensor:
+    """The cross-entropy of targets (R,) under the logits hidden · weightᵀ, some rows at a time.
 
     torch's own `F.linear_cross_entropy` does this where everything is float32. In bfloat16 it returns the sum in
     bfloat16, with three digits, and multiplies in emulated precision on a CPU: there rows are cut by hand, their logits
@@ -42,17 +67,17 @@ def head_loss(hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, *, dtype: t
     rows = max(1, _CHUNK_LOGITS // weight_VC.shape[0])
     if dtype == torch.float32:
         options = None if rows >= len(targets) else nn.LinearCrossEntropyOptions(batch_chunk_size=rows)
-        return F.linear_cross_entropy(hidden_RC, weight_VC, targets, reduction="sum", options=options)
+        return F.linear_cross_entropy(hidden_RC, weight_VC, targets, reduction=reduction, options=options)
     weight_VC = weight_VC.to(dtype)
-    total = hidden_RC.new_zeros((), dtype=torch.float32)
     parts = zip(torch.split(hidden_RC.to(dtype), rows), torch.split(targets, rows), strict=True)
-    for part_RC, wanted in parts:
-        total = total + checkpoint(_part_loss, part_RC, weight_VC, wanted, use_reentrant=False)
-    return total
+    losses = [
+        checkpoint(_part_loss, part_RC, weight_VC, wanted, reduction, use_reentrant=False) for part_RC, wanted in parts
+    ]
+    return torch.stack(losses).sum() if reduction == "sum" else torch.cat(losses)
 
 
-def _part_loss(hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(F.linear(hidden_RC, weight_VC).float(), targets, reduction="sum")
+def _part_loss(hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
+    return F.cross_entropy(F.linear(hidden_RC, weight_VC).float(), targets, reduction=reduction)
 
 
 def run_layers_again(layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
