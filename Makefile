@@ -29,8 +29,10 @@ demo: .venv/installed
 	@if [ -t 0 ] && [ -t 1 ]; then exec .venv/bin/qwen7b chat; fi
 
 # Up to four processes share the tests; those of one file stay together.
+ALL_TESTS := -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed-dev
-	@.venv/bin/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python $(ALL_TESTS)
 
 # What of each room takes a second or two, without a model that must be fetched.
 QUICK := $(addprefix tests/, \
@@ -59,7 +61,7 @@ test-latest: python-is-usable
 	@.venv-latest/bin/python $(PIP_INSTALL) -e '.[dev]'
 	@.venv-latest/bin/python -m pip list
 	@echo "Held back by an upper bound:"; .venv-latest/bin/python -m pip list --outdated
-	@.venv-latest/bin/python -m pytest -q
+	@.venv-latest/bin/python $(ALL_TESTS)
 
 check: .venv/installed-dev
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format"; exit 1; }
