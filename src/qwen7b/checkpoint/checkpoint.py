@@ -24,7 +24,6 @@ from qwen7b.checkpoint.upstream_config import config_of, gguf_config
 from qwen7b.config import ModelConfig
 from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
 from qwen7b.files.file_names import WEIGHT_SUFFIXES
-from qwen7b.files.gguf_file import open_gguf
 from qwen7b.files.gptq import dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weights
@@ -82,6 +81,8 @@ def _open_folder(path: Path) -> Checkpoint:
 
 
 def _open_gguf(path: Path) -> Checkpoint:
+    from qwen7b.files.gguf_file import open_gguf  # brings gguf, which the other formats do without
+
     path, metadata, tensors = open_gguf(path)
     if "token_embd.weight" not in tensors:
         raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a complete language model")

@@ -11,12 +11,13 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
-
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
 from qwen7b.system.regular_file import open_regular
+
+if TYPE_CHECKING:
+    from gguf import GGMLQuantizationType
 
 # The format's numeric value types by their ids, as struct formats.
 _NUMERIC_TYPES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -130,6 +131,8 @@ class _HeaderReader:
         return tensors
 
     def tensor_info(self, name: str, dimensions: list[int], type_id: int, offset: int) -> GGUFTensorInfo:
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType  # brings numpy, which a chat's start does without
+
         try:
             type = GGMLQuantizationType(type_id)
         except ValueError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qwen7b.errors import CheckpointError, UnsupportedError, counted, quoted
+from qwen7b.files.gguf_parts import read_gguf_parts
 from qwen7b.text import patterns
 from qwen7b.text.patterns import fits
 from qwen7b.text.qwen_tiktoken import CONTROL_NAMES
@@ -37,9 +38,6 @@ NORMAL, _UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 
 
 def read_gguf_vocabulary(path: Path) -> Vocabulary:
-    # Brings numpy, which the other formats do without.
-    from qwen7b.files.gguf_parts import read_gguf_parts
-
     path, header = read_gguf_parts(path)[0]
     metadata = header.metadata
     model = metadata.get("tokenizer.ggml.model")

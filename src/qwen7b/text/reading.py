@@ -7,7 +7,8 @@ from pathlib import Path
 
 from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.files.file_names import is_gguf
-from qwen7b.system.regular_file import existing_path, folder_names
+from qwen7b.files.gguf_parts import gguf_in
+from qwen7b.system.regular_file import existing_path
 from qwen7b.text.gguf_vocabulary import read_gguf_vocabulary
 from qwen7b.text.qwen_tiktoken import read_qwen_tiktoken
 from qwen7b.text.tokenizer import Tokenizer
@@ -70,11 +71,8 @@ def tokenizer_file(path: Path) -> Path:
     folder = path
     if file := usual_file(folder):
         return file
-    if any(map(is_gguf, folder_names(folder))):
-        from qwen7b.files.gguf_parts import gguf_in  # brings numpy, which the other formats do without
-
-        if file := gguf_in(folder):
-            return file
+    if file := gguf_in(folder):
+        return file
     if file := guessed_file(folder):
         return file
     raise no_tokenizer_error(folder)
