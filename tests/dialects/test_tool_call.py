@@ -132,6 +132,11 @@ REPLIES: dict[str, tuple[str, str, list[ToolCall]]] = {
         "",
         [PARIS],
     ),
+    "arguments first, as they are written": (
+        '<tool_call>\n{"arguments": {"city" :"Paris","arguments": {"a":  1}}, "name": "weather"}\n</tool_call>',
+        "",
+        [ToolCall("weather", '{"city" :"Paris","arguments": {"a":  1}}')],
+    ),
     "arguments as a string": (
         '<tool_call>\n{"name": "weather", "arguments": "{\\"city\\": \\"Paris\\"}"}\n</tool_call>',
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import regex
 
@@ -14,6 +15,7 @@ from qwen7b.errors import Qwen7bError
 from qwen7b.text.messages import ToolCall
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
+_ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:\s*(?=\{)')
 _BEGINNING = regex.compile(r"""\s*+\{\s*+["']?(?:name|arguments|parameters)\b""")
 _MAX_HEAD = 1000
 """A name may have so many characters, less some, for the arguments to be given out while they come."""
@@ -78,12 +80,12 @@ class CallReader:
         name, arguments = read.get("name"), read.get("arguments", read.get("parameters"))
         if not isinstance(name, str) or not self._may_be_called(name) or "description" in read:
             return ""
-        if isinstance(arguments, Mapping) or arguments is None:
-            arguments = json.dumps(arguments or {}, ensure_ascii=False)
-        if not isinstance(arguments, str):
+        if isinstance(arguments, Mapping):
+            arguments = _written_json(whole, arguments) or json.dumps(arguments, ensure_ascii=False)
+        if not isinstance(arguments, str | None):
             return ""
         self.name, self.rest = name, self._seen[end:]
-        return arguments
+        return "{}" if arguments is None else arguments
 
     def _may_be_called(self, name: str) -> bool:
         return bool(name.strip()) and (self._names is None or name in self._names)
@@ -104,6 +106,18 @@ class CallReader:
         if end is not None:
             self.rest = text[end:]
         return ""
+
+
+def _written_json(call: str, arguments: Mapping[str, Any]) -> str | None:
+    """The arguments as they stand in the text of a call; None where that is not JSON for them."""
+    for match in _ARGUMENTS.finditer(call):
+        try:
+            read, end = json.JSONDecoder().raw_decode(call, match.end())
+        except ValueError:
+            continue
+        if read == arguments:
+            return call[match.end() : end]
+    return None
 
 
 def _read_name(written: str) -> str:
