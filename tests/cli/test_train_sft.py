@@ -60,6 +60,8 @@ def test_the_defaults_are_the_original_scripts(files: tuple[str, str, str]) -> N
     ("arguments", "said"),
     [
         (("--rank", "4"), "--rank is a setting of an adapter: give --lora, too, or leave it out"),
+        (("--quantize", "q4"), "--quantize is a setting of an adapter"),
+        (("--lora", "--quantize", "q5"), "Invalid value for '--quantize'"),
         (("--control-rows",), "--control-rows is a setting of an adapter"),
         (("--lora", "--targets", "q_proj"), "no linear layer of this model is called 'q_proj': use some of c_attn"),
         (("--lora", "--targets", "none", "--no-control-rows"), "changes nothing: give some"),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import tiny
 from qwen7b.errors import SettingError
-from qwen7b.train.example_batches import ExampleBatches
+from qwen7b.train.example_batches import ExampleBatches, ExampleOrder
 from qwen7b.train.labels import TrainingExample
 from qwen7b.train.loss import summed_loss
 from qwen7b.train.micro_batch import NO_TARGET, labelled
@@ -39,7 +39,7 @@ def plain_loss(model: torch.nn.Module, one: TrainingExample) -> torch.Tensor:
 @pytest.mark.parametrize("changes", [{"family": "qwen"}, {"family": "qwen2", "num_kv_heads": 2, "tied_head": True}])
 def test_packed_equals_unpacked(changes: dict) -> None:
     model = tiny.model(**changes, trained_length=8, attention_windows=(0, 4)).train()
-    batches = ExampleBatches(EXAMPLES, rows=len(EXAMPLES), micro_tokens=40, seed=0)(0)
+    batches = ExampleBatches(ExampleOrder(EXAMPLES, rows=len(EXAMPLES), micro_tokens=40, seed=0))(0)
     assert len(batches) > 1 and max(len(batch.sequences) for batch in batches) > 2
     packed = sum(summed_loss(model, batch) for batch in batches)
     packed.backward()
@@ -64,19 +64,19 @@ def test_a_micro_batch_without_a_target_is_harmless() -> None:
 
 
 def test_every_epoch_reads_every_example_once_in_an_order_of_its_own() -> None:
-    batches = ExampleBatches(EXAMPLES, rows=2, micro_tokens=99, seed=3)
-    read = [one.place for step in range(7) for one in batches.chosen(step)]
+    order = ExampleOrder(EXAMPLES, rows=2, micro_tokens=99, seed=3)
+    read = [one.place for step in range(7) for one in order.chosen(step)]
     names = sorted(one.place for one in EXAMPLES)
     first, second = read[:7], read[7:]
     assert sorted(first) == sorted(second) == names and first != second
-    again = ExampleBatches(EXAMPLES, rows=2, micro_tokens=99, seed=3)
+    again = ExampleOrder(EXAMPLES, rows=2, micro_tokens=99, seed=3)
     assert [one.place for step in (5, 2) for one in again.chosen(step)] == [*read[10:12], *read[4:6]]
-    other = ExampleBatches(EXAMPLES, rows=7, micro_tokens=99, seed=4)
+    other = ExampleOrder(EXAMPLES, rows=7, micro_tokens=99, seed=4)
     assert [one.place for one in other.chosen(0)] != first
 
 
 def test_micro_batches_hold_all_tokens_of_a_step_and_no_more_than_asked() -> None:
-    batches = ExampleBatches(EXAMPLES, rows=7, micro_tokens=20, seed=0)(0)
+    batches = ExampleBatches(ExampleOrder(EXAMPLES, rows=7, micro_tokens=20, seed=0))(0)
     assert sum(batch.num_tokens for batch in batches) == sum(len(one.input_ids) for one in EXAMPLES)
     assert sum(batch.num_targets for batch in batches) == sum(one.num_targets for one in EXAMPLES)
     assert all(batch.num_tokens <= 20 or len(batch.sequences) == 1 for batch in batches)
@@ -84,6 +84,6 @@ def test_micro_batches_hold_all_tokens_of_a_step_and_no_more_than_asked() -> Non
 
 def test_what_makes_no_batches_is_refused() -> None:
     with pytest.raises(SettingError, match="no example"):
-        ExampleBatches([], rows=1, micro_tokens=1, seed=0)
+        ExampleOrder([], rows=1, micro_tokens=1, seed=0)
     with pytest.raises(SettingError, match="rows"):
-        ExampleBatches(EXAMPLES, rows=0, micro_tokens=1, seed=0)
+        ExampleOrder(EXAMPLES, rows=0, micro_tokens=1, seed=0)

@@ -15,10 +15,13 @@ import torch
 import qwen7b
 import tiny
 from qwen7b.adapters.settings import LoraSettings
+from qwen7b.convert import quantize
 from qwen7b.errors import PromptError, ResourceError, SettingError
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.finetuning import finetune
 from qwen7b.train.merging import merge
+from qwen7b.train.precision import Probe
+from qwen7b.train.recipe_file import read_recipe
 
 PAIRS = {"the": "hell", "her": "then in", "you": "hi", "tin": "no"}
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -145,8 +148,81 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(base: Path, data: Path,
         finetune(replace(settings, learning_rate=1e-3), cut, control_rows=True)
 
 
-def test_what_cannot_be_trained_is_refused(
+@pytest.fixture(scope="module")
+def packed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same base model, packed."""
+    folder = tmp_path_factory.mktemp("packed") / "packed"
+    quantize(base, folder, format="q8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["q4", "a packed folder"])
+def test_an_adapter_learns_beside_packed_weights(
+    base: Path, packed: Path, data: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    lora = LoraSettings(targets=TARGETS, rank=8, alpha=16, dropout=0.05)
+    model, format = (packed, None) if kind == "a packed folder" else (base, kind)
+    settings = recipe(model, data, lora=lora, steps=80, quantize=format)
+    saved = finetune(settings, tmp_path / "run", control_rows=True)
+    kept = read_recipe(tmp_path / "run" / "recipe.toml", FinetuneRecipe)
+    assert kept.quantize == (format or "q8")
+    trained_on = {"chat": True, "adapter": saved} | ({} if format is None else {"quantize": format})
+    qwen = qwen7b.load(model, **trained_on)
+    answers = {asked: qwen.chat(asked, sampling=qwen7b.Greedy(), max_new_tokens=20).text for asked in PAIRS}
+    assert answers == PAIRS
+
+
+def test_a_run_beside_packed_weights_goes_on_to_the_same_bits(
     base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    lora = LoraSettings(targets=TARGETS, rank=2, dropout=0.3)
+    settings = recipe(base, data, lora=lora, steps=4, save_every=2, keep=9, rows=3, quantize="q4")
+    whole = finetune(settings, tmp_path / "whole", control_rows=True)
+    cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(cut / "steps" / "step-00000004")
+    again = finetune(settings, cut, control_rows=True)
+    for name in ("adapter_model.safetensors", "optimizer.safetensors"):
+        assert (whole / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_a_run_does_not_go_on_with_another_base(base: Path, data: Path, tmp_path: Path) -> None:
+    """Whose folder, sizes and settings are the same."""
+    from safetensors.torch import load_file, save_file
+
+    own = shutil.copytree(base, tmp_path / "base")
+    lora = LoraSettings(targets=TARGETS, rank=2)
+    settings = recipe(own, data, lora=lora, steps=2)
+    finetune(settings, tmp_path / "run", control_rows=False)
+    tensors = load_file(own / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"][3, 5] += 1e-3
+    save_file(tensors, own / "model.safetensors")
+    with pytest.raises(SettingError, match=r"has the run of another recipe, with '# base: \w+' where this one"):
+        finetune(settings, tmp_path / "run", control_rows=False)
+
+
+def test_the_probe_times_a_part_of_a_step(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in small models all else takes more time than products."""
+    tried: list[torch.dtype] = []
+
+    def probe_precision(precision: str, *, device: torch.device, trial: Any) -> Probe:
+        assert precision == "auto"
+        for dtype in (torch.float32, torch.bfloat16):
+            trial(dtype)
+            tried.append(dtype)
+        return Probe(precision="float32", peak=1e9)
+
+    monkeypatch.setattr("qwen7b.train.tuning.probe_precision", probe_precision)
+    finetune(recipe(base, data, steps=1, precision="auto"), tmp_path / "run")
+    assert tried == [torch.float32, torch.bfloat16]
+    assert read_recipe(tmp_path / "run" / "recipe.toml", FinetuneRecipe).precision == "float32"
+
+
+def test_what_cannot_be_trained_is_refused(
+    base: Path, packed: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text(data.read_text() + '{"messages": [{"role": "user", "content": "Hi"}]}\n')
@@ -156,7 +232,18 @@ def test_what_cannot_be_trained_is_refused(
         finetune(recipe(base, data, max_length=9), tmp_path / "run")
     with pytest.raises(SettingError, match="no linear layer of this model is called 'c_attn'"):
         finetune(recipe(base, data, lora=LoraSettings(targets=("c_attn",))), tmp_path / "run")
-    monkeypatch.setattr("qwen7b.train.finetuning.available_bytes", lambda device: 1 << 20)
+    with pytest.raises(SettingError, match=r"weights packed as q8 are not trained themselves: .* \(--lora\)"):
+        finetune(recipe(packed, data), tmp_path / "run")
+    lora = LoraSettings(targets=TARGETS)
+    with pytest.raises(SettingError, match="is packed as q8 already, found quantize 'q4': leave that out"):
+        finetune(recipe(packed, data, lora=lora, quantize="q4"), tmp_path / "run")
+    with pytest.raises(SettingError, match="a weight format must be one of q8, q4, nf4, found 'q5'"):
+        recipe(base, data, lora=lora, quantize="q5")
+    monkeypatch.setattr("qwen7b.train.tuning.available_bytes", lambda device: 1 << 20)
     with pytest.raises(ResourceError, match=r"^to train all weights takes .* free: train an adapter \(--lora\)"):
         finetune(recipe(base, data), tmp_path / "run")
+    with pytest.raises(
+        ResourceError, match=r"^to train an adapter of rank 64 .*: hold the model in fewer bits \(--qua"
+    ):
+        finetune(recipe(base, data, lora=lora), tmp_path / "run")
     assert not (tmp_path / "run").exists()

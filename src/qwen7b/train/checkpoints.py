@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,8 +97,8 @@ class RunFolder:
         kept = named_text(self.recipe_path)
         if kept == text:
             return
-        lines = zip(kept.splitlines(), text.splitlines(), strict=False)
-        other, own = next(((a, b) for a, b in lines if a != b), ("", ""))
+        lines = zip_longest(kept.splitlines(), text.splitlines(), fillvalue="nothing")
+        other, own = next((a, b) for a, b in lines if a != b)
         raise SettingError(
             f"{self.path} has the run of another recipe, with {quoted(other)} where this one has {quoted(own)}: choose "
             "another folder, or give the recipe that the folder holds"
@@ -110,6 +111,11 @@ class RunFolder:
         return sorted(
             (path for path in self.steps.iterdir() if _STEP.fullmatch(path.name)), key=lambda path: int(path.name[5:])
         )
+
+    @property
+    def last_step(self) -> int:
+        """How many steps were done when the last was saved."""
+        return max((int(path.name[5:]) for path in self.saved_steps()), default=0)
 
     def save(
         self, saved: SavedStep, *, model: Transformer, optimizers: Optimizers, weights: WeightFiles, keep: int

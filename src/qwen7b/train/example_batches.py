@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +21,20 @@ from qwen7b.train.labels import TrainingExample
 from qwen7b.train.micro_batch import MicroBatch, labelled
 
 
-class ExampleBatches:
-    """The micro-batches of a step, which is all the state that there is."""
+class Example(Protocol):
+    """What a step has some of: a conversation, or a pair of them."""
 
-    def __init__(self, examples: Sequence[TrainingExample], *, rows: int, micro_tokens: int, seed: int) -> None:
+    @property
+    def num_tokens(self) -> int: ...
+
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+
+
+class ExampleOrder(Generic[ExampleT]):
+    """Which examples a step has, and which of them are computed at once; the step is all the state that there is."""
+
+    def __init__(self, examples: Sequence[ExampleT], *, rows: int, micro_tokens: int, seed: int) -> None:
         if not examples:
             raise SettingError("there is no example to train on: give some conversations")
         self.examples = examples
@@ -32,35 +43,40 @@ class ExampleBatches:
         self.seed = seed
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
-    def steps(self, epochs: float) -> int:
-        """How many steps read every example so many times."""
-        return max(1, round(len(self.examples) * epochs / self.rows))
-
-    def __call__(self, step: int) -> list[MicroBatch]:
-        return [
-            labelled(
-                [torch.from_numpy(example.input_ids).long() for example in part],
-                [torch.from_numpy(example.labels).long() for example in part],
-            )
-            for part in self._parts(self.chosen(step))
-        ]
-
-    def chosen(self, step: int) -> list[TrainingExample]:
+    def chosen(self, step: int) -> list[ExampleT]:
         """The examples of a step, counted from 0."""
         epochs = (divmod(place, len(self.examples)) for place in range(step * self.rows, (step + 1) * self.rows))
         return [self.examples[self._order(epoch)[number]] for epoch, number in epochs]
 
+    def parts(self, step: int) -> list[list[ExampleT]]:
+        """The examples of a step in parts of at most `micro_tokens` tokens; one that is longer is alone."""
+        parts: list[list[ExampleT]] = []
+        num_tokens = 0
+        for example in sorted(self.chosen(step), key=lambda one: one.num_tokens):  # equal ones share a product
+            num_tokens += example.num_tokens
+            if not parts or num_tokens > self.micro_tokens:
+                parts.append([])
+                num_tokens = example.num_tokens
+            parts[-1].append(example)
+        return parts
+
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.examples))
 
-    def _parts(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
-        """Examples in parts of at most `micro_tokens` tokens; one that is longer is alone."""
-        parts: list[list[TrainingExample]] = []
-        num_tokens = 0
-        for example in sorted(examples, key=lambda example: len(example.input_ids)):  # equal ones share a product
-            num_tokens += len(example.input_ids)
-            if not parts or num_tokens > self.micro_tokens:
-                parts.append([])
-                num_tokens = len(example.input_ids)
-            parts[-1].append(example)
-        return parts
+
+class ExampleBatches:
+    """The micro-batches of a step of conversations."""
+
+    def __init__(self, order: ExampleOrder[TrainingExample]) -> None:
+        self.order = order
+
+    def __call__(self, step: int) -> list[MicroBatch]:
+        return [examples_batch(part) for part in self.order.parts(step)]
+
+
+def examples_batch(examples: Sequence[TrainingExample]) -> MicroBatch:
+    """The micro-batch of some examples."""
+    return labelled(
+        [torch.from_numpy(example.input_ids).long() for example in examples],
+        [torch.from_numpy(example.labels).long() for example in examples],
+    )

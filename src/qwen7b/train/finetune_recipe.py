@@ -1,33 +1,30 @@
-"""The recipe of a fine-tuning, with the defaults of the original's finetune.py and its scripts."""
+"""Recipes of fine-tuning: what conversations and preferences share, and what each has of its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from qwen7b.adapters.settings import LoraSettings
 from qwen7b.config.checked import fraction, positive_number, whole_number
+from qwen7b.errors import SettingError
+from qwen7b.packed.formats import find_format
 from qwen7b.train.labels import Mode
 from qwen7b.train.optimizer_settings import AdamW
 from qwen7b.train.recipe import Training
 from qwen7b.train.schedule import Cosine
 
-LORA_RATE, FULL_RATE = 3e-4, 1e-5
-"""The highest learning rates of the original's scripts: of finetune_lora_single_gpu.sh and finetune_ds.sh."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FinetuneRecipe:
-    """A recipe of fine-tuning, as `qwen7b train sft` resolves and keeps it."""
+class TuningRecipe:
+    """What every recipe of fine-tuning has."""
 
     model: str
     """The model that is trained further: a name, a folder, a .gguf file or a hub id."""
     data: tuple[str, ...]
-    """Files of conversations, as JSON or JSON lines."""
-    mode: Mode = "assistant"
-    """What is learned: what the assistant writes, or what the original's finetune.py trains."""
+    """Files of what is read, as JSON or JSON lines."""
     max_length: int = 2048
-    """The most tokens of an example; longer conversations lose turns at their end."""
+    """The most tokens of an example."""
     dialect: str | None = None
     """How tools and calls are written; by default the model's own way."""
     rows: int = 16
@@ -39,7 +36,7 @@ class FinetuneRecipe:
     steps: int | None = None
     """The steps to train for."""
     learning_rate: float | None = None
-    """The highest rate; by default 3e-4 for an adapter and 1e-5 for all weights."""
+    """The highest rate; by default a higher one for an adapter than for all weights."""
     warmup_fraction: float = 0.01
     """The share of the steps in which the rate rises; then it falls along a cosine to 0."""
     weight_decay: float = 0.1
@@ -56,8 +53,13 @@ class FinetuneRecipe:
     """The steps between two saved ones; the last is always saved."""
     keep: int = 2
     """How many saved steps stay on the disk."""
+    quantize: str | None = None
+    """The format in which the model's own weights are held beside an adapter: q8, q4 or nf4; by default floats."""
     lora: LoraSettings | None = None
     """The adapter that is trained in place of the weights; without it all weights are."""
+
+    LORA_RATE: ClassVar[float]
+    FULL_RATE: ClassVar[float]
 
     def __post_init__(self) -> None:
         whole_number("max_length", self.max_length, minimum=2)
@@ -67,11 +69,18 @@ class FinetuneRecipe:
         fraction("warmup_fraction", self.warmup_fraction)
         if self.steps is not None:
             whole_number("steps", self.steps, minimum=1)
+        if self.quantize is not None:
+            find_format(self.quantize)
+            if self.lora is None:
+                raise SettingError(
+                    f"weights packed as {self.quantize} are not trained themselves: train an adapter beside them "
+                    "(--lora), or load floats"
+                )
 
-    def resolved(self, *, num_examples: int, precision: Literal["auto", "float32", "bfloat16"]) -> FinetuneRecipe:
+    def resolved(self, *, num_examples: int, precision: Literal["auto", "float32", "bfloat16"]) -> Self:
         """The recipe with all that the data and the machine decide."""
         steps = self.steps or max(1, round(num_examples * self.epochs / self.rows))
-        rate = self.learning_rate or (FULL_RATE if self.lora is None else LORA_RATE)
+        rate = self.learning_rate or (self.FULL_RATE if self.lora is None else self.LORA_RATE)
         return replace(self, steps=steps, learning_rate=rate, precision=precision)
 
     @property
@@ -90,3 +99,14 @@ class FinetuneRecipe:
             ),
             schedule=Cosine(warmup_steps=round(self.warmup_fraction * self.steps), final_fraction=0.0),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneRecipe(TuningRecipe):
+    """A recipe of fine-tuning on conversations, with the defaults of the original's finetune.py and its scripts."""
+
+    mode: Mode = "assistant"
+    """What is learned: what the assistant writes, or what the original's finetune.py trains."""
+
+    LORA_RATE: ClassVar[float] = 3e-4  # of finetune_lora_single_gpu.sh
+    FULL_RATE: ClassVar[float] = 1e-5  # of finetune_ds.sh

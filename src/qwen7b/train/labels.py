@@ -47,6 +47,10 @@ class TrainingExample:
     num_cut_turns: int = 0
 
     @property
+    def num_tokens(self) -> int:
+        return len(self.input_ids)
+
+    @property
     def num_targets(self) -> int:
         """How many tokens are learned; the first has nothing before it that it could be told from."""
         return int((self.labels[1:] != NO_TARGET).sum())

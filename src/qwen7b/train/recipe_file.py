@@ -142,9 +142,9 @@ def _fill_table(table: Any, settings: Any) -> None:
 
 def field_docs(kind: type) -> dict[str, str]:
     """The docstrings that stand below a dataclass's fields, in one line each."""
+    docs = field_docs(kind.__base__) if kind.__base__ and dataclasses.is_dataclass(kind.__base__) else {}
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
-    docs = {}
     for statement, after in zip(definition.body, definition.body[1:], strict=False):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and is_text:

@@ -1,0 +1,106 @@
+"""The options that the verbs of fine-tuning share, and what they make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from qwen7b.cli import options
+from qwen7b.errors import SettingError
+from qwen7b.terminal.streams import print_json
+
+if TYPE_CHECKING:
+    from qwen7b.adapters.settings import LoraSettings
+
+Out: TypeAlias = Annotated[
+    Path, typer.Option("--out", metavar="RUN", help="The run's folder; one that was stopped goes on.")
+]
+Lora: TypeAlias = Annotated[
+    bool, typer.Option("--lora", help="Train an adapter beside the weights; by default all weights are trained.")
+]
+Rank: TypeAlias = Annotated[int | None, typer.Option("--rank", metavar="N", help="The adapter's rank.  [default: 64]")]
+Alpha: TypeAlias = Annotated[
+    float | None, typer.Option("--alpha", metavar="X", help="The adapter's weight is alpha / rank.  [default: 16]")
+]
+Dropout: TypeAlias = Annotated[
+    float | None, typer.Option("--dropout", metavar="P", help="Dropout before the adapter.  [default: 0.05]")
+]
+Targets: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--targets",
+        metavar="LIST",
+        help="Layers with an adapter, as in c_attn,w1; by default all; none: only the rows of --control-rows.",
+    ),
+]
+ControlRows: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--control-rows/--no-control-rows",
+        help="Train the rows of <|im_start|> and <|im_end|> beside the adapter; by default where they look untrained, "
+        "as in base models.",
+    ),
+]
+Quantize: TypeAlias = Annotated[
+    options.PackedFormat | None,
+    typer.Option(
+        "--quantize", help="With --lora: hold the model's own weights in 8 or 4 bits (QLoRA); by default floats."
+    ),
+]
+Steps: TypeAlias = Annotated[
+    int | None, typer.Option("--steps", metavar="N", min=1, help="Steps to train for, in place of --epochs.")
+]
+MicroTokens: TypeAlias = Annotated[
+    int, typer.Option("--micro-tokens", metavar="N", min=1, help="Tokens that are computed at once.")
+]
+FormatOfProducts: TypeAlias = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option("--precision", help="What products are computed in; auto: what a probe finds faster."),
+]
+Recompute: TypeAlias = Annotated[
+    bool,
+    typer.Option("--recompute", help="Compute layers again for the gradients: less memory, a third more time."),
+]
+SaveEvery: TypeAlias = Annotated[int, typer.Option("--save-every", metavar="N", min=1, help="Steps between two saves.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same run.")]
+
+
+def lora_settings(
+    model: str,
+    is_asked: bool,
+    *,
+    rank: int | None,
+    alpha: float | None,
+    dropout: float | None,
+    targets: str | None,
+    control_rows: bool | None,
+    quantize: str | None,
+    offline: bool,
+) -> LoraSettings | None:
+    """The adapter's settings; None where all weights are trained."""
+    given: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not is_asked:
+        others = {**chosen, "targets": targets, "control-rows": control_rows, "quantize": quantize}
+        if wrong := [name for name, value in others.items() if value is not None]:
+            raise SettingError(f"--{wrong[0]} is a setting of an adapter: give --lora, too, or leave it out")
+        return None
+    from qwen7b.adapters.settings import DEFAULT_TARGETS, LoraSettings
+    from qwen7b.checkpoint import open_checkpoint
+    from qwen7b.hub import locate
+
+    family = open_checkpoint(locate(model, offline=offline or None)).config.family
+    names = DEFAULT_TARGETS[family] if targets is None else tuple(name.strip() for name in targets.split(","))
+    return LoraSettings(targets=() if names == ("none",) else names, **chosen)
+
+
+def show_saved(run: Path, saved: Path, *, model: str, lora: bool, as_json: bool) -> None:
+    """Say where a run has saved its last step, and what to do with it."""
+    if as_json:
+        print_json({"run": str(run), "saved": str(saved), "adapter": lora})
+        return
+    typer.echo(f"Saved in {saved}.")
+    use = f"qwen7b chat --model {model} --adapter {saved}" if lora else f"qwen7b chat --model {saved}"
+    typer.echo(f"Try it: {use}\nAs a model of its own: qwen7b train merge {run} FOLDER")
