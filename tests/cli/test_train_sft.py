@@ -50,6 +50,22 @@ def test_an_adapter_is_trained_and_merged(run: Callable, files: tuple[str, str, 
     assert json.loads(checked.stdout)["healthy"]
 
 
+def test_an_adapter_beside_packed_weights_is_merged_and_packed_again(
+    run: Callable, files: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    data, base, folder = files
+    result = run("train", "sft", data, "--model", base, "--out", folder, "--lora", "--quantize", "nf4", "--steps", "1")
+    assert result.exit_code == 0, result.stderr
+    merged = run("train", "merge", folder, str(tmp_path / "merged"), "--quantize", "q8", "--json")
+    assert merged.exit_code == 0, merged.stderr
+    assert json.loads(merged.stdout)["format"] == "q8"
+    refused = run("train", "merge", folder, str(tmp_path / "other"), "--quantize", "q8", "--dtype", "float32")
+    assert "--quantize q8 writes a packed folder: leave out --to and --dtype" in refused.stderr
+    refused = run("train", "merge", folder, str(tmp_path / "other.gguf"), "--quantize", "q8")
+    assert "writes a folder" in refused.stderr
+
+
 def test_the_defaults_are_the_original_scripts(files: tuple[str, str, str]) -> None:
     recipe = FinetuneRecipe(model="m", data=("d",)).resolved(num_examples=160, precision="float32")
     assert (recipe.steps, recipe.learning_rate, recipe.weight_decay, recipe.beta2) == (50, 1e-5, 0.1, 0.95)

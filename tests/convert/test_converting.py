@@ -128,6 +128,14 @@ def test_a_narrower_dtype_is_rounding_and_nothing_else(tmp_path: Path, dtype: st
     assert read(tmp_path / "target", "config.json")["torch_dtype"] == dtype
 
 
+def test_a_wider_dtype_is_written(tmp_path: Path) -> None:
+    tensors = {name: tensor.half() for name, tensor in tiny.qwen_tensors().items()}
+    source = write_source(tmp_path / "source", "qwen", tensors=tensors)
+    report = convert(source, tmp_path / "target", to="qwen", dtype="float32")
+    assert {tensor.dtype for tensor in tensors_of(tmp_path / "target").values()} == {torch.float32}
+    assert list(report.types) == ["F32"] and report.lost == []
+
+
 def test_own_dtypes_are_kept(tmp_path: Path) -> None:
     tensors = {name: tensor.bfloat16() for name, tensor in tiny.qwen2_tensors(bias=False, head=True).items()}
     source = write_source(tmp_path / "source", "llama", tensors=tensors)

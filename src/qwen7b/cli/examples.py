@@ -132,8 +132,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sft": (
         "qwen7b train sft conversations.jsonl --model demo --lora --rank 8 --steps 100 --out run",
         "qwen7b train sft conversations.jsonl --model ./Qwen-7B --lora --max-length 512 --out run",
+        "qwen7b train sft conversations.jsonl --model ./Qwen-7B --lora --quantize q4 --out run",
     ),
-    "merge": ("qwen7b train merge run ./Qwen-7B-tuned", "qwen7b train merge run tuned.gguf --quantize q8_0"),
+    "merge": (
+        "qwen7b train merge run ./Qwen-7B-tuned",
+        "qwen7b train merge run tuned.gguf --quantize q8_0",
+        "qwen7b train merge run ./qwen-7b-tuned-q4 --quantize q4",
+    ),
     "pretrain": ("qwen7b train pretrain recipe.toml --out run", "qwen7b train pretrain recipe.toml --out run --json"),
     "recipe": ("qwen7b train recipe tiny > recipe.toml", "qwen7b train recipe memo"),
     "train report": ("qwen7b train report run", "qwen7b train report run --compressors 0 --out report.html"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from qwen7b.errors import SettingError
 from qwen7b.system.progress import shown_size
 from qwen7b.system.regular_file import named_text
 from qwen7b.terminal.streams import print_json
+
+if TYPE_CHECKING:
+    from qwen7b.convert import PackedFolder
 
 
 def quantize(
@@ -54,7 +57,12 @@ def quantize(
     folder = convert.quantize(
         source, target, format=format, calibration_text=text, gptq=gptq, chat=chats, offline=offline or None
     )
+    print_packed(folder, as_json=as_json)
+
+
+def print_packed(folder: PackedFolder, *, as_json: bool) -> None:
+    """Show what was packed."""
     if as_json:
         print_json(asdict(folder))
     else:
-        typer.echo(f"{target}: {shown_size(folder.bytes)} as {format}, in {folder.seconds:.0f} s.")
+        typer.echo(f"{folder.target}: {shown_size(folder.bytes)} as {folder.format}, in {folder.seconds:.0f} s.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -11,6 +11,14 @@ from qwen7b.cli import options, tuning_options
 from qwen7b.cli.tool_options import DialectName
 from qwen7b.cli.train_labels import Data, LabelMode
 from qwen7b.convert.target_format import FewerBits, TargetFormat
+from qwen7b.errors import SettingError
+from qwen7b.files.file_names import is_gguf
+from qwen7b.packed.formats import FORMATS
+
+if TYPE_CHECKING:
+    MergedFormat: TypeAlias = str
+else:  # typer lists and accepts the formats' own names
+    MergedFormat = Literal[(*FORMATS, *(bits.value for bits in FewerBits))]
 
 
 def sft(
@@ -100,25 +108,42 @@ def merge(
     dtype: Annotated[
         options.Precision | None, typer.Option("--dtype", help="Number format; by default the base's.")
     ] = None,
-    quantize: Annotated[FewerBits | None, typer.Option("--quantize", help="For gguf: fewer bits a weight.")] = None,
+    quantize: Annotated[
+        MergedFormat | None,
+        typer.Option(
+            "--quantize", help="Fewer bits a weight: q8, q4 or nf4 for a packed folder, the others for a .gguf file."
+        ),
+    ] = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Write what a run trained as a model of its own.
 
-    An adapter is added to the weights of its base, which may be quantized; tokenizer and settings go along. Every
-    number and the logits of a text are checked, as by `qwen7b convert`.
+    An adapter is added to the weights of its base, as the run held them: they may be quantized, and may be quantized
+    again. Tokenizer and settings go along. Every number and the logits of a text are checked, as by `qwen7b convert`,
+    but in a folder of packed weights.
     """
     from qwen7b.cli.convert import print_conversion
+    from qwen7b.cli.quantize import print_packed
     from qwen7b.train.merging import merge as write_merged
+    from qwen7b.train.merging import merge_packed
 
+    if quantize in FORMATS:
+        if to is not None or dtype is not None:
+            raise SettingError(f"--quantize {quantize} writes a packed folder: leave out --to and --dtype")
+        if is_gguf(target.name):
+            raise SettingError(
+                f"--quantize {quantize} writes a folder, found {target}: for a .gguf file give q8_0 or q4_0"
+            )
+        print_packed(merge_packed(run, target, format=quantize, base=base, offline=offline or None), as_json=as_json)
+        return
     result = write_merged(
         run,
         target,
         base=base,
         to=to,
         dtype=None if dtype is None else dtype.value,
-        quantize=None if quantize is None else quantize.value,
+        quantize=quantize,
         offline=offline or None,
     )
     print_conversion(result, as_json=as_json)

@@ -26,6 +26,8 @@ from qwen7b.errors import ResourceError, SettingError, quoted
 from qwen7b.files.file_names import is_gguf
 from qwen7b.files.gguf_parts import part_files
 from qwen7b.hub.locate import locate
+from qwen7b.packed.formats import find_format
+from qwen7b.packing.kept_weights import packed_checkpoint
 from qwen7b.packing.places import exact_identity
 from qwen7b.packing.verdicts import check_once
 from qwen7b.system.progress import progress
@@ -42,6 +44,7 @@ def convert(
     check_text: str = CHECK_TEXT,
     chat: bool | None = None,
     adapter: str | Path | None = None,
+    packed_as: str | None = None,
     offline: bool | None = None,
 ) -> Conversion:
     """Write a checkpoint as first-generation Qwen or Qwen2 (folders), or as GGUF (a file), and check the result.
@@ -52,7 +55,8 @@ def convert(
     complete and checked; until then it is in TARGET.partial, where the same call continues after an interruption.
     Every number is compared with the source's, and so are the logits for `check_text`; all of it takes less than 2 GB
     of memory, whatever the model's size. `chat` says whether the model was trained to chat, if its files do not say so
-    or are wrong; the target then says it.
+    or are wrong; the target then says it. `adapter` is the folder of a LoRA adapter that is added to the weights, and
+    `packed_as` the format that these are packed in before, as they were when the adapter was trained.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
     and what `open_checkpoint` raises.
@@ -73,12 +77,14 @@ def convert(
     checkpoint = open_checkpoint(path)
     if checkpoint.packed is not None:
         check_once(path / WEIGHTS)
+    if packed_as is not None:
+        checkpoint = packed_checkpoint(checkpoint, find_format(packed_as))
     if adapter is not None:
         checkpoint = with_adapter(checkpoint, adapter)
     plan = make_plan(checkpoint, model_name=model_name, target_name=target.name, to=to, type=type, chat=chat)
     workplace = Workplace(target)
     workplace.check_space(plan.weight_files)
-    job = _job(plan, to=to, type=type) | ({} if chat is None else {"chat": chat})
+    job = _job(plan, to=to, type=type) | {"chat": chat, "packed_as": packed_as}
     if adapter is not None:
         job["adapter"] = exact_identity(Path(adapter))
     with workplace.held(job), workers(caller_waits=True) as threads:

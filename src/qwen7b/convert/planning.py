@@ -127,7 +127,7 @@ def _type_of(
     if to is TargetFormat.GGUF and len(stored.shape) == 1:
         return GGMLQuantizationType.F32  # llama.cpp adds and multiplies vectors in float32 only
     if type is None or type in TORCH_TYPES:
-        return type or own
+        return own if type is None else type  # F32 is the number 0
     if parameter in ("embedding.weight", "head.weight"):
         type = GGMLQuantizationType.Q8_0  # they suffer most from fewer bits
     if stored.shape[1] % GGML_QUANT_SIZES[type][0]:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen7b.adapters.adapted import with_adapter
 from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from qwen7b.checkpoint.checks import check_complete, check_shapes, check_vocabulary
 from qwen7b.checkpoint.packed_file import layout_bytes, writing_packed
@@ -22,6 +23,7 @@ from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import packed_layout
 from qwen7b.packing.automatic import with_progress
 from qwen7b.packing.calibration import default_text, pack_calibrated, token_sequences
+from qwen7b.packing.kept_weights import packed_checkpoint
 from qwen7b.packing.packing import pack_checkpoint
 from qwen7b.system.json_file import MAX_BYTES, read_json_if_any
 from qwen7b.system.regular_file import checkpoint_bytes
@@ -57,6 +59,8 @@ def quantize(
     calibration_text: str | None = None,
     gptq: bool = False,
     chat: bool | None = None,
+    adapter: str | Path | None = None,
+    packed_as: str | None = None,
     offline: bool | None = None,
 ) -> PackedFolder:
     """Pack a checkpoint's weights into a folder that loads by memory mapping, and describe the result.
@@ -64,7 +68,8 @@ def quantize(
     `source` is anything that `qwen7b.load` takes, `format` is q8, q4 or nf4. The 4-bit codes of q4 are chosen for the
     activations of `calibration_text` (None for the text that qwen7b brings; "" for no text); with `gptq` rounding
     errors compensate for each other. `chat` says whether the model was trained to chat, if its files do not say so or
-    are wrong; the target then says it. The target appears when it is complete. Besides the page cache this takes
+    are wrong; the target then says it. `adapter` and `packed_as` are as for `convert`: weights with an adapter added
+    may be packed again. The target appears when it is complete. Besides the page cache this takes
     memory for the largest layer in float32, and with `gptq` a few times the square of its width.
 
     Raises SettingError for a target that exists and for settings that make no sense, ResourceError for a full disk,
@@ -84,7 +89,11 @@ def quantize(
         raise SettingError(
             "gptq needs a calibration text: give one, or leave it out to use the text that qwen7b brings"
         )
-    checkpoint = _open(source, target, offline=offline)
+    checkpoint = _open(source, target, is_added_to=adapter is not None, offline=offline)
+    if packed_as is not None:
+        checkpoint = packed_checkpoint(checkpoint, find_format(packed_as))
+    if adapter is not None:
+        checkpoint = with_adapter(checkpoint, adapter)
     tokenizer = load_tokenizer(checkpoint.path)
     check_vocabulary(tokenizer, checkpoint.config, source=checkpoint.path)
     text = default_text() if calibration_text is None else calibration_text
@@ -114,12 +123,12 @@ def quantize(
     )
 
 
-def _open(source: str | Path, target: Path, *, offline: bool | None) -> Checkpoint:
+def _open(source: str | Path, target: Path, *, is_added_to: bool, offline: bool | None) -> Checkpoint:
     path = locate(source, offline=offline)
     if path.resolve() in target.resolve().parents:
         raise SettingError(f"{target} lies in the source {path}: choose a target outside of it")
     checkpoint = open_checkpoint(path)
-    if checkpoint.packed is not None:
+    if checkpoint.packed is not None and not is_added_to:
         raise SettingError(
             f"{path} is packed as {checkpoint.packed.format.name} already: quantize the original checkpoint"
         )

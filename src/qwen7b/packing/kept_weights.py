@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.packed_file import layout_bytes, map_packed, writing_packed
+from qwen7b.checkpoint.packed_folder import Packed, unpacked
 from qwen7b.errors import CheckpointError, ResourceError
 from qwen7b.packed.formats import Format
 from qwen7b.packed.layout import packed_layout
@@ -57,6 +59,13 @@ def kept_tensors(checkpoint: Checkpoint, format: Format) -> tuple[dict[str, Tens
     except ResourceError as error:
         warnings.warn(f"the packed weights are not kept, and will be packed again: {error}", stacklevel=2)
         return packed_in_memory(checkpoint, format), None
+
+
+def packed_checkpoint(checkpoint: Checkpoint, format: Format) -> Checkpoint:
+    """A checkpoint with its weights packed in a format, as `kept_tensors` has them."""
+    tensors, _ = kept_tensors(checkpoint, format)
+    packed = Packed(format=format, tensors=tensors)
+    return replace(checkpoint, tensors=unpacked(checkpoint.config, packed), packed=packed)
 
 
 def _whole(path: Path, checkpoint: Checkpoint, format: Format, source: str) -> dict[str, Tensor] | None:

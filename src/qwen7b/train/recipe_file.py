@@ -31,11 +31,15 @@ def read_recipe(path: Path, kind: type[T]) -> T:
     Raises SettingError for what is no TOML, for an unknown setting, with the nearest known name, for a value of
     another type and for what the dataclass itself refuses.
     """
+    return settings_from(read_table(path), kind, source=str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The settings in a file, whatever they are. Raises SettingError for what is no TOML."""
     try:
-        table = tomllib.loads(named_text(path))
+        return tomllib.loads(named_text(path))
     except tomllib.TOMLDecodeError as error:
         raise SettingError(f"{path} is not valid TOML: {error}") from None
-    return settings_from(table, kind, source=str(path))
 
 
 def settings_from(table: Mapping[str, Any], kind: type[T], *, source: str, name: str = "") -> T:
