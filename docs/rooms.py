@@ -123,9 +123,12 @@ READING: dict[str, str] = {
     "kernels": "matrix linear native structures constants limits",
     "hub": (
         "locate known official address repository protocol huggingface modelscope streaming wheels fetch archives "
-        "listing"
+        "listing saved_steps"
     ),
-    "model": "transformer rows layers rotary masks cache sequence_cache parameter_shapes empty_model rebuilding",
+    "model": (
+        "transformer rows layers adapter_weights rotary masks cache sequence_cache parameter_shapes empty_model "
+        "rebuilding"
+    ),
     "text": (
         "tokenizer vocabulary patterns normalization merging long_pieces name_finder detokenizer messages tool_calls "
         "chat_format chatml rendered token_spans content_marks chat_template format_detection chat_prompt "
@@ -155,7 +158,7 @@ READING: dict[str, str] = {
         "checkpoint folders upstream_config position_fields tensor_names parameters checks "
         "generation_settings chat_verdict senses packed_folder packed_file own_config"
     ),
-    "adapters": "settings adapter adapted_modules adapted tensor_roles adapter_files",
+    "adapters": "settings adapter adapted_modules adapted placed beside tensor_roles adapter_files",
     "packing": (
         "automatic packing calibration kept_weights verdicts kept_tokenizer kept_vocabulary places cached removal"
     ),
@@ -165,7 +168,7 @@ READING: dict[str, str] = {
         "response_format speculate_setting grammar grammar_matcher answers reply_builder "
         "stopping reply scorer continuations scoring hidden_states shared_engine engine admission scheduler pace slots "
         "cache_memory prefixes saved_prefixes request request_state outcome choosing verification speculation "
-        "ngram_drafter model_drafter"
+        "ngram_drafter model_drafter named_adapters"
     ),
     "data": (
         "corpus document intake reading byte_files json_lines text_files html_pages parquet_files sources json_parts "
@@ -213,8 +216,8 @@ READING: dict[str, str] = {
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app options sampling_options response_option tool_options chat complete answer_file tokenize models doctor "
-        "convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
+        "app options sampling_options response_option adapter_option tool_options chat complete answer_file tokenize "
+        "models doctor convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
         "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data data_clean "
         "data_dedup data_tokenize vocab vocab_extend vocab_train train train_labels tuning_options train_sft "
         "train_pretrain examples"

@@ -10,8 +10,8 @@ struct InstructionSet {
     int64_t (*repacked_bytes)(const qwen7b_matrix &);
     void (*repack)(const qwen7b_matrix &, uint8_t *to);
     void (*linear)(const qwen7b_matrix &, const float *x, int64_t num_rows, float *y);
-    void (*run_layers)(const qwen7b_model &, const qwen7b_cache *const *, const qwen7b_rows &, int64_t first, int64_t last,
-                       float *x);
+    void (*run_layers)(const qwen7b_model &, const qwen7b_cache *const *, const qwen7b_rows &, const qwen7b_adapter *const *,
+                       int64_t first, int64_t last, float *x);
     int64_t (*count_int8)(int64_t iterations);
     float (*read_all)(const uint8_t *data, int64_t num_bytes);
 };

@@ -16,6 +16,7 @@ constexpr int64_t INTERFACE_VERSION = 4;
 #if UINTPTR_MAX == UINT64_MAX  // a structure whose size changes has another meaning: increment the version
 static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
 static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);
+static_assert(sizeof(qwen7b_layer_additions) == 5 * 32 && sizeof(qwen7b_adapter) == 16);
 #endif
 
 constexpr qwen7b_contract CONTRACT = {
@@ -84,8 +85,13 @@ int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows,
 }
 
 int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows, int64_t first,
-                      int64_t last, float *x) try {
-    current_set->run_layers(*model, caches, *rows, first, last, x);
+                      int64_t last, float *x) {
+    return qwen7b_run_adapted_layers(model, caches, rows, nullptr, first, last, x);
+}
+
+int qwen7b_run_adapted_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows,
+                              const qwen7b_adapter *const *adapters, int64_t first, int64_t last, float *x) try {
+    current_set->run_layers(*model, caches, *rows, adapters, first, last, x);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "activations.h"
+#include "adapters.h"
 #include "attention.h"
 #include "elementwise.h"
 #include "inner_loops.h"
@@ -26,10 +27,14 @@ template <class Product> struct Pass {
     const qwen7b_model &model;
     const qwen7b_cache *const *caches;
     const qwen7b_rows &rows;
+    const qwen7b_adapter *const *adapters;  // of each row, or null where it has none; null where none has
     float *x;
     int64_t max_chunks;  // chunks of positions that are distributed among threads; 0: one thread does all chunks of a head
+    int64_t max_rank;    // of the rows' adapters
     Operands<Product> operands;
-    float *normed, *qkv, *attention_output, *hidden;
+    float *normed;        // one row for each thread; all rows where some have adapters
+    float *projected[2];  // (row, max_rank): what adapters make of the input of a product, or of two that share it
+    float *qkv, *attention_output, *hidden;
     Tile *tiles;
     int64_t num_tiles;
     Partial *parts;  // (row, head, chunk), where chunks are distributed
@@ -44,7 +49,8 @@ template <class Product> struct Pass {
         const int64_t n = rows.num_rows, hidden_size = model.hidden_size, inner = inner_size();
         const int64_t wider = model.feed_forward_size > hidden_size ? model.feed_forward_size : hidden_size;
         operands.take(arena, n, wider > inner ? wider : inner, num_threads);
-        arena.take(normed, round_up(hidden_size, LANES) * num_threads);
+        arena.take(normed, adapters ? n * hidden_size : round_up(hidden_size, LANES) * num_threads);
+        for (float *&to : projected) arena.take(to, n * max_rank);
         arena.take(qkv, n * qkv_size());
         arena.take(attention_output, n * inner);
         arena.take(hidden, n * model.feed_forward_size);
@@ -71,13 +77,30 @@ template <class Product> struct Pass {
     void normalize_and_quantize(Team &team, int thread, const float *weight) {
         const int64_t size = model.hidden_size;
         const Activations to = operands.with_columns(size);
-        float *row_normed = normed + thread * round_up(size, LANES);
         team.share(rows.num_rows, 1, [&](int64_t first, int64_t last) {
             for (int64_t row = first; row < last; row++) {
+                float *row_normed = normed + (adapters ? row * size : thread * round_up(size, LANES));
                 normalize(x + row * size, weight, size, model.norm_epsilon, row_normed);
                 quantize_row(row_normed, size, to, row);
             }
         });
+    }
+
+    // What adapters make of the input of a part, where rows have any.
+    void project(Team &team, const float *from, int64_t columns, int64_t index, Part part, float *to) {
+        if (!adapters) return;
+        team.share((max_rank + RANKS - 1) / RANKS, 1, [&](int64_t some, int64_t) {
+            for (int64_t row = 0; row < rows.num_rows; row++)
+                if (adapters[row])
+                    project_some(adapters[row]->layers[index].*part, from + row * columns, columns, some * RANKS, to + row * max_rank);
+        });
+    }
+
+    // A block of a part's outputs, with what the row's adapter adds to them.
+    Floats adapted(Floats sums, int64_t row, int64_t block, int64_t index, Part part, const float *from) const {
+        if (!adapters || !adapters[row]) return sums;
+        const qwen7b_addition &addition = adapters[row]->layers[index].*part;
+        return addition.rank ? add(sums, expand(addition, block, from + row * max_rank)) : sums;
     }
 
     // emit(row, block, sums) for all rows; the input is what was quantized last.
@@ -89,8 +112,11 @@ template <class Product> struct Pass {
         });
     }
 
-    void add_product(Team &team, int thread, const qwen7b_matrix &m) {
+    // Adds the product of `from`, which was quantized last, to the residual stream.
+    void add_product(Team &team, int thread, const qwen7b_matrix &m, const float *from, int64_t index, Part part) {
+        project(team, from, m.columns, index, part, projected[0]);
         product(team, thread, m, [&](int64_t row, int64_t block, Floats sums) {
+            sums = adapted(sums, row, block, index, part, projected[0]);
             float *to = x + row * m.rows + block * LANES;
             const int64_t left = m.rows - block * LANES;
             store_part(to, left, add(load_part(to, left), sums));

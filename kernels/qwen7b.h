@@ -66,6 +66,23 @@ typedef struct {
     const float *query_scales;            /* LogN factor of each row, or null */
 } qwen7b_rows;
 
+/* What an adapter adds to a product: y += x A^T B^T. With rank 0 nothing. */
+typedef struct {
+    int64_t rank;
+    const float *a; /* (rank, columns) */
+    const float *b; /* (rank, rows): B transposed, its rows `stride` apart and readable in whole blocks of 16 */
+    int64_t stride;
+} qwen7b_addition;
+
+typedef struct {
+    qwen7b_addition qkv, output, gate, up, down;
+} qwen7b_layer_additions;
+
+typedef struct {
+    int64_t max_rank; /* of all its additions */
+    const qwen7b_layer_additions *layers;
+} qwen7b_adapter;
+
 /* What the library and its caller must agree on: the interface's version, which is incremented whenever the meaning
  * of something in this file changes, the numbers of kernels/constants.h, and the sizes of the structures above.
  * src/qwen7b/kernels/native.py compares all of it when it loads the library, and refuses a library that differs. */
@@ -96,12 +113,16 @@ QWEN7B_API void qwen7b_repack(const qwen7b_matrix *matrix, uint8_t *repacked);
 QWEN7B_API int qwen7b_num_threads(void);
 QWEN7B_API void qwen7b_set_num_threads(int count);
 
-/* Both return 0, or -1 where there is not enough memory for their scratch space.
+/* These return 0, or -1 where there is not enough memory for their scratch space.
  * y (num_rows, matrix.rows) = x (num_rows, matrix.columns) times the matrix, transposed, plus its bias. */
 QWEN7B_API int qwen7b_linear(const qwen7b_matrix *matrix, const float *x, int64_t num_rows, float *y);
 /* Layers `first` up to `last` over x (num_rows, hidden_size), in place; adds the rows to their sequences' caches. */
 QWEN7B_API int qwen7b_run_layers(const qwen7b_model *model, const qwen7b_cache *const *caches, const qwen7b_rows *rows,
                                  int64_t first, int64_t last, float *x);
+/* The same where rows have adapters: `adapters` has each row's, or null. The other rows become what they are without. */
+QWEN7B_API int qwen7b_run_adapted_layers(const qwen7b_model *model, const qwen7b_cache *const *caches,
+                                         const qwen7b_rows *rows, const qwen7b_adapter *const *adapters, int64_t first,
+                                         int64_t last, float *x);
 
 /* The machine's limits, with the threads and the instruction set in use: bytes/s read from memory, int8 op/s. */
 QWEN7B_API double qwen7b_measure_read(const void *data, int64_t num_bytes);

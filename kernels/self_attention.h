@@ -120,16 +120,18 @@ template <class Product> void attend_heads(Pass<Product> &pass, Team &team, int6
 template <class Product>
 void self_attention(Pass<Product> &pass, Team &team, int thread, int64_t index, const qwen7b_layer &layer) {
     pass.normalize_and_quantize(team, thread, layer.attention_norm);
+    pass.project(team, pass.normed, pass.model.hidden_size, index, &qwen7b_layer_additions::qkv, pass.projected[0]);
     const int64_t size = pass.qkv_size();
     pass.product(team, thread, layer.qkv, [&](int64_t row, int64_t block, Floats sums) {
         const int64_t at = block * LANES, left = size - at;
         if (layer.qkv.bias) sums = add(sums, load_part(layer.qkv.bias + at, left));
+        sums = pass.adapted(sums, row, block, index, &qwen7b_layer_additions::qkv, pass.projected[0]);
         store_part(pass.qkv + row * size + at, left, sums);
     });
     rotate_and_cache(pass, team, index);
     attend_heads(pass, team, index);
     pass.quantize(team, pass.attention_output, pass.inner_size());
-    pass.add_product(team, thread, layer.output);
+    pass.add_product(team, thread, layer.output, pass.attention_output, index, &qwen7b_layer_additions::output);
 }
 
 }  // namespace

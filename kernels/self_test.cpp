@@ -88,7 +88,29 @@ struct Cached {
     Cached(const Cached &) = delete;  // its pointers stay with it
 };
 
-// Two sequences of unlike capacity through two layers, 40 positions at once and then one.
+// An adapter that adds to products of two layers.
+struct Adapter {
+    std::vector<std::vector<float>> kept;
+    std::vector<qwen7b_layer_additions> layers;
+    qwen7b_adapter adapter;
+
+    Adapter(int64_t size, int64_t forward, int64_t inner, int64_t qkv) {
+        for (int64_t i = 0; i < 2; i++)
+            layers.push_back({addition(6, qkv, size), addition(i, size, inner), addition(9, forward, size), addition(4, forward, size),
+                              addition(3, size, forward)});
+        adapter = {9, layers.data()};
+    }
+    Adapter(const Adapter &) = delete;  // its pointers stay with it
+
+    qwen7b_addition addition(int64_t rank, int64_t rows, int64_t columns) {
+        const int64_t stride = (rows + LANES - 1) / LANES * LANES;
+        kept.push_back(random_floats(rank * columns)), kept.push_back(random_floats(rank * stride));
+        for (float &value : kept.back()) value *= 0.01f;
+        return {rank, kept.end()[-2].data(), kept.back().data(), stride};
+    }
+};
+
+// Two sequences of unlike capacity, the second with an adapter, through two layers, 40 positions at once and then one.
 static std::vector<float> layers(int64_t cache_bits) {
     generator.seed(13);
     constexpr int64_t size = 128, forward = 192, heads = 4, kv_heads = 2, head = 32, sequences = 2;
@@ -110,13 +132,15 @@ static std::vector<float> layers(int64_t cache_bits) {
     for (int i = 0; i < kv_heads * NUM_WIDE_AXES; i++) axes.push_back(i * 3 % head);
     const Cached small(kv_heads, head, 48, balance, axes, cache_bits), large(kv_heads, head, 80, balance, axes, cache_bits);
     const qwen7b_cache *const caches[sequences] = {&small.cache, &large.cache};
+    const Adapter adapter(size, forward, heads * head, heads * head + 2 * kv_heads * head);
     std::vector<float> result;
     for (auto [first, count] : {std::pair(0, 40), {40, 1}}) {
         std::vector<int32_t> sequence, position;
         std::vector<float> cosines, sines;
+        std::vector<const qwen7b_adapter *> adapters;
         for (int32_t b = 0; b < sequences; b++)
             for (int32_t p = first; p < first + count; p++) {
-                sequence.push_back(b), position.push_back(p);
+                sequence.push_back(b), position.push_back(p), adapters.push_back(b ? &adapter.adapter : nullptr);
                 for (int i = 0; i < head / 2; i++) {
                     const double angle = p * pow(10000, -2.0 * i / head);
                     cosines.push_back((float)cos(angle)), sines.push_back((float)sin(angle));
@@ -124,7 +148,7 @@ static std::vector<float> layers(int64_t cache_bits) {
             }
         const qwen7b_rows rows{(int64_t)sequence.size(), sequence.data(), position.data(), cosines.data(), sines.data(), nullptr};
         std::vector<float> x = random_floats(sequence.size() * size);
-        qwen7b_run_layers(&model, caches, &rows, 0, 2, x.data());
+        qwen7b_run_adapted_layers(&model, caches, &rows, adapters.data(), 0, 2, x.data());
         result.insert(result.end(), x.begin(), x.end());
     }
     return result;

@@ -327,3 +327,22 @@ def test_a_reply_is_the_same_whoever_drafts(run: Run, tiny_chat_checkpoint: Path
         run(*arguments, "--seed", "1", "--speculate", speculate).stdout for speculate in ("none", "ngram", model)
     }
     assert len(outputs) == 1 and outputs != {""}
+
+
+@pytest.mark.parametrize("verb", ["chat", "complete"])
+def test_adapters_are_added_or_named(run: Run, fake, tmp_path: Path, verb: str) -> None:
+    run(verb, "x", "--adapter", "run")
+    assert fake.loaded["adapter"] == "run" and "adapters" not in fake.loaded and "adapter" not in fake.asked[-1][1]
+    run(verb, "x", "--adapter", "a=one", "--adapter", "b=two=2")
+    assert fake.loaded["adapters"] == {"a": "one", "b": "two=2"} and "adapter" not in fake.loaded
+    assert fake.asked[-1][1]["adapter"] == "a"  # the first replies
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    run(verb, "x", "--adapter", str(folder))
+    assert fake.loaded["adapter"] == str(folder)
+    for others in (("--adapter", "b=two"), ("--adapter", "two")):
+        assert (
+            "--adapter one has no name: with several give each one"
+            in run(verb, "x", "--adapter", "one", *others).stderr
+        )
+    assert "--adapter names two a" in run(verb, "x", "--adapter", "a=one", "--adapter", "a=two").stderr

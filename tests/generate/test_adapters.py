@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ import tiny
 from qwen7b.adapters.adapted_modules import adapter_of, add_adapter
 from qwen7b.adapters.adapter_files import write_adapter
 from qwen7b.adapters.settings import DEFAULT_TARGETS, LoraSettings
+from qwen7b.batch import answer_requests
 from qwen7b.config import Family
-from qwen7b.errors import CheckpointError
+from qwen7b.errors import CheckpointError, ModelNotFoundError, SettingError
+from random_adapters import write_random_adapter
 
 
 @pytest.fixture
@@ -59,3 +62,68 @@ def test_prompts_of_another_adapter_are_not_taken(base: Path, adapter: Path, tmp
 def test_what_is_no_adapter_is_refused_before_weights_are_read(base: Path) -> None:
     with pytest.raises(CheckpointError, match="so it is no adapter"):
         qwen7b.load(base, adapter=base)
+
+
+@pytest.fixture
+def several(base: Path, tmp_path: Path) -> qwen7b.Qwen:
+    config = qwen7b.load_model(base, dtype="float32").config
+    folders = {name: write_random_adapter(tmp_path / name, config, seed=seed) for seed, name in enumerate("ab")}
+    return qwen7b.load(base, dtype="float32", adapters=folders, prompt_cache=tmp_path / "prompts", chat=True)
+
+
+GREEDY: Any = {"max_new_tokens": 8, "temperature": 0}
+
+
+def test_each_call_chooses_an_adapter(several: qwen7b.Qwen, base: Path, tmp_path: Path) -> None:
+    question = "the inner " * 12
+    replies = {name: several.complete(question, adapter=name, **GREEDY) for name in ("a", "b", "none")}
+    assert len({tuple(reply.token_ids) for reply in replies.values()}) == 3
+    for name, reply in replies.items():
+        adapter = None if name == "none" else tmp_path / name
+        merged = qwen7b.load(base, dtype="float32", adapter=adapter)
+        assert merged.complete(question, **GREEDY).token_ids == reply.token_ids
+    assert several.complete(question, **GREEDY) == replies["none"]
+    assert several.complete_batch([question] * 2, adapter="a", **GREEDY) == [replies["a"]] * 2
+    assert several.complete_samples(question, n=2, adapter="b", **GREEDY) == [replies["b"]] * 2
+    assert [*several.stream("hello", adapter="a", **GREEDY)][-1].reply == several.chat("hello", adapter="a", **GREEDY)
+    # Another start finds the prompts of each adapter on the disk, and of no other.
+    again = qwen7b.load(base, dtype="float32", adapters={"c": tmp_path / "a"}, prompt_cache=tmp_path / "prompts")
+    assert again.complete(question, adapter="c", **GREEDY) == replies["a"]
+    assert again.complete(question, **GREEDY) == replies["none"]
+
+
+def test_adapters_are_added_and_removed(several: qwen7b.Qwen, tmp_path: Path) -> None:
+    pieces = several.stream("hello", adapter="a", max_new_tokens=8, temperature=0)
+    expected = several.chat("hello", adapter="a", **GREEDY)
+    next(pieces)
+    several.remove_adapter("a")
+    assert [*pieces][-1].reply == expected
+    with pytest.raises(SettingError, match="there is no adapter 'a'; those of this model are 'b'"):
+        several.chat("hello", adapter="a", **GREEDY)
+    several.add_adapter("again", tmp_path / "a")
+    assert several.chat("hello", adapter="again", **GREEDY) == expected
+    assert list(several.adapters) == ["b", "again"]
+
+
+def test_requests_of_a_file_name_their_adapters(several: qwen7b.Qwen) -> None:
+    requests = [{"prompt": "hello", "adapter": name, "temperature": 0} for name in ("a", "b", None, "none", "c")]
+    answers = sorted(answer_requests(several, requests, max_new_tokens=8, adapter="b"), key=lambda each: each["index"])
+    by = [several.chat("hello", adapter=name, **GREEDY).text for name in ("a", "b", "b", "none")]
+    assert [answer.get("reply") for answer in answers] == [*by, None]
+    assert "there is no adapter 'c'" in answers[4]["error"]["message"]
+    with pytest.raises(SettingError, match="there is no adapter 'c'"):
+        answer_requests(several, requests, adapter="c")
+
+
+def test_what_cannot_be_loaded_is_refused_before_weights_are_read(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.generate.loader.load_model", lambda *_, **__: pytest.fail("weights were read"))
+    with pytest.raises(SettingError, match="give one of the two"):
+        qwen7b.load(base, adapter=base, adapters={"a": base})
+    with pytest.raises(SettingError, match="adapters must map names to folders"):
+        qwen7b.load(base, adapters=str(base))  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="so it is no adapter"):
+        qwen7b.load(base, adapters={"a": base})
+    with pytest.raises(ModelNotFoundError):
+        qwen7b.load(base, adapters={"a": tmp_path / "nowhere"})

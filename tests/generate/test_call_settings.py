@@ -100,7 +100,10 @@ def test_keywords_are_the_short_form_of_a_sample_in_every_call(qwen: Qwen) -> No
         ({"max_tokens": 5}, r"chat has no setting max_tokens: did you mean max_new_tokens\?"),
         ({"repeat_penalty": 1.1}, r"did you mean repetition_penalty\?"),
         ({"n": 2}, r"chat has no setting n: chat_samples takes it\. It takes"),
-        ({"zzz": None}, "chat has no setting zzz: It takes constrain_calls, dialect, frequency_penalty, history_"),
+        (
+            {"zzz": None},
+            "chat has no setting zzz: It takes adapter, constrain_calls, dialect, frequency_",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(qwen: Qwen, settings: dict[str, object], message: str) -> None:

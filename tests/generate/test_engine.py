@@ -587,9 +587,9 @@ def test_requests_that_cannot_run_are_refused(model: Transformer) -> None:
     for ids, length in (([], 9), ([1, 2], 2)):
         with pytest.raises(PromptError):
             Request(ids=ids, max_length=length)
-    with pytest.raises(SettingError, match="adapter"):
-        Request(ids=[1], max_length=9, adapter="mine")
     engine = engine_of(model, max_bytes=10**6)
+    with pytest.raises(SettingError, match="there is no adapter 'mine'"):
+        engine.add(Request(ids=[1], max_length=9, adapter="mine"))
     with pytest.raises(ResourceError, match=r"a cache of 100000 tokens needs [\d.]+ GB, but 0.0 GB are free for it"):
         engine.add(Request(ids=[1], max_length=100_000))
     assert not engine.step()

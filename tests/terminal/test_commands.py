@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import qwen7b
+from qwen7b.generate.named_adapters import NamedAdapters
 from qwen7b.terminal import clipboard
 from qwen7b.terminal.chinese import CHINESE
 from qwen7b.terminal.commands import KEYS_HELP, USAGES
@@ -403,3 +404,14 @@ def test_errors_of_commands_are_chinese_in_a_chinese_locale(
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     screen = talk(line, ENTER)[1]
     assert "错误：" in screen and re.search("在此不能设为|应为|后面要有", screen)
+
+
+def test_adapters_are_shown_and_chosen(talk: Talk, fake) -> None:
+    fake.adapters = NamedAdapters(None)  # type: ignore[arg-type]
+    assert "The model has no adapters beside it: start with --adapter NAME=FOLDER." in talk("/adapter", ENTER)[1]
+    fake.adapters._by_name |= dict.fromkeys("ab", object())
+    _, screen = talk(
+        "/adapter b", ENTER, "Hi", ENTER, "/adapter", ENTER, "/adapter c", ENTER, "/adapter none", ENTER, "Hi", ENTER
+    )
+    assert "The adapter is b; there are a, b, and none." in screen and "there is no adapter 'c'" in screen
+    assert [asked["adapter"] for _, asked in fake.asked] == ["b", "none"]

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from qwen7b.adapters.adapter import Adapter
 from qwen7b.adapters.adapter_files import read_adapter
+from qwen7b.adapters.placed import place_adapter
 from qwen7b.checkpoint.checkpoint import Checkpoint
 from qwen7b.checkpoint.checks import check_complete, check_shapes
 from qwen7b.checkpoint.parameters import parameters_of
-from qwen7b.checkpoint.tensor_names import Place, folder_names, place_of
-from qwen7b.errors import CheckpointError, quoted
+from qwen7b.checkpoint.tensor_names import Place
 from qwen7b.files.stored import StoredTensor
-from qwen7b.model.parameter_shapes import parameter_shapes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,44 +68,20 @@ def with_adapter(checkpoint: Checkpoint, adapter: Adapter | str | Path) -> Check
 
     Raises what `read_adapter` raises, and CheckpointError where the adapter was trained on another base.
     """
-    source = adapter if isinstance(adapter, (str, Path)) else "the adapter"
+    name = str(adapter) if isinstance(adapter, (str, Path)) else "the adapter"
     if isinstance(adapter, (str, Path)):
         adapter = read_adapter(adapter)
     check_shapes(checkpoint)
     check_complete(checkpoint)
-    names, shapes = folder_names(checkpoint.config), parameter_shapes(checkpoint.config)
+    placed = place_adapter(adapter, checkpoint.config, name=name, base=str(checkpoint.path))
     parameters = dict(parameters_of(checkpoint))
-
-    def place(name: str, actual: tuple[int, ...] | None = None) -> Place:
-        found = place_of(name, names=names, config=checkpoint.config)
-        if found is None or found.parameter not in shapes:
-            raise _other_base(source, checkpoint, f"it changes {quoted(name)}, which is not there")
-        whole = shapes[found.parameter]
-        expected = (found.num_rows or whole[0], *whole[1:])
-        if actual is not None and actual != expected:
-            raise _other_base(source, checkpoint, f"{quoted(name)} is {list(expected)} there and {list(actual)} here")
-        return found
-
-    for name, values in adapter.whole.items():
-        found = place(name, tuple(values.shape))
-        ids = torch.arange(values.shape[0]) + found.first_row
-        parameters[found.parameter] = WithRows(parameters[found.parameter], ids, values.float())
-    for stem, (a, b) in adapter.factors.items():
-        found = place(f"{stem}.weight", (b.shape[0], a.shape[1]))
-        parameters[found.parameter] = WithProduct(
-            parameters[found.parameter], found.first_row, a, b, adapter.settings.scale
-        )
-    for stem, rows in adapter.token_rows.items():
-        found, ids = place(f"{stem}.weight"), torch.tensor(adapter.token_ids[stem])
-        expected = shapes[found.parameter]
-        if rows.shape[1:] != expected[1:] or int(ids.max()) >= expected[0]:
-            raise _other_base(source, checkpoint, f"its rows of {quoted(stem)} do not fit {list(expected)}")
-        parameters[found.parameter] = WithRows(parameters[found.parameter], ids, rows)
+    for place, values in placed.whole:
+        ids = torch.arange(values.shape[0]) + place.first_row
+        parameters[place.parameter] = WithRows(parameters[place.parameter], ids, values.float())
+    for place, (a, b) in placed.factors:
+        stored = parameters[place.parameter]
+        parameters[place.parameter] = WithProduct(stored, place.first_row, a, b, adapter.settings.scale)
+    for place, (ids, rows) in placed.token_rows:
+        parameters[place.parameter] = WithRows(parameters[place.parameter], ids, rows)
     tensors = {name: (Place(parameter=name), stored) for name, stored in parameters.items()}
     return replace(checkpoint, tensors=tensors, packed=None)
-
-
-def _other_base(source: str | Path, checkpoint: Checkpoint, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"{source} does not fit {checkpoint.path}: {reason}; it was trained on another base, so give that one"
-    )

@@ -18,6 +18,7 @@ from qwen7b.config.fields import Fields
 from qwen7b.errors import CheckpointError, SettingError, UnsupportedError, quoted
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weight_file
+from qwen7b.hub.saved_steps import last_step
 from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import existing_path
 from qwen7b.system.whole_file import write_text_whole, written_whole
@@ -47,17 +48,26 @@ def open_adapter_weights(path: Path) -> dict[str, StoredTensor]:
     )
 
 
-def read_adapter(path: str | Path) -> Adapter:
-    """Read an adapter's folder.
+def adapter_folder(path: str | Path) -> Path:
+    """The folder of an adapter, or of the last one that a run saved.
 
-    Raises ModelNotFoundError where there is none, CheckpointError where it is damaged or incomplete, UnsupportedError
-    for an adapter of another kind.
+    Raises ModelNotFoundError where there is nothing, and CheckpointError where it is no adapter.
     """
-    path = existing_path(path)
+    path = last_step(existing_path(path))
     if not is_adapter(path):
         raise CheckpointError(
             f"{path} has no {CONFIG_FILE}, so it is no adapter: give the folder of a step that was saved"
         )
+    return path
+
+
+def read_adapter(path: str | Path) -> Adapter:
+    """Read an adapter's folder, or the last one that a run saved.
+
+    Raises what `adapter_folder` raises, CheckpointError where it is damaged or incomplete, UnsupportedError for an
+    adapter of another kind.
+    """
+    path = adapter_folder(path)
     fields = read_json(path / CONFIG_FILE)
     settings = _read_settings(path, fields)
     sides: dict[str, dict[str, Tensor]] = {}

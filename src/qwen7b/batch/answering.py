@@ -46,7 +46,9 @@ def make_job(qwen: Qwen, *, call: Call, system: str | None, settings: Mapping[st
         raise SettingError(f"system is of no use to {call}, found {quoted(system)}: leave it out, or use chat")
     keywords = {name: value for name, value in settings.items() if name != "control_tokens"}
     CheckedSettings(qwen.generation, cast(ChatSettings, keywords), call=call)
-    return Job(call=call, system=system, defaults=dict(settings), model=qwen.name, weights=repr(qwen))
+    qwen.adapters.find(settings.get("adapter"))
+    weights = " ".join([repr(qwen), *(f"{name}={digest}" for name, digest in qwen.adapters.digests.items())])
+    return Job(call=call, system=system, defaults=dict(settings), model=qwen.name, weights=weights)
 
 
 def answer_lines(qwen: Qwen, lines: Iterable[RequestLine]) -> Generator[tuple[RequestLine, dict[str, Any]], None, None]:

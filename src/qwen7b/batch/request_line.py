@@ -38,7 +38,7 @@ class Job:
     system    the system message for conversations that have none
     defaults  keywords of the call for what a request leaves out
     model     the name of the model that answers
-    weights   the model as its repr tells it, with its weight format: answers depend on it
+    weights   the model as its repr tells it, with its weight format, and its adapters: answers depend on them
     """
 
     call: Call

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options, tool_options
+from qwen7b.cli.adapter_option import Adapters, read_adapters
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
 from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
@@ -64,7 +65,7 @@ def chat(
     prompt_cache: options.PromptCache = None,
     prompt_cache_gb: options.PromptCacheGb = None,
     speculate: options.Speculate = "none",
-    adapter: options.Adapter = None,
+    adapter: Adapters = None,
     threads: options.Threads = None,
     tools: tool_options.Tools = None,
     mcp: tool_options.Mcp = None,
@@ -104,6 +105,7 @@ def chat(
         messages, model = _last_conversation(model, is_given=source is not None and source.name != "DEFAULT")
     if system is not None:
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
+    added, adapters = read_adapters(adapter)
     loading = options.Loading(
         model=model,
         device=device,
@@ -116,7 +118,8 @@ def chat(
         prompt_cache=prompt_cache,
         prompt_cache_gb=prompt_cache_gb,
         speculate=speculate,
-        adapter=adapter,
+        adapter=added,
+        adapters=adapters,
         chat=chats,
         dialect=dialect,
     )
@@ -132,6 +135,8 @@ def chat(
         seed=seed,
     )
     reply_settings: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    if adapters:
+        reply_settings["adapter"] = next(iter(adapters))
     reply_settings = {**reply_settings, **sampling.keywords(), **read_response_option(response_format)}
     load = partial(loading.load, must_chat=True)
     if input is not None:
@@ -216,7 +221,7 @@ def converse_at_terminal(
     def find_model(name: str) -> Callable[[], Qwen]:
         speculate = conversation.reply_settings.get("speculate") or loading.speculate
         other = replace(
-            loading, model=name, adapter=None, speculate=speculate
+            loading, model=name, adapter=None, adapters={}, speculate=speculate
         )  # a draft model that is not used need not fit
         other.find()
         return partial(other.load, must_chat=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.adapter_option import Adapters, read_adapters
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
 from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
@@ -42,7 +43,7 @@ def complete(
     prompt_cache: options.PromptCache = None,
     prompt_cache_gb: options.PromptCacheGb = None,
     speculate: options.Speculate = "none",
-    adapter: options.Adapter = None,
+    adapter: Adapters = None,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -55,6 +56,7 @@ def complete(
     """
     check_files(prompt, input, output, as_json=as_json)
     text = "" if input is not None else read_prompt(prompt)
+    added, adapters = read_adapters(adapter)
     loading = options.Loading(
         model=model,
         device=device,
@@ -67,7 +69,8 @@ def complete(
         prompt_cache=prompt_cache,
         prompt_cache_gb=prompt_cache_gb,
         speculate=speculate,
-        adapter=adapter,
+        adapter=added,
+        adapters=adapters,
     )
     sampling = SamplingOptions(
         greedy=greedy,
@@ -81,6 +84,8 @@ def complete(
         seed=seed,
     )
     asking: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
+    if adapters:
+        asking["adapter"] = next(iter(adapters))
     asking = {**asking, "control_tokens": control_tokens, **sampling.keywords()}
     asking |= read_response_option(response_format)
     if input is not None:

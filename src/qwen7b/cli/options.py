@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -98,7 +99,9 @@ Speculate = Annotated[
 Adapter = Annotated[
     str | None,
     typer.Option(
-        "--adapter", metavar="FOLDER", help="Add a LoRA adapter in PEFT's format, as qwen7b train sft --lora writes it."
+        "--adapter",
+        metavar="FOLDER",
+        help="Add a LoRA adapter in PEFT's format, as qwen7b train sft --lora writes it: its folder, or the run's.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")]
@@ -222,6 +225,9 @@ class Loading:
     speculate: str = "none"
     dialect: str | None = None
     adapter: str | None = None
+    """The adapter to add to the weights."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Those beside them, by name."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -253,6 +259,7 @@ class Loading:
         others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
         others["dialect"] = self.dialect
         others["adapter"] = self.adapter and os.path.expanduser(self.adapter)
+        others["adapters"] = {name: os.path.expanduser(path) for name, path in self.adapters.items()} or None
         others["speculate"] = None if self.speculate == "none" else self.speculate
         # None lets the environment variable for offline use decide.
         return qwen7b.load(

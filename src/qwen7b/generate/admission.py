@@ -96,6 +96,7 @@ class Admission:
             other: min(count_common(request.ids, other.ids), request.needed_from)
             for other in self.running
             if other.state is State.READING and self.slots.alpha(other) == self.slots.alpha(request)
+            if other.adapter_weights is request.adapter_weights
             if other.priority >= request.priority  # else those between the two would be read first
         }
         other = max(common, key=common.__getitem__, default=request)

@@ -55,6 +55,7 @@ class Answers:
                 priority=settings.priority,
                 num_alike=num_alike[tuple(prompt)],
                 speculate=speculate,
+                adapter=settings.adapter,
                 on_token=partial(self._take_in, index),
                 on_error=partial(self._fail, index),
                 on_prompt=self._report_reading if self.on_prompt else None,

@@ -49,6 +49,8 @@ class CompletionSettings(SamplingKeywords, total=False):
     another `ResponseFormat`. Only max_new_tokens, the context and stop strings cut it short. Needs qwen7b[tools]."""
     speculate: str | None
     """How tokens are drafted, for speed; replies stay the same: "ngram", "ngram-pool" or "none". See `load`."""
+    adapter: str | None
+    """The name of the adapter that replies: see `load`. "none", the default, is the model by itself."""
     priority: int | None
     """Where several calls share the model, the prompts of a higher priority are read first, and among equals the
     earlier. One waits for ever only where those of higher priority keep coming and leave no time. 0 by default."""
@@ -90,6 +92,7 @@ class CheckedSettings:
         dialect = given.get("dialect")
         self.dialect = None if dialect is None else find_dialect(dialect)
         self.speculate = check_lookup(given.get("speculate"))
+        self.adapter = given.get("adapter")
         priority = given.get("priority")
         self.priority = 0 if priority is None else whole_number("priority", priority, minimum=-1000, maximum=1000)
         if not isinstance(self.sampling, (Greedy, Sample)):

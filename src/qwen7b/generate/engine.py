@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from qwen7b.generate.admission import Admission
+from qwen7b.generate.named_adapters import NamedAdapters
 from qwen7b.generate.outcome import take_in
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State, check_ids
@@ -29,6 +30,7 @@ from qwen7b.generate.slots import Slots
 from qwen7b.generate.speculation import Speculation
 from qwen7b.generate.verification import Drafts
 from qwen7b.model import Transformer
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.system.signals import Interruptible, interrupts_deferred
@@ -43,6 +45,7 @@ class Engine:
     max_running  how many requests are read or decoded at a time; others wait
     draft_model  a smaller model of the same vocabulary, for requests with speculate="model"
     saved        the prompts on disk, which are found there and added to
+    adapters     the adapters that requests may name; they may change at any time
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Engine:
         max_running: int = 64,
         draft_model: Transformer | None = None,
         saved: SavedPrefixes | None = None,
+        adapters: NamedAdapters | None = None,
     ) -> None:
         self.model = model
+        self.adapters = adapters or NamedAdapters(model)
         self.vocab_size = vocab_size
         self._unused_ids = torch.tensor(unused_ids, dtype=torch.long)
-        self.slots = Slots(model, max_bytes=max_bytes, saved=saved)
+        self.slots = Slots(model, max_bytes=max_bytes, saved=saved, adapters=self.adapters)
         self.admission = Admission(self.slots, max_running=max_running)
         self.scheduler = Scheduler(self.admission)
         self.speculation = Speculation(self.scheduler.pace, draft_model=draft_model, vocab_size=vocab_size)
@@ -69,10 +74,11 @@ class Engine:
     def add(self, request: Request) -> None:
         """Add a request, which takes part from the next step on.
 
-        Raises ResourceError where it could never fit, and SettingError for ids that the model does not have.
+        Raises ResourceError where it could never fit, and SettingError for ids or an adapter that are not there.
         """
         request.vocab_rows = self.model.config.vocab_rows
         check_ids(request.ids, vocab_rows=request.vocab_rows)
+        request.adapter_weights = self.adapters.find(request.adapter)
         self.slots.check_fit(request)
         self.speculation.check(request)
         request.number = next(self._numbers)
@@ -93,6 +99,7 @@ class Engine:
                 self.admission.release(request)
                 self.scheduler.forget(request)
                 self.speculation.forget(request)
+        self.slots.forget_adapters()
         if not self.admission.waiting:  # else what was just kept may serve one of them
             self.slots.trim()
 
@@ -144,7 +151,7 @@ class Engine:
         ((_, hidden_RC),) = self.model.passes(new_ids, cache=cache)
         return list(torch.split(hidden_RC, [ids.shape[0] for ids in new_ids]))
 
-    def logits_of(self, hidden_RC: Tensor) -> Tensor:
-        """float32 logits (R, V); ids that may not be picked are cut off or have -inf."""
-        logits_RV: Tensor = self.model.head(hidden_RC)[:, : self.vocab_size].float()
+    def logits_of(self, hidden_RC: Tensor, adapters: Sequence[AdapterWeights | None] = ()) -> Tensor:
+        """float32 logits (R, V) of rows that may have adapters; ids that may not be picked are cut off or have -inf."""
+        logits_RV = self.model.logits(hidden_RC, adapters)[:, : self.vocab_size].float()
         return logits_RV.index_fill_(1, self._unused_ids.to(logits_RV.device), -math.inf)

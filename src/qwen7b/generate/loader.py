@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from qwen7b.adapters.adapted import with_adapter
+from qwen7b.adapters.adapter_files import adapter_folder
 from qwen7b.checkpoint import open_checkpoint
 from qwen7b.checkpoint.chat_verdict import check_chats, decide_chat
 from qwen7b.checkpoint.checks import check_vocabulary
@@ -29,7 +31,6 @@ from qwen7b.loading.placement import choose_device, choose_quantize, will_be_pac
 from qwen7b.model import Transformer
 from qwen7b.packing.kept_tokenizer import kept_tokenizer
 from qwen7b.packing.places import exact_identity
-from qwen7b.system.regular_file import existing_path
 from qwen7b.text import Tokenizer, load_tokenizer
 
 _PROMPT_CACHE_BYTES = 10_000_000_000
@@ -53,6 +54,7 @@ def load(
     speculate: str | Path | Qwen | Transformer | None = None,
     dialect: str | Dialect | None = None,
     adapter: str | Path | None = None,
+    adapters: Mapping[str, str | Path] | None = None,
 ) -> Qwen:
     """Load a known model ("demo"), an official one ("Qwen-7B-Chat"), a checkpoint folder, a .gguf file or a hub id.
 
@@ -80,8 +82,11 @@ def load(
     `dialect` is the way in which the model is told of tools and writes calls, where its family's own is not the one:
     a name, or a `Dialect` as it is.
 
-    `adapter` is the folder of a LoRA adapter in PEFT's format, which is added to the weights. Packed ones are then
-    packed at every start; `qwen7b train merge` writes a model that is not.
+    `adapter` is the folder of a LoRA adapter in PEFT's format, or of a run that trained one. It is added to the
+    weights, so that it costs no time; packed ones are then packed at every start, and `qwen7b train merge` writes a
+    model that is not. `adapters` maps names to several, which stay beside the weights: each call says by its name with
+    which it is answered, `qwen.chat(…, adapter="a")`, and calls of several and of none are answered together.
+    `qwen.add_adapter` and `qwen.remove_adapter` change them later.
 
     With `offline` nothing is fetched (default: the environment variable QWEN7B_OFFLINE). Raises Qwen7bError subclasses:
     see `errors.py`.
@@ -99,13 +104,14 @@ def load(
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         raise SettingError(f"tokenizer must be what load_tokenizer returns, found {quoted(tokenizer)}")
     check_kind(speculate)
+    check_adapters(adapter, adapters)
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
     folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=prompt_cache_bytes)
     checkpoint = open_checkpoint(locate(model, offline=offline))
     files = exact_identity(checkpoint.path)  # before they are read
     if adapter is not None:
-        files += exact_identity(existing_path(adapter))
+        files += exact_identity(adapter_folder(adapter))
         checkpoint = with_adapter(checkpoint, adapter)
     place = choose_device(device, checkpoint, quantize=quantize)
     quantize = choose_quantize(dtype=dtype, device=place, quantize=quantize)
@@ -138,7 +144,20 @@ def load(
         saved=saved,
         speculate=speculate,
         dialect=dialect,
+        adapters=adapters,
     )
+
+
+def check_adapters(adapter: str | Path | None, adapters: Mapping[str, str | Path] | None) -> None:
+    """Raise SettingError where both are given, and what `adapter_folder` raises, before anything large is read."""
+    if adapters is not None and not isinstance(adapters, Mapping):
+        raise SettingError(f"adapters must map names to folders, found {quoted(adapters)}: one alone is an adapter=")
+    if adapter is not None and adapters:
+        raise SettingError(
+            "adapter adds one to the weights, for all calls, and adapters are chosen by each call: give one of the two"
+        )
+    for path in (adapters or {}).values():
+        adapter_folder(path)
 
 
 def open_prompt_cache(folder: str | Path, *, max_bytes: int) -> TensorFolder:

@@ -10,15 +10,18 @@ from torch import Tensor
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 from qwen7b.generate.verification import Drafts, add_tokens
+from qwen7b.model.adapter_weights import AdapterWeights
+
+LogitsOf = Callable[[Tensor, Sequence[AdapterWeights | None]], Tensor]
 
 
 def take_in(
-    requests: Sequence[Request], hidden: Sequence[Tensor], drafts: Drafts, *, logits_of: Callable[[Tensor], Tensor]
+    requests: Sequence[Request], hidden: Sequence[Tensor], drafts: Drafts, *, logits_of: LogitsOf
 ) -> dict[Request, int]:
     """Give each request what follows from its newest hidden states (T, C), those of its draft included.
 
-    `logits_of` makes float32 logits (R, V) of hidden states (R, C). Returns how many tokens of each draft were right,
-    see `add_tokens`.
+    `logits_of` makes float32 logits (R, V) of hidden states (R, C) and of the rows' adapters. Returns how many tokens
+    of each draft were right, see `add_tokens`.
     """
     last: dict[Request, Tensor] = {}
     for request, hidden_TC in zip(requests, hidden, strict=True):
@@ -32,7 +35,8 @@ def take_in(
     if not last:
         return {}
     num_rows = {request: len(hidden_TC) for request, hidden_TC in last.items()}
-    return add_tokens(num_rows, logits_of(torch.cat(list(last.values()))), drafts)
+    adapters = [request.adapter_weights for request, count in num_rows.items() for _ in range(count)]
+    return add_tokens(num_rows, logits_of(torch.cat(list(last.values())), adapters), drafts)
 
 
 def _tell_hidden(request: Request, hidden_TC: Tensor, on_hidden: Callable[[int, Tensor], None]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Unpack
 
 from qwen7b.checkpoint import GenerationSettings
@@ -20,6 +21,7 @@ from qwen7b.generate.call_settings import Call, ChatSettings, CheckedSettings, C
 from qwen7b.generate.continuations import Text
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
+from qwen7b.generate.named_adapters import NamedAdapters
 from qwen7b.generate.offered_tools import ToolSettings, read_tool_settings
 from qwen7b.generate.prompt_ids import ChatInput, chat_ids, conversation_ids, text_ids
 from qwen7b.generate.reply import Piece, Reply
@@ -54,6 +56,7 @@ class Qwen(Scorer):
         saved: SavedPrefixes | None = None,
         speculate: str | Qwen | Transformer | None = None,
         dialect: str | Dialect | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
     ) -> None:
         """`speculate` is as in `qwen7b.load`, but for a draft model, which has to be loaded."""
         if context_length is not None:
@@ -74,6 +77,7 @@ class Qwen(Scorer):
         self._chat = chat
         self._saved = saved
         self.speculate, self._draft_model = choose_drafter(speculate, tokenizer=tokenizer)
+        self.adapters = NamedAdapters(model, adapters)
         self.dialect = find_dialect(dialect or dialect_of(tokenizer, name=name), tokenizer)
         """The way in which the model is told of tools and writes calls, where a call says no other."""
         self._engines: dict[int, SharedEngine] = {}
@@ -100,6 +104,14 @@ class Qwen(Scorer):
     def _verdict(self) -> Verdict:
         return decide_chat(self.generation, self.tokenizer, self.config, override=self._chat)
 
+    def add_adapter(self, name: str, path: str | Path) -> None:
+        """Load an adapter, or a run's last one, for calls with `adapter=name`, also while others are answered."""
+        self.adapters.add(name, path)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget an adapter. Replies that are under way still end with it; its memory is free after that."""
+        self.adapters.remove(name)
+
     def chat(self, messages: ChatInput, **settings: Unpack[ChatSettings]) -> Reply:
         """Answer a question, or a conversation of {"role", "content"} messages that ends with one.
 
@@ -109,11 +121,10 @@ class Qwen(Scorer):
         Settings, all optional, are the fields of `ChatSettings`: temperature, top_p, seed and the other fields of
         `Sample`, which replace the checkpoint's own one by one (temperature 0 is greedy), or sampling, which replaces
         all of them; max_new_tokens, stop, history_token_limit, logprobs, processors, response_format, speculate,
-        priority, ntk and on_prompt; tools, tool_choice, parallel_tool_calls, constrain_calls and dialect, with which
-        the reply may make `tool_calls`. Ctrl-C ends the reply and keeps its text so far: its finish_reason is then
-        "interrupted". Raises SettingError for a setting that is unknown, out of range or at odds with another, and
-        PromptError where the prompt does not fit the context, where the conversation has no question, or where the
-        model is a base model.
+        adapter, priority, ntk and on_prompt; and those of `ToolSettings`, with which the reply may make `tool_calls`.
+        Ctrl-C ends the reply and keeps its text so far: its finish_reason is then "interrupted". Raises SettingError
+        for a setting that is unknown, out of range or at odds with another, and PromptError where the prompt does not
+        fit the context, where the conversation has no question, or where the model is a base model.
 
         >>> qwen.chat("1+1=?", temperature=0.7, max_new_tokens=16).text  # doctest: +SKIP
         """
@@ -223,6 +234,7 @@ class Qwen(Scorer):
         named: Any = {**settings}
         control_tokens = named.pop("control_tokens", None) if call == "complete" else None
         checked = CheckedSettings(self.generation, named, call=call)
+        self.adapters.find(checked.adapter)  # raises for an unknown one, before anything is added
         dialect, offered = find_dialect(checked.dialect or self.dialect, self.tokenizer), checked.offered
         length = self.context_length
         if call == "chat":
@@ -279,6 +291,7 @@ class Qwen(Scorer):
                 unused_ids=self.tokenizer.unused_ids,
                 saved=self._saved,
                 draft_model=self._draft_model,
+                adapters=self.adapters,
             )
             self._engines.setdefault(process, SharedEngine(engine))  # the first of two threads wins
         return self._engines[process]

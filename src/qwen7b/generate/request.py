@@ -13,9 +13,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from qwen7b.errors import PromptError, SettingError, counted
+from qwen7b.errors import PromptError, counted
 from qwen7b.generate.request_state import Processor, State, Token, check_ids
 from qwen7b.model import NtkMode
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.sampling.picking import SamplingState
 from qwen7b.sampling.sampling import Greedy, Sample, Sampling
@@ -35,7 +36,7 @@ class Request:
     priority      requests of a higher one are read first and preempted last, and among equals the earlier
     num_alike     how many requests with these ids come together, so that one should read them for all
     speculate     the name of the engine's drafter for it; None for no drafts
-    adapter       the adapter it is computed with; None for none. Prefixes are shared only within one
+    adapter       the name of the adapter it is computed with; None for none. Prefixes are shared only within one
     on_token      called with each new token; ends the request by returning true
     on_prompt     called with the tokens read and their total, while a prompt takes several passes
     on_error      called with the error where the request failed
@@ -65,6 +66,8 @@ class Request:
     """The place in the order of arrival."""
     num_prompt: int = field(init=False)
     vocab_rows: int = field(init=False, default=sys.maxsize)
+    adapter_weights: AdapterWeights | None = field(init=False, default=None)
+    """The adapter that its name meant when it was added."""
     cache: SequenceCache | None = field(init=False, default=None)
     state: State = field(init=False, default=State.WAITING)
     error: Exception | None = field(init=False, default=None)
@@ -81,8 +84,6 @@ class Request:
                 f"the prompt has {counted(len(self.ids), 'token')}, which leaves none of {self.max_length} for a "
                 "reply: shorten it"
             )
-        if self.adapter is not None:
-            raise SettingError(f"there is no adapter {self.adapter!r}: leave it out")
         self.num_prompt = len(self.ids)
         self.sampling_state = SamplingState(self.ids, self.sampling)
         self.shared_sampling = replace(self.sampling, seed=None) if isinstance(self.sampling, Sample) else self.sampling

@@ -102,6 +102,7 @@ class SavedPrefixes:
             *(_VERSION, torch.__version__, torch.backends.cpu.get_cpu_capability(), self.model.device.type),
             *(native.fingerprint(), native.instruction_set(), self._weights, config, str(self.model.dtype)),
             *(self.model.weight_format, type(cache).__name__, str(cache.dtype), alpha),
+            *([] if cache.adapter is None else [cache.adapter.digest]),
         )
         digest = hashlib.sha256(repr(parts).encode()).digest()
         names, tokens = [], torch.tensor(ids, dtype=torch.int64).numpy()

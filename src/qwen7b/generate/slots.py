@@ -8,10 +8,12 @@ from contextlib import suppress
 
 from qwen7b.errors import ResourceError
 from qwen7b.generate.cache_memory import CacheMemory
+from qwen7b.generate.named_adapters import NamedAdapters
 from qwen7b.generate.prefixes import find_prefix
 from qwen7b.generate.request import Request
 from qwen7b.generate.saved_prefixes import SavedPrefixes, weights_state
 from qwen7b.model import Transformer
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.model.sequence_cache import SequenceCache
 
@@ -23,9 +25,19 @@ _GROWTH = 1.5
 class Slots(CacheMemory):
     """Gives requests their caches, which hold as much of their tokens as is known already."""
 
-    def __init__(self, model: Transformer, *, max_bytes: int | None = None, saved: SavedPrefixes | None = None) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        max_bytes: int | None = None,
+        saved: SavedPrefixes | None = None,
+        adapters: NamedAdapters | None = None,
+    ) -> None:
+        """Without `adapters` all requests are read without theirs, as by a draft model."""
         super().__init__(model, max_bytes=max_bytes)
         self.saved = saved
+        self.adapters = adapters
+        self._num_removed = 0
         self._weights: Hashable = None
         self._outdated: set[SequenceCache] = set()
         """Caches at work that other weights began to fill: nobody else goes on from them."""
@@ -36,6 +48,7 @@ class Slots(CacheMemory):
         A kept cache is taken as it is where the request goes on from most of it, else its beginning is copied.
         """
         self._forget_other_weights()
+        self.forget_adapters()
         source, length = self._find_prefix(request)
         capacity = min(len(request.ids) + _ROOM, max(request.max_length, len(request.ids)))
         needed = self.model.cache_bytes(capacity=capacity)
@@ -52,6 +65,7 @@ class Slots(CacheMemory):
                 cache = self.model.new_sequence_cache(capacity=capacity, ntk="original")
             except ResourceError:  # others have taken memory meanwhile
                 return None
+            cache.adapter = self._adapter(request)
             self.busy.append(cache)
             if source is not None:
                 cache.copy_prefix(source, length)
@@ -72,8 +86,8 @@ class Slots(CacheMemory):
         return cache.capacity == capacity
 
     def give_back(self, cache: SequenceCache) -> None:
-        """Keep what a cache holds for a request to come, unless the weights are others by now."""
-        if cache in self._outdated:
+        """Keep what a cache holds for a request to come, unless the weights are others by now or the adapter gone."""
+        if cache in self._outdated or self._is_forgotten(cache):
             self.drop(cache)
         else:
             super().give_back(cache)
@@ -123,9 +137,23 @@ class Slots(CacheMemory):
                 room -= 1
         return room
 
+    def forget_adapters(self) -> None:
+        """Drop kept caches of adapters that were removed."""
+        if self.adapters is not None and self.adapters.num_removed != self._num_removed:
+            self._num_removed = self.adapters.num_removed
+            for cache in [cache for cache in self.kept if self._is_forgotten(cache)]:
+                self._drop_kept(self.kept.index(cache))
+
+    def _is_forgotten(self, cache: SequenceCache) -> bool:
+        return cache.adapter is not None and (self.adapters is None or cache.adapter not in self.adapters)
+
+    def _adapter(self, request: Request) -> AdapterWeights | None:
+        return None if self.adapters is None else request.adapter_weights
+
     def _find_prefix(self, request: Request) -> tuple[SequenceCache | None, int]:
         caches = (*self.kept, *(cache for cache in self.busy if cache not in self._outdated))
-        return find_prefix(request.ids[: request.needed_from], caches, alpha=self.alpha(request))
+        alike = (cache for cache in caches if cache.adapter is self._adapter(request))
+        return find_prefix(request.ids[: request.needed_from], alike, alpha=self.alpha(request))
 
     def _forget_other_weights(self) -> None:
         """Drop kept caches where a weight was replaced or changed since: they hold what the old one made.

@@ -13,6 +13,7 @@ from qwen7b.hub.known import KNOWN_MODELS, find_known, similar_names
 from qwen7b.hub.official import ORGANIZATION, find_official
 from qwen7b.hub.protocol import Reference
 from qwen7b.hub.repository import fetch_repository, parse_reference
+from qwen7b.hub.saved_steps import last_step
 from qwen7b.system.environment import hub_name
 
 _FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHT_SUFFIXES}
@@ -20,6 +21,8 @@ _FILE_SUFFIXES = {".gguf", ".json", ".tiktoken", *WEIGHT_SUFFIXES}
 
 def locate(model: str | Path, *, offline: bool | None = None) -> Path:
     """The folder or file of a model, fetched if it has to be; a path never touches the network.
+
+    A run's folder stands for its last saved step.
 
     A known name means the known model even where a folder has that name: write "./demo" for the folder. The official
     names of first-generation Qwen, such as "Qwen-7B-Chat", mean its hub ids where no file or folder has that name.
@@ -34,7 +37,7 @@ def locate(model: str | Path, *, offline: bool | None = None) -> Path:
         return fetch(name, offline=offline)
     path = Path(os.path.expanduser(name))
     if name and os.path.exists(path):
-        return path
+        return last_step(path)
     if isinstance(model, str) and (reference := parse_address(name)):
         return _fetch_repository(reference, offline=offline)
     if not isinstance(model, str) or _looks_like_path(name):

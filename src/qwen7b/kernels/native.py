@@ -81,10 +81,13 @@ def _declare(loaded: ctypes.CDLL) -> None:
         ("set_num_threads", None, [ctypes.c_int]),
         ("linear", _raise_if_failed, [matrix, pointer, number, pointer]),
         ("run_layers", _raise_if_failed, [*layers, number, number, pointer]),
+        ("run_adapted_layers", _raise_if_failed, [*layers, pointer, number, number, pointer]),
         ("measure_read", real, [pointer, number]),
         ("measure_int8", real, [number]),
     ):
-        function = getattr(loaded, f"qwen7b_{name}")
+        function = getattr(loaded, f"qwen7b_{name}", None)
+        if function is None:  # in a library that was built before there were adapters, which works without
+            continue
         function.restype, function.argtypes = result, arguments
 
 

@@ -91,6 +91,18 @@ class CRows(ctypes.Structure):
     ]
 
 
+class CAddition(ctypes.Structure):
+    _fields_ = [("rank", _long), ("a", _pointer), ("b", _pointer), ("stride", _long)]
+
+
+class CLayerAdditions(ctypes.Structure):
+    _fields_ = [(name, CAddition) for name in ("qkv", "output", "gate", "up", "down")]
+
+
+class CAdapter(ctypes.Structure):
+    _fields_ = [("max_rank", _long), ("layers", ctypes.POINTER(CLayerAdditions))]
+
+
 class CContract(ctypes.Structure):
     """The constants and sizes that the library and its caller must agree on."""
 

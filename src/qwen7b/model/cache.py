@@ -8,6 +8,7 @@ from torch import Tensor
 
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import PromptError, SettingError, counted
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.sequence_cache import SequenceCache
 
 
@@ -27,6 +28,11 @@ class Cache:
     def alphas(self) -> list[float]:
         """The NTK alpha of each sequence."""
         return [sequence.alpha for sequence in self.sequences]
+
+    @property
+    def adapters(self) -> list[AdapterWeights | None]:
+        """The adapter of each sequence."""
+        return [sequence.adapter for sequence in self.sequences]
 
     @property
     def max_new_tokens(self) -> int:

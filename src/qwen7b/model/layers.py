@@ -49,8 +49,9 @@ class Attention(nn.Module):
         self.output = Linear(inner, config.hidden_size, bias=False)
 
     def forward(self, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
-        qkv = self.qkv(x_RC).unflatten(-1, (-1, self.head_size))
-        query_RHD, key_RKD, value_RKD = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        joined = rows.adapt(self.qkv(x_RC), x_RC, layer=self.layer, module="attention.qkv")
+        sizes = [self.num_heads, self.num_kv_heads, self.num_kv_heads]
+        query_RHD, key_RKD, value_RKD = torch.split(joined.view(len(joined), -1, self.head_size), sizes, dim=1)
         query_RHD = rotate(query_RHD, cos=rows.cos, sin=rows.sin)
         key_RKD = rotate(key_RKD, cos=rows.cos, sin=rows.sin)
         if rows.query_scale is not None:
@@ -72,20 +73,25 @@ class Attention(nn.Module):
                 enable_gqa=self.num_heads != self.num_kv_heads,
             )
             mixed.append(mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1))
-        return self.output(torch.cat(mixed))  # type: ignore[no-any-return]
+        mixed_RC = torch.cat(mixed)
+        return rows.adapt(self.output(mixed_RC), mixed_RC, layer=self.layer, module="attention.output")
 
 
 class FeedForward(nn.Module):
     """SwiGLU: down(up(x) · silu(gate(x))). https://arxiv.org/abs/2002.05202"""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        self.layer = layer
         self.gate = Linear(config.hidden_size, config.feed_forward_size, bias=False)
         self.up = Linear(config.hidden_size, config.feed_forward_size, bias=False)
         self.down = Linear(config.feed_forward_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.up(x) * F.silu(self.gate(x)))  # type: ignore[no-any-return]
+    def forward(self, x_RC: Tensor, rows: Rows) -> Tensor:
+        gate = rows.adapt(self.gate(x_RC), x_RC, layer=self.layer, module="feed_forward.gate")
+        up = rows.adapt(self.up(x_RC), x_RC, layer=self.layer, module="feed_forward.up")
+        hidden = up * F.silu(gate)
+        return rows.adapt(self.down(hidden), hidden, layer=self.layer, module="feed_forward.down")
 
 
 class Layer(nn.Module):
@@ -96,11 +102,11 @@ class Layer(nn.Module):
         self.attention_norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
         self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.hidden_size, epsilon=config.norm_epsilon)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config, layer)
 
     def forward(self, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
         x_RC = x_RC + self.attention(self.attention_norm(x_RC), rows, cache)
-        return x_RC + self.feed_forward(self.feed_forward_norm(x_RC))  # type: ignore[no-any-return]
+        return x_RC + self.feed_forward(self.feed_forward_norm(x_RC), rows)  # type: ignore[no-any-return]
 
 
 def run_layers(layers: Iterable[nn.Module], x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:

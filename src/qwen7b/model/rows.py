@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qwen7b.config import ModelConfig
 from qwen7b.config.rotary_scaling import RotaryScaling
+from qwen7b.model.adapter_weights import AdaptedRows, AdapterWeights
 from qwen7b.model.rotary import logn_scale, rotary_frequencies, rotary_tables
 
 
@@ -43,6 +44,7 @@ class Rows:
     cos, sin                   (R, 1, D) float32, of the rotary angles
     query_scale                (R, 1, 1), LogN factors, or None where all are 1
     windows                    the attention window of each layer, 0 for none
+    adapted                    the rows of each adapter that sequences have
     masks                      the mask of each group in each kind of layer, once computed: see `attention_mask`
     """
 
@@ -54,7 +56,14 @@ class Rows:
     sin: Tensor
     query_scale: Tensor | None
     windows: tuple[int, ...]
+    adapted: tuple[AdaptedRows, ...] = ()
     masks: dict[object, Tensor] = field(default_factory=dict)
+
+    def adapt(self, y: Tensor, x: Tensor, *, layer: int, module: str) -> Tensor:
+        """The outputs y (R, ...) of a linear module for inputs x (R, ...), with what adapters add to their rows."""
+        for rows in self.adapted:
+            rows.add(y, x, layer=layer, module=module)
+        return y
 
     def last(self) -> dict[int, int]:
         """The row of the last new token of each sequence that has one."""
@@ -71,13 +80,15 @@ def make_rows(
     *,
     starts: Sequence[int],
     alphas: Sequence[float],
+    adapters: Sequence[AdapterWeights | None] = (),
     device: torch.device,
     cached: bool,
     training: bool = False,
 ) -> Rows:
     """Make the rows for new ids (T,) of each sequence, which begin at position `starts`; a sequence may have none.
 
-    Unless they are `cached`, neighbours with the same start and the same number of new tokens make a group.
+    Unless they are `cached`, neighbours with the same start and the same number of new tokens make a group. `adapters`
+    has each sequence's adapter; none where no sequence has one.
     """
     # Of a decoding step's few rows, lists are made sooner than tensors by several operations each.
     counts = [ids.shape[0] for ids in new_ids]
@@ -101,6 +112,7 @@ def make_rows(
         sin=sin,
         query_scale=query_scale,
         windows=tuple(config.window(layer) for layer in range(config.num_layers)),
+        adapted=tuple(_adapted(row_sequences, adapters, device=device)),
     )
 
 
@@ -110,6 +122,16 @@ def _frequencies(
 ) -> Tensor:
     """The rotary frequencies (1, D/2), which are the same at every step of a sequence; they must not be changed."""
     return rotary_frequencies([alpha], base=base, head_size=head_size, scaling=scaling, device=device)
+
+
+def _adapted(
+    row_sequences: Sequence[int], adapters: Sequence[AdapterWeights | None], *, device: torch.device
+) -> Iterator[AdaptedRows]:
+    for adapter in dict.fromkeys(adapters):
+        if adapter is not None:
+            numbers = [row for row, sequence in enumerate(row_sequences) if adapters[sequence] is adapter]
+            if numbers:
+                yield AdaptedRows(numbers=torch.tensor(numbers, device=device), adapter=adapter)
 
 
 def _groups(counts: Sequence[int], starts: Sequence[int], *, cached: bool) -> Iterator[Group]:

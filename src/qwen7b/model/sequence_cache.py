@@ -14,6 +14,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.kernels.constants import CHUNK
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.rotary import ntk_alpha
 from qwen7b.system.memory import require_memory, zeroed_memory
 
@@ -42,6 +43,7 @@ class SequenceCache:
     length          how many tokens are in the cache
     alpha           the NTK alpha that their keys were rotated with
     planned_length  see `Cache.plan`
+    adapter         the adapter that its tokens are computed with, if any: it may change while the cache is empty
     oldest          the first position that has not been overwritten, of each layer with a window
     """
 
@@ -64,6 +66,7 @@ class SequenceCache:
         self.length = 0
         self.alpha = 1.0
         self.planned_length = 0
+        self.adapter: AdapterWeights | None = None
         self.oldest = {layer: 0 for layer in range(config.num_layers) if config.window(layer)}
 
     @classmethod
@@ -175,6 +178,7 @@ class SequenceCache:
     def copy_prefix(self, source: SequenceCache, length: int) -> None:
         """Replace the content by the first `length` tokens of another cache of the same kind."""
         assert type(self) is type(source) and self.config == source.config and self.dtype == source.dtype
+        assert self.adapter is source.adapter
         assert source.reaches_back(length) and length <= self.capacity
         self.truncate(0)  # until everything is copied
         if not length:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qwen7b.config import ModelConfig
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError, counted
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.cache import Cache
 from qwen7b.model.layers import Layer, Linear, RMSNorm, run_layers
 from qwen7b.model.rotary import ntk_alpha
@@ -135,6 +136,14 @@ class Transformer(nn.Module):
             hidden_BTC[sequences, rows.positions - torch.tensor(starts)[sequences]] = hidden_RC
         return hidden_BTC
 
+    def logits(self, hidden_RC: Tensor, adapters: Sequence[AdapterWeights | None] = ()) -> Tensor:
+        """The logits (R, V) of normalized hidden states, of which each may have an adapter."""
+        logits_RV: Tensor = self.head(hidden_RC)
+        for row, adapter in enumerate(adapters):
+            if adapter is not None and adapter.head is not None:
+                adapter.head.replace_logits(logits_RV[row], hidden_RC[row])
+        return logits_RV
+
     def passes(self, new_ids: Sequence[Tensor], *, cache: Cache | None = None) -> Iterator[tuple[Rows, Tensor]]:
         """Read the new ids (T,) of each sequence, on the CPU, without padding; a sequence may have none.
 
@@ -180,11 +189,17 @@ class Transformer(nn.Module):
             new_ids,
             starts=starts,
             alphas=alphas,
+            adapters=[] if cache is None else cache.adapters,
             device=self.device,
             cached=cache is not None,
             training=self.training,
         )
-        x_RC = self.runner(self.layers, self.embedding(rows.ids.to(self.device)), rows, cache)
+        ids_R = rows.ids.to(self.device)
+        x_RC = self.embedding(ids_R)
+        for adapted in rows.adapted:
+            if (own := adapted.adapter.embedding) is not None:
+                x_RC[adapted.numbers] = own.replace_embedded(x_RC[adapted.numbers], ids_R[adapted.numbers])
+        x_RC = self.runner(self.layers, x_RC, rows, cache)
         rows.masks.clear()  # they are large, and the caller may keep the rows
         return rows, self.norm(x_RC)
 

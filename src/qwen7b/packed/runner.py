@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
 from qwen7b.kernels import native, structures
+from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.cache import Cache
 from qwen7b.model.layers import Layer, run_layers
 from qwen7b.model.rows import Rows
@@ -33,6 +36,7 @@ class NativeRunner:
         self._addresses: list[int] = []
         self._model: structures.CModel | None = None
         self._repacked: list[Tensor] = []  # matrices in the instruction set's own layout
+        self._structures: WeakKeyDictionary[AdapterWeights, structures.CAdapter] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type[NativeRunner], tuple[ModelConfig]]:
         return NativeRunner, (self._config,)  # a copy finds the addresses of its own layers
@@ -58,9 +62,23 @@ class NativeRunner:
         num_layers = self._config.num_layers
         stride = 1 if len(result) >= _MANY_ROWS else num_layers
         pointers = ctypes.byref(model), _addresses(caches), ctypes.byref(native_rows)
+        run = partial(library.qwen7b_run_layers, *pointers)
+        if rows.adapted:
+            run = partial(library.qwen7b_run_adapted_layers, *pointers, self._adapters(rows))
         for first in range(0, num_layers, stride):
-            library.qwen7b_run_layers(*pointers, first, first + stride, result.data_ptr())
+            run(first, first + stride, result.data_ptr())
         return result
+
+    def _adapters(self, rows: Rows) -> ctypes.Array[ctypes.c_void_p]:
+        """Where the structure of each row's adapter lies, if it has one."""
+        addresses = (ctypes.c_void_p * len(rows.ids))()
+        for adapted in rows.adapted:
+            if adapted.adapter not in self._structures:
+                self._structures[adapted.adapter] = _native_adapter(adapted.adapter)
+            address = ctypes.addressof(self._structures[adapted.adapter])
+            for row in adapted.numbers.tolist():
+                addresses[row] = address
+        return addresses
 
     def _native_model(self, layers: nn.ModuleList) -> structures.CModel | None:
         """The layers as the library reads them; None where one holds something other than packed weights."""
@@ -137,3 +155,20 @@ def _native_matrix(linear: PackedLinear, repacked: list[Tensor]) -> structures.C
     if own_layout is not None:
         repacked.append(own_layout)
     return structures.CMatrix.of(linear.matrix, linear.bias, repacked=own_layout)
+
+
+def _native_adapter(adapter: AdapterWeights) -> structures.CAdapter:
+    """An adapter as the library reads it, which must outlive the result."""
+    layers = []
+    for products in adapter.layers:
+        additions = structures.CLayerAdditions()
+        for module, product in products.items():
+            assert product.a.dtype == product.bt.dtype == torch.float32
+            assert product.a.is_contiguous() and product.bt.stride(1) == 1
+            addition = structures.CAddition(
+                len(product.a), product.a.data_ptr(), product.bt.data_ptr(), product.bt.stride(0)
+            )
+            setattr(additions, module.rpartition(".")[2], addition)
+        layers.append(additions)
+    max_rank = max((len(product.a) for products in adapter.layers for product in products.values()), default=0)
+    return structures.CAdapter(max_rank, (structures.CLayerAdditions * len(layers))(*layers))

@@ -17,6 +17,7 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
 以空格开头的行不会当作命令。""",
     "show the settings, or change temperature, speculate, …": "查看设置，或修改 temperature、speculate 等",
     "show the model, or go on with another one": "查看模型，或换一个模型继续对话",
+    "show the adapters, or go on with another one, or with none": "查看适配器，或换一个继续，或不用适配器",
     "show the system prompt, or set it": "查看或修改系统提示词",
     "put a text file before your next message": "把一个文本文件放在下一条消息之前",
     "have the last message answered anew": "重新回答上一条消息",
@@ -33,6 +34,10 @@ Ctrl-C 中断回答，或清空正在输入的内容。Ctrl-D 退出。
         "正在与 {name} 对话。输入 /help 查看帮助，按 Ctrl-D 退出。"
     ),
     "The model is {name}.": "当前模型：{name}。",
+    "The adapter is {name}; there are {names}, and none.": "当前适配器：{name}；可选 {names}，或 none（不用适配器）。",
+    "The model has no adapters beside it: start with --adapter NAME=FOLDER.": (
+        "模型旁边没有适配器：请用 --adapter 名字=目录 启动。"
+    ),
     "System prompt: {text}": "系统提示词：{text}",
     "No system prompt is set: the model's default holds.": "没有设置系统提示词，使用模型的默认值。",
     "{name} goes before your next message ({count:,} characters).": "{name} 将放在下一条消息之前（{count:,} 个字符）。",

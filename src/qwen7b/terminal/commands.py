@@ -34,6 +34,7 @@ A line that begins with a blank is never a command."""
 USAGES = {
     "/set [NAME [VALUE]]": "show the settings, or change temperature, speculate, …",
     "/model [NAME]": "show the model, or go on with another one",
+    "/adapter [NAME]": "show the adapters, or go on with another one, or with none",
     "/system [TEXT]": "show the system prompt, or set it",
     "/file PATH": "put a text file before your next message",
     "/tools": "list the tools that the model may call",
@@ -71,6 +72,7 @@ class Commands:
         self.table: dict[str, Callable[[str], None]] = {
             "/set": self.set,
             "/model": self.switch_model,
+            "/adapter": self.choose_adapter,
             "/system": self.set_system,
             "/file": self.add_file,
             "/tools": self.list_tools,
@@ -126,6 +128,7 @@ class Commands:
         if argument:
             load = self.services.find_model(argument)
             former = conversation.qwen.name
+            conversation.reply_settings.pop("adapter", None)  # it is the former model's
             del conversation.qwen  # memory may not suffice for both
             try:
                 conversation.qwen = load()
@@ -133,6 +136,19 @@ class Commands:
                 conversation.qwen = self.services.find_model(former)()
                 raise
         conversation.note(_("The model is {name}.").format(name=conversation.qwen.name))
+
+    def choose_adapter(self, argument: str) -> None:
+        conversation = self.conversation
+        if argument:
+            conversation.qwen.adapters.find(argument)  # raises for an unknown one
+            conversation.reply_settings["adapter"] = argument
+        if names := ", ".join(conversation.qwen.adapters):
+            current = conversation.reply_settings.get("adapter") or "none"
+            conversation.note(
+                _("The adapter is {name}; there are {names}, and none.").format(name=current, names=names)
+            )
+        else:
+            conversation.note(_("The model has no adapters beside it: start with --adapter NAME=FOLDER."))
 
     def set_system(self, argument: str) -> None:
         conversation = self.conversation

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from qwen7b.errors import CheckpointError, SettingError, quoted
 from qwen7b.files.checksums import read_checked, write_checked
+from qwen7b.hub.saved_steps import RECIPE, STEPS, saved_steps
 from qwen7b.model import Transformer
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say
@@ -30,7 +30,6 @@ from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.recipe_file import recipe_text
 
-_STEP = re.compile(r"step-(\d{8,})")
 _PARTIAL = ".partial"
 
 
@@ -58,10 +57,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.steps = path / "steps"
+        self.steps = path / STEPS
         self.log_path = path / "log.jsonl"
         self.speed_path = path / "speed.jsonl"
-        self.recipe_path = path / "recipe.toml"
+        self.recipe_path = path / RECIPE
 
     @contextmanager
     def held(self, recipe: Any, *, facts: Mapping[str, str] | None = None) -> Iterator[None]:
@@ -106,11 +105,7 @@ class RunFolder:
 
     def saved_steps(self) -> list[Path]:
         """The folders of saved steps, the earliest first."""
-        if not self.steps.is_dir():
-            return []
-        return sorted(
-            (path for path in self.steps.iterdir() if _STEP.fullmatch(path.name)), key=lambda path: int(path.name[5:])
-        )
+        return saved_steps(self.path)
 
     @property
     def last_step(self) -> int:

@@ -17,6 +17,7 @@ from qwen7b.files.file_names import is_gguf
 from qwen7b.files.stored import DTYPES
 from qwen7b.files.views import dtype_of
 from qwen7b.hub.locate import locate
+from qwen7b.hub.saved_steps import last_step
 from qwen7b.system.regular_file import existing_path
 from qwen7b.text import load_tokenizer
 from qwen7b.train.checkpoints import RunFolder
@@ -85,7 +86,7 @@ def merge_packed(
 
 
 def _find_trained(run: str | Path, *, base: str | Path | None, offline: bool | None) -> _Trained:
-    step = _last_step(existing_path(run))
+    step = last_step(existing_path(run))
     adapter = step if is_adapter(step) else None
     if adapter is None and base is not None:
         raise SettingError(f"{step} holds whole weights, which have no base, found base {base}: leave it out")
@@ -107,13 +108,3 @@ def _exact_dtype(trained: _Trained) -> torch.dtype:
     placed = trained.checkpoint.tensors.values()
     types = {place.parameter: dtype_of(stored) for place, stored in placed if len(stored.shape) == 2}
     return torch.float32 if torch.float32 in types.values() else types["embedding.weight"]
-
-
-def _last_step(path: Path) -> Path:
-    """The folder of a run's last saved step; another folder is taken as it is."""
-    run = RunFolder(path)
-    if not run.recipe_path.exists():
-        return path
-    if not (steps := run.saved_steps()):
-        raise SettingError(f"{path} has no saved step yet: train further, or give another run")
-    return steps[-1]
