@@ -67,6 +67,17 @@ def test_it_is_installed_again_as_it_was(monkeypatch: pytest.MonkeyPatch, noted:
     assert str(MissingExtraError("transformers", extra="hf")) == f"transformers is not installed: run {command}"
 
 
+def test_a_library_that_is_there_but_cannot_be_imported_says_why() -> None:
+    def raised(cause: ImportError) -> str:
+        with pytest.raises(MissingExtraError) as caught:
+            raise MissingExtraError("trafilatura", extra="train") from cause
+        return str(caught.value)
+
+    assert raised(ModuleNotFoundError("No module named 'trafilatura'")).startswith("trafilatura is not installed: run ")
+    broken = raised(ImportError("lxml.html.clean is a separate project"))
+    assert broken.startswith("trafilatura cannot be imported ('lxml.html.clean is a separate project'): run ")
+
+
 def test_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def distribution(name: str) -> Noted:
         raise PackageNotFoundError(name)

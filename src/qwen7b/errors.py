@@ -113,10 +113,20 @@ class SettingError(Qwen7bError, ValueError):
 
 
 class MissingExtraError(Qwen7bError, ImportError):
-    """An optional library is not installed; the message has the command that installs it."""
+    """An optional library is not installed; the message has the command that installs it.
+
+    Where it is there, but not whole or of another release, the error that its import ended with is quoted.
+    """
 
     def __init__(self, library: str, *, extra: str) -> None:
-        super().__init__(f"{library} is not installed: run {install_command(extra)}")
+        self._library, self._remedy = library, f"run {install_command(extra)}"
+        super().__init__(f"{library} is not installed: {self._remedy}")
+
+    def __str__(self) -> str:
+        cause = self.__cause__
+        if not isinstance(cause, ImportError) or isinstance(cause, ModuleNotFoundError):
+            return super().__str__()
+        return f"{self._library} cannot be imported ({quoted(str(cause))}): {self._remedy}"
 
 
 Report: TypeAlias = Callable[[Qwen7bError], None]
