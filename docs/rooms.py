@@ -209,7 +209,8 @@ READING: dict[str, str] = {
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
         "micro_batch vocabulary_loss loss objective loop optimizers not_finite precision memory_need run_pace "
         "checkpoints run_log model_folder initial corpus_batches pretraining validation compressors report "
-        "example_batches finetune_recipe adapter_folder tuning finetuning merging"
+        "example_batches finetune_recipe adapter_folder tuning finetuning preferences preference_examples "
+        "preference_recipe preference_loss preference_batches preferring merging"
     ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "
@@ -220,7 +221,7 @@ READING: dict[str, str] = {
         "models doctor convert quantize measuring perplexity evaluate evaluate_tasks evaluate_results evaluate_code "
         "evaluate_translation evaluate_tools evaluate_all evaluate_lm_eval explain report_runs bench data data_clean "
         "data_dedup data_tokenize vocab vocab_extend vocab_train train train_labels tuning_options train_sft "
-        "train_pretrain examples"
+        "train_dpo train_pretrain examples"
     ),
 }
 """The files of each room in the order in which to read them."""

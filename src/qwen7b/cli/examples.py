@@ -134,6 +134,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "qwen7b train sft conversations.jsonl --model ./Qwen-7B --lora --max-length 512 --out run",
         "qwen7b train sft conversations.jsonl --model ./Qwen-7B --lora --quantize q4 --out run",
     ),
+    "dpo": (
+        "qwen7b train dpo preferences.jsonl --model demo --lora --steps 100 --out run",
+        "qwen7b train dpo preferences.jsonl --model ./Qwen-7B-Chat --lora --quantize q4 --beta 0.2 --out run",
+    ),
     "merge": (
         "qwen7b train merge run ./Qwen-7B-tuned",
         "qwen7b train merge run tuned.gguf --quantize q8_0",

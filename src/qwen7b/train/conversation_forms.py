@@ -44,7 +44,7 @@ def read_form(item: object) -> RawConversation:
     """Read one conversation in whichever form it is. Raises PromptError for none of them."""
     if isinstance(item, Mapping):
         if "messages" in item:
-            return RawConversation(messages=_without_weights(item["messages"]), tools=_read_tools(item))
+            return RawConversation(messages=_without_weights(item["messages"]), tools=read_tools(item))
         if "conversations" in item:
             return _read_conversations(item)
         if "instruction" in item and "output" in item:
@@ -79,9 +79,7 @@ def _read_conversations(item: Mapping[str, Any]) -> RawConversation:
         raise PromptError(f"'conversations' should be a list of messages, found {quoted(sent)}")
     messages = [_read_sent(message, number) for number, message in enumerate(sent, start=1)]
     skips = bool(messages) and messages[0]["role"] == "assistant"
-    return RawConversation(
-        messages=[*_system_of(item), *messages[skips:]], tools=_read_tools(item), skips_opening=skips
-    )
+    return RawConversation(messages=[*_system_of(item), *messages[skips:]], tools=read_tools(item), skips_opening=skips)
 
 
 def _read_sent(message: object, number: int) -> Message:
@@ -121,7 +119,7 @@ def _read_alpaca(item: Mapping[str, Any]) -> RawConversation:
     messages = list(_system_of(item))
     for asked, answered in [*pairs, (question, _text_of(item, "output"))]:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    return RawConversation(messages=messages, tools=_read_tools(item))
+    return RawConversation(messages=messages, tools=read_tools(item))
 
 
 def _system_of(item: Mapping[str, Any]) -> list[Message]:
@@ -136,7 +134,7 @@ def _text_of(item: Mapping[str, Any], name: str) -> str:
     return value or ""
 
 
-def _read_tools(item: Mapping[str, Any]) -> Sequence[object]:
+def read_tools(item: Mapping[str, Any]) -> Sequence[object]:
     """The tools that a conversation offers: a list or, as in some ShareGPT files, the text of one."""
     tools = item.get("tools") or item.get("functions") or []
     if isinstance(tools, str):

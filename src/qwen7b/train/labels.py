@@ -115,7 +115,13 @@ class Labelling:
             )
         return example
 
-    def _render(self, messages: Sequence[Message], conversation: TrainingConversation) -> Rendered:
+    def prompt_ids(self, messages: Sequence[Message], conversation: TrainingConversation) -> list[int]:
+        """The ids of the messages with which a conversation begins, up to where the assistant's next one does."""
+        return self._render(messages, conversation, asks=True).ids
+
+    def _render(
+        self, messages: Sequence[Message], conversation: TrainingConversation, *, asks: bool = False
+    ) -> Rendered:
         format = chat_format_of(self.tokenizer)
         if messages[0]["role"] != "system" and (system := default_system(format)):
             messages = [system, *messages]
@@ -125,7 +131,9 @@ class Labelling:
                 written, is_open = write_plainly(messages, conversation.tools, self.dialect)
             except PromptError as error:
                 raise PromptError(f"{conversation.place}: {error}") from error
-        return format.render(self.tokenizer, written, continue_final_message=is_open)
+        return format.render(
+            self.tokenizer, written, continue_final_message=is_open, add_generation_prompt=asks and not is_open
+        )
 
     def _labels(self, rendered: Rendered, conversation: TrainingConversation) -> list[int]:
         if rendered.generated is None:
