@@ -113,6 +113,7 @@ def test_a_run_that_was_killed_before_its_recipe_was_written_begins(
         with pytest.raises(KeyboardInterrupt):
             run_in(tmp_path / "run", tokenizer_file)
     assert run_in(tmp_path / "run", tokenizer_file).is_dir()
+    assert not (tmp_path / "run" / ".0123.part").exists()
 
 
 def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_a_step_of_another_shape_is_refused(
     from train import tiny_training
 
     original = tiny_training.small_model
-    monkeypatch.setattr(tiny_training, "small_model", lambda: original(feed_forward_size=56))
+    monkeypatch.setattr(tiny_training, "small_model", lambda **named: original(feed_forward_size=56))
     with pytest.raises(CheckpointError, match=r"feed_forward\.\w+\.weight of shape .* but the run's model has"):
         run_in(tmp_path / "run", tokenizer_file)
 

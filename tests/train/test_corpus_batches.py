@@ -11,7 +11,6 @@ import tiny
 from data.sharding import write_shards
 from qwen7b.data.order import DocumentOrder
 from qwen7b.data.shards import Shards
-from qwen7b.errors import SettingError
 from qwen7b.text import load_tokenizer
 from qwen7b.train.corpus_batches import CorpusBatches
 from qwen7b.train.loss import summed_loss
@@ -48,9 +47,17 @@ def test_ranks_share_the_rows_of_a_step(shards: Shards, num_ranks: int) -> None:
     assert all(torch.equal(*map(torch.cat, pair)) for pair in zip(whole, together, strict=True))
 
 
-def test_rows_that_cannot_be_shared_evenly_are_refused(shards: Shards) -> None:
-    with pytest.raises(SettingError, match="the 4 rows of a step cannot be shared evenly by 3 ranks"):
-        batches_of(shards, num_ranks=3)
+def test_where_rows_cannot_be_shared_evenly_all_ranks_compute_equally_many_parts(shards: Shards) -> None:
+    """Ranks wait for each other; the number of them may change while a run goes on."""
+    whole = [batch.sequences for batch in batches_of(shards)(3)]
+    shared = [batches_of(shards, rank=rank, num_ranks=3)(3) for rank in range(3)]
+    assert [len(parts) for parts in shared] == [2, 2, 2]
+    together = [batch for parts in zip(*shared, strict=True) for batch in parts]
+    assert all(
+        torch.equal(*map(torch.cat, pair)) for pair in zip(whole, [b.sequences for b in together[:4]], strict=True)
+    )
+    assert [batch.num_targets for batch in together[4:]] == [0, 0]
+    assert [batch.num_tokens for batch in together[4:]] == [1, 1]
 
 
 def test_masked_documents_are_sequences_of_their_own(shards: Shards) -> None:

@@ -22,6 +22,7 @@ from qwen7b.loading import load_model
 from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.merging import merge, merge_packed
+from qwen7b.train.ranks import ALONE
 from qwen7b.train.recipe_file import recipe_text
 
 LORA = LoraSettings(targets=DEFAULT_TARGETS[Family.QWEN], rank=4, alpha=8, dropout=0.0, token_ids=(5, 267, 268))
@@ -141,8 +142,8 @@ def test_a_saved_adapter_is_filled_again_beside_packed_weights(floats: Path, tmp
     model = load_model(floats, quantize="nf4", keep=True)
     add_adapter(model, LORA)
     folder = AdapterFolder(settings=LORA, base=str(floats))
-    folder.restore(model, run / "steps" / "step-00000001")
+    folder.restore(model, run / "steps" / "step-00000001", ALONE)
     with torch.inference_mode():
         assert torch.equal(model.train()(tiny.IDS), expected)
-    folder.save(model, tmp_path / "again")
+    folder.save(model, tmp_path / "again", ALONE)
     assert read_adapter(tmp_path / "again").num_weights == adapter_of(model, LORA).num_weights

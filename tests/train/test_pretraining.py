@@ -13,7 +13,6 @@ import torch
 from typer.testing import CliRunner
 
 import qwen7b
-import tiny
 from data.sharding import write_shards
 from qwen7b.cli.app import app
 from qwen7b.data.shards import Shards
@@ -24,35 +23,7 @@ from qwen7b.train.pretraining import compressed_after, open_data, pretrain
 from qwen7b.train.report import read_run, report_page
 from qwen7b.train.run_log import read_log
 from qwen7b.train.validation import HeldOut, bits_per_byte
-from train.tiny_training import small_model
-
-RECIPE = """
-[model]
-hidden_size = 32
-num_layers = 2
-num_heads = 4
-feed_forward_size = 48
-family = "qwen"
-
-[corpus]
-tokenizer = "tokenizer.json"
-shards = ["shards"]
-length = 16
-rows = 4
-micro_rows = 2
-
-[training]
-steps = 8
-save_every = 4
-precision = "float32"
-
-[validation]
-shards = "validation"
-every = 4
-max_tokens = 200
-prompts = ["the ", "h"]
-sample_tokens = 5
-"""
+from train.tiny_training import RECIPE, small_model, write_pretraining
 
 
 @pytest.fixture(autouse=True)
@@ -62,12 +33,7 @@ def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    tokenizer = load_tokenizer(tiny.write_tokenizer_json(tmp_path / "tokenizer.json"))
-    texts = [f"the tin hell {number} is in her inner ear: then he tells it." for number in range(30)]
-    for name, part in (("shards", texts[:25]), ("validation", texts[25:])):
-        write_shards(map(tokenizer.encode, part), tmp_path / name, tokenizer=tokenizer)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    return tmp_path / "recipe.toml"
+    return write_pretraining(tmp_path)
 
 
 def test_a_run_is_looked_at_and_its_model_loaded(recipe: Path, tmp_path: Path) -> None:

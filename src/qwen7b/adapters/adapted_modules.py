@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -132,8 +133,18 @@ def _add_token_rows(model: Transformer, ids: tuple[int, ...]) -> None:
     model.set_submodule("head", AdaptedHead(head, head_rows))
 
 
-def fill_adapter(model: Transformer, adapter: Adapter, *, settings: LoraSettings, source: str) -> None:
-    """Give the adapter that `add_adapter` added another one's numbers. Raises CheckpointError where it does not fit."""
+def fill_adapter(
+    model: Transformer,
+    adapter: Adapter,
+    *,
+    settings: LoraSettings,
+    source: str,
+    fill: Callable[[Tensor, Tensor], object] = Tensor.copy_,
+) -> None:
+    """Give the adapter that `add_adapter` added another one's numbers, each tensor by `fill`.
+
+    Raises CheckpointError where it does not fit.
+    """
     own = adapter_of(model, settings)
     pairs = [(own.token_rows[stem], adapter.token_rows.get(stem)) for stem in own.token_rows]
     for stem, matrices in own.factors.items():
@@ -144,7 +155,7 @@ def fill_adapter(model: Transformer, adapter: Adapter, *, settings: LoraSettings
     with torch.no_grad():
         for mine, theirs in pairs:
             assert theirs is not None
-            mine.copy_(theirs)
+            fill(mine, theirs)
 
 
 def adapter_of(model: Transformer, settings: LoraSettings) -> Adapter:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from qwen7b.cli import options
+from qwen7b.cli import options, tuning_options
 from qwen7b.errors import SettingError
+from qwen7b.system.progress import is_first_rank
 from qwen7b.terminal.streams import print_json
 
 
@@ -27,19 +28,25 @@ def pretrain(
         Path, typer.Option("--out", metavar="DIR", help="The folder of the run; one that is there goes on.")
     ],
     device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 or mps.")] = "cpu",
+    shards: tuning_options.Shards = None,
+    rank_timeout: tuning_options.RankTimeout = 600.0,
     threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a new model by a recipe.
 
     A run that was stopped goes on by the same command, to the same bits as if it had never been stopped. Each saved
-    step is a folder that qwen7b loads. Progress is on standard error, and in the run's log.jsonl.
+    step is a folder that qwen7b loads. Progress is on standard error, and in the run's log.jsonl. torchrun starts the
+    same command many times, to train one model together, and goes on with any number of processes.
     """
     options.set_threads(threads)
+    from qwen7b.train.mesh_settings import MeshSettings
     from qwen7b.train.pretraining import pretrain as run_recipe
     from qwen7b.train.report import read_run
 
-    last = run_recipe(recipe, out, device=device)
+    last = run_recipe(recipe, out, device=device, mesh=MeshSettings(shards=shards, timeout=rank_timeout))
+    if not is_first_rank():
+        return
     if as_json:
         history = read_run(out)
         print_json({"model": str(last), **{**history.steps[-1], **(history.looks[-1] if history.looks else {})}})

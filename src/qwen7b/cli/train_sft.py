@@ -50,6 +50,8 @@ def sft(
     save_every: tuning_options.SaveEvery = 200,
     seed: tuning_options.Seed = 0,
     device: options.Device = "auto",
+    shards: tuning_options.Shards = None,
+    rank_timeout: tuning_options.RankTimeout = 600.0,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -57,11 +59,13 @@ def sft(
     """Train a model further on conversations.
 
     What is learned is what the assistant writes: `qwen7b train labels` shows it. The run's folder keeps the recipe, a
-    log, and the saved steps: with --lora an adapter as PEFT reads it, else a whole checkpoint.
+    log, and the saved steps: with --lora an adapter as PEFT reads it, else a whole checkpoint. torchrun starts the same
+    command many times, to train one model together.
     """
     options.set_threads(threads)
     from qwen7b.train.finetune_recipe import FinetuneRecipe
     from qwen7b.train.finetuning import finetune
+    from qwen7b.train.mesh_settings import MeshSettings
 
     adapter = tuning_options.lora_settings(
         model,
@@ -92,7 +96,8 @@ def sft(
         quantize=quantize,
         lora=adapter,
     )
-    saved = finetune(recipe, out, control_rows=control_rows, device=device, offline=offline or None)
+    mesh = MeshSettings(shards=shards, timeout=rank_timeout)
+    saved = finetune(recipe, out, control_rows=control_rows, device=device, mesh=mesh, offline=offline or None)
     tuning_options.show_saved(out, saved, model=model, lora=lora, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""The options that the verbs of fine-tuning share, and what they make of them."""
+"""The options that the verbs of training share, and what fine-tuning makes of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,29 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.errors import SettingError
+from qwen7b.system.progress import is_first_rank
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
     from qwen7b.adapters.settings import LoraSettings
 
+Shards: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        metavar="N",
+        min=1,
+        help="With torchrun: ranks that share one copy of the weights; by default all.",
+    ),
+]
+RankTimeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--rank-timeout",
+        metavar="SECONDS",
+        help="With torchrun: how long a rank waits for another before the run ends.",
+    ),
+]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="RUN", help="The run's folder; one that was stopped goes on.")
 ]
@@ -98,6 +116,8 @@ def lora_settings(
 
 def show_saved(run: Path, saved: Path, *, model: str, lora: bool, as_json: bool) -> None:
     """Say where a run has saved its last step, and what to do with it."""
+    if not is_first_rank():
+        return
     if as_json:
         print_json({"run": str(run), "saved": str(saved), "adapter": lora})
         return

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def is_first_rank() -> bool:
+    """Whether this process may speak: of those that torchrun starts together only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    if is_first_rank():
+        print(message, file=sys.stderr, flush=True)
 
 
 def shown_size(num_bytes: float) -> str:
@@ -70,7 +77,7 @@ def progress_bar(
     what: str, *, total: int, done: int, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the number of bytes fetched so far; `done` of `total` were fetched before."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and is_first_rank()):
         resumed = f", {shown_size(done)} of it already here" if done else ""
         say(f"Fetching {what} ({shown_size(total)}{resumed}).")
         start = clock()
@@ -93,7 +100,7 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the amount done since its last call; `unit` is "B" for bytes."""
     say(f"{what} ({shown_size(total)})." if unit == "B" else f"{what}.")
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and is_first_rank()):
         yield MinuteLines(what, total=total, unit=unit, done=0, clock=clock).add
         return
     from tqdm import tqdm

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qwen7b.errors import CheckpointError, SettingError, quoted
-from qwen7b.files.checksums import read_checked, write_checked
+from qwen7b.files.checksums import check_tensors
+from qwen7b.files.safetensors_file import open_safetensors
+from qwen7b.files.tensor_file import FileTensor, TensorFile
 from qwen7b.hub.saved_steps import RECIPE, STEPS, saved_steps
 from qwen7b.model import Transformer
 from qwen7b.system.json_file import read_json
@@ -28,6 +31,7 @@ from qwen7b.system.regular_file import named_text
 from qwen7b.system.storage import refusing_others, storage_errors
 from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
 from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.ranks import ALONE, Ranks
 from qwen7b.train.recipe_file import recipe_text
 
 _PARTIAL = ".partial"
@@ -36,9 +40,10 @@ _PARTIAL = ".partial"
 class WeightFiles(Protocol):
     """How a run's weights lie in a saved step: a whole checkpoint, or an adapter. Nothing may be lost."""
 
-    def save(self, model: Transformer, folder: Path) -> None: ...
+    def save(self, model: Transformer, folder: Path, ranks: Ranks) -> TensorFile | None:
+        """Write all that the folder needs but for a large file of weights, which is returned to be filled."""
 
-    def restore(self, model: Transformer, folder: Path) -> None:
+    def restore(self, model: Transformer, folder: Path, ranks: Ranks) -> None:
         """Fill the model. Raises CheckpointError where the files belong to another one."""
 
 
@@ -53,14 +58,16 @@ class SavedStep:
 
 
 class RunFolder:
-    """The folder of one run, which one process at a time may write."""
+    """The folder of one run, which one process at a time may write, or the ranks of one group: all of them see it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, ranks: Ranks = ALONE) -> None:
+        self.path, self.ranks = path, ranks
         self.steps = path / STEPS
         self.log_path = path / "log.jsonl"
         self.speed_path = path / "speed.jsonl"
         self.recipe_path = path / RECIPE
+        self._saving: tuple[Path, int, Future[Any]] | None = None
+        """The folder of a step that is being written, how many stay beside it, and what tells that it is written."""
 
     @contextmanager
     def held(self, recipe: Any, *, facts: Mapping[str, str] | None = None) -> Iterator[None]:
@@ -71,21 +78,26 @@ class RunFolder:
         """
         text = recipe_text(recipe) + "".join(f"# {name}: {fact}\n" for name, fact in (facts or {}).items())
         with ExitStack() as stack:
-            with storage_errors(self.path, variable=None):
-                if not self.recipe_path.exists() and (others := self._others()):
-                    raise SettingError(
-                        f"{self.path} holds {others[0]} and no run: choose another folder, which need not be there yet"
-                    )
-                self.steps.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(refusing_others(self.path, doing=f"training in {self.path}"))
-            if self.recipe_path.exists():
-                self._check_recipe(text)
-            else:
-                with storage_errors(self.path, variable=None):
-                    write_text_whole(self.recipe_path, text)
-            for partial in self.steps.glob(f"*{_PARTIAL}"):  # of a process that was stopped while it saved or removed
-                shutil.rmtree(partial)
+            self.ranks.on_first(lambda: self._take(text, stack))
             yield
+
+    def _take(self, text: str, stack: ExitStack) -> None:
+        with storage_errors(self.path, variable=None):
+            if not self.recipe_path.exists() and (others := self._others()):
+                raise SettingError(
+                    f"{self.path} holds {others[0]} and no run: choose another folder, which need not be there yet"
+                )
+            self.steps.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(refusing_others(self.path, doing=f"training in {self.path}"))
+        for partial in self.steps.glob(f"*{_PARTIAL}"):  # of a process that was stopped while it saved or removed
+            shutil.rmtree(partial)
+        for part in self.path.glob(f".*{PART_SUFFIX}"):  # or while it wrote a small file
+            part.unlink()
+        if self.recipe_path.exists():
+            self._check_recipe(text)
+        else:
+            with storage_errors(self.path, variable=None):
+                write_text_whole(self.recipe_path, text)
 
     def _others(self) -> list[str]:
         """What the folder has that a run which was killed at its very beginning does not leave."""
@@ -114,37 +126,62 @@ class RunFolder:
 
     def save(
         self, saved: SavedStep, *, model: Transformer, optimizers: Optimizers, weights: WeightFiles, keep: int
-    ) -> Path:
-        """Save a step, then remove all but the last `keep`. Raises ResourceError where the disk is full.
+    ) -> None:
+        """Begin to save a step; `finish_saving` ends it and removes all but the last `keep`.
 
-        Whenever the process or the machine stops, the folder of a step is there whole or not at all.
+        Whenever a process or the machine stops, the folder of a step is there whole or not at all. Raises
+        ResourceError where the disk is full.
         """
-        folder = self.steps / f"step-{saved.step:08}"
-        partial = folder.with_name(folder.name + _PARTIAL)
-        with storage_errors(self.path, variable=None):
-            try:
-                partial.mkdir()
-                weights.save(model, partial)
-                write_checked(partial / "optimizer.safetensors", optimizers.tensors())
-                (partial / "state.json").write_text(json.dumps(asdict(saved)), encoding="utf-8")
-                make_durable(partial)
-                os.rename(partial, folder)
-                _sync(self.steps)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+        self.finish_saving()
+        partial = self.steps / f"step-{saved.step:08}{_PARTIAL}"
+        with self._whole_or_gone(partial):
+            self.ranks.on_first(partial.mkdir)
+            remembered = optimizers.tensors()
+            entries = {
+                name: FileTensor(source=name, dtype=value.dtype, shape=tuple(value.shape))
+                for name, value in remembered.items()
+            }
+            files = [weights.save(model, partial, self.ranks), TensorFile(partial / "optimizer.safetensors", entries)]
+            state = json.dumps(asdict(saved))
+            self.ranks.on_first(lambda: (partial / "state.json").write_text(state, encoding="utf-8"))
+            tensors = {**{name: weight.detach() for name, weight in model.named_parameters()}, **remembered}
+            written = self.ranks.write([file for file in files if file is not None], tensors)
+        self._saving = partial, keep, written
+        self.finish_saving(wait=False)
+
+    def finish_saving(self, *, wait: bool = True) -> None:
+        """Give the step that is being saved its name, once all of it is written. Raises what `save` raises."""
+        if self._saving is None or not (wait or self._saving[2].done()):
+            return
+        (partial, keep, written), self._saving = self._saving, None
+        with self._whole_or_gone(partial):
+            written.result()
+            if self.ranks.rank != 0:
+                return
+            make_durable(partial)
+            os.rename(partial, partial.with_name(partial.name.removesuffix(_PARTIAL)))
+            _sync(self.steps)
             for old in self.saved_steps()[:-keep]:
                 gone = old.with_name(old.name + _PARTIAL)
                 os.rename(old, gone)  # so that none is ever there in part
                 shutil.rmtree(gone)
-        return folder
+
+    @contextmanager
+    def _whole_or_gone(self, partial: Path) -> Iterator[None]:
+        with storage_errors(self.path, variable=None):
+            try:
+                yield
+            except BaseException:
+                if self.ranks.rank == 0:
+                    shutil.rmtree(partial, ignore_errors=True)
+                raise
 
     def restore(self, *, model: Transformer, optimizers: Optimizers, weights: WeightFiles) -> SavedStep | None:
         """Fill model and optimizers from the last saved step; None where none was saved.
 
         Raises CheckpointError where it is damaged or of another model.
         """
-        folders = self.saved_steps()
+        folders = self.ranks.on_first(self.saved_steps)
         if not folders:
             return None
         folder = folders[-1]
@@ -153,8 +190,11 @@ class RunFolder:
             saved = SavedStep(**fields)
         except TypeError as error:
             raise CheckpointError(f"{folder / 'state.json'} is not what was written there: {error}") from None
-        weights.restore(model, folder)
-        optimizers.restore(read_checked(folder / "optimizer.safetensors"), source=str(folder / "optimizer.safetensors"))
+        weights.restore(model, folder, self.ranks)
+        remembered = folder / "optimizer.safetensors"
+        if not self.ranks.on_first(lambda: check_tensors(remembered, remedy="start from an earlier step")):
+            raise CheckpointError(f"{remembered} has no checksums: it is not what was written there")
+        optimizers.restore(open_safetensors(remembered), source=str(remembered), ranks=self.ranks)
         say(f"Going on after step {saved.step:,}, which {folder} holds.")
         return saved
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from qwen7b.data.order import DocumentOrder
 from qwen7b.data.shards import Shards
-from qwen7b.errors import SettingError
-from qwen7b.train.micro_batch import NO_TARGET, MicroBatch
+from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, shared_out
 
 
 class CorpusBatches:
@@ -27,20 +26,20 @@ class CorpusBatches:
         num_ranks: int = 1,
     ) -> None:
         """With `mask_documents` attention stops at the beginning of a document."""
-        if order.rows % (micro_rows * num_ranks):
-            raise SettingError(
-                f"the {order.rows} rows of a step cannot be shared evenly by {num_ranks} ranks in parts of "
-                f"{micro_rows}: change rows, micro_rows or the number of ranks"
-            )
         self.shards, self.order = shards, order
         self.micro_rows, self.mask_documents = micro_rows, mask_documents
         self.rank, self.num_ranks = rank, num_ranks
 
     def __call__(self, step: int) -> Sequence[MicroBatch]:
-        firsts = range(self.rank * self.micro_rows, self.order.rows, self.num_ranks * self.micro_rows)
-        return [self._micro_batch(step, range(first, first + self.micro_rows)) for first in firsts]
+        return shared_out(
+            self.order.rows // self.micro_rows,
+            lambda number: self._micro_batch(step, number),
+            rank=self.rank,
+            num_ranks=self.num_ranks,
+        )
 
-    def _micro_batch(self, step: int, rows: range) -> MicroBatch:
+    def _micro_batch(self, step: int, number: int) -> MicroBatch:
+        rows = range(number * self.micro_rows, (number + 1) * self.micro_rows)
         sequences: list[Tensor] = []
         targets: list[Tensor] = []
         for row in rows:

@@ -18,7 +18,8 @@ import torch
 from qwen7b.config.checked import whole_number
 from qwen7b.errors import SettingError
 from qwen7b.train.labels import TrainingExample
-from qwen7b.train.micro_batch import MicroBatch, labelled
+from qwen7b.train.micro_batch import MicroBatch, labelled, shared_out
+from qwen7b.train.ranks import ALONE, Ranks
 
 
 class Example(Protocol):
@@ -65,13 +66,16 @@ class ExampleOrder(Generic[ExampleT]):
 
 
 class ExampleBatches:
-    """The micro-batches of a step of conversations."""
+    """The micro-batches of a step of conversations, of which each rank has its own."""
 
-    def __init__(self, order: ExampleOrder[TrainingExample]) -> None:
-        self.order = order
+    def __init__(self, order: ExampleOrder[TrainingExample], ranks: Ranks = ALONE) -> None:
+        self.order, self.ranks = order, ranks
 
     def __call__(self, step: int) -> list[MicroBatch]:
-        return [examples_batch(part) for part in self.order.parts(step)]
+        parts, ranks = self.order.parts(step), self.ranks
+        return shared_out(
+            len(parts), lambda number: examples_batch(parts[number]), rank=ranks.rank, num_ranks=ranks.num_ranks
+        )
 
 
 def examples_batch(examples: Sequence[TrainingExample]) -> MicroBatch:

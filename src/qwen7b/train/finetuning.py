@@ -8,6 +8,7 @@ from qwen7b.train.conversations import read_conversations
 from qwen7b.train.example_batches import ExampleBatches
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.labels import label_all
+from qwen7b.train.mesh_settings import ONE_COPY, MeshSettings
 from qwen7b.train.objective import next_token_loss
 from qwen7b.train.tuning import started_tuning
 
@@ -18,6 +19,7 @@ def finetune(
     *,
     control_rows: bool | None = None,
     device: str = "auto",
+    mesh: MeshSettings = ONE_COPY,
     offline: bool | None = None,
 ) -> Path:
     """Train a model further on conversations, in a run's folder; a run that was stopped goes on.
@@ -31,6 +33,7 @@ def finetune(
         mode=recipe.mode,
         control_rows=control_rows,
         device=device,
+        mesh=mesh,
         offline=offline,
     ) as tuning:
-        return tuning.train(ExampleBatches(tuning.order), next_token_loss)
+        return tuning.train(ExampleBatches(tuning.order, tuning.run.ranks), next_token_loss)

@@ -14,7 +14,7 @@ import math
 import statistics
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ from qwen7b.train.micro_batch import Batches, MicroBatch
 from qwen7b.train.not_finite import first_not_finite
 from qwen7b.train.objective import Objective, next_token_loss
 from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.ranks import ALONE, Ranks
 from qwen7b.train.recipe import Training
 from qwen7b.train.run_log import RunLog, StepRecord, read_log
 from qwen7b.train.run_pace import RunPace
@@ -53,36 +54,54 @@ def train(
     """Train a model's parameters that require gradients, in the folder of a run that is held.
 
     Goes on after the last saved step, if there is one. `evaluate` is called after each step and says what else is
-    logged. `peak` is what the machine computes at most, in operations a second. Returns the folder of the last step.
+    logged. `peak` is what the machine computes at most, in operations a second. With several ranks each brings its own
+    part of the batches, and the first keeps the log. Returns the folder of the last step.
 
     Raises TrainingError where a loss or a gradient is no number, ResourceError where the disk is full.
     """
     optimizers = Optimizers(settings.optimizer, model)
     if not optimizers.trained:
         raise SettingError("no weight of the model requires gradients, so there is nothing to train")
-    saved = run.restore(model=model, optimizers=optimizers, weights=weights)
-    saved = saved or SavedStep(step=0, log_bytes=0)
-    entries = [*read_log(run.log_path)] if saved.step else []
-    spikes = Spikes(settings.spike_factor)
-    for entry in entries:
+    restored = run.restore(model=model, optimizers=optimizers, weights=weights)
+    saved = restored or SavedStep(step=0, log_bytes=0)
+    ranks, spikes = run.ranks, Spikes(settings.spike_factor)
+    for entry in ranks.on_first(lambda: [*read_log(run.log_path)] if restored else []):
         if "grad_norm" in entry and entry["step"] <= saved.step:
             spikes.note(entry["grad_norm"])
-    with RunLog(run.log_path, num_bytes=saved.log_bytes) as log, RunPace(run.speed_path, model, peak=peak) as pace:
-        pace.start(done=saved.step, total=settings.steps)
+    with ExitStack() as stack:
+        log = pace = None
+        if ranks.rank == 0:
+            log = stack.enter_context(RunLog(run.log_path, num_bytes=saved.log_bytes))
+            pace = stack.enter_context(RunPace(run.speed_path, model, peak=peak))
+            pace.start(done=saved.step, total=settings.steps)
         for step in range(saved.step, settings.steps):
             parts = batches(step)
             record = take_step(
-                model, optimizers, parts, settings, step=step, spikes=spikes, dtype=dtype, objective=objective
+                model,
+                optimizers,
+                parts,
+                settings,
+                step=step,
+                spikes=spikes,
+                dtype=dtype,
+                objective=objective,
+                ranks=ranks,
             )
-            log.add(record.entry())
-            pace.add(record, length=record.tokens / sum(len(part.sequences) for part in parts))
-            if evaluate is not None and (fields := evaluate(step + 1)):
+            if log and pace:
+                log.add(record.entry())
+                num_tokens = sum(part.num_tokens for part in parts)
+                pace.add(record, length=num_tokens / sum(len(part.sequences) for part in parts))
+            fields = {} if evaluate is None else evaluate(step + 1)
+            if log and fields:
                 log.add({"step": step + 1, **fields})
+            run.finish_saving(wait=False)
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                saved = SavedStep(step=step + 1, log_bytes=log.sync())
+                saved = SavedStep(step=step + 1, log_bytes=log.sync() if log else 0)
                 run.save(saved, model=model, optimizers=optimizers, weights=weights, keep=settings.keep)
-            pace.pause()
-    return run.saved_steps()[-1]
+            if pace:
+                pace.pause()
+        run.finish_saving()
+    return ranks.on_first(run.saved_steps)[-1]
 
 
 def take_step(
@@ -95,31 +114,34 @@ def take_step(
     spikes: Spikes,
     dtype: torch.dtype = torch.float32,
     objective: Objective = next_token_loss,
+    ranks: Ranks = ALONE,
 ) -> StepRecord:
-    """Change the weights once by the micro-batches of a step, counted from 0.
+    """Change the weights once by the micro-batches of a step, counted from 0, of which each rank brings its own.
 
     Raises TrainingError, which names the step and the module, where a loss or a gradient is no number.
     """
     counts = ("num_tokens", "num_targets", "num_terms")
-    tokens, targets, terms = (sum(getattr(batch, name) for batch in batches) for name in counts)
+    own_counts = (sum(getattr(batch, name) for batch in batches) for name in counts)
+    tokens, targets, terms = map(int, ranks.sums(*own_counts))
     if targets == 0:
         raise TrainingError(f"step {step + 1} has no token to learn: look at the labels of its data")
-    seed = (settings.seed << 32) + step
+    seed = (settings.seed << 32) + (ranks.rank << 24) + step  # no two ranks drop the same
     with computing_gradients(model, again=settings.activation_checkpointing):
         torch.manual_seed(seed)
         total, logged = 0.0, defaultdict[str, float](float)
         for batch in batches:
-            loss = objective(model, batch, dtype=dtype)
-            (loss.total / terms).backward()
+            loss = ranks.run(objective, model, batch, dtype=dtype)
+            (loss.total / terms).backward()  # type: ignore[no-untyped-call]
             total += loss.total.item()
             for name, value in loss.logged.items():
                 logged[name] += value
+        total, *sums = ranks.sums(total, *logged.values())
         gradients = [parameter.grad for parameter in optimizers.trained.values() if parameter.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = ranks.whole(get_total_norm(gradients))
         grad_norm, rate_factor = norm.item(), settings.schedule.factor(step, steps=settings.steps)
         if not (math.isfinite(total) and math.isfinite(grad_norm)):
             torch.manual_seed(seed)  # for the same dropout
-            where = first_not_finite(model, batches, dtype=dtype, objective=objective)
+            where = first_not_finite(model, batches, dtype=dtype, objective=objective, ranks=ranks)
             raise TrainingError(
                 f"step {step + 1} has the loss {total / terms} and the gradient norm {grad_norm}: {where}; lower the "
                 "learning rate, lengthen the warm-up or look at the data, then run again from the last saved step"
@@ -139,7 +161,7 @@ def take_step(
         tokens=tokens,
         targets=targets,
         skipped=is_spike,
-        logged={name: value / terms for name, value in logged.items()},
+        logged={name: value / terms for name, value in zip(logged, sums, strict=True)},
     )
 
 

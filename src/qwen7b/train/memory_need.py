@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from qwen7b.config import ModelConfig
 from qwen7b.errors import ResourceError
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes
+from qwen7b.train.ranks import ALONE, Ranks
 
 BYTES_PER_WEIGHT = 16
 """A weight in float32, its gradient, and AdamW's two means."""
@@ -15,31 +18,49 @@ _LOGITS_BYTES = 100_000_000
 """The logits of a part of the rows, and their gradients."""
 
 
-def training_bytes(config: ModelConfig, *, micro_rows: int, length: int, again: bool) -> int:
-    """About what training needs: weights and optimizer exactly, what layers keep for the gradients roughly.
+def held_bytes(config: ModelConfig, *, num_shards: int = 1) -> int:
+    """What weights, gradients and optimizer take of a rank: its share of them.
+
+    Ranks that share them also have whole, for a while, the weights and gradients outside of the layers, and of a layer
+    and the next.
+    """
+    shapes = parameter_shapes(config)
+    share = -(-count_weights(shapes) * BYTES_PER_WEIGHT // num_shards)
+    if num_shards == 1:
+        return share
+    inside = [shape for name, shape in shapes.items() if name.startswith("layers.0.")]
+    outside = {name: shape for name, shape in shapes.items() if not name.startswith("layers.")}
+    return share + 8 * (count_weights(outside) + 2 * sum(map(math.prod, inside)))
+
+
+def training_bytes(config: ModelConfig, *, micro_rows: int, length: int, again: bool, num_shards: int = 1) -> int:
+    """About what a rank needs: weights and optimizer exactly, what layers keep for the gradients roughly.
 
     For each token a layer keeps some 14 vectors of the hidden size and 4 of the feed-forward's; where layers are
     computed `again`, only what enters each, and all of one.
     """
-    weights = count_weights(parameter_shapes(config)) * BYTES_PER_WEIGHT
+    weights = held_bytes(config, num_shards=num_shards)
     whole_layer = 14 * config.hidden_size + 4 * config.feed_forward_size
     kept = config.num_layers * config.hidden_size + whole_layer if again else config.num_layers * whole_layer
     return weights + _LOGITS_BYTES + 4 * kept * micro_rows * length
 
 
 def require_training_memory(
-    config: ModelConfig, *, micro_rows: int, length: int, again: bool, device: torch.device
+    config: ModelConfig, *, micro_rows: int, length: int, again: bool, device: torch.device, ranks: Ranks = ALONE
 ) -> None:
     """Raise ResourceError where training does not fit, with the settings of the recipe that would."""
-    available = available_bytes(device)
-    needed = training_bytes(config, micro_rows=micro_rows, length=length, again=again)
-    if needed <= available:
+    available = available_bytes(device) // ranks.num_neighbours
+
+    def needs(rows: int, again: bool) -> int:
+        return training_bytes(config, micro_rows=rows, length=length, again=again, num_shards=ranks.num_shards)
+
+    if (needed := needs(micro_rows, again)) <= available:
         return
-    held = count_weights(parameter_shapes(config)) * BYTES_PER_WEIGHT
-    remedy = "choose a smaller model, or a machine with more memory"
+    held = held_bytes(config, num_shards=ranks.num_shards)
+    remedy = "choose a smaller model, more ranks, or a machine with more memory"
     for less_kept in (again, True):
         rows = micro_rows
-        while rows >= 1 and training_bytes(config, micro_rows=rows, length=length, again=less_kept) > available:
+        while rows >= 1 and needs(rows, less_kept) > available:
             rows //= 2
         if rows:
             also = " and activation_checkpointing = true" if less_kept and not again else ""
@@ -47,5 +68,5 @@ def require_training_memory(
             break
     raise ResourceError(
         f"training needs about {gigabytes(needed)}, {gigabytes(held)} of it for weights and optimizer, but "
-        f"{gigabytes(available)} are free: {remedy}"
+        f"{gigabytes(available)} are free{' for each rank' if ranks.num_ranks > 1 else ''}: {remedy}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,7 +48,23 @@ def labelled(sequences: Sequence[Tensor], labels: Sequence[Tensor]) -> MicroBatc
 class Batches(Protocol):
     """The micro-batches of a step, counted from 0: a pure function, so that one integer is all of its state.
 
-    With several ranks it is what this rank computes of the step.
+    With several ranks it is what this rank computes of the step (`shared_out`).
     """
 
     def __call__(self, step: int) -> Sequence[MicroBatch]: ...
+
+
+_NOTHING = MicroBatch(sequences=(torch.zeros(1, dtype=torch.int64),), targets=torch.tensor([NO_TARGET]))
+
+
+def shared_out(
+    num_parts: int, part: Callable[[int], MicroBatch], *, rank: int = 0, num_ranks: int = 1
+) -> list[MicroBatch]:
+    """What a rank computes of some parts: every `num_ranks`-th from its own number on.
+
+    Ranks wait for each other at each layer, so all compute equally many: where the parts run out, one token that is
+    not asked for anything.
+    """
+    each = -(-num_parts // num_ranks)
+    numbers = range(rank, each * num_ranks, num_ranks)
+    return [part(number) if number < num_parts else _NOTHING for number in numbers]

@@ -10,17 +10,18 @@ import torch
 from qwen7b.checkpoint import GenerationSettings, open_checkpoint
 from qwen7b.checkpoint.checks import check_weights
 from qwen7b.checkpoint.parameters import parameters_of
-from qwen7b.checkpoint.tensor_names import folder_names
+from qwen7b.checkpoint.tensor_names import folder_names, tensors_of
 from qwen7b.config import Family
 from qwen7b.convert.companions import Companions
 from qwen7b.convert.metadata import qwen2_files, qwen_files
-from qwen7b.convert.target import adapt, tensors_from
 from qwen7b.errors import CheckpointError
-from qwen7b.files.checksums import write_checked
-from qwen7b.files.stored import row_blocks
+from qwen7b.files.stored import row_ranges
+from qwen7b.files.tensor_file import FileTensor, TensorFile
 from qwen7b.files.views import InMemory
 from qwen7b.model import Transformer
+from qwen7b.model.parameter_shapes import parameter_shapes
 from qwen7b.text import Tokenizer
+from qwen7b.train.ranks import Ranks
 
 
 class ModelFolder:
@@ -29,25 +30,32 @@ class ModelFolder:
     def __init__(self, companions: Companions) -> None:
         self.companions = companions
 
-    def save(self, model: Transformer, folder: Path) -> None:
+    def save(self, model: Transformer, folder: Path, ranks: Ranks) -> TensorFile:
         source = model.config
         target = source if source.family is Family.QWEN else replace(source, family=Family.QWEN2, qkv_bias=True)
-        parameters = {name: InMemory(tensor.detach().cpu()) for name, tensor in model.named_parameters()}
+        make_files = qwen_files if target.family is Family.QWEN else qwen2_files
+
+        def write_companions() -> None:
+            for name, content in make_files(target, self.companions, dtype=model.dtype).items():
+                (folder / name).write_bytes(content)
+
+        ranks.on_first(write_companions)
+        shapes, own = parameter_shapes(target), parameter_shapes(source)
         tensors = {
-            name: stored.read_rows(0, stored.shape[0])
-            for name, _, stored in tensors_from(adapt(parameters, source, target), target, names=folder_names(target))
+            name: FileTensor(
+                source=place.parameter if place.parameter in own else None,  # Llama lacks the biases of Qwen2
+                dtype=model.dtype,
+                shape=(place.num_rows or shapes[place.parameter][0], *shapes[place.parameter][1:]),
+                first_row=place.first_row,
+            )
+            for name, place in tensors_of(target, names=folder_names(target)).items()
         }
-        write_checked(folder / "model.safetensors", tensors, format="pt")
-        files = (qwen_files if target.family is Family.QWEN else qwen2_files)(
-            target, self.companions, dtype=model.dtype
-        )
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
+        return TensorFile(folder / "model.safetensors", tensors, format="pt")
 
     @torch.no_grad()
-    def restore(self, model: Transformer, folder: Path) -> None:
+    def restore(self, model: Transformer, folder: Path, ranks: Ranks) -> None:
         checkpoint = open_checkpoint(folder)
-        check_weights(checkpoint)
+        ranks.on_first(lambda: check_weights(checkpoint))
         stored_parameters = parameters_of(checkpoint)
         for name, parameter in model.named_parameters():
             stored = stored_parameters.get(name)
@@ -57,8 +65,9 @@ class ModelFolder:
                     f"{folder} holds {name} of shape {shape}, but the run's model has {tuple(parameter.shape)}: it is "
                     "of another model, so start in another folder"
                 )
-            for first, rows in row_blocks(stored):
-                parameter[first : first + rows.shape[0]].copy_(rows)
+            first, rows = ranks.own(parameter)
+            for start, stop in row_ranges(InMemory(rows)):
+                rows[start:stop].copy_(stored.read_rows(first + start, first + stop))
 
 
 def new_companions(tokenizer: Tokenizer, *, name: str) -> Companions:

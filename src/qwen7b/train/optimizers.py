@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qwen7b.errors import CheckpointError
+from qwen7b.files.stored import StoredTensor
 from qwen7b.train.optimizer_settings import AdamW, Muon, Optimizer
+from qwen7b.train.ranks import ALONE, Ranks
 
 
 class Optimizers:
@@ -62,20 +64,27 @@ class Optimizers:
             for key, value in self._by_name[kind].state[parameter].items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    def restore(self, tensors: Mapping[str, StoredTensor], *, source: str, ranks: Ranks = ALONE) -> None:
         """Remember what `tensors` returned. Raises CheckpointError where it belongs to another model or optimizer."""
         unused = set(tensors)
         for kind, name, parameter in self._pairs():
             state = {key.rpartition(".")[2]: key for key in tensors if key.rpartition(".")[0] == f"{kind}.{name}"}
             for key, full in state.items():
-                value = tensors[full].reshape(()) if key == "step" else tensors[full]  # files know no shape ()
-                if value.dim() and value.shape != parameter.shape:
+                unused.discard(full)
+                stored = tensors[full]
+                if key == "step":  # files know no shape ()
+                    self._by_name[kind].state[parameter][key] = stored.read_rows(0, 1).reshape(()).to(parameter.device)
+                    continue
+                if tuple(stored.shape) != tuple(parameter.shape):
                     raise CheckpointError(
-                        f"{source} has {full} of shape {tuple(value.shape)}, but the model's is "
+                        f"{source} has {full} of shape {tuple(stored.shape)}, but the model's is "
                         f"{tuple(parameter.shape)}: it belongs to another run"
                     )
-                self._by_name[kind].state[parameter][key] = value.to(parameter.device)
-                unused.discard(full)
+                value = torch.empty_like(parameter, requires_grad=False)
+                first, rows = ranks.own(value)
+                if len(rows):
+                    rows.copy_(stored.read_rows(first, first + rows.shape[0]))
+                self._by_name[kind].state[parameter][key] = value
         if unused:
             raise CheckpointError(f"{source} has {min(unused)}, which this run does not train: it belongs to another")
 

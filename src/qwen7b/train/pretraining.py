@@ -25,8 +25,10 @@ from qwen7b.train.corpus_batches import CorpusBatches
 from qwen7b.train.initial import new_model
 from qwen7b.train.loop import train, try_gradients
 from qwen7b.train.memory_need import require_training_memory
+from qwen7b.train.mesh_settings import ONE_COPY, MeshSettings
 from qwen7b.train.model_folder import ModelFolder, new_companions
 from qwen7b.train.precision import probe_precision
+from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
 from qwen7b.train.recipe import PretrainRecipe, Validation
 from qwen7b.train.recipe_file import read_recipe
 from qwen7b.train.validation import HeldOut, bits_per_byte, text_of
@@ -79,37 +81,57 @@ def _beside(folder: Path, name: str) -> str | Path:
     return folder / name if (folder / name).exists() else name
 
 
-def pretrain(recipe_path: Path, folder: Path, *, device: str = "cpu") -> Path:
+def pretrain(recipe_path: Path, folder: Path, *, device: str = "cpu", mesh: MeshSettings = ONE_COPY) -> Path:
     """Train a new model by a recipe, in a run's folder; a run that was stopped goes on. Returns the last saved step.
+
+    Where torchrun has started several processes they train one model together, of which `mesh` says how it is shared.
 
     Raises SettingError for a recipe with mistakes, for shards of another tokenizer, and for the folder of another run.
     """
-    data = open_data(recipe_path)
-    recipe, corpus = data.recipe, data.recipe.corpus
-    run, place = RunFolder(folder), torch.device(device)
+    with joined_ranks(mesh, device=device) as ranks:
+        return _pretrain(open_data(recipe_path), recipe_path, RunFolder(folder, ranks), ranks)
+
+
+def _pretrain(data: PretrainData, recipe_path: Path, run: RunFolder, ranks: Ranks) -> Path:
+    recipe, corpus, training = data.recipe, data.recipe.corpus, data.recipe.training
     config = recipe.model.config(vocab_size=data.tokenizer.vocab_size, length=corpus.length)
-    again = recipe.training.activation_checkpointing
-    require_training_memory(config, micro_rows=corpus.micro_rows, length=corpus.length, again=again, device=place)
-    batches = CorpusBatches(data.shards, data.order, micro_rows=corpus.micro_rows, mask_documents=corpus.mask_documents)
-    model = new_model(config, seed=recipe.training.seed, device=place)
-    probe = probe_precision(
-        kept_precision(run) or recipe.training.precision,
-        device=place,
-        trial=lambda dtype: try_gradients(model, batches(0)[0], again=again, dtype=dtype),
+    again = training.activation_checkpointing
+    require_training_memory(
+        config, micro_rows=corpus.micro_rows, length=corpus.length, again=again, device=ranks.device, ranks=ranks
     )
-    training = replace(recipe.training, precision=probe.precision)
+    batches = CorpusBatches(
+        data.shards,
+        data.order,
+        micro_rows=corpus.micro_rows,
+        mask_documents=corpus.mask_documents,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+    )
+    wanted = kept_precision(run) or training.precision
+    if ranks.num_ranks == 1:
+        model = new_model(config, seed=training.seed, device=ranks.device)
+        probe = probe_precision(
+            wanted,
+            device=ranks.device,
+            trial=lambda dtype: try_gradients(model, batches(0)[0], again=again, dtype=dtype),
+        )
+    else:  # what the ranks' weights are sent in must be known before there are any
+        probe = ranks.on_first(lambda: probe_precision(wanted, device=ranks.device))
+        model = new_model(config, seed=training.seed, device=ranks.device, dtype=probe.dtype, ranks=ranks)
+    training = replace(training, precision=probe.precision)
     facts = {"data": data.shards.digest, "held-out text": data.held_out.digest if data.held_out else "none"}
     with run.held(replace(recipe, training=training), facts=facts):
-        write_text_whole(folder / _ORIGIN, json.dumps({"recipe": str(recipe_path.resolve())}))
+        origin = json.dumps({"recipe": str(recipe_path.resolve())})
+        ranks.on_first(lambda: write_text_whole(run.path / _ORIGIN, origin))
         return train(
             model,
             batches,
             training,
             run=run,
-            weights=ModelFolder(new_companions(data.tokenizer, name=folder.resolve().name)),
+            weights=ModelFolder(new_companions(data.tokenizer, name=run.path.resolve().name)),
             dtype=probe.dtype,
-            evaluate=Looks(recipe.validation, model, data, dtype=probe.dtype),
-            peak=probe.peak,
+            evaluate=Looks(recipe.validation, model, data, dtype=probe.dtype, ranks=ranks),
+            peak=probe.peak * ranks.num_ranks,
         )
 
 
@@ -123,8 +145,16 @@ def kept_precision(run: RunFolder) -> Literal["auto", "float32", "bfloat16"] | N
 class Looks:
     """Looks at a model on the way: bits per byte of held-out text, and how it continues some beginnings."""
 
-    def __init__(self, settings: Validation, model: Transformer, data: PretrainData, *, dtype: torch.dtype) -> None:
-        self.settings, self.model, self.data, self.dtype = settings, model, data, dtype
+    def __init__(
+        self,
+        settings: Validation,
+        model: Transformer,
+        data: PretrainData,
+        *,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.settings, self.model, self.data, self.dtype, self.ranks = settings, model, data, dtype, ranks
 
     def __call__(self, step: int) -> dict[str, Any]:
         """What is to be logged after a step, counted from 1."""
@@ -132,7 +162,7 @@ class Looks:
             return {}
         fields: dict[str, Any] = {}
         if self.data.held_out is not None:
-            fields["bits_per_byte"] = bits_per_byte(self.model, self.data.held_out, dtype=self.dtype)
+            fields["bits_per_byte"] = bits_per_byte(self.model, self.data.held_out, dtype=self.dtype, ranks=self.ranks)
         if self.settings.prompts:
             fields["samples"] = dict(zip(self.settings.prompts, self.samples(self.settings.prompts), strict=True))
         return fields
@@ -140,7 +170,8 @@ class Looks:
     def samples(self, prompts: Sequence[str]) -> list[str]:
         """How the model continues each beginning, greedily."""
         qwen = Qwen(self.model, self.data.tokenizer, name="run")
-        replies = qwen.complete_batch(prompts, max_new_tokens=self.settings.sample_tokens, sampling=Greedy())
+        with self.ranks.using(self.model):
+            replies = qwen.complete_batch(prompts, max_new_tokens=self.settings.sample_tokens, sampling=Greedy())
         return [reply.text for reply in replies]
 
 

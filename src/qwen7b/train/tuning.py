@@ -38,10 +38,12 @@ from qwen7b.train.finetune_recipe import TuningRecipe
 from qwen7b.train.labels import Labelling, Mode, make_labelling
 from qwen7b.train.loop import train, try_gradients
 from qwen7b.train.memory_need import BYTES_PER_WEIGHT
+from qwen7b.train.mesh_settings import MeshSettings
 from qwen7b.train.micro_batch import Batches, labelled
 from qwen7b.train.model_folder import ModelFolder
 from qwen7b.train.objective import Objective
 from qwen7b.train.precision import Probe, probe_precision
+from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
 from qwen7b.train.recipe_file import read_recipe
 
 _TRIED_WEIGHTS = 1_000_000_000
@@ -83,7 +85,7 @@ class Tuning(Generic[RecipeT, ExampleT]):
             run=self.run,
             weights=self.weights,
             dtype=self.probe.dtype,
-            peak=self.probe.peak,
+            peak=self.probe.peak * self.run.ranks.num_ranks,
         )
 
 
@@ -96,12 +98,14 @@ def started_tuning(
     mode: Mode = "assistant",
     control_rows: bool | None,
     device: str,
+    mesh: MeshSettings | None = None,
     offline: bool | None,
 ) -> Iterator[Tuning[RecipeT, ExampleT]]:
     """Open all that a recipe names, label its data, and hold the run's folder.
 
     `control_rows` says whether an adapter trains the rows of the chat format's control tokens, too; by default it does
-    where they look untrained, as in base models.
+    where they look untrained, as in base models. Where torchrun has started several processes they train one model
+    together, of which `mesh` says how it is shared; without it there must be one.
 
     Raises PromptError for data with mistakes, by file and line, ResourceError where memory does not suffice, and what
     `open_checkpoint`, `add_adapter` and `RunFolder.held` raise.
@@ -121,20 +125,27 @@ def started_tuning(
     files = [Path(name) for name in recipe.data]
     order = ExampleOrder(label(files, labelling), rows=recipe.rows, micro_tokens=recipe.micro_tokens, seed=recipe.seed)
     place = choose_device(device, checkpoint, quantize=format or NONE)
-    _require_memory(checkpoint.config, recipe, device=place)
-    if recipe.lora is not None:
-        recipe = replace(recipe, lora=_with_control_rows(recipe.lora, checkpoint, tokenizer, control_rows))
-    model = load_model(checkpoint, dtype=torch.float32, device=place, quantize=format or NONE, keep=format is not None)
-    facts = {"data": _digest_of_files(files), "base": digest_of_weights(model)}
-    weights = _prepare(model, checkpoint, recipe)
-    run = RunFolder(folder)
-    kept = read_recipe(run.recipe_path, type(recipe)) if run.recipe_path.exists() else None
-    probe = probe_precision(
-        recipe.precision if kept is None else kept.precision, device=place, trial=_trial(model, tokenizer, recipe)
-    )
-    recipe = recipe.resolved(num_examples=len(order.examples), precision=probe.precision)
-    with run.held(recipe, facts=facts):
-        yield Tuning(recipe=recipe, order=order, model=model, run=run, weights=weights, probe=probe)
+    with joined_ranks(mesh, device=str(place)) as ranks:
+        _require_memory(checkpoint.config, recipe, ranks)
+        if (lora := recipe.lora) is not None:
+            rows = ranks.on_first(lambda: _with_control_rows(lora, checkpoint, tokenizer, control_rows))
+            recipe = replace(recipe, lora=rows)
+        # Several ranks read all of the model into the memory of the CPU, and keep their share of it on their device.
+        at_first = ranks.device if ranks.num_ranks == 1 else torch.device("cpu")
+        model = load_model(
+            checkpoint, dtype=torch.float32, device=at_first, quantize=format or NONE, keep=format is not None
+        )
+        facts = {"data": _digest_of_files(files), "base": ranks.on_first(lambda: digest_of_weights(model))}
+        weights = _prepare(model, checkpoint, recipe)
+        run = RunFolder(folder, ranks)
+        kept = read_recipe(run.recipe_path, type(recipe)) if run.recipe_path.exists() else None
+        wanted = recipe.precision if kept is None else kept.precision
+        trial = _trial(model, tokenizer, recipe) if at_first == ranks.device else None
+        probe = ranks.on_first(lambda: probe_precision(wanted, device=ranks.device, trial=trial))
+        ranks.shard(model, dtype=probe.dtype)
+        recipe = recipe.resolved(num_examples=len(order.examples), precision=probe.precision)
+        with run.held(recipe, facts=facts):
+            yield Tuning(recipe=recipe, order=order, model=model, run=run, weights=weights, probe=probe)
 
 
 def _with_control_rows(
@@ -168,14 +179,17 @@ def _trial(model: Transformer, tokenizer: Tokenizer, recipe: TuningRecipe) -> Ca
     return lambda dtype: try_gradients(model, batch, again=recipe.activation_checkpointing, dtype=dtype)
 
 
-def _require_memory(config: ModelConfig, recipe: TuningRecipe, *, device: torch.device) -> None:
+def _require_memory(config: ModelConfig, recipe: TuningRecipe, ranks: Ranks = ALONE) -> None:
     """Raise ResourceError where the weights, and what training keeps of those that it changes, do not fit."""
     lora, num_weights = recipe.lora, count_weights(parameter_shapes(config))
     num_trained = num_weights if lora is None else _num_adapter_weights(config, lora)
     frozen = 0 if lora is None else num_weights * torch.float32.itemsize
     if recipe.quantize is not None:
         frozen = packed_bytes(config, recipe.quantize)
-    needed, available = frozen + num_trained * BYTES_PER_WEIGHT, available_bytes(device)
+    needed = (frozen + num_trained * BYTES_PER_WEIGHT) // ranks.num_shards
+    if ranks.num_ranks > 1 and ranks.device.type == "cpu":
+        needed += frozen or num_weights * torch.float32.itemsize  # the whole, of which each keeps its share
+    available = available_bytes(ranks.device) // ranks.num_neighbours
     if needed <= available:
         return
     what = "all weights" if lora is None else f"an adapter of rank {lora.rank}"

@@ -15,7 +15,8 @@ from qwen7b.errors import SettingError
 from qwen7b.model import Transformer
 from qwen7b.text import Tokenizer
 from qwen7b.train.loss import summed_loss
-from qwen7b.train.micro_batch import MicroBatch
+from qwen7b.train.micro_batch import MicroBatch, shared_out
+from qwen7b.train.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,11 @@ def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> bytes:
 
 
 @torch.no_grad()
-def bits_per_byte(model: Transformer, held_out: HeldOut, *, dtype: torch.dtype = torch.float32) -> float:
-    """The bits that the model takes for a byte of held-out text."""
-    nats = sum(summed_loss(model, batch, dtype=dtype).item() for batch in held_out.batches)
+def bits_per_byte(
+    model: Transformer, held_out: HeldOut, *, dtype: torch.dtype = torch.float32, ranks: Ranks = ALONE
+) -> float:
+    """The bits that the model takes for a byte of held-out text, of which each rank reads its share."""
+    batches = held_out.batches
+    own = shared_out(len(batches), batches.__getitem__, rank=ranks.rank, num_ranks=ranks.num_ranks)
+    (nats,) = ranks.sums(sum(ranks.run(summed_loss, model, batch, dtype=dtype).item() for batch in own))
     return nats / math.log(2) / len(held_out.text)

@@ -1,0 +1,267 @@
+"""What two ranks do together: tests that both of them run, which test_ranks.py starts by torchrun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+import tiny
+from qwen7b.errors import SettingError, TrainingError
+from qwen7b.model import Transformer
+from qwen7b.train.loop import Spikes, take_step
+from qwen7b.train.loss import summed_loss
+from qwen7b.train.mesh_settings import MeshSettings
+from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled, shared_out
+from qwen7b.train.objective import BatchLoss, Objective, next_token_loss
+from qwen7b.train.optimizer_settings import AdamW, Muon
+from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.rank_group import RankGroup
+from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
+from qwen7b.train.run_log import StepRecord
+from qwen7b.train.validation import HeldOut, bits_per_byte
+from train.tiny_training import random_batches, run_in, settings, small_model
+
+
+@pytest.fixture(scope="session")
+def joined() -> Iterator[Ranks]:
+    with joined_ranks(MeshSettings(timeout=60), device="cpu") as ranks:
+        assert ranks.num_ranks == 2
+        yield ranks
+
+
+@pytest.fixture(params=[2, 1], ids=["sharded", "copied"])
+def ranks(joined: Ranks, request: pytest.FixtureRequest) -> Ranks:
+    """One copy in two shards, or two copies."""
+    return RankGroup(MeshSettings(shards=request.param), device=torch.device("cpu"))
+
+
+class KeptGradients(Optimizers):
+    """Keeps the gradients of a step, and changes no weight."""
+
+    def step(self, *, rate: float) -> None:
+        self.gradients = {name: parameter.grad for name, parameter in self.trained.items()}
+
+
+def gradients_of(
+    model: Transformer,
+    parts: list[MicroBatch],
+    ranks: Ranks,
+    *,
+    dtype: torch.dtype = torch.float32,
+    objective: Objective = next_token_loss,
+    **changes: Any,
+) -> tuple[StepRecord, dict[str, Tensor]]:
+    optimizers, recipe = KeptGradients(AdamW(), model), settings(**changes)
+    own = shared_out(len(parts), parts.__getitem__, rank=ranks.rank, num_ranks=ranks.num_ranks)
+    record = take_step(
+        model,
+        optimizers,
+        own,
+        recipe,
+        step=0,
+        spikes=Spikes(9.0),
+        dtype=dtype,
+        objective=objective,
+        ranks=ranks,
+    )
+    return record, {name: ranks.whole(gradient) for name, gradient in optimizers.gradients.items()}
+
+
+def without_targets(batch: MicroBatch) -> MicroBatch:
+    return MicroBatch(sequences=batch.sequences, targets=torch.full_like(batch.targets, NO_TARGET))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"family": "qwen2", "num_kv_heads": 2, "tied_head": True}], ids=["qwen", "qwen2"]
+)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradients_are_those_of_one_process_with_two_accumulations(
+    ranks: Ranks, changes: dict[str, Any], recompute: bool
+) -> None:
+    parts = random_batches(0)
+    free = {"max_grad_norm": 1e9, "activation_checkpointing": recompute}
+    record, expected = gradients_of(small_model(**changes), parts, ALONE, **free)
+    shared, actual = gradients_of(small_model(ranks=ranks, **changes), parts, ranks, **free)
+    assert (shared.loss, shared.tokens, shared.targets) == (record.loss, record.tokens, record.targets)
+    assert shared.grad_norm == pytest.approx(record.grad_norm, rel=1e-6)
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+    _, expected = gradients_of(small_model(**changes), parts, ALONE, max_grad_norm=0.01)
+    _, clipped = gradients_of(small_model(ranks=ranks, **changes), parts, ranks, max_grad_norm=0.01)
+    for name in expected:
+        assert (clipped[name] - expected[name]).abs().max() <= 1e-6 * 0.01
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_a_rank_without_a_target_is_harmless(ranks: Ranks, empty: int) -> None:
+    parts = random_batches(0)
+    parts[empty] = without_targets(parts[empty])
+    record, expected = gradients_of(small_model(), parts, ALONE)
+    shared, actual = gradients_of(small_model(ranks=ranks), parts, ranks)
+    assert shared.targets == record.targets == 22 and shared.loss == record.loss
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_parts_of_different_numbers_of_targets_and_an_odd_number_of_them(ranks: Ranks) -> None:
+    """A mean over ranks would weigh them wrongly; where the parts run out a rank computes nothing of use."""
+    ids = torch.arange(1, 21)
+    few = torch.full((20,), NO_TARGET)
+    few[3] = ids[3]
+    parts = [labelled([ids], [few]), labelled([ids + 30], [ids + 30]), labelled([ids + 7], [ids + 7])]
+    record, expected = gradients_of(small_model(), parts, ALONE, max_grad_norm=1e9)
+    shared, actual = gradients_of(small_model(ranks=ranks), parts, ranks, max_grad_norm=1e9)
+    assert shared.targets == record.targets == 39
+    assert shared.loss == pytest.approx(record.loss, rel=1e-12)
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_without_any_target_is_refused_by_all(ranks: Ranks) -> None:
+    parts = [without_targets(part) for part in random_batches(0)]
+    with pytest.raises(TrainingError, match="step 1 has no token to learn"):
+        gradients_of(small_model(ranks=ranks), parts, ranks)
+
+
+def test_in_bfloat16_only_the_norms_weights_are_rounded(ranks: Ranks) -> None:
+    parts = random_batches(0)
+    model, shared = small_model(), small_model(ranks=ranks, dtype=torch.bfloat16)
+    record, expected = gradients_of(model, parts, ALONE, dtype=torch.bfloat16, max_grad_norm=1e9)
+    own, actual = gradients_of(shared, parts, ranks, dtype=torch.bfloat16, max_grad_norm=1e9)
+    assert own.loss == record.loss  # new norms are 1, which bfloat16 has
+    for name in expected:
+        assert actual[name].dtype == torch.float32
+        torch.testing.assert_close(actual[name], expected[name], rtol=2e-2, atol=1e-4)
+
+
+def test_dropout_differs_from_rank_to_rank(ranks: Ranks) -> None:
+    drawn = []
+
+    def objective(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> BatchLoss:
+        drawn.append(float(torch.rand(())))
+        return BatchLoss(total=summed_loss(model, batch, dtype=dtype), logged={"drawn": drawn[-1]})
+
+    record, _ = gradients_of(small_model(ranks=ranks), random_batches(0), ranks, objective=objective)
+    each = ranks.sums(*(drawn[0] if rank == ranks.rank else 0.0 for rank in range(2)))
+    assert each[0] != each[1]
+    assert record.logged == {"drawn": pytest.approx(sum(each) / record.targets)}
+
+
+@pytest.mark.parametrize("place", ["weight", "output", "gradient"])
+def test_what_is_no_number_on_one_rank_is_named_on_all(ranks: Ranks, place: str) -> None:
+    model, parts = small_model(ranks=ranks), random_batches(0)
+    weight = model.layers[1].feed_forward.gate.weight
+    first, rows = ranks.own(weight)
+    with torch.no_grad():
+        if place == "weight" and first + len(rows) == len(weight):  # the last row's
+            rows[-1, 4] = torch.inf
+        if place == "output":
+            model.layers[1].attention.output.weight.fill_(1e38)
+            model.layers[1].attention.qkv.weight.fill_(1e20)
+    expected = {
+        "weight": r"the weight layers\.1\.feed_forward\.gate\.weight is not finite",
+        "output": r"the output of layers\.1\.attention\.\w+ is not finite, in micro-batch 0",
+        "gradient": r"the gradient of norm\.weight is not finite",
+    }[place]
+    if place == "gradient" and ranks.rank == 1:
+
+        def overflow(module: nn.Module, gradients: Any) -> Any:
+            return tuple(one * torch.inf for one in gradients)
+
+        model.norm.register_full_backward_pre_hook(overflow)
+    with pytest.raises(TrainingError, match=rf"step 1 has the loss .* {expected} \(rank \d\)"):
+        gradients_of(model, parts, ranks)
+
+
+def test_what_the_first_rank_alone_does_is_known_to_all(joined: Ranks) -> None:
+    done = []
+
+    def work() -> str:
+        done.append(1)
+        return "result"
+
+    assert joined.on_first(work) == "result"
+    assert len(done) == (joined.rank == 0)
+
+    def refuse() -> None:
+        raise SettingError("a folder of something else")
+
+    with pytest.raises(SettingError, match="a folder of something else"):
+        joined.on_first(refuse)
+
+
+def test_bits_per_byte_are_those_of_one_process(ranks: Ranks) -> None:
+    parts = [part for step in range(3) for part in random_batches(step)][:5]
+    held_out = HeldOut(batches=tuple(parts), text=b"x" * 100)
+    model = small_model(ranks=ranks)
+    shared = bits_per_byte(model, held_out, ranks=ranks)
+    assert shared == pytest.approx(bits_per_byte(small_model(), held_out), rel=1e-9)
+    assert all(len(ranks.own(one)[1]) <= one.shape[0] for one in model.parameters())
+    gradients_of(model, random_batches(0), ranks)  # training goes on after a look
+
+
+class StoppedError(Exception):
+    """Ends a run as if it were killed."""
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    (step,) = (run / "steps").iterdir()
+    return {path.name: path.read_bytes() for path in sorted(step.iterdir())}
+
+
+@pytest.mark.parametrize(
+    ("shards", "optimizer"), [(2, AdamW()), (1, AdamW()), (2, Muon())], ids=["sharded", "copied", "muon"]
+)
+def test_a_run_goes_on_with_another_number_of_ranks(
+    joined: Ranks,
+    shards: int,
+    optimizer: AdamW | Muon,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two ranks, one process, two ranks; the same bits as an unbroken run where no sum has more than two parts."""
+    ranks = RankGroup(MeshSettings(shards=shards), device=torch.device("cpu"))
+    folder = Path(ranks.on_first(lambda: str(tmp_path_factory.mktemp("runs"))))
+    vocabulary = folder / "tokenizer.json"
+    ranks.on_first(lambda: tiny.write_tokenizer_json(vocabulary))
+    named = {"steps": 3, "save_every": 1, "keep": 1, "max_grad_norm": 1e9, "optimizer": optimizer}
+    ranks.on_first(lambda: str(run_in(folder / "alone", vocabulary, **named)))
+    run_in(folder / "shared", vocabulary, ranks=ranks, **named)
+
+    from qwen7b.train.loop import take_step as real
+
+    def until(last: int) -> None:
+        def stopped(*args: Any, step: int, **given: Any) -> StepRecord:
+            if step == last:
+                raise StoppedError
+            return real(*args, step=step, **given)
+
+        monkeypatch.setattr("qwen7b.train.loop.take_step", stopped)
+
+    def in_one_process() -> None:
+        with pytest.raises(StoppedError):
+            run_in(folder / "changing", vocabulary, **named)
+
+    until(1)
+    with pytest.raises(StoppedError):
+        run_in(folder / "changing", vocabulary, ranks=ranks, **named)
+    until(2)
+    ranks.on_first(in_one_process)
+    until(3)
+    last = run_in(folder / "changing", vocabulary, ranks=ranks, **named)
+    assert last.name == "step-00000003"
+    alone, shared, changing = (contents(folder / name) for name in ("alone", "shared", "changing"))
+    assert alone.keys() == shared.keys() == changing.keys()
+    if isinstance(optimizer, AdamW):
+        assert changing == shared == alone
+    else:  # whose products of matrices the ranks share
+        weights = [load(one["model.safetensors"]) for one in (alone, shared, changing)]
+        for name, expected in weights[0].items():
+            for other in weights[1:]:
+                torch.testing.assert_close(other[name], expected, atol=1e-4, rtol=0)
