@@ -182,7 +182,7 @@ READING: dict[str, str] = {
     "batch": "answering request_files request_line request_body reply_objects",
     "convert": (
         "converting planning target_format target metadata companions remarks encoding target_files workplace "
-        "verification conversion quantizing growing"
+        "verification conversion quantizing growing adapter_conversion"
     ),
     "doctor": (
         "artefact findings folder weights untrained_rows adapter fix repairs config_repair tracebacks known_error "

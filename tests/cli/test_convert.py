@@ -11,6 +11,8 @@ from typer.testing import Result
 
 import qwen7b
 from converting import write_source
+from qwen7b.checkpoint import open_checkpoint
+from random_adapters import write_random_adapter
 
 Run = Callable[..., Result]
 
@@ -97,3 +99,17 @@ def test_names_of_formats_come_from_the_formats(run: Run, source: Path, tmp_path
     ):
         result = run(*arguments)
         assert result.exit_code == 1 and "is not one of" in result.stderr
+
+
+def test_an_adapter_is_converted_to_what_vllm_serves(run: Run, source: Path, tmp_path: Path) -> None:
+    adapter = write_random_adapter(tmp_path / "adapter", open_checkpoint(source).config, rank=12)
+    asked = ["convert", str(adapter), str(tmp_path / "done"), "--to", "qwen2"]
+    assert "there is no folder" in run(*asked).stderr or "base" in run(*asked).stderr
+    assert "--dtype is of no use where" in run(*asked, "--dtype", "float32").stderr
+    first, second = run(*asked, "--adapter-base", str(source)).stdout.splitlines()
+    assert first == f"{tmp_path / 'done'}: rank 12 in 14 linear layers, for {source} converted to qwen2."
+    assert second.endswith(f"--enable-lora --max-lora-rank 16 --lora-modules NAME={tmp_path / 'done'}")
+    document = run(*asked[:2], str(tmp_path / "again"), *asked[3:], "--adapter-base", str(source), "--json").stdout
+    assert json.loads(document)["max_lora_rank"] == 16
+    refused = run("convert", str(source), str(tmp_path / "x"), "--to", "qwen2", "--adapter-base", str(source))
+    assert "--adapter-base is the model of an adapter" in refused.stderr

@@ -141,8 +141,8 @@ def _read_token_ids(
     return by_module
 
 
-def write_adapter(folder: Path, adapter: Adapter, *, base: str) -> None:
-    """Write an adapter of the model `base`, a name or a folder. Raises OSError."""
+def write_adapter(folder: Path, adapter: Adapter, *, base: str | None) -> None:
+    """Write an adapter of the model `base`, a name or a folder, if it has one. Raises OSError."""
     tensors = {f"{PREFIX}{name}": values for name, values in adapter.whole.items()}
     for stem, pair in adapter.factors.items():
         tensors |= dict(zip(factor_names(stem), pair, strict=True))

@@ -9,7 +9,7 @@ import typer
 
 from qwen7b.cli import options
 from qwen7b.convert.target_format import FewerBits, TargetFormat
-from qwen7b.errors import counted
+from qwen7b.errors import SettingError, counted
 from qwen7b.system.progress import shown_size
 from qwen7b.system.regular_file import named_text
 from qwen7b.terminal.streams import print_json
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A known name, a folder, a .gguf file or a hub id; or an adapter.")
+    ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="What to write: a folder, or a .gguf file.")],
     to: Annotated[TargetFormat, typer.Option("--to", help="The original Qwen's layout, Qwen2's, or GGUF (llama.cpp).")],
     dtype: Annotated[
@@ -31,13 +33,29 @@ def convert(
     ] = None,
     chats: options.Chats = None,
     adapter: options.Adapter = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--adapter-base", metavar="MODEL", help="Of an adapter its model; by default the one it names."),
+    ] = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Convert a checkpoint, check every number, report losses.
 
-    An interrupted conversion continues where it stopped.
+    An interrupted conversion continues where it stopped. An adapter is written to qwen2, for its base converted so: the
+    form that vLLM serves.
     """
+    from qwen7b.convert.adapter_conversion import stands_alone
+    from qwen7b.hub import locate
+
+    if stands_alone(locate(source, offline=offline or None)):
+        given = {"dtype": dtype, "quantize": quantize, "check-text": check_text, "chat": chats, "adapter": adapter}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise SettingError(f"--{wrong[0]} is of no use where {source} is an adapter: leave it out")
+        _convert_adapter(source, target, to=to, base=base, offline=offline, as_json=as_json)
+        return
+    if base is not None:
+        raise SettingError(f"--adapter-base is the model of an adapter, found {source}, which is none: leave it out")
     optional = {}
     if check_text is not None:
         optional["check_text"] = named_text(check_text, option="--check-text")
@@ -55,6 +73,21 @@ def convert(
         **optional,
     )
     print_conversion(result, as_json=as_json)
+
+
+def _convert_adapter(
+    source: str, target: Path, *, to: TargetFormat, base: str | None, offline: bool, as_json: bool
+) -> None:
+    from qwen7b.convert.adapter_conversion import convert_adapter
+
+    result = convert_adapter(source, target, to=to, base=base, offline=offline or None)
+    if as_json:
+        print_json(result.as_document())
+        return
+    layers = counted(result.num_layers, "linear layer")
+    typer.echo(f"{result.target}: rank {result.rank} in {layers}, for {result.base} converted to qwen2.")
+    limit = f"--enable-lora --max-lora-rank {result.max_lora_rank}"
+    typer.echo(f"Serve it with vLLM: vllm serve CONVERTED_BASE {limit} --lora-modules NAME={result.target}")
 
 
 def print_conversion(result: Conversion, *, as_json: bool) -> None:

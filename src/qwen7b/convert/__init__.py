@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qwen7b.system.importing import imported_when_used
 
 if TYPE_CHECKING:
+    from qwen7b.convert.adapter_conversion import ConvertedAdapter, convert_adapter
     from qwen7b.convert.conversion import Conversion
     from qwen7b.convert.converting import convert
     from qwen7b.convert.growing import GrownModel, check_growing, grow
@@ -19,22 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conversion",
+    "ConvertedAdapter",
     "GrownModel",
     "PackedFolder",
     "TargetFormat",
     "check_growing",
     "convert",
+    "convert_adapter",
     "grow",
     "quantize",
 ]
 
 _MODULES = {
     "Conversion": "conversion",
+    "ConvertedAdapter": "adapter_conversion",
     "GrownModel": "growing",
     "PackedFolder": "quantizing",
     "TargetFormat": "target_format",
     "check_growing": "growing",
     "convert": "converting",
+    "convert_adapter": "adapter_conversion",
     "grow": "growing",
     "quantize": "quantizing",
 }

@@ -12,6 +12,7 @@ from typing import Any
 from gguf import GGMLQuantizationType
 
 from qwen7b.adapters.adapted import with_adapter
+from qwen7b.adapters.adapter_files import adapter_folder
 from qwen7b.checkpoint.checkpoint import open_checkpoint
 from qwen7b.checkpoint.packed_folder import WEIGHTS
 from qwen7b.config.checked import flag
@@ -86,7 +87,7 @@ def convert(
     workplace.check_space(plan.weight_files)
     job = _job(plan, to=to, type=type) | {"chat": chat, "packed_as": packed_as}
     if adapter is not None:
-        job["adapter"] = exact_identity(Path(adapter))
+        job["adapter"] = exact_identity(adapter_folder(adapter))
     with workplace.held(job), workers(caller_waits=True) as threads:
         started = time.monotonic()
         files = write_files(plan, workplace, threads)
