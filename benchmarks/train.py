@@ -2,10 +2,13 @@
 
     python benchmarks/train.py kills [--count 50] [--json]
     python benchmarks/train.py speed [--json]
+    python benchmarks/train.py ranks [--json]
 
 `kills` starts a run again and again and ends it by SIGKILL after a random time, every other one at a random moment of
 saving a step; then it compares weights, optimizer and log with those of a run that was never stopped. Its text
-is Python's standard library. `speed` times steps of ten million weights in float32 and bfloat16, as medians.
+is Python's standard library. `speed` times steps of ten million weights in float32 and bfloat16, as medians. `ranks`
+compares the gradients of two ranks with those of one process that adds up two parts, and a run that is killed on two
+ranks, goes on in one process, is killed again and ends on two ranks with one that was never stopped.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import os
 import random
 import signal
 import statistics
+import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -24,13 +29,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from qwen7b.data.shards import ShardWriter
+from qwen7b.hub.saved_steps import saved_steps
 from qwen7b.text import Tokenizer
 from qwen7b.train.initial import new_model
 from qwen7b.train.loop import Spikes, take_step
 from qwen7b.train.micro_batch import MicroBatch
-from qwen7b.train.optimizer_settings import Muon
+from qwen7b.train.optimizer_settings import AdamW, Muon, Optimizer
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.precision import probe_precision
 from qwen7b.train.pretraining import pretrain
@@ -43,7 +50,7 @@ LONGEST_LIFE = 1.0
 """Seconds after which a run is killed at the latest."""
 
 
-def prepare(folder: Path, *, steps: int) -> Path:
+def prepare(folder: Path, *, steps: int, optimizer: Optimizer, max_grad_norm: float = 1.0) -> Path:
     """Write vocabulary, shards and recipe of a tiny run; returns the recipe's path."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
     texts = [file.read_text("utf-8", errors="replace") for file in files]
@@ -56,7 +63,9 @@ def prepare(folder: Path, *, steps: int) -> Path:
     recipe = PretrainRecipe(
         model=Shape(hidden_size=32, num_layers=2, num_heads=2, feed_forward_size=64, family="qwen2", tied_head=True),
         corpus=Corpus(tokenizer="tokenizer.json", shards=("shards",), length=32, rows=4, micro_rows=2),
-        training=Training(steps=steps, save_every=2, precision="float32", optimizer=Muon()),
+        training=Training(
+            steps=steps, save_every=2, precision="float32", optimizer=optimizer, max_grad_norm=max_grad_norm
+        ),
     )
     path = folder / "recipe.toml"
     path.write_text(recipe_text(recipe), encoding="utf-8")
@@ -78,7 +87,7 @@ def measure_kills(*, count: int, seed: int) -> dict[str, Any]:
     context, draw = multiprocessing.get_context("fork"), random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        recipe = prepare(folder, steps=8 * count)
+        recipe = prepare(folder, steps=8 * count, optimizer=Muon())
         killed = while_saving = 0
         while True:
             ready = context.Event()
@@ -126,6 +135,59 @@ def content(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def measure_ranks() -> dict[str, Any]:
+    """Two ranks beside one process: the gradients of a step, and runs that go on with another number of ranks."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = str(Path(__file__).with_name("rank_gradients.py"))
+    printed = subprocess.run([*TORCHRUN, program], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recipe = prepare(folder, steps=60, optimizer=AdamW(), max_grad_norm=1e9)
+
+        def start(run: str, *launcher: str) -> subprocess.Popen[bytes]:
+            verb = ["-m", "qwen7b", "train", "pretrain", str(recipe), "--out", str(folder / run)]
+            return subprocess.Popen(
+                [*launcher, *verb],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+        if start("whole", *TORCHRUN).wait():
+            raise SystemExit("the run on two ranks ended by itself")
+        killed_after = []
+        for launcher, enough in ((TORCHRUN, 20), ([sys.executable], 40)):
+            process = start("changing", *launcher)
+            while last_step(folder / "changing") < enough:
+                if process.poll() is not None:
+                    raise SystemExit(f"the run ended by itself with {process.returncode}")
+                time.sleep(0.001)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed_after.append(last_step(folder / "changing"))
+        if start("changing", *TORCHRUN).wait():
+            raise SystemExit("the run on two ranks ended by itself")
+        steps = [folder / run / "steps" / "step-00000060" for run in ("whole", "changing")]
+        weights = [load_file(step / "model.safetensors") for step in steps]
+        names = ("model.safetensors", "optimizer.safetensors")
+        return {
+            "gradients": json.loads(printed.stdout),
+            "2 -> 1 -> 2": {
+                "killed_after_steps": killed_after,
+                "bit_equal": all((steps[0] / name).read_bytes() == (steps[1] / name).read_bytes() for name in names),
+                "max_difference": max(float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0]),
+            },
+        }
+
+
+def last_step(run: Path) -> int:
+    return max((int(path.name[5:]) for path in saved_steps(run)), default=0)
+
+
 def measure_speed(*, steps: int, threads: int) -> dict[str, Any]:
     """Tokens a second of a step of 8 rows of 256 tokens, by number format, and the share of the probed peak."""
     torch.set_num_threads(threads)
@@ -153,7 +215,7 @@ def measure_speed(*, steps: int, threads: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kills", "speed"))
+    parser.add_argument("what", choices=("kills", "speed", "ranks"))
     parser.add_argument("--count", type=int, default=50, help="kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--steps", type=int, default=7, help="timed steps a format")
@@ -162,6 +224,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.what == "kills":
         results = measure_kills(count=arguments.count, seed=arguments.seed)
+    elif arguments.what == "ranks":
+        results = measure_ranks()
     else:
         results = measure_speed(steps=arguments.steps, threads=arguments.threads)
     print(json.dumps(results) if arguments.json else json.dumps(results, indent=1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,13 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 import tiny
-from qwen7b.errors import SettingError, TrainingError
+from qwen7b.adapters.adapted_modules import adapter_of, add_adapter
+from qwen7b.adapters.adapter_files import read_adapter
+from qwen7b.adapters.settings import LoraSettings
+from qwen7b.errors import ResourceError, SettingError, TrainingError
+from qwen7b.files.tensor_file import TensorFile
 from qwen7b.model import Transformer
+from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.loop import Spikes, take_step
 from qwen7b.train.loss import summed_loss
 from qwen7b.train.mesh_settings import MeshSettings
@@ -204,6 +212,92 @@ def test_bits_per_byte_are_those_of_one_process(ranks: Ranks) -> None:
     assert shared == pytest.approx(bits_per_byte(small_model(), held_out), rel=1e-9)
     assert all(len(ranks.own(one)[1]) <= one.shape[0] for one in model.parameters())
     gradients_of(model, random_batches(0), ranks)  # training goes on after a look
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["two matrices", "tied"])
+def test_adapters_have_the_gradients_of_one_process_and_lie_whole_in_their_folder(
+    ranks: Ranks, tied: bool, tmp_path: Path
+) -> None:
+    lora = LoraSettings(targets=("q_proj", "o_proj", "down_proj"), rank=3, dropout=0.0, token_ids=(5, 9))
+    folder = AdapterFolder(settings=lora, base="base")
+
+    def adapted() -> Transformer:
+        torch.manual_seed(1)
+        model = small_model(family="qwen2", tied_head=tied)
+        add_adapter(model, lora)
+        for name, parameter in model.named_parameters():
+            if name.endswith(".b"):
+                torch.nn.init.normal_(parameter, std=0.1)
+        return model
+
+    parts = random_batches(0)
+    _, expected = gradients_of(adapted(), parts, ALONE, max_grad_norm=1e9)
+    model = adapted()
+    ranks.shard(model, dtype=torch.float32)
+    _, actual = gradients_of(model, parts, ranks, max_grad_norm=1e9)
+    assert actual.keys() == expected.keys() and len(expected) == 12 + (1 if tied else 2)
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-6, atol=1e-9)
+    saved = Path(ranks.on_first(lambda: str(tmp_path)))
+    folder.save(model, saved, ranks)
+    written = read_adapter(saved)
+    for stem, pair in adapter_of(adapted(), lora).factors.items():
+        assert all(torch.equal(*both) for both in zip(pair, written.factors[stem], strict=True))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.zero_()
+    folder.restore(model, saved, ranks)
+    _, again = gradients_of(model, parts, ranks, max_grad_norm=1e9)
+    assert all(torch.equal(again[name], actual[name]) for name in actual)
+
+
+def test_a_step_may_be_written_while_the_next_ones_are_computed(
+    joined: Ranks, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on GPUs: what is written is the step as it was, and it has no name before all of it is written."""
+    folder = Path(joined.on_first(lambda: str(tmp_path_factory.mktemp("aside"))))
+    vocabulary = folder / "tokenizer.json"
+    joined.on_first(lambda: tiny.write_tokenizer_json(vocabulary))
+    ranks = RankGroup(MeshSettings(), device=torch.device("cpu"))
+    named = {"steps": 5, "save_every": 2, "keep": 9}
+    run_in(folder / "waiting", vocabulary, ranks=ranks, **named)
+    ranks.writes_aside, seen, write = True, [], TensorFile.write
+
+    def slow(self: TensorFile, *given: Any, **more: Any) -> Any:
+        time.sleep(0.01)
+        seen.append([path.name for path in self.path.parents[1].iterdir()])
+        return write(self, *given, **more)
+
+    monkeypatch.setattr(TensorFile, "write", slow)
+    run_in(folder / "aside", vocabulary, ranks=ranks, **named)
+    assert "step-00000002.partial" in seen[0] and "step-00000002" not in seen[0]
+    for number in (2, 4, 5):
+        one, other = (folder / name / "steps" / f"step-{number:08}" for name in ("waiting", "aside"))
+        assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+            path.name: path.read_bytes() for path in other.iterdir()
+        }
+
+
+def test_a_full_disk_on_one_rank_ends_the_run_on_all_and_leaves_the_last_good_step(
+    joined: Ranks, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(joined.on_first(lambda: str(tmp_path_factory.mktemp("full"))))
+    vocabulary, write = folder / "tokenizer.json", TensorFile.write
+    joined.on_first(lambda: tiny.write_tokenizer_json(vocabulary))
+
+    def full(self: TensorFile, *given: Any, **more: Any) -> Any:
+        if joined.rank == 1 and "step-00000004" in str(self.path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return write(self, *given, **more)
+
+    monkeypatch.setattr(TensorFile, "write", full)
+    with pytest.raises(ResourceError, match=r"the disk that holds .* is full"):
+        run_in(folder / "run", vocabulary, ranks=joined)
+    joined.sums(0)
+    assert [path.name for path in (folder / "run" / "steps").iterdir()] == ["step-00000002"]
+    monkeypatch.undo()
+    assert run_in(folder / "run", vocabulary, ranks=joined).name == "step-00000006"
 
 
 class StoppedError(Exception):

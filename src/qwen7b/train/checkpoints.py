@@ -141,11 +141,15 @@ class RunFolder:
                 name: FileTensor(source=name, dtype=value.dtype, shape=tuple(value.shape))
                 for name, value in remembered.items()
             }
-            files = [weights.save(model, partial, self.ranks), TensorFile(partial / "optimizer.safetensors", entries)]
+            of_weights = weights.save(model, partial, self.ranks)
+            files = [TensorFile(partial / "optimizer.safetensors", entries)]
+            tensors = dict(remembered)
+            if of_weights is not None:
+                files.append(of_weights)
+                tensors |= {name: weight.detach() for name, weight in model.named_parameters()}
             state = json.dumps(asdict(saved))
             self.ranks.on_first(lambda: (partial / "state.json").write_text(state, encoding="utf-8"))
-            tensors = {**{name: weight.detach() for name, weight in model.named_parameters()}, **remembered}
-            written = self.ranks.write([file for file in files if file is not None], tensors)
+            written = self.ranks.write(files, tensors)
         self._saving = partial, keep, written
         self.finish_saving(wait=False)
 

@@ -130,16 +130,28 @@ class RankGroup:
 
     def write(self, files: Sequence[TensorFile], tensors: Mapping[str, Tensor]) -> Future[Any]:
         writer, state = StepWriter(files), dict(tensors)
-        if self.writes_aside:
-            result = async_save(state, storage_writer=writer, process_group=self._writers)
-            assert isinstance(result, Future)
-            return result
         done: Future[Any] = Future()
+        if self.writes_aside:
+            saving = async_save(state, storage_writer=writer, process_group=self._writers)
+            assert isinstance(saving, Future)
+            saving.add_done_callback(lambda saved: _pass_on(saved.exception(), done))
+            return done
         try:
-            done.set_result(save(state, storage_writer=writer, process_group=self._writers))
+            save(state, storage_writer=writer, process_group=self._writers)
+            _pass_on(None, done)
         except CheckpointException as error:
-            done.set_exception(error)
+            _pass_on(error, done)
         return done
+
+
+def _pass_on(error: BaseException | None, done: Future[Any]) -> None:
+    """Tell that files are written, or what hindered the first rank that could not."""
+    if error is None:
+        done.set_result(None)
+    elif isinstance(error, CheckpointException):
+        done.set_exception(next(iter(error.failures.values()))[0])
+    else:
+        done.set_exception(error)
 
 
 @contextmanager
