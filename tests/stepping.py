@@ -80,6 +80,7 @@ class Places:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
+        sys._getframe().f_trace_opcodes = True  # or Python 3.12 does not look at opcodes the first time
         sys.settrace(self._enter)
         try:
             yield

@@ -293,7 +293,7 @@ def test_the_launcher_gives_lm_eval_the_model(
 
 
 def test_a_missing_lm_eval_names_the_extra(tmp_path: Path) -> None:
-    (tmp_path / "lm_eval.py").write_text("raise ImportError('no lm_eval')", "utf-8")
+    (tmp_path / "lm_eval.py").write_text("raise ModuleNotFoundError('no lm_eval')", "utf-8")
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport qwen7b.__main__"]
     command[-1] = command[-1].replace("import qwen7b.__main__", "from qwen7b.cli.app import main; main()")
     found = subprocess.run([*command, "eval", "lm-eval", "ls", "tasks"], capture_output=True, text=True, timeout=60)

@@ -115,7 +115,7 @@ def test_what_it_cannot_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
     def no_json5(name: str) -> Any:
         if name == "json5":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return import_module(name)
 
     monkeypatch.setattr(react_reading, "import_module", no_json5)

@@ -163,7 +163,7 @@ def test_an_adapter_learns_beside_packed_weights(
     monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
     lora = LoraSettings(targets=TARGETS, rank=8, alpha=16, dropout=0.05)
     model, format = (packed, None) if kind == "a packed folder" else (base, kind)
-    settings = recipe(model, data, lora=lora, steps=80, quantize=format)
+    settings = recipe(model, data, lora=lora, steps=120, quantize=format)
     saved = finetune(settings, tmp_path / "run", control_rows=True)
     kept = read_recipe(tmp_path / "run" / "recipe.toml", FinetuneRecipe)
     assert kept.quantize == (format or "q8")

@@ -20,8 +20,8 @@ def saved_steps(run: Path) -> list[Path]:
     folder = run / STEPS
     if not folder.is_dir():
         return []
-    found = [(match, path) for path in folder.iterdir() if (match := _STEP.fullmatch(path.name))]
-    return [path for match, path in sorted(found, key=lambda pair: int(pair[0][1]))]
+    steps = [path for path in folder.iterdir() if _STEP.fullmatch(path.name)]
+    return sorted(steps, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def last_step(path: Path) -> Path:

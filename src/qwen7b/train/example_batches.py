@@ -22,14 +22,14 @@ from qwen7b.train.micro_batch import MicroBatch, labelled, shared_out
 from qwen7b.train.ranks import ALONE, Ranks
 
 
-class Example(Protocol):
+class HasTokens(Protocol):
     """What a step has some of: a conversation, or a pair of them."""
 
     @property
     def num_tokens(self) -> int: ...
 
 
-ExampleT = TypeVar("ExampleT", bound=Example)
+ExampleT = TypeVar("ExampleT", bound=HasTokens)
 
 
 class ExampleOrder(Generic[ExampleT]):

@@ -33,7 +33,7 @@ from qwen7b.system.workers import workers
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.checkpoints import RunFolder, WeightFiles
-from qwen7b.train.example_batches import Example, ExampleOrder
+from qwen7b.train.example_batches import ExampleOrder, HasTokens
 from qwen7b.train.finetune_recipe import TuningRecipe
 from qwen7b.train.labels import Labelling, Mode, make_labelling
 from qwen7b.train.loop import train, try_gradients
@@ -52,7 +52,7 @@ _TRIED_TOKENS = 64
 """The tokens of a trial."""
 
 RecipeT = TypeVar("RecipeT", bound=TuningRecipe)
-ExampleT = TypeVar("ExampleT", bound=Example)
+ExampleT = TypeVar("ExampleT", bound=HasTokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
