@@ -6,14 +6,17 @@ import copy
 import pickle
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import pytest
 import torch
 
 from qwen7b import kernels
+from qwen7b.adapters.beside import adapter_beside
 from qwen7b.errors import SettingError
 from qwen7b.model import Cache, SequenceCache, Transformer
 from qwen7b.model.layers import run_layers
+from random_adapters import write_random_adapter
 from random_packed import random_model
 
 needs_library = pytest.mark.skipif(kernels.instruction_set() is None, reason="needs the native library")
@@ -55,6 +58,36 @@ def test_native_layers_equal_the_reference(changes: dict[str, int], dtype: torch
     # Where noise of the last bit decides how a number is rounded to int8, all later roundings may go another way.
     assert errors.max() < 0.03
     assert errors.quantile(0.2) < 1e-6
+
+
+@pytest.mark.skipif(
+    not hasattr(kernels.native.library(), "qwen7b_run_adapted_layers"),
+    reason="needs the native library, and one that was built since there are adapters",
+)
+@pytest.mark.parametrize("num_rows", [1, 3, 70])
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_native_adapters_equal_the_reference(tmp_path: Path, bits: int, num_rows: int) -> None:
+    """Of one layer, with keys and values in 16 bits, in which sequences have adapters of several ranks, and none."""
+    model = random_model(bits=bits, num_layers=1)
+    model.cache_dtype = torch.float16
+    ranks = {"a": 1, "b": 4, "c": 13}
+    paths = [write_random_adapter(tmp_path / name, model.config, rank=rank) for name, rank in ranks.items()]
+    adapters = [None, *(adapter_beside(model, path) for path in paths), None]
+    ids = [torch.randint(0, 320, (num_rows,)) for _ in adapters]
+
+    def compute(model: Transformer, *, adapted: bool = True) -> torch.Tensor:
+        caches = [model.new_sequence_cache(capacity=num_rows, ntk="original") for _ in adapters]
+        for cache, adapter in zip(caches, adapters, strict=True):
+            cache.adapter = adapter if adapted else None
+        ((_, hidden_RC),) = model.passes(ids, cache=Cache(caches))
+        return hidden_RC.view(len(adapters), num_rows, -1)
+
+    found, expected, plain = compute(model), by_reference(model, compute), compute(model, adapted=False)
+    errors = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert errors.max() < 0.03 and errors.quantile(0.2) < 1e-6  # as above
+    assert torch.equal(found[0], plain[0]) and torch.equal(found[-1], plain[-1])
+    assert error(found[1:-1], plain[1:-1]) > 0.1
 
 
 @needs_library
