@@ -19,7 +19,12 @@ constexpr int RANKS = 4;  // computed abreast
 template <int count> void project(const float *a, const float *x, int64_t columns, float *to) {
     Floats sums[count];
     each<count>([&](auto r) { sums[r] = zeros(); });
-    for (int64_t i = 0; i < columns; i += LANES) {
+    int64_t i = 0;
+    for (; i + LANES <= columns; i += LANES) {
+        const Floats part = load(x + i);
+        each<count>([&](auto r) { sums[r] = fma(load(a + r * columns + i), part, sums[r]); });
+    }
+    if (i < columns) {
         const Floats part = load_part(x + i, columns - i);
         each<count>([&](auto r) { sums[r] = fma(load_part(a + r * columns + i, columns - i), part, sums[r]); });
     }
@@ -34,13 +39,13 @@ inline void project_some(const qwen7b_addition &addition, const float *x, int64_
 
 // A block of B's outputs for the projected x.
 NOT_INLINED Floats expand(const qwen7b_addition &addition, int64_t block, const float *projected) {
-    const float *b = addition.b + block * LANES;
+    const float *b = addition.b + block * addition.rank * LANES;
     Floats sums[RANKS];
     each<RANKS>([&](auto i) { sums[i] = zeros(); });
     int64_t r = 0;
     for (; r + RANKS <= addition.rank; r += RANKS)
-        each<RANKS>([&](auto i) { sums[i] = fma(load(b + (r + i) * addition.stride), all(projected[r + i]), sums[i]); });
-    for (; r < addition.rank; r++) sums[0] = fma(load(b + r * addition.stride), all(projected[r]), sums[0]);
+        each<RANKS>([&](auto i) { sums[i] = fma(load(b + (r + i) * LANES), all(projected[r + i]), sums[i]); });
+    for (; r < addition.rank; r++) sums[0] = fma(load(b + r * LANES), all(projected[r]), sums[0]);
     return add(add(sums[0], sums[1]), add(sums[2], sums[3]));
 }
 

@@ -16,7 +16,7 @@ constexpr int64_t INTERFACE_VERSION = 4;
 #if UINTPTR_MAX == UINT64_MAX  // a structure whose size changes has another meaning: increment the version
 static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
 static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);
-static_assert(sizeof(qwen7b_layer_additions) == 5 * 32 && sizeof(qwen7b_adapter) == 16);
+static_assert(sizeof(qwen7b_layer_additions) == 5 * 24 && sizeof(qwen7b_adapter) == 16);
 #endif
 
 constexpr qwen7b_contract CONTRACT = {

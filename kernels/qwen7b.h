@@ -70,8 +70,7 @@ typedef struct {
 typedef struct {
     int64_t rank;
     const float *a; /* (rank, columns) */
-    const float *b; /* (rank, rows): B transposed, its rows `stride` apart and readable in whole blocks of 16 */
-    int64_t stride;
+    const float *b; /* (blocks of 16 rows, rank, 16) */
 } qwen7b_addition;
 
 typedef struct {

@@ -103,10 +103,10 @@ struct Adapter {
     Adapter(const Adapter &) = delete;  // its pointers stay with it
 
     qwen7b_addition addition(int64_t rank, int64_t rows, int64_t columns) {
-        const int64_t stride = (rows + LANES - 1) / LANES * LANES;
-        kept.push_back(random_floats(rank * columns)), kept.push_back(random_floats(rank * stride));
+        const int64_t blocks = (rows + LANES - 1) / LANES;
+        kept.push_back(random_floats(rank * columns)), kept.push_back(random_floats(blocks * rank * LANES));
         for (float &value : kept.back()) value *= 0.01f;
-        return {rank, kept.end()[-2].data(), kept.back().data(), stride};
+        return {rank, kept.end()[-2].data(), kept.back().data()};
     }
 };
 

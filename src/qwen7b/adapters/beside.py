@@ -65,14 +65,14 @@ def _products(model: Transformer, placed: PlacedAdapter, *, scale: float) -> lis
 def _joined(model: Transformer, parts: Sequence[_Part], *, num_rows: int) -> LowRankProduct:
     """One product for all parts of a module: query, key and value have ranks of their own, one after the other."""
     rank = sum(len(a) for _, a, _ in parts)
-    # The kernels read whole blocks; with one more, the same columns of all rows do not share a place in the cache.
-    bt = torch.zeros(rank, (num_blocks(num_rows) + 1) * LANES)
+    whole = torch.zeros(num_blocks(num_rows) * LANES, rank)
     start = 0
     for first_row, a, b in parts:
-        bt[start : start + len(a), first_row : first_row + len(b)] = b.T
+        whole[first_row : first_row + len(b), start : start + len(a)] = b
         start += len(a)
+    blocks = whole.view(-1, LANES, rank).transpose(1, 2)
     a = torch.cat([a for _, a, _ in parts])
-    return LowRankProduct(a=_like(model, a), bt=_like(model, bt)[:, :num_rows])
+    return LowRankProduct(a=_like(model, a), b=_like(model, blocks), num_rows=num_rows)
 
 
 def _like(model: Transformer, values: Tensor) -> Tensor:

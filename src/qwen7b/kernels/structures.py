@@ -92,7 +92,7 @@ class CRows(ctypes.Structure):
 
 
 class CAddition(ctypes.Structure):
-    _fields_ = [("rank", _long), ("a", _pointer), ("b", _pointer), ("stride", _long)]
+    _fields_ = [("rank", _long), ("a", _pointer), ("b", _pointer)]
 
 
 class CLayerAdditions(ctypes.Structure):

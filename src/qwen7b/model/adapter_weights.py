@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -15,16 +16,17 @@ from torch import Tensor
 class LowRankProduct:
     """A product that is added to a linear layer's: x · Aᵀ · Bᵀ.
 
-    a   (rank, columns)
-    bt  (rank, rows): B transposed, with the adapter's scale in it
+    a  (rank, columns)
+    b  (blocks, rank, LANES): B's rows in blocks, as the kernels compute outputs, with the adapter's scale in them
     """
 
     a: Tensor
-    bt: Tensor
+    b: Tensor
+    num_rows: int
 
-    def __call__(self, x: Tensor) -> Tensor:
-        product: Tensor = x @ self.a.T @ self.bt
-        return product
+    def __call__(self, x_RC: Tensor) -> Tensor:
+        blocks = torch.einsum("Rr,nrl->Rnl", x_RC @ self.a.T, self.b)
+        return blocks.flatten(1)[:, : self.num_rows]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

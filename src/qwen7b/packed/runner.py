@@ -163,11 +163,9 @@ def _native_adapter(adapter: AdapterWeights) -> structures.CAdapter:
     for products in adapter.layers:
         additions = structures.CLayerAdditions()
         for module, product in products.items():
-            assert product.a.dtype == product.bt.dtype == torch.float32
-            assert product.a.is_contiguous() and product.bt.stride(1) == 1
-            addition = structures.CAddition(
-                len(product.a), product.a.data_ptr(), product.bt.data_ptr(), product.bt.stride(0)
-            )
+            assert product.a.dtype == product.b.dtype == torch.float32
+            assert product.a.is_contiguous() and product.b.is_contiguous()
+            addition = structures.CAddition(len(product.a), product.a.data_ptr(), product.b.data_ptr())
             setattr(additions, module.rpartition(".")[2], addition)
         layers.append(additions)
     max_rank = max((len(product.a) for products in adapter.layers for product in products.values()), default=0)
