@@ -14,6 +14,7 @@ pytest.importorskip("transformers", reason="needs the extra hf")
 
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+import qwen7b
 import qwen7b.hf
 from qwen7b.errors import SettingError
 
@@ -148,3 +149,31 @@ def test_bits_as_keywords(wide_folder: Path) -> None:
                 wide_folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True), **{name: True}
             )
     assert AutoModelForCausalLM.from_pretrained(wide_folder, load_in_8bit=False).dtype == torch.float32
+
+
+def test_lora_trains_beside_bitsandbytes_weights(wide_folder: Path, tmp_path: Path) -> None:
+    """QLoRA as PEFT does it: only the adapter moves, and what it learned loads on the model in 4 bits and in floats."""
+    pytest.importorskip("bitsandbytes", reason="needs the extra hf")
+    peft = pytest.importorskip("peft", reason="needs the extra hf")
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+
+    def in_4_bits() -> Any:
+        return AutoModelForCausalLM.from_pretrained(wide_folder, device_map="cpu", quantization_config=quantization)
+
+    model = peft.prepare_model_for_kbit_training(in_4_bits(), gradient_checkpointing_kwargs={"use_reentrant": False})
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=TARGETS, task_type="CAUSAL_LM"))
+    layer = adapted.base_model.model.transformer.h[0].attn.c_attn
+    assert type(layer.base_layer).__name__ == "Linear4bit"
+    held = layer.base_layer.weight.detach().clone()
+    losses = train(adapted)
+    assert losses[-1] < 0.9 * losses[0]
+    assert torch.equal(layer.base_layer.weight, held) and layer.lora_A.default.weight.grad is None
+    assert {parameter.dtype for parameter in adapted.parameters() if parameter.requires_grad} == {torch.float32}
+    after = logits(adapted)
+    adapted.save_pretrained(tmp_path)
+    torch.testing.assert_close(logits(peft.PeftModel.from_pretrained(in_4_bits(), tmp_path)), after, atol=1e-4, rtol=0)
+    before, ours = (qwen7b.load_model(wide_folder, dtype="float32", **how) for how in ({}, {"adapter": tmp_path}))
+    with torch.inference_mode():
+        assert (ours(IDS) - after).norm() < 0.5 * (before(IDS) - after).norm()

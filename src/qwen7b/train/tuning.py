@@ -26,7 +26,7 @@ from qwen7b.loading.packed_weights import packed_bytes
 from qwen7b.loading.placement import NONE, choose_device
 from qwen7b.model import Transformer
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
-from qwen7b.system.memory import available_bytes, gigabytes
+from qwen7b.system.memory import available_bytes, gigabytes, return_large_blocks
 from qwen7b.system.progress import say
 from qwen7b.system.storage import sha256_of
 from qwen7b.system.workers import workers
@@ -110,6 +110,7 @@ def started_tuning(
     Raises PromptError for data with mistakes, by file and line, ResourceError where memory does not suffice, and what
     `open_checkpoint`, `add_adapter` and `RunFolder.held` raise.
     """
+    return_large_blocks()
     checkpoint = open_checkpoint(locate(recipe.model, offline=offline))
     format = recipe.quantize if checkpoint.packed is None else checkpoint.packed.format.name
     if checkpoint.packed is not None and recipe.quantize not in (None, format):
