@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from qwen7b.errors import ResourceError, SettingError, TrainingError
 from qwen7b.files.tensor_file import TensorFile
 from qwen7b.model import Transformer
 from qwen7b.train.adapter_folder import AdapterFolder
+from qwen7b.train.finetune_recipe import FinetuneRecipe
+from qwen7b.train.finetuning import finetune
 from qwen7b.train.loop import Spikes, take_step
 from qwen7b.train.loss import summed_loss
 from qwen7b.train.mesh_settings import MeshSettings
@@ -29,11 +32,12 @@ from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled, shared_out
 from qwen7b.train.objective import BatchLoss, Objective, next_token_loss
 from qwen7b.train.optimizer_settings import AdamW, Muon
 from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.pretraining import pretrain
 from qwen7b.train.rank_group import RankGroup
 from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
-from qwen7b.train.run_log import StepRecord
+from qwen7b.train.run_log import StepRecord, read_log
 from qwen7b.train.validation import HeldOut, bits_per_byte
-from train.tiny_training import random_batches, run_in, settings, small_model
+from train.tiny_training import random_batches, run_in, settings, small_model, write_pretraining
 
 
 @pytest.fixture(scope="session")
@@ -298,6 +302,74 @@ def test_a_full_disk_on_one_rank_ends_the_run_on_all_and_leaves_the_last_good_st
     assert [path.name for path in (folder / "run" / "steps").iterdir()] == ["step-00000002"]
     monkeypatch.undo()
     assert run_in(folder / "run", vocabulary, ranks=joined).name == "step-00000006"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_of_pretraining_is_looked_at_on_its_way(
+    joined: Ranks, precision: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.train.precision._SECONDS", 0.01)
+    folder = Path(joined.on_first(lambda: str(tmp_path_factory.mktemp("pretraining"))))
+
+    def write() -> None:
+        path = write_pretraining(folder)
+        path.write_text(path.read_text().replace('"float32"', f'"{precision}"'))
+
+    joined.on_first(write)
+    pretrain(folder / "recipe.toml", folder / "two", mesh=MeshSettings(shards=1))
+    joined.on_first(lambda: str(pretrain_alone(folder / "recipe.toml", folder / "one")))
+    logs = [[*read_log(folder / name / "log.jsonl")] for name in ("one", "two")]
+    for one, two in zip(*logs, strict=True):
+        assert one.keys() == two.keys()
+        for key in one.keys() - {"samples"}:
+            assert two[key] == pytest.approx(one[key], rel=1e-5 if precision == "float32" else 3e-2)
+        assert precision == "bfloat16" or one.get("samples") == two.get("samples")
+
+
+def pretrain_alone(recipe: Path, folder: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "1")
+        return pretrain(recipe, folder)
+
+
+@pytest.mark.parametrize("quantize", [None, "q8"])
+def test_fine_tuning_by_an_adapter_is_shared(
+    joined: Ranks, quantize: str | None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen7b.train.precision._SECONDS", 0.01)
+    folder = Path(joined.on_first(lambda: str(tmp_path_factory.mktemp("tuning"))))
+    monkeypatch.setenv("QWEN7B_CACHE", str(folder / f"cache{joined.rank}"))
+
+    def write() -> None:
+        generation = {"eos_token_id": 266, "chat_format": "raw"}
+        tensors = tiny.qwen2_tensors()
+        tiny.write_folder(folder / "base", tiny.QWEN2_CONFIG, tensors, tokenizer=True, generation=generation)
+        lines = [{"instruction": f"the {number}", "output": "hell " * number} for number in range(1, 6)]
+        (folder / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    joined.on_first(write)
+    recipe = FinetuneRecipe(
+        model=str(folder / "base"),
+        data=(str(folder / "data.jsonl"),),
+        rows=5,
+        micro_tokens=40,  # an odd number of parts
+        steps=3,
+        precision="float32",
+        quantize=quantize,
+        lora=LoraSettings(targets=("q_proj", "down_proj"), rank=2, dropout=0.0),
+    )
+    two = finetune(recipe, folder / "two", control_rows=True, device="cpu", mesh=MeshSettings())
+
+    def alone() -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WORLD_SIZE", "1")
+            return str(finetune(recipe, folder / "one", control_rows=True, device="cpu"))
+
+    one = Path(joined.on_first(alone))
+    pair = [load((step / "adapter_model.safetensors").read_bytes()) for step in (one, two)]
+    assert pair[0].keys() == pair[1].keys()
+    for name in pair[0]:
+        torch.testing.assert_close(pair[1][name], pair[0][name], rtol=1e-4, atol=1e-6)
 
 
 class StoppedError(Exception):

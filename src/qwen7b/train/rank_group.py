@@ -99,6 +99,7 @@ class RankGroup:
         assert isinstance(root, FSDPModule)
         root.set_reduce_scatter_unused_params(True)  # a part without a target leaves the head without a gradient
         self._root: Any = root
+        self._dtype = dtype
 
     def run(self, function: Callable[..., T], model: Transformer, *arguments: Any, **named: Any) -> T:
         assert self._root.model is model
@@ -112,7 +113,8 @@ class RankGroup:
         assert self._root.model is model
         self._root.unshard()
         try:
-            yield
+            with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
+                yield
         finally:
             self._root.reshard()
 
@@ -156,7 +158,7 @@ def _pass_on(error: BaseException | None, done: Future[Any]) -> None:
 
 @contextmanager
 def joined_group(settings: MeshSettings, *, device: str) -> Iterator[RankGroup]:
-    """Join the group that the environment describes, and leave it at the end.
+    """Join the group that the environment describes, and leave it at the end; one that is joined already is used.
 
     A rank that is lost shows itself as an error in the others: at once where its connection breaks, else after the
     settings' timeout.
@@ -165,15 +167,16 @@ def joined_group(settings: MeshSettings, *, device: str) -> Iterator[RankGroup]:
         raise SettingError(
             f"WORLD_SIZE asks for several ranks, but the environment lacks {missing[0]}: start them by torchrun"
         )
-    place = torch.device(device)
+    place, is_joined = torch.device(device), dist.is_initialized()
     if place.type not in ("cpu", "cuda") or place.index is not None:
         raise SettingError(f"several ranks compute on cpu, or on cuda with one GPU each, found {device}")
     if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        place = torch.device("cuda", torch.cuda.current_device() if is_joined else int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(place)
-    backend = "gloo" if place.type == "cpu" else "cpu:gloo,cuda:nccl"
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=settings.timeout))
+        if not is_joined:
+            backend = "gloo" if place.type == "cpu" else "cpu:gloo,cuda:nccl"
+            dist.init_process_group(backend, timeout=timedelta(seconds=settings.timeout))
         yield RankGroup(settings, device=place)
     except RuntimeError as error:
         if not _is_of_the_others(error):
@@ -183,7 +186,8 @@ def joined_group(settings: MeshSettings, *, device: str) -> Iterator[RankGroup]:
             f"({str(error).splitlines()[0]:.200}): look at their own messages, then start all ranks again, and the run "
             "goes on from its last saved step"
         ) from error
-    dist.destroy_process_group()
+    if not is_joined:
+        dist.destroy_process_group()
 
 
 def _is_of_the_others(error: RuntimeError) -> bool:
