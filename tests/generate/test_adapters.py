@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,18 @@ def test_what_cannot_be_loaded_is_refused_before_weights_are_read(
         qwen7b.load(base, adapters={"a": base})
     with pytest.raises(ModelNotFoundError):
         qwen7b.load(base, adapters={"a": tmp_path / "nowhere"})
+
+
+def test_scores_and_vectors_are_an_adapters_too(several: qwen7b.Qwen, base: Path, tmp_path: Path) -> None:
+    config = several.config
+    several.add_adapter("rows", write_random_adapter(tmp_path / "rows", config, token_ids=(104, 110), size=0.5))
+    asked: Any = (["the hell", "in"], [[" he", " th"], [" in"]])
+    plain = several.score(*asked)
+    for name in ("a", "rows"):
+        merged = qwen7b.load(base, dtype="float32", adapter=tmp_path / name)
+        found, expected = several.score(*asked, adapter=name), merged.score(*asked)
+        for one, other, without in zip(*map(chain.from_iterable, (found, expected, plain)), strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3) and abs(one.logprob - without.logprob) > 1e-2
+        torch.testing.assert_close(several.embed(["the hell"], adapter=name), merged.embed(["the hell"]))
+    with pytest.raises(SettingError, match="there is no adapter 'c'"):
+        several.score(*asked, adapter="c")

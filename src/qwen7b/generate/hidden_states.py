@@ -46,7 +46,9 @@ def read_all(
             shared.cancel_soon(under_way)
 
 
-def mean_hidden(shared: SharedEngine, sequences: Iterable[list[int]]) -> Iterator[tuple[int, Tensor]]:
+def mean_hidden(
+    shared: SharedEngine, sequences: Iterable[list[int]], *, adapter: str | None = None
+) -> Iterator[tuple[int, Tensor]]:
     """Yield each sequence's index and its mean hidden state (C,) in float64, in the order in which they are done."""
     sums: dict[Request, tuple[int, Tensor]] = {}
     hidden_size = shared.engine.model.config.hidden_size
@@ -61,7 +63,7 @@ def mean_hidden(shared: SharedEngine, sequences: Iterable[list[int]]) -> Iterato
                 ) in hidden_TC.cpu():  # one by one, so that the sum does not depend on how the text was cut into steps
                     sum_C += hidden_C
 
-            request = Request(ids=ids, max_length=len(ids), priority=BACKGROUND, on_hidden=add)
+            request = Request(ids=ids, max_length=len(ids), priority=BACKGROUND, on_hidden=add, adapter=adapter)
             sums[request] = index, sum_C
             yield request
 

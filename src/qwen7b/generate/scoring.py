@@ -56,10 +56,13 @@ class Scoring:
         sequences: Sequence[ScoredSequence],
         *,
         report: Callable[[int], None] = lambda count: None,
+        adapter: str | None = None,
     ) -> None:
         self.shared = shared
         self.sequences = sequences
         self.report = report
+        self.adapter = adapter
+        self._adapter_weights = shared.engine.adapters.find(adapter)  # raises for an unknown one
         self._pending: deque[tuple[Tensor, list[tuple[int, int]]]] = deque()
         """Hidden states (C,) from the engine, each with the sequences that need it and the ids to score."""
         self._logprobs: dict[int, list[float]] = {}
@@ -90,6 +93,7 @@ class Scoring:
             priority=BACKGROUND,
             on_hidden=partial(self._take_in, wanted),
             hidden_from=reading.hidden_from,
+            adapter=self.adapter,
         )
 
     def _take_in(self, wanted: dict[int, list[tuple[int, int]]], start: int, hidden_TC: Tensor) -> None:
@@ -105,7 +109,7 @@ class Scoring:
         if not count:
             return []
         hidden, wanted = zip(*(self._pending.popleft() for _ in range(count)), strict=True)
-        logits_RV = self.shared.engine.logits_of(torch.stack(hidden))
+        logits_RV = self.shared.engine.logits_of(torch.stack(hidden), [self._adapter_weights] * count)
         best_ids = check_finite(logits_RV)
         rows, indices, ids = zip(*((row, *pair) for row, pairs in enumerate(wanted) for pair in pairs), strict=True)
         chosen = (logits_RV[list(rows), list(ids)] - log_sum_exp(logits_RV)[list(rows)]).tolist()
