@@ -39,6 +39,8 @@ def test_an_adapter_is_trained(run: Callable, files: tuple[str, str, str], tmp_p
     assert merged.exit_code == 0, merged.stderr
     page = run("train", "report", folder)
     assert page.exit_code == 0, page.stderr
+    text = (Path(folder) / "report.html").read_text("utf-8")
+    assert "Loss (nats a pair)" in text and "Margin of the chosen answers' reward" in text
 
 
 @pytest.mark.parametrize(

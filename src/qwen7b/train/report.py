@@ -105,7 +105,7 @@ def _summary(history: RunHistory) -> str:
     rows = {
         "steps": f"{last['step']:,}",
         "tokens": f"{history.tokens:,}",
-        "last loss": f"{last['loss']:.4f} nats a token",
+        "last loss": f"{last['loss']:.4f} nats a {_loss_term(history)}",
         "spikes skipped": f"{skipped:,}",
     }
     bits = [entry["bits_per_byte"] for entry in history.looks if "bits_per_byte" in entry]
@@ -120,13 +120,21 @@ def _summary(history: RunHistory) -> str:
     return _table(["", ""], [[name, value] for name, value in rows.items()])
 
 
+def _loss_term(history: RunHistory) -> str:
+    """What the loss is the mean over: a run on preferences logs their margin."""
+    return "pair" if "margin" in history.steps[-1] else "token"
+
+
 def _plots(history: RunHistory, compressed: Bits) -> list[tuple[str, str]]:
     require_matplotlib(extra="train")
     plots = []
     looks = [entry for entry in history.looks if "bits_per_byte" in entry]
-    kinds = ["loss", *(["bits_per_byte"] if looks else []), "grad_norm", "learning_rate"]
+    measured = [kind for kind in ("margin", "accuracy") if kind in history.steps[-1]]
+    kinds = ["loss", *measured, *(["bits_per_byte"] if looks else []), "grad_norm", "learning_rate"]
     titles = {
-        "loss": "Loss (nats a token)",
+        "loss": f"Loss (nats a {_loss_term(history)})",
+        "margin": "Margin of the chosen answers' reward",
+        "accuracy": "Share of pairs whose chosen answer has the higher reward",
         "bits_per_byte": "Held-out text (bits a byte)",
         "grad_norm": "Gradient norm",
         "learning_rate": "Learning rate",
