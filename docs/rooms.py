@@ -120,7 +120,7 @@ READING: dict[str, str] = {
         "stored views safetensors_file checksums tensor_file tensor_folder pickled_file zip_records tensor_pickle "
         "gguf_header gguf_file gguf_parts gptq file_names weight_files"
     ),
-    "kernels": "matrix linear native structures constants limits",
+    "kernels": "matrix linear training native structures constants limits",
     "hub": (
         "locate known official address repository protocol huggingface modelscope streaming wheels fetch archives "
         "listing saved_steps"
@@ -207,10 +207,11 @@ READING: dict[str, str] = {
     ),
     "train": (
         "conversation_forms conversations written_turns labels recipe_file recipe optimizer_settings schedule presets "
-        "micro_batch vocabulary_loss loss objective loop optimizers mesh_settings ranks rank_group step_writer "
-        "not_finite precision memory_need run_pace checkpoints run_log model_folder initial corpus_batches pretraining "
-        "validation compressors report example_batches finetune_recipe adapter_folder tuning finetuning preferences "
-        "preference_examples preference_recipe preference_loss preference_batches preferring merging"
+        "micro_batch vocabulary_loss loss objective loop fused_layer optimizers mesh_settings ranks rank_group "
+        "step_writer not_finite precision memory_need run_pace checkpoints run_log model_folder initial "
+        "corpus_batches pretraining validation compressors report example_batches finetune_recipe adapter_folder "
+        "tuning finetuning preferences preference_examples preference_recipe preference_loss preference_batches "
+        "preferring merging"
     ),
     "terminal": (
         "chatting terminal conversation tool_use commands set_command parts prompts replies plain display live "

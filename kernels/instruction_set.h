@@ -4,6 +4,21 @@
 
 #include "qwen7b.h"
 
+// See qwen7b.h.
+struct TrainingKernels {
+    void (*add_and_normalize)(int64_t num_rows, int64_t size, float epsilon, qwen7b_array x, qwen7b_array added, qwen7b_array sum,
+                              const float *weight, qwen7b_array y, float *inverse_rms);
+    void (*add_and_normalize_backward)(int64_t num_rows, int64_t size, qwen7b_array sum, const float *weight, const float *inverse_rms,
+                                       qwen7b_array for_y, qwen7b_array for_sum, qwen7b_array for_x, qwen7b_array for_added,
+                                       float *for_weight);
+    void (*rotate_heads)(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines, const float *sines, float turn,
+                         qwen7b_array x, int64_t x_stride, qwen7b_array y, int64_t y_stride);
+    void (*gate)(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array y);
+    void (*gate_backward)(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y, qwen7b_array for_gate,
+                          qwen7b_array for_up);
+    void (*cross_entropy)(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets, float *losses);
+};
+
 struct InstructionSet {
     const char *name;
     bool (*is_available)();
@@ -12,6 +27,7 @@ struct InstructionSet {
     void (*linear)(const qwen7b_matrix &, const float *x, int64_t num_rows, float *y);
     void (*run_layers)(const qwen7b_model &, const qwen7b_cache *const *, const qwen7b_rows &, const qwen7b_adapter *const *,
                        int64_t first, int64_t last, float *x);
+    const TrainingKernels *training;
     int64_t (*count_int8)(int64_t iterations);
     float (*read_all)(const uint8_t *data, int64_t num_bytes);
 };

@@ -6,12 +6,14 @@
 #include "limits.h"
 #include "linear.h"
 #include "product.h"
+#include "training.h"
 
 namespace {
 
 template <class Product> constexpr InstructionSet describe(const char *name, bool (*is_available)()) {
     return {name,           is_available,        Product::repacked_bytes, Product::repack,
-            linear<Product>, run_layers<Product>, Product::count_int8,     read_all};
+            linear<Product>, run_layers<Product>, &training,               Product::count_int8,
+            read_all};
 }
 
 }  // namespace

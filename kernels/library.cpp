@@ -97,6 +97,54 @@ int qwen7b_run_adapted_layers(const qwen7b_model *model, const qwen7b_cache *con
     return -1;
 }
 
+int qwen7b_add_and_normalize(int64_t num_rows, int64_t size, float epsilon, qwen7b_array x, qwen7b_array added, qwen7b_array sum,
+                             const float *weight, qwen7b_array y, float *inverse_rms) try {
+    current_set->training->add_and_normalize(num_rows, size, epsilon, x, added, sum, weight, y, inverse_rms);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_add_and_normalize_backward(int64_t num_rows, int64_t size, qwen7b_array sum, const float *weight,
+                                      const float *inverse_rms, qwen7b_array for_y, qwen7b_array for_sum, qwen7b_array for_x,
+                                      qwen7b_array for_added, float *for_weight) try {
+    current_set->training->add_and_normalize_backward(num_rows, size, sum, weight, inverse_rms, for_y, for_sum, for_x, for_added,
+                                                      for_weight);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_rotate_heads(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines, const float *sines, float turn,
+                        qwen7b_array x, int64_t x_stride, qwen7b_array y, int64_t y_stride) try {
+    current_set->training->rotate_heads(num_rows, num_heads, head_size, cosines, sines, turn, x, x_stride, y, y_stride);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_gate(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array y) try {
+    current_set->training->gate(count, gate, up, y);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_gate_backward(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y, qwen7b_array for_gate,
+                         qwen7b_array for_up) try {
+    current_set->training->gate_backward(count, gate, up, for_y, for_gate, for_up);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_cross_entropy(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets, float *losses) try {
+    current_set->training->cross_entropy(num_rows, columns, logits, targets, losses);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
 double qwen7b_measure_read(const void *data, int64_t num_bytes) {
     constexpr int64_t PIECE = 1 << 20;
     Session session;

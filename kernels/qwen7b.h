@@ -123,6 +123,33 @@ QWEN7B_API int qwen7b_run_adapted_layers(const qwen7b_model *model, const qwen7b
                                          const qwen7b_rows *rows, const qwen7b_adapter *const *adapters, int64_t first,
                                          int64_t last, float *x);
 
+/* Training: what lies between the products of a step, forward and backward, in as few passes over memory as there can be.
+ * An array is contiguous, of float (32 bits) or bfloat16 (16); a null pointer leaves it out. */
+typedef struct {
+    void *values;
+    int64_t bits;
+} qwen7b_array;
+
+/* sum (num_rows, size) = x + added, and y = sum / rms(sum) * weight; without `added` the sum is x. Keeps 1 / rms. */
+QWEN7B_API int qwen7b_add_and_normalize(int64_t num_rows, int64_t size, float epsilon, qwen7b_array x, qwen7b_array added,
+                                        qwen7b_array sum, const float *weight, qwen7b_array y, float *inverse_rms);
+/* The gradients of x, of `added` (the same numbers) and of `weight`, from those of y and of the sum; either may be null. */
+QWEN7B_API int qwen7b_add_and_normalize_backward(int64_t num_rows, int64_t size, qwen7b_array sum, const float *weight,
+                                                 const float *inverse_rms, qwen7b_array for_y, qwen7b_array for_sum,
+                                                 qwen7b_array for_x, qwen7b_array for_added, float *for_weight);
+/* The pairs (i, i + head_size/2) of each head turned by their row's angle, or against it with `turn` = -1. Tables are
+ * (num_rows, head_size), null to copy. A row's heads are contiguous, and rows so many numbers apart. */
+QWEN7B_API int qwen7b_rotate_heads(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines,
+                                   const float *sines, float turn, qwen7b_array x, int64_t x_stride, qwen7b_array y,
+                                   int64_t y_stride);
+/* y = up * silu(gate), and the gradients of both. */
+QWEN7B_API int qwen7b_gate(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array y);
+QWEN7B_API int qwen7b_gate_backward(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y,
+                                    qwen7b_array for_gate, qwen7b_array for_up);
+/* -ln p of each row's target under its logits (num_rows, columns), which are replaced by their gradients. */
+QWEN7B_API int qwen7b_cross_entropy(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets,
+                                    float *losses);
+
 /* The machine's limits, with the threads and the instruction set in use: bytes/s read from memory, int8 op/s. */
 QWEN7B_API double qwen7b_measure_read(const void *data, int64_t num_bytes);
 QWEN7B_API double qwen7b_measure_int8(int64_t iterations);

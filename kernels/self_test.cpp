@@ -154,6 +154,40 @@ static std::vector<float> layers(int64_t cache_bits) {
     return result;
 }
 
+static std::vector<uint16_t> rounded(const std::vector<float> &values) {  // to bfloat16, towards zero
+    std::vector<uint16_t> result;
+    for (float value : values) {
+        uint32_t bits;
+        memcpy(&bits, &value, 4);
+        result.push_back((uint16_t)(bits >> 16));
+    }
+    return result;
+}
+
+// What training computes of rows of 40 numbers, forward and backward, with arrays of both kinds.
+static std::vector<float> training() {
+    generator.seed(17);
+    constexpr int64_t rows = 70, size = 40, head = 20, count = rows * size;
+    std::vector<float> x = random_floats(count), weight = random_floats(size), inverse(rows), for_y = random_floats(count);
+    std::vector<uint16_t> added = rounded(random_floats(count)), small(count);
+    std::vector<float> sum(count), y(count), for_x(count), for_weight(size), turned(count), losses(rows);
+    std::vector<float> gated(count), for_gate(count), for_up(count), logits = random_floats(count);
+    std::vector<int64_t> targets;
+    for (int64_t row = 0; row < rows; row++) targets.push_back(row % size);
+    const auto wide = [](std::vector<float> &values) { return qwen7b_array{values.data(), 32}; };
+    qwen7b_add_and_normalize(rows, size, 1e-6f, wide(x), {added.data(), 16}, wide(sum), weight.data(), wide(y), inverse.data());
+    qwen7b_add_and_normalize_backward(rows, size, wide(sum), weight.data(), inverse.data(), wide(for_y), wide(x), wide(for_x),
+                                      {small.data(), 16}, for_weight.data());
+    qwen7b_rotate_heads(rows, size / head, head, x.data(), y.data(), -1, {small.data(), 16}, size, wide(turned), size);
+    qwen7b_gate(count, wide(x), wide(y), wide(gated));
+    qwen7b_gate_backward(count, wide(x), wide(y), wide(for_y), wide(for_gate), wide(for_up));
+    qwen7b_cross_entropy(rows, size, wide(logits), targets.data(), losses.data());
+    std::vector<float> result;
+    for (const auto *part : {&sum, &y, &for_x, &for_weight, &turned, &gated, &for_gate, &for_up, &logits, &losses})
+        result.insert(result.end(), part->begin(), part->end());
+    return result;
+}
+
 static int failures = 0;
 
 static void check(const char *name, const std::string &what, const std::vector<float> &actual, const std::vector<float> &expected,
@@ -184,6 +218,10 @@ int main() {
                 packed.forget_codes();
                 check(name, what + ", own layout", product(packed, rows), expected, is_plain ? 0 : 1e-6);
             }
+        qwen7b_use_instruction_set("scalar");
+        const std::vector<float> trained = training();
+        qwen7b_use_instruction_set(name);
+        check(name, "training", training(), trained, is_plain ? 0 : 1e-4);  // a number may be rounded to the next bfloat16
         for (int64_t bits : {8, 16}) {
             qwen7b_use_instruction_set("scalar");
             const std::vector<float> expected = layers(bits);

@@ -24,6 +24,22 @@ inline void store_half(uint16_t *p, Floats x) {
     _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(x.a, 0));
     _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(x.b, 0));
 }
+inline __m256 load_bfloat16(__m128i words) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+}
+inline Floats load_bfloat16(const uint16_t *p) {
+    return {load_bfloat16(_mm_loadu_si128((const __m128i *)p)), load_bfloat16(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+inline __m256i to_bfloat16(__m256 x) {  // in the low halves, rounded to nearest even
+    const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc00000), is_nan), 16);
+}
+inline void store_bfloat16(uint16_t *p, Floats x) {
+    const __m256i words = _mm256_packus_epi32(to_bfloat16(x.a), to_bfloat16(x.b));
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(words, 0xd8));
+}
 inline Floats load_int8(const int8_t *p) {
     const __m128i bytes = _mm_loadu_si128((const __m128i *)p);
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};

@@ -19,6 +19,15 @@ inline Floats load(const float *p) { return {_mm512_loadu_ps(p)}; }
 inline void store(float *p, Floats a) { _mm512_storeu_ps(p, a.v); }
 inline Floats load_half(const uint16_t *p) { return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p))}; }
 inline void store_half(uint16_t *p, Floats a) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a.v, 0)); }
+inline Floats load_bfloat16(const uint16_t *p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16))};
+}
+inline void store_bfloat16(uint16_t *p, Floats a) {  // rounds to nearest even
+    const __m512i bits = _mm512_castps_si512(a.v), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    rounded = _mm512_mask_set1_epi32(rounded, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), 0x7fc00000);
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
 inline Floats load_int8(const int8_t *p) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)))};
 }

@@ -36,6 +36,19 @@ inline void store(float *p, Floats x) {
 inline void store_half(uint16_t *p, Floats x) {
     for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(x.v[i])));
 }
+inline Floats load_bfloat16(const uint16_t *p) {
+    Floats r;
+    for (int i = 0; i < 4; i++) r.v[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
+    return r;
+}
+inline void store_bfloat16(uint16_t *p, Floats x) {  // rounds to nearest even
+    for (int i = 0; i < 4; i++) {
+        const uint32x4_t bits = vreinterpretq_u32_f32(x.v[i]), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+        const uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+        const uint32x4_t is_number = vceqq_f32(x.v[i], x.v[i]);
+        vst1_u16(p + 4 * i, vshrn_n_u32(vbslq_u32(is_number, rounded, vdupq_n_u32(0x7fc00000)), 16));
+    }
+}
 inline Floats load_int8(const int8_t *p) {
     const int8x16_t bytes = vld1q_s8(p);
     const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));

@@ -33,11 +33,24 @@ inline uint16_t to_half(float value) {  // to nearest even
     return sign | (uint16_t)((bits - ((127 - 15) << 23) + 0x0fff + (bits >> 13 & 1)) >> 13);
 }
 
+inline float from_bfloat16(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+inline uint16_t to_bfloat16(float value) {  // to nearest even
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return value != value ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 #define EACH(expression) { Floats r; for (int i = 0; i < 16; i++) r.v[i] = expression; return r; }
 inline Floats zeros() EACH(0)
 inline Floats all(float x) EACH(x)
 inline Floats load(const float *p) EACH(p[i])
 inline Floats load_half(const uint16_t *p) EACH(from_half(p[i]))
+inline Floats load_bfloat16(const uint16_t *p) EACH(from_bfloat16(p[i]))
 inline Floats load_int8(const int8_t *p) EACH(p[i])
 inline Floats add(Floats x, Floats y) EACH(x.v[i] + y.v[i])
 inline Floats sub(Floats x, Floats y) EACH(x.v[i] - y.v[i])
@@ -53,6 +66,7 @@ inline Floats to_floats(Ints x) EACH((float)x.v[i])
 #undef EACH
 inline void store(float *p, Floats x) { memcpy(p, x.v, sizeof x.v); }
 inline void store_half(uint16_t *p, Floats x) { for (int i = 0; i < 16; i++) p[i] = to_half(x.v[i]); }
+inline void store_bfloat16(uint16_t *p, Floats x) { for (int i = 0; i < 16; i++) p[i] = to_bfloat16(x.v[i]); }
 inline void store_int8(int8_t *p, Floats x) { for (int i = 0; i < 16; i++) p[i] = (int8_t)nearbyintf(x.v[i]); }
 inline float sum(Floats x) {
     float added = 0;

@@ -21,7 +21,7 @@ from qwen7b.config.checked import whole_number
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.matrix import PackedMatrix
-from qwen7b.kernels.structures import CContract, CMatrix, CModel, CRows
+from qwen7b.kernels.structures import CArray, CContract, CMatrix, CModel, CRows
 from qwen7b.system.container import usable_cores
 
 _FILE = "qwen7b_kernels.so"
@@ -69,7 +69,7 @@ def _agrees(loaded: ctypes.CDLL) -> bool:
 def _declare(loaded: ctypes.CDLL) -> None:
     """Declare the functions' types to ctypes."""
     number, real, pointer, text = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p, ctypes.c_char_p
-    matrix = ctypes.POINTER(CMatrix)
+    small, matrix, array = ctypes.c_float, ctypes.POINTER(CMatrix), CArray
     layers = [ctypes.POINTER(CModel), pointer, ctypes.POINTER(CRows)]  # in the middle the address of each CCache
     for name, result, arguments in (
         ("available_set", text, [ctypes.c_int]),
@@ -82,11 +82,21 @@ def _declare(loaded: ctypes.CDLL) -> None:
         ("linear", _raise_if_failed, [matrix, pointer, number, pointer]),
         ("run_layers", _raise_if_failed, [*layers, number, number, pointer]),
         ("run_adapted_layers", _raise_if_failed, [*layers, pointer, number, number, pointer]),
+        ("add_and_normalize", _raise_if_failed, [number, number, small, array, array, array, pointer, array, pointer]),
+        (
+            "add_and_normalize_backward",
+            _raise_if_failed,
+            [number, number, array, pointer, pointer, *[array] * 4, pointer],
+        ),
+        ("rotate_heads", _raise_if_failed, [*[number] * 3, pointer, pointer, small, array, number, array, number]),
+        ("gate", _raise_if_failed, [number, array, array, array]),
+        ("gate_backward", _raise_if_failed, [number, *[array] * 5]),
+        ("cross_entropy", _raise_if_failed, [number, number, array, pointer, pointer]),
         ("measure_read", real, [pointer, number]),
         ("measure_int8", real, [number]),
     ):
         function = getattr(loaded, f"qwen7b_{name}", None)
-        if function is None:  # in a library that was built before there were adapters, which works without
+        if function is None:  # in a library that was built before there was this, which works without
             continue
         function.restype, function.argtypes = result, arguments
 

@@ -103,6 +103,15 @@ class CAdapter(ctypes.Structure):
     _fields_ = [("max_rank", _long), ("layers", ctypes.POINTER(CLayerAdditions))]
 
 
+class CArray(ctypes.Structure):
+    _fields_ = [("values", _pointer), ("bits", _long)]
+
+    @classmethod
+    def of(cls, tensor: Tensor | None) -> CArray:
+        """A view of the tensor, of float32 or bfloat16, which must outlive it; None stands for what is left out."""
+        return cls(None, 32) if tensor is None else cls(tensor.data_ptr(), 8 * tensor.itemsize)
+
+
 class CContract(ctypes.Structure):
     """The constants and sizes that the library and its caller must agree on."""
 

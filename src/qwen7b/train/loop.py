@@ -23,6 +23,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from qwen7b.errors import SettingError, TrainingError
 from qwen7b.model import Transformer
 from qwen7b.train.checkpoints import Evaluate, RunFolder, SavedStep, WeightFiles
+from qwen7b.train.fused_layer import fused_layers
 from qwen7b.train.loss import run_layers_again
 from qwen7b.train.micro_batch import Batches, MicroBatch
 from qwen7b.train.not_finite import first_not_finite
@@ -172,7 +173,8 @@ def computing_gradients(model: Transformer, *, again: bool) -> Iterator[None]:
     model.train()
     model.runner = run_layers_again if again else runner
     try:
-        yield
+        with fused_layers(model):
+            yield
     finally:
         model.eval()
         model.runner = runner

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from qwen7b.kernels.training import DTYPES, cross_entropy_in_place, training_library
 from qwen7b.model import Cache, Transformer
 from qwen7b.model.rows import Rows
 from qwen7b.train.micro_batch import NO_TARGET, MicroBatch
@@ -60,11 +61,21 @@ def head_loss(
 ) -> Tensor:
     """The cross-entropy of targets (R,) under the logits hidden · weightᵀ, some rows at a time.
 
+    On a CPU the kernels make of the logits, while they are at hand, the gradients of a sum. What follows is elsewhere:
     torch's own `F.linear_cross_entropy` does this where everything is float32. In bfloat16 it returns the sum in
     bfloat16, with three digits, and multiplies in emulated precision on a CPU: there rows are cut by hand, their logits
     made float32, and computed again for the gradients.
     """
     rows = max(1, _CHUNK_LOGITS // weight_VC.shape[0])
+    if (
+        reduction == "sum"
+        and torch.is_grad_enabled()
+        and hidden_RC.device.type == "cpu"
+        and dtype in DTYPES
+        and training_library() is not None
+    ):
+        total: Tensor = _SumOfLosses.apply(hidden_RC.to(dtype), weight_VC, targets, rows)  # type: ignore[no-untyped-call]
+        return total
     if dtype == torch.float32:
         options = None if rows >= len(targets) else nn.LinearCrossEntropyOptions(batch_chunk_size=rows)
         return F.linear_cross_entropy(hidden_RC, weight_VC, targets, reduction=reduction, options=options)
@@ -78,6 +89,34 @@ def head_loss(
 
 def _part_loss(hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
     return F.cross_entropy(F.linear(hidden_RC, weight_VC).float(), targets, reduction=reduction)
+
+
+class _SumOfLosses(torch.autograd.Function):
+    """The sum of losses, by way of the gradients that it will have: each logit is computed once."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_RC: Tensor, weight_VC: Tensor, targets: Tensor, rows: int) -> Tensor:
+        needs_hidden, needs_weight, *_ = ctx.needs_input_grad
+        rounded_VC = weight_VC.to(hidden_RC.dtype)
+        ctx.for_hidden = torch.empty_like(hidden_RC) if needs_hidden else None
+        ctx.for_weight = None
+        total = hidden_RC.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(targets), rows):
+            part_RC = hidden_RC[start : start + rows]
+            logits = part_RC @ rounded_VC.t()
+            total += cross_entropy_in_place(logits, targets[start : start + rows]).sum()
+            if ctx.for_hidden is not None:
+                torch.mm(logits, rounded_VC, out=ctx.for_hidden[start : start + rows])
+            if needs_weight:
+                of_part = (logits.t() @ part_RC).to(weight_VC.dtype)
+                ctx.for_weight = of_part if ctx.for_weight is None else ctx.for_weight.add_(of_part)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        of_inputs = (None if one is None else one * gradient for one in (ctx.for_hidden, ctx.for_weight))
+        return (*of_inputs, None, None)
 
 
 def run_layers_again(layers: nn.ModuleList, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:

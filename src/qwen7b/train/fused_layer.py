@@ -1,0 +1,76 @@
+"""A layer as training computes it on a CPU: the model's own modules, and between their products the kernels.
+
+The model's own forward is the readable twin: PyTorch makes a pass over memory of each of its operations, and of each
+operation's gradient, which together take as long as the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qwen7b.kernels.training import DTYPES, AddAndNormalize, Gate, SplitIntoHeads, training_library
+from qwen7b.model import Cache, Transformer
+from qwen7b.model.layers import Attention, Layer, RMSNorm
+from qwen7b.model.masks import attention_mask
+from qwen7b.model.rows import Rows
+
+
+@contextmanager
+def fused_layers(model: Transformer) -> Iterator[None]:
+    """Have a model's layers computed so for a while, where the kernels can; they are called as ever."""
+    layers = [layer for layer in model.layers if isinstance(layer, Layer)]
+    if model.device.type != "cpu" or training_library() is None or model.dtype not in DTYPES:
+        layers = []
+    for layer in layers:
+        vars(layer)["forward"] = partial(run_fused, layer)  # and not a function around it, so that its hooks are called
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["forward"]
+
+
+def run_fused(layer: Layer, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
+    """What `Layer.forward` computes without a cache, adapters of the engine and LogN, which training has none of."""
+    assert cache is None and not rows.adapted and rows.query_scale is None
+    x_RC, normal_RC = _added_and_normalized(layer.attention_norm, x_RC, None)
+    attended_RC = _attend(layer.attention, normal_RC, rows)
+    x_RC, normal_RC = _added_and_normalized(layer.feed_forward_norm, x_RC, attended_RC)
+    feed_forward = layer.feed_forward
+    hidden = Gate.apply(feed_forward.gate(normal_RC), feed_forward.up(normal_RC))  # type: ignore[no-untyped-call]
+    return x_RC + feed_forward.down(hidden)  # type: ignore[no-any-return]
+
+
+def _added_and_normalized(norm: RMSNorm, x_RC: Tensor, added_RC: Tensor | None) -> tuple[Tensor, Tensor]:
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x_RC.dtype
+    both: tuple[Tensor, Tensor] = AddAndNormalize.apply(  # type: ignore[no-untyped-call]
+        x_RC, added_RC, norm.weight.float(), norm.epsilon, dtype
+    )
+    return both
+
+
+def _attend(attention: Attention, x_RC: Tensor, rows: Rows) -> Tensor:
+    joined = attention.qkv(x_RC)
+    sizes = attention.num_heads, attention.num_kv_heads, attention.num_kv_heads
+    query_RHD, key_RKD, value_RKD = SplitIntoHeads.apply(  # type: ignore[no-untyped-call]
+        joined.view(len(joined), -1, attention.head_size), rows.cos, rows.sin, sizes, joined.dtype
+    )
+    mixed = []
+    for group in rows.groups:
+        mask = attention_mask(rows, group, layer=attention.layer, cache=None)
+        mixed_GHTD = F.scaled_dot_product_attention(
+            group.cut(query_RHD).transpose(1, 2),
+            group.cut(key_RKD).transpose(1, 2),
+            group.cut(value_RKD).transpose(1, 2),
+            attn_mask=mask,
+            is_causal=mask is None and group.num_new > 1,
+            enable_gqa=attention.num_heads != attention.num_kv_heads,
+        )
+        mixed.append(mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1))
+    return attention.output(mixed[0] if len(mixed) == 1 else torch.cat(mixed))  # type: ignore[no-any-return]
