@@ -239,7 +239,7 @@ def measure_one_memory(
 ) -> dict[str, Any]:
     """The same in this process, of one kind of weights; None for float32."""
     torch.set_num_threads(threads)
-    return_large_blocks()  # as fine-tuning does
+    return_large_blocks()  # as fine-tuning does with --recompute
     checkpoint = open_checkpoint(locate(model))
     loaded = load_model(checkpoint, dtype="float32", quantize=format or "none", keep=format is not None)
     held = sum(tensor.nbytes for tensor in {one.data_ptr(): one for one in loaded.state_dict().values()}.values())

@@ -79,7 +79,9 @@ FormatOfProducts: TypeAlias = Annotated[
 ]
 Recompute: TypeAlias = Annotated[
     bool,
-    typer.Option("--recompute", help="Compute layers again for the gradients: less memory, a third more time."),
+    typer.Option(
+        "--recompute", help="Compute layers again and give memory back at once: less memory, up to twice the time."
+    ),
 ]
 SaveEvery: TypeAlias = Annotated[int, typer.Option("--save-every", metavar="N", min=1, help="Steps between two saves.")]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same run.")]

@@ -38,7 +38,8 @@ def return_large_blocks() -> None:
     """Have this process give large blocks back to the system as soon as they are freed, whatever it does next.
 
     By itself glibc keeps freed blocks of up to 32 MB for others to come, and what lives longer settles between them: a
-    process that trains by way of many short-lived blocks then takes hundreds of megabytes more than it holds.
+    process that trains by way of many short-lived blocks then takes hundreds of megabytes more than it holds. The price
+    is that the system clears every block anew: a step of fine-tuning takes 1.4 times the processor's time.
     """
     if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         set_option(ctypes.c_int(_MMAP_THRESHOLD), ctypes.c_int(_LARGE_BLOCK))

@@ -48,7 +48,8 @@ class TuningRecipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What products are computed in; auto: what a probe finds faster."""
     activation_checkpointing: bool = False
-    """Whether layers are computed again for the gradients instead of kept: less memory, a third more time."""
+    """Whether layers are computed again for the gradients instead of kept, and freed memory is given back at once: less
+    memory, up to twice the time."""
     save_every: int = 200
     """The steps between two saved ones; the last is always saved."""
     keep: int = 2

@@ -110,7 +110,8 @@ def started_tuning(
     Raises PromptError for data with mistakes, by file and line, ResourceError where memory does not suffice, and what
     `open_checkpoint`, `add_adapter` and `RunFolder.held` raise.
     """
-    return_large_blocks()
+    if recipe.activation_checkpointing:  # which asks for less memory at the price of time, as this is
+        return_large_blocks()
     checkpoint = open_checkpoint(locate(recipe.model, offline=offline))
     format = recipe.quantize if checkpoint.packed is None else checkpoint.packed.format.name
     if checkpoint.packed is not None and recipe.quantize not in (None, format):
