@@ -39,7 +39,7 @@ def return_large_blocks() -> None:
 
     By itself glibc keeps freed blocks of up to 32 MB for others to come, and what lives longer settles between them: a
     process that trains by way of many short-lived blocks then takes hundreds of megabytes more than it holds. The price
-    is that the system clears every block anew: a step of fine-tuning takes 1.4 times the processor's time.
+    is time, as the system clears every block anew.
     """
     if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         set_option(ctypes.c_int(_MMAP_THRESHOLD), ctypes.c_int(_LARGE_BLOCK))
