@@ -12,10 +12,12 @@ struct TrainingKernels {
                                        qwen7b_array for_y, qwen7b_array for_sum, qwen7b_array for_x, qwen7b_array for_added,
                                        float *for_weight);
     void (*rotate_heads)(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines, const float *sines, float turn,
-                         qwen7b_array x, int64_t x_stride, qwen7b_array y, int64_t y_stride);
+                         qwen7b_array x, int64_t x_row, int64_t x_head, qwen7b_array y, int64_t y_row, int64_t y_head);
     void (*gate)(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array y);
     void (*gate_backward)(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y, qwen7b_array for_gate,
                           qwen7b_array for_up);
+    void (*causal_softmax)(int64_t num_rows, int64_t columns, float scale, qwen7b_array scores, qwen7b_array y);
+    void (*causal_softmax_backward)(int64_t num_rows, int64_t columns, float scale, qwen7b_array y, qwen7b_array gradients);
     void (*cross_entropy)(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets, float *losses);
 };
 

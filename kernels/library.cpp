@@ -116,8 +116,8 @@ int qwen7b_add_and_normalize_backward(int64_t num_rows, int64_t size, qwen7b_arr
 }
 
 int qwen7b_rotate_heads(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines, const float *sines, float turn,
-                        qwen7b_array x, int64_t x_stride, qwen7b_array y, int64_t y_stride) try {
-    current_set->training->rotate_heads(num_rows, num_heads, head_size, cosines, sines, turn, x, x_stride, y, y_stride);
+                        qwen7b_array x, int64_t x_row, int64_t x_head, qwen7b_array y, int64_t y_row, int64_t y_head) try {
+    current_set->training->rotate_heads(num_rows, num_heads, head_size, cosines, sines, turn, x, x_row, x_head, y, y_row, y_head);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;
@@ -133,6 +133,20 @@ int qwen7b_gate(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array 
 int qwen7b_gate_backward(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y, qwen7b_array for_gate,
                          qwen7b_array for_up) try {
     current_set->training->gate_backward(count, gate, up, for_y, for_gate, for_up);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_causal_softmax(int64_t num_rows, int64_t columns, float scale, qwen7b_array scores, qwen7b_array y) try {
+    current_set->training->causal_softmax(num_rows, columns, scale, scores, y);
+    return 0;
+} catch (const std::bad_alloc &) {
+    return -1;
+}
+
+int qwen7b_causal_softmax_backward(int64_t num_rows, int64_t columns, float scale, qwen7b_array y, qwen7b_array gradients) try {
+    current_set->training->causal_softmax_backward(num_rows, columns, scale, y, gradients);
     return 0;
 } catch (const std::bad_alloc &) {
     return -1;

@@ -138,14 +138,19 @@ QWEN7B_API int qwen7b_add_and_normalize_backward(int64_t num_rows, int64_t size,
                                                  const float *inverse_rms, qwen7b_array for_y, qwen7b_array for_sum,
                                                  qwen7b_array for_x, qwen7b_array for_added, float *for_weight);
 /* The pairs (i, i + head_size/2) of each head turned by their row's angle, or against it with `turn` = -1. Tables are
- * (num_rows, head_size), null to copy. A row's heads are contiguous, and rows so many numbers apart. */
+ * (num_rows, head_size), null to copy. A head is contiguous; rows, and the heads of a row, are so many numbers apart. */
 QWEN7B_API int qwen7b_rotate_heads(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines,
-                                   const float *sines, float turn, qwen7b_array x, int64_t x_stride, qwen7b_array y,
-                                   int64_t y_stride);
+                                   const float *sines, float turn, qwen7b_array x, int64_t x_row, int64_t x_head,
+                                   qwen7b_array y, int64_t y_row, int64_t y_head);
 /* y = up * silu(gate), and the gradients of both. */
 QWEN7B_API int qwen7b_gate(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array y);
 QWEN7B_API int qwen7b_gate_backward(int64_t count, qwen7b_array gate, qwen7b_array up, qwen7b_array for_y,
                                     qwen7b_array for_gate, qwen7b_array for_up);
+/* The probabilities y (num_rows, columns) of scores times `scale`, where row r sees the first 1 + r % columns; and in place
+ * of the gradients of y, those of the scores. */
+QWEN7B_API int qwen7b_causal_softmax(int64_t num_rows, int64_t columns, float scale, qwen7b_array scores, qwen7b_array y);
+QWEN7B_API int qwen7b_causal_softmax_backward(int64_t num_rows, int64_t columns, float scale, qwen7b_array y,
+                                              qwen7b_array gradients);
 /* -ln p of each row's target under its logits (num_rows, columns), which are replaced by their gradients. */
 QWEN7B_API int qwen7b_cross_entropy(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets,
                                     float *losses);

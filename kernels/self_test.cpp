@@ -172,18 +172,21 @@ static std::vector<float> training() {
     std::vector<uint16_t> added = rounded(random_floats(count)), small(count);
     std::vector<float> sum(count), y(count), for_x(count), for_weight(size), turned(count), losses(rows);
     std::vector<float> gated(count), for_gate(count), for_up(count), logits = random_floats(count);
+    std::vector<float> likely(count), for_likely = random_floats(count);
     std::vector<int64_t> targets;
     for (int64_t row = 0; row < rows; row++) targets.push_back(row % size);
     const auto wide = [](std::vector<float> &values) { return qwen7b_array{values.data(), 32}; };
     qwen7b_add_and_normalize(rows, size, 1e-6f, wide(x), {added.data(), 16}, wide(sum), weight.data(), wide(y), inverse.data());
     qwen7b_add_and_normalize_backward(rows, size, wide(sum), weight.data(), inverse.data(), wide(for_y), wide(x), wide(for_x),
                                       {small.data(), 16}, for_weight.data());
-    qwen7b_rotate_heads(rows, size / head, head, x.data(), y.data(), -1, {small.data(), 16}, size, wide(turned), size);
+    qwen7b_rotate_heads(rows, size / head, head, x.data(), y.data(), -1, {small.data(), 16}, size, head, wide(turned), head, rows * head);
     qwen7b_gate(count, wide(x), wide(y), wide(gated));
     qwen7b_gate_backward(count, wide(x), wide(y), wide(for_y), wide(for_gate), wide(for_up));
+    qwen7b_causal_softmax(rows, size, 0.3f, wide(for_x), wide(likely));
+    qwen7b_causal_softmax_backward(rows, size, 0.3f, wide(likely), wide(for_likely));
     qwen7b_cross_entropy(rows, size, wide(logits), targets.data(), losses.data());
     std::vector<float> result;
-    for (const auto *part : {&sum, &y, &for_x, &for_weight, &turned, &gated, &for_gate, &for_up, &logits, &losses})
+    for (const auto *part : {&sum, &y, &for_x, &for_weight, &turned, &gated, &for_gate, &for_up, &likely, &for_likely, &logits, &losses})
         result.insert(result.end(), part->begin(), part->end());
     return result;
 }

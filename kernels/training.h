@@ -14,14 +14,23 @@ namespace {
 constexpr int64_t ROWS_AT_ONCE = 16, NUMBERS_AT_ONCE = 8192;
 constexpr int64_t ROWS_OF_A_SUM = 64;
 
-// Sixteen numbers of an array, of which `count` are there.
-Floats load_part(qwen7b_array from, int64_t at, int64_t count) {
-    if (from.bits == 32) return load_part((const float *)from.values + at, count);
-    const uint16_t *values = (const uint16_t *)from.values + at;
-    if (count >= LANES) return load_bfloat16(values);
-    uint16_t spread[LANES] = {};
-    for (int64_t i = 0; i < count; i++) spread[i] = values[i];
-    return load_bfloat16(spread);
+// Sixteen numbers of an array, of which `count` are there; the others are `rest`.
+Floats load_part(qwen7b_array from, int64_t at, int64_t count, float rest = 0) {
+    const float *wide = (const float *)from.values + at;
+    const uint16_t *narrow = (const uint16_t *)from.values + at;
+    if (count >= LANES) return from.bits == 32 ? load(wide) : load_bfloat16(narrow);
+    float spread[LANES];
+    store(spread, all(rest));
+    if (from.bits == 32) {
+        for (int64_t i = 0; i < count; i++) spread[i] = wide[i];
+        return load(spread);
+    }
+    uint16_t words[LANES] = {};
+    for (int64_t i = 0; i < count; i++) words[i] = narrow[i];
+    float numbers[LANES];
+    store(numbers, load_bfloat16(words));
+    for (int64_t i = 0; i < count; i++) spread[i] = numbers[i];
+    return load(spread);
 }
 
 void store_part(qwen7b_array to, int64_t at, int64_t count, Floats value) {
@@ -106,25 +115,25 @@ void add_and_normalize_backward(int64_t num_rows, int64_t size, qwen7b_array sum
 }
 
 void rotate_heads(int64_t num_rows, int64_t num_heads, int64_t head_size, const float *cosines, const float *sines, float turn,
-                  qwen7b_array x, int64_t x_stride, qwen7b_array y, int64_t y_stride) {
+                  qwen7b_array x, int64_t x_row, int64_t x_head, qwen7b_array y, int64_t y_row, int64_t y_head) {
     Session session;
     const int64_t half = head_size / 2;
     session.run([&](Team &team, int) {
         team.share(num_rows, ROWS_AT_ONCE, [&](int64_t first, int64_t last) {
-            for (int64_t row = first; row < last; row++) {
-                const int64_t from = row * x_stride, to = row * y_stride, angles = row * head_size;
-                for (int64_t i = 0; !cosines && i < num_heads * head_size; i += LANES)
-                    store_part(y, to + i, num_heads * head_size - i, load_part(x, from + i, num_heads * head_size - i));
-                for (int64_t start = 0; cosines && start < num_heads * head_size; start += head_size)
-                    for (int64_t i = start; i < start + half; i += LANES) {
-                        const int64_t left = start + half - i;
-                        const Floats c = load_part(cosines + angles + i - start, left);
-                        const Floats s = mul(load_part(sines + angles + i - start, left), all(turn));
+            for (int64_t row = first; row < last; row++)
+                for (int64_t head = 0; head < num_heads; head++) {
+                    const int64_t from = row * x_row + head * x_head, to = row * y_row + head * y_head, angles = row * head_size;
+                    for (int64_t i = 0; !cosines && i < head_size; i += LANES)
+                        store_part(y, to + i, head_size - i, load_part(x, from + i, head_size - i));
+                    for (int64_t i = 0; cosines && i < half; i += LANES) {
+                        const int64_t left = half - i;
+                        const Floats c = load_part(cosines + angles + i, left);
+                        const Floats s = mul(load_part(sines + angles + i, left), all(turn));
                         const Floats a = load_part(x, from + i, left), b = load_part(x, from + half + i, left);
                         store_part(y, to + i, left, sub(mul(a, c), mul(b, s)));
                         store_part(y, to + half + i, left, fma(b, c, mul(a, s)));
                     }
-            }
+                }
         });
     });
 }
@@ -156,52 +165,87 @@ void gate_backward(int64_t count, qwen7b_array gates, qwen7b_array up, qwen7b_ar
     });
 }
 
-void cross_entropy(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets, float *losses) {
+struct Peak {
+    float largest, sum_exp;  // of all numbers, and of e to their distance from the largest
+};
+
+// Of `count` numbers times `scale`. A maximum may pass over what is no number, so the sum shows it.
+Peak find_peak(qwen7b_array from, int64_t at, int64_t count, float scale) {
+    Floats largest = all(-INFINITY), nothing = zeros(), sums = zeros();
+    for (int64_t i = 0; i < count; i += LANES) {
+        largest = max(largest, load_part(from, at + i, count - i, -INFINITY));
+        nothing = fma(load_part(from, at + i, count - i), zeros(), nothing);
+    }
+    const float max_number = max(largest) * scale;
+    for (int64_t i = 0; i < count; i += LANES)
+        sums = add(sums, exponential(fma(load_part(from, at + i, count - i, -INFINITY), all(scale), all(-max_number))));
+    return {max_number, sum(sums) + sum(nothing)};
+}
+
+void causal_softmax(int64_t num_rows, int64_t columns, float scale, qwen7b_array scores, qwen7b_array y) {
     Session session;
     session.run([&](Team &team, int) {
-        team.share(num_rows, 1, [&](int64_t row, int64_t) {
-            const int64_t start = row * columns;
-            const int64_t whole = columns / LANES * LANES;
-            const auto number = [&](int64_t i) {
-                float spread[LANES];
-                store(spread, load_part(logits, start + i, 1));
-                return spread[0];
-            };
-            Floats largest = all(-INFINITY), nothing = zeros();
-            for (int64_t i = 0; i < whole; i += LANES) {
-                const Floats part = load_part(logits, start + i, LANES);
-                largest = max(largest, part);
-                nothing = fma(part, zeros(), nothing);  // what is no number shows, as a maximum may pass over it
-            }
-            float max_logit = max(largest);
-            for (int64_t i = whole; i < columns; i++) {
-                max_logit = number(i) > max_logit ? number(i) : max_logit;
-                nothing = fma(all(number(i)), zeros(), nothing);
-            }
-            Floats sums = zeros();
-            float sum_exp = 0;
-            for (int64_t i = 0; i < columns; i += LANES) {
-                float spread[LANES];
-                const Floats likely = exponential(sub(load_part(logits, start + i, columns - i), all(max_logit)));
-                if (i < whole) {
-                    sums = add(sums, likely);
-                    continue;
+        team.share(num_rows, ROWS_AT_ONCE, [&](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; row++) {
+                const int64_t start = row * columns, count = row % columns + 1;
+                const Peak peak = find_peak(scores, start, count, scale);
+                for (int64_t i = 0; i < columns; i += LANES) {
+                    Floats likely = zeros();
+                    if (i < count) {
+                        likely = exponential(fma(load_part(scores, start + i, count - i, -INFINITY), all(scale), all(-peak.largest)));
+                        likely = mul(likely, all(1 / peak.sum_exp));
+                    }
+                    store_part(y, start + i, columns - i, likely);
                 }
-                store(spread, likely);
-                for (int64_t k = 0; k < columns - i; k++) sum_exp += spread[k];
             }
-            const float log_sum = max_logit + logf(sum_exp + sum(sums)), target = number(targets[row]);
-            losses[row] = log_sum - target + sum(nothing);
-            for (int64_t i = 0; i < columns; i += LANES)
-                store_part(logits, start + i, columns - i, exponential(sub(load_part(logits, start + i, columns - i), all(log_sum))));
-            float *const wide = (float *)logits.values;
-            const float of_target = expf(target - log_sum) - 1;
-            if (logits.bits == 32) wide[start + targets[row]] = of_target;
-            else store_part(logits, start + targets[row], 1, all(of_target));
         });
     });
 }
 
-constexpr TrainingKernels training = {add_and_normalize, add_and_normalize_backward, rotate_heads, gate, gate_backward, cross_entropy};
+// scale · p · (g - sum of p · g), which is 0 where p is.
+void causal_softmax_backward(int64_t num_rows, int64_t columns, float scale, qwen7b_array y, qwen7b_array gradients) {
+    Session session;
+    session.run([&](Team &team, int) {
+        team.share(num_rows, ROWS_AT_ONCE, [&](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; row++) {
+                const int64_t start = row * columns, count = row % columns + 1;
+                Floats products = zeros();
+                for (int64_t i = 0; i < count; i += LANES)
+                    products = fma(load_part(y, start + i, count - i), load_part(gradients, start + i, count - i), products);
+                const Floats mean = all(sum(products));
+                for (int64_t i = 0; i < columns; i += LANES) {
+                    Floats gradient = zeros();
+                    if (i < count) {
+                        gradient = sub(load_part(gradients, start + i, count - i), mean);
+                        gradient = mul(mul(load_part(y, start + i, count - i), all(scale)), gradient);
+                    }
+                    store_part(gradients, start + i, columns - i, gradient);
+                }
+            }
+        });
+    });
+}
+
+void cross_entropy(int64_t num_rows, int64_t columns, qwen7b_array logits, const int64_t *targets, float *losses) {
+    Session session;
+    session.run([&](Team &team, int) {
+        team.share(num_rows, 1, [&](int64_t row, int64_t) {
+            const int64_t start = row * columns, wanted = start + targets[row];
+            const Peak peak = find_peak(logits, start, columns, 1);
+            float target[LANES];
+            store(target, load_part(logits, wanted, 1));
+            const float log_sum = peak.largest + logf(peak.sum_exp);
+            losses[row] = log_sum - target[0];
+            for (int64_t i = 0; i < columns; i += LANES)
+                store_part(logits, start + i, columns - i, exponential(sub(load_part(logits, start + i, columns - i), all(log_sum))));
+            store_part(logits, wanted, 1, all(expf(target[0] - log_sum) - 1));
+        });
+    });
+}
+
+constexpr TrainingKernels training = {
+    add_and_normalize, add_and_normalize_backward, rotate_heads, gate, gate_backward, causal_softmax, causal_softmax_backward,
+    cross_entropy,
+};
 
 }  // namespace

@@ -23,7 +23,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 def training_library() -> ctypes.CDLL | None:
     """The library, where it has what training needs; None where there is none or an older one."""
     loaded = library()
-    return loaded if hasattr(loaded, "qwen7b_cross_entropy") else None
+    return loaded if hasattr(loaded, "qwen7b_causal_softmax") else None
 
 
 def _loaded() -> ctypes.CDLL:
@@ -50,11 +50,13 @@ class AddAndNormalize(torch.autograd.Function):
         )
         ctx.save_for_backward(total, weight, inverse)
         ctx.added_dtype = None if added is None else added.dtype
+        ctx.set_materialize_grads(False)
         return total, y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        for_total, for_y = (gradient.contiguous() for gradient in gradients)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        for_total, for_y = (None if gradient is None else gradient.contiguous() for gradient in gradients)
+        assert for_y is not None  # the sum alone is not what anyone asks for
         total, weight, inverse = ctx.saved_tensors
         for_x = torch.empty_like(total)
         is_other = ctx.added_dtype not in (None, total.dtype)
@@ -74,27 +76,27 @@ class AddAndNormalize(torch.autograd.Function):
 
 
 class SplitIntoHeads(torch.autograd.Function):
-    """Query (R, H, D), key and value (R, K, D) of joined rows (R, H + 2K, D), query and key rotated, in a dtype."""
+    """Query (R, H, D), key and value (R, K, D) of joined rows (R, H + 2K, D), query and key rotated.
+
+    In memory all rows of a head lie together.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, joined: Tensor, cos: Tensor, sin: Tensor, sizes: tuple[int, int, int], dtype: torch.dtype
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, joined: Tensor, cos: Tensor, sin: Tensor, sizes: tuple[int, int, int]) -> tuple[Tensor, ...]:
         joined = joined.contiguous()
         num_rows, _, head_size = joined.shape
-        parts = tuple(joined.new_empty(num_rows, size, head_size, dtype=dtype) for size in sizes)
+        parts = tuple(joined.new_empty(size, num_rows, head_size).transpose(0, 1) for size in sizes)
         _rotate_parts(joined, parts, cos, sin, turn=1)
         ctx.save_for_backward(cos, sin)
-        ctx.dtype = joined.dtype
         return parts
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        parts = tuple(gradient.contiguous() for gradient in gradients)
+        parts = tuple(one if one.stride(-1) == 1 else one.contiguous() for one in gradients)
         num_rows, _, head_size = parts[0].shape
-        for_joined = parts[0].new_empty(num_rows, sum(part.shape[1] for part in parts), head_size, dtype=ctx.dtype)
+        for_joined = parts[0].new_empty(num_rows, sum(part.shape[1] for part in parts), head_size)
         _rotate_parts(for_joined, parts, *ctx.saved_tensors, turn=-1)
-        return for_joined, None, None, None, None
+        return for_joined, None, None, None
 
 
 def _rotate_parts(joined: Tensor, parts: tuple[Tensor, ...], cos: Tensor, sin: Tensor, *, turn: int) -> None:
@@ -113,9 +115,9 @@ def _rotate_parts(joined: Tensor, parts: tuple[Tensor, ...], cos: Tensor, sin: T
             *tables,
             turn,
             CArray.of(source),
-            source.stride(0),
+            *source.stride()[:2],
             CArray.of(target),
-            target.stride(0),
+            *target.stride()[:2],
         )
 
 
@@ -136,6 +138,35 @@ class Gate(torch.autograd.Function):
         for_gate, for_up = torch.empty_like(gate), torch.empty_like(up)
         _loaded().qwen7b_gate_backward(gate.numel(), *map(CArray.of, (gate, up, for_y, for_gate, for_up)))
         return for_gate, for_up
+
+
+class CausalAttention(torch.autograd.Function):
+    """Attention of queries (B, T, D) to keys and values up to their own positions; scores are float32.
+
+    It keeps the probabilities in the dtype of its inputs, so T should be small.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = torch.bmm(query.float(), key.float().transpose(1, 2))
+        likely = torch.empty_like(scores, dtype=query.dtype)
+        _loaded().qwen7b_causal_softmax(*_softmax_of(query), CArray.of(scores), CArray.of(likely))
+        ctx.save_for_backward(query, key, value, likely)
+        return torch.bmm(likely, value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        (for_mixed,), (query, key, value, likely) = gradients, ctx.saved_tensors
+        for_scores = torch.bmm(for_mixed, value.transpose(1, 2))
+        _loaded().qwen7b_causal_softmax_backward(*_softmax_of(query), CArray.of(likely), CArray.of(for_scores))
+        for_value = torch.bmm(likely.transpose(1, 2), for_mixed)
+        return torch.bmm(for_scores, key), torch.bmm(for_scores.transpose(1, 2), query), for_value
+
+
+def _softmax_of(query: Tensor) -> tuple[int, int, float]:
+    """The rows and columns of scores, and their scale."""
+    batch, length, size = query.shape
+    return batch * length, length, size**-0.5
 
 
 def cross_entropy_in_place(logits: Tensor, targets: Tensor) -> Tensor:
