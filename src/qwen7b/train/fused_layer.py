@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qwen7b import kernels
+from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.training import DTYPES, AddAndNormalize, CausalAttention, Gate, SplitIntoHeads, training_library
 from qwen7b.model import Cache, Transformer
 from qwen7b.model.layers import Attention, Layer, RMSNorm
@@ -27,13 +29,19 @@ that costs half of what PyTorch's does, in float32 as much."""
 
 @contextmanager
 def fused_layers(model: Transformer) -> Iterator[None]:
-    """Have a model's layers computed so for a while, where the kernels can; they are called as ever."""
+    """Have a model's layers computed so for a while, where the kernels can; they are called as ever.
+
+    The kernels then run on as many threads as PyTorch: several ranks on a machine share its cores.
+    """
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     if model.device.type != "cpu" or training_library() is None or model.dtype not in DTYPES:
         layers = []
     forwards: dict[nn.Module, Callable[..., Tensor]] = {layer: partial(run_fused, layer) for layer in layers}
     if forwards:
         forwards[model.norm] = partial(_normalized, model.norm)
+    num_threads = kernels.num_threads()
+    if num_threads is not None and forwards:
+        kernels.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
     for module, forward in forwards.items():
         vars(module)["forward"] = forward  # and nothing around the module, so that its hooks are called
     try:
@@ -41,6 +49,8 @@ def fused_layers(model: Transformer) -> Iterator[None]:
     finally:
         for module in forwards:
             del vars(module)["forward"]
+        if num_threads is not None and forwards:
+            kernels.set_num_threads(num_threads)
 
 
 def run_fused(layer: Layer, x_RC: Tensor, rows: Rows, cache: Cache | None) -> Tensor:
