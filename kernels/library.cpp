@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr int64_t INTERFACE_VERSION = 4;
+constexpr int64_t INTERFACE_VERSION = 5;
 #if UINTPTR_MAX == UINT64_MAX  // a structure whose size changes has another meaning: increment the version
 static_assert(sizeof(qwen7b_matrix) == 64 && sizeof(qwen7b_layer) == 16 + 5 * 64 && sizeof(qwen7b_model) == 64);
 static_assert(sizeof(qwen7b_cache_layer) == 72 && sizeof(qwen7b_cache) == 16 && sizeof(qwen7b_rows) == 48);

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 import tiny
 from qwen7b.adapters.beside import adapter_beside
 from qwen7b.errors import CheckpointError, UnsupportedError
-from qwen7b.kernels import native
 from qwen7b.loading import load_model
 from qwen7b.model import Transformer
 from qwen7b.model.adapter_weights import AdapterWeights
@@ -65,10 +64,6 @@ def test_sequences_of_one_pass_have_adapters_of_their_own(folder: Path, tmp_path
             assert (expected - base).norm() > 0.1 * base.norm()
 
 
-@pytest.mark.skipif(
-    native.library() is not None and not hasattr(native.library(), "qwen7b_run_adapted_layers"),
-    reason="the native kernels were built before there were adapters: build them again",
-)
 @pytest.mark.parametrize("quantize", ["q8", "q4", "nf4"])
 @pytest.mark.parametrize("folder", ["qwen", "qwen2"], indirect=True)
 def test_packed_weights_are_shared_with_others(folder: Path, tmp_path: Path, quantize: str) -> None:

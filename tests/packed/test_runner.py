@@ -60,10 +60,7 @@ def test_native_layers_equal_the_reference(changes: dict[str, int], dtype: torch
     assert errors.quantile(0.2) < 1e-6
 
 
-@pytest.mark.skipif(
-    not hasattr(kernels.native.library(), "qwen7b_run_adapted_layers"),
-    reason="needs the native library, and one that was built since there are adapters",
-)
+@needs_library
 @pytest.mark.parametrize("num_rows", [1, 3, 70])
 @pytest.mark.parametrize("bits", [8, 4])
 @torch.inference_mode()

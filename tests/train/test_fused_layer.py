@@ -14,7 +14,8 @@ from qwen7b import kernels
 from qwen7b.adapters.adapted_modules import add_adapter
 from qwen7b.adapters.settings import LoraSettings
 from qwen7b.config.rotary_scaling import Yarn
-from qwen7b.kernels.training import CausalAttention, training_library
+from qwen7b.kernels.native import library
+from qwen7b.kernels.training import CausalAttention
 from qwen7b.model import Transformer
 from qwen7b.train import fused_layer, loss
 from qwen7b.train.loop import computing_gradients
@@ -22,8 +23,8 @@ from qwen7b.train.loss import head_loss, summed_loss
 from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled
 from random_packed import random_model
 
-if training_library() is None:
-    pytest.skip("needs a native library that has what training needs: build it anew", allow_module_level=True)
+if library() is None:
+    pytest.skip("needs the native library", allow_module_level=True)
 
 LORA = LoraSettings(targets=("c_attn", "c_proj", "w1", "w2"), rank=4, dropout=0.2)
 SHAPES: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ def gradients(
     model.zero_grad()
     with pytest.MonkeyPatch.context() as patch:
         for module in () if fused else (fused_layer, loss):
-            patch.setattr(module, "training_library", lambda: None)
+            patch.setattr(module, "library", lambda: None)
         with computing_gradients(model, again=again):
             torch.manual_seed(3)  # of dropout
             total = summed_loss(model, documents(), dtype=dtype)

@@ -5,7 +5,7 @@ The two are compared when the library is loaded (`CContract`).
 
 from __future__ import annotations
 
-INTERFACE_VERSION = 4
+INTERFACE_VERSION = 5
 """The version of kernels/qwen7b.h; it is incremented whenever the meaning of something there changes."""
 
 GROUP = 64

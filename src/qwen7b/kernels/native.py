@@ -97,9 +97,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         ("measure_read", real, [pointer, number]),
         ("measure_int8", real, [number]),
     ):
-        function = getattr(loaded, f"qwen7b_{name}", None)
-        if function is None:  # in a library that was built before there was this, which works without
-            continue
+        function = getattr(loaded, f"qwen7b_{name}")
         function.restype, function.argtypes = result, arguments
 
 

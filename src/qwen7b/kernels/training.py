@@ -7,7 +7,6 @@ CPU, computes in float32 and rounds once, at the end.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import torch
@@ -19,15 +18,8 @@ from qwen7b.kernels.structures import CArray
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-@cache
-def training_library() -> ctypes.CDLL | None:
-    """The library, where it has what training needs; None where there is none or an older one."""
-    loaded = library()
-    return loaded if hasattr(loaded, "qwen7b_causal_softmax") else None
-
-
 def _loaded() -> ctypes.CDLL:
-    loaded = training_library()
+    loaded = library()
     assert loaded is not None
     return loaded
 

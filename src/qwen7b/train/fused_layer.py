@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from qwen7b import kernels
 from qwen7b.kernels.constants import MAX_THREADS
-from qwen7b.kernels.training import DTYPES, AddAndNormalize, CausalAttention, Gate, SplitIntoHeads, training_library
+from qwen7b.kernels.native import library
+from qwen7b.kernels.training import DTYPES, AddAndNormalize, CausalAttention, Gate, SplitIntoHeads
 from qwen7b.model import Cache, Transformer
 from qwen7b.model.layers import Attention, Layer, RMSNorm
 from qwen7b.model.masks import attention_mask
@@ -34,7 +35,7 @@ def fused_layers(model: Transformer) -> Iterator[None]:
     The kernels then run on as many threads as PyTorch: several ranks on a machine share its cores.
     """
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
-    if model.device.type != "cpu" or training_library() is None or model.dtype not in DTYPES:
+    if model.device.type != "cpu" or library() is None or model.dtype not in DTYPES:
         layers = []
     forwards: dict[nn.Module, Callable[..., Tensor]] = {layer: partial(run_fused, layer) for layer in layers}
     if forwards:

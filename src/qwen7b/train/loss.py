@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from qwen7b.kernels.training import DTYPES, cross_entropy_in_place, training_library
+from qwen7b.kernels.native import library
+from qwen7b.kernels.training import DTYPES, cross_entropy_in_place
 from qwen7b.model import Cache, Transformer
 from qwen7b.model.rows import Rows
 from qwen7b.train.micro_batch import NO_TARGET, MicroBatch
@@ -72,7 +73,7 @@ def head_loss(
         and torch.is_grad_enabled()
         and hidden_RC.device.type == "cpu"
         and dtype in DTYPES
-        and training_library() is not None
+        and library() is not None
     ):
         total: Tensor = _SumOfLosses.apply(hidden_RC.to(dtype), weight_VC, targets, rows)  # type: ignore[no-untyped-call]
         return total
