@@ -61,6 +61,14 @@ def trained(folder: Path, settings: LoraSettings) -> Transformer:
     return model
 
 
+def test_it_drops_nothing_unless_the_model_is_trained(tmp_path: Path) -> None:
+    folder = tiny.write_folder(tmp_path / "base", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    model = trained(folder, settings_of(folder, dropout=0.5))
+    assert torch.equal(model(tiny.IDS), model(tiny.IDS))
+    model.train()
+    assert not torch.equal(model(tiny.IDS), model(tiny.IDS))
+
+
 @every_layout
 def test_a_new_adapter_changes_nothing_and_only_it_is_trained(folder: Path) -> None:
     before = tiny.logits_of(folder, dtype="float32")

@@ -120,6 +120,7 @@ def add_adapter(model: Transformer, settings: LoraSettings) -> None:
         model.set_submodule(name, adapted)
     if settings.token_ids:
         _add_token_rows(model, settings.token_ids)
+    model.train(model.training)  # new modules have dropout, until they are told
 
 
 def _add_token_rows(model: Transformer, ids: tuple[int, ...]) -> None:
