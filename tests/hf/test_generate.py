@@ -164,6 +164,7 @@ def test_without_a_cache_each_step_is_a_full_pass(model: Any) -> None:
     assert torch.equal(out, ids)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_static_cache_changes_nothing(model: Any, compiled: bool) -> None:
     settings: dict[str, Any] = {"max_new_tokens": 12, "eos_token_id": None}

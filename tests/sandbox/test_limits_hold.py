@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -126,7 +125,7 @@ FAILED = {
     "recursion": ("def f(): f()\nf()", 1),
     "deep recursion": (
         "import sys; sys.setrecursionlimit(10**8)\nclass C:\n    def __repr__(self): return repr(self)\nrepr(C())",
-        -signal.SIGSEGV if sys.version_info < (3, 12) else 1,
+        (-signal.SIGSEGV, 1),  # 1 where Python notices, as 3.12 does
     ),
     "deep nesting": ("(" * 10**6, 1),
     "crash": ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV),
@@ -193,7 +192,8 @@ def test_programs_fail_by_themselves(any_sandbox: Sandbox) -> None:
     outcomes = run_all(any_sandbox, {name: code for name, (code, _) in FAILED.items()}, seconds=30)
     assert endings(outcomes) == dict.fromkeys(FAILED, "failed"), outcomes
     for name, (_, exit_code) in FAILED.items():
-        assert outcomes[name].exit_code == exit_code, outcomes[name]
+        expected = exit_code if isinstance(exit_code, tuple) else (exit_code,)
+        assert outcomes[name].exit_code in expected, outcomes[name]
 
 
 def test_a_file_is_no_larger_than_the_disk(any_sandbox: Sandbox) -> None:

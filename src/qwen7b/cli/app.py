@@ -45,11 +45,11 @@ class Verbs(TyperGroup):
         # file's content; only the message that completion is installed is better without them.
         extra.setdefault("color", "--install-completion" not in args)
         with _one_line_errors():
+            check_working_directory()  # before libraries are imported that fail without one
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         with _one_line_errors():
-            check_working_directory()
             result = super().invoke(ctx)
             sys.stdout.flush()  # here a failure is still reported
             return result
