@@ -96,6 +96,15 @@ def test_another_recipe_is_refused(tmp_path: Path, tokenizer_file: Path) -> None
         run_in(tmp_path / "run", tokenizer_file, seed=1)
 
 
+def test_a_run_of_a_release_with_other_documentation_goes_on(tmp_path: Path, tokenizer_file: Path) -> None:
+    run_in(tmp_path / "run", tokenizer_file)
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text("utf-8").replace("# What ", "# The number that ", 1), "utf-8")
+    before = content(tmp_path / "run")
+    run_in(tmp_path / "run", tokenizer_file)
+    assert content(tmp_path / "run") == before
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, tokenizer_file: Path) -> None:
     with pytest.raises(SettingError, match=r"holds tokenizer\.json and no run"):
         run_in(tmp_path, tokenizer_file)

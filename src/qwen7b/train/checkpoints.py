@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ from qwen7b.train.ranks import ALONE, Ranks
 from qwen7b.train.recipe_file import recipe_text
 
 _PARTIAL = ".partial"
+_FACT = re.compile(r"# [\w -]+: (?:[0-9a-f]{16,}|none)")
+"""A line for what a run depends on beside its recipe: a hash."""
 
 
 class WeightFiles(Protocol):
@@ -105,11 +108,10 @@ class RunFolder:
         return [name for name in names if name not in (".lock", "steps") and not name.endswith(PART_SUFFIX)]
 
     def _check_recipe(self, text: str) -> None:
-        kept = named_text(self.recipe_path)
-        if kept == text:
+        kept = _what_counts(named_text(self.recipe_path))
+        if kept == (new := _what_counts(text)):
             return
-        lines = zip_longest(kept.splitlines(), text.splitlines(), fillvalue="nothing")
-        other, own = next((a, b) for a, b in lines if a != b)
+        other, own = next((a, b) for a, b in zip_longest(kept, new, fillvalue="nothing") if a != b)
         raise SettingError(
             f"{self.path} has the run of another recipe, with {quoted(other)} where this one has {quoted(own)}: choose "
             "another folder, or give the recipe that the folder holds"
@@ -201,6 +203,11 @@ class RunFolder:
         optimizers.restore(open_safetensors(remembered), source=str(remembered), ranks=self.ranks)
         say(f"Going on after step {saved.step:,}, which {folder} holds.")
         return saved
+
+
+def _what_counts(recipe: str) -> list[str]:
+    """The lines of a kept recipe but for its documentation, which another release may word otherwise."""
+    return [line for line in recipe.splitlines() if line and (not line.startswith("#") or _FACT.fullmatch(line))]
 
 
 def make_durable(folder: Path) -> None:
