@@ -1,13 +1,17 @@
-"""The same training on qwen7b, nanoGPT, LitGPT and Transformers' Trainer: tokens a second of a new model.
+"""The same training on qwen7b, nanoGPT, LitGPT and Transformers' Trainer: its speed, and its memory.
 
     git clone https://github.com/karpathy/nanoGPT
-    python benchmarks/training_peers.py --work FOLDER --nanogpt nanoGPT [--rounds 3] [--compile] [--json]
+    python benchmarks/training_peers.py speed --work FOLDER --nanogpt nanoGPT [--rounds 3] [--compile] [--json]
+    python benchmarks/training_peers.py memory --work FOLDER [--model demo] [--tokens 2048] [--json]
 
-All train six layers of 384 dimensions with six heads on rows of 256 tokens by AdamW: 12.2 million weights, of which
-nanoGPT's layers, which are GPT-2's, have as many as the others'. Each program runs as it comes, in a new process and an
-environment of its own, which the script makes in FOLDER. Rounds are interleaved: every program runs once before any
-runs again. A program's speed is that of its median step after the first two; rounds are joined by their median. With
---compile the others compile their models, and ours does not. nanoGPT has no bfloat16 on a CPU.
+`speed` trains six layers of 384 dimensions with six heads on rows of 256 tokens by AdamW: 12.2 million weights, of
+which nanoGPT's layers, which are GPT-2's, have as many as the others'. Each program runs as it comes, in a new process
+and an environment of its own, which the script makes in FOLDER. Rounds are interleaved: every program runs once before
+any runs again. A program's speed is that of its median step after the first two; rounds are joined by their median.
+With --compile the others compile their models, and ours does not. nanoGPT has no bfloat16 on a CPU.
+
+`memory` trains an adapter of rank 64 on all linear layers, for one step of one conversation, in float32 with layers
+computed again for the gradients, by ours and by Trainer with PEFT, and compares the peaks of the processes.
 """
 
 from __future__ import annotations
@@ -27,11 +31,15 @@ import torch
 from environments import make_environment
 from rows import Row, print_rows
 
+from qwen7b.adapters.settings import DEFAULT_TARGETS
+from qwen7b.config import Family
+from qwen7b.convert import convert
+
 HERE = Path(__file__).parent
 REQUIREMENTS = {
     "nanogpt": ["torch==2.13.0", "numpy", "requests", "tiktoken", "transformers"],
     "litgpt": ["litgpt==0.5.13", "requests", "torch==2.13.0"],
-    "transformers": ["accelerate", "torch==2.13.0", "transformers==5.24.0"],
+    "transformers": ["accelerate", "peft==0.21.2", "torch==2.13.0", "transformers==5.24.0"],
 }
 SHAPE = {"vocabulary": 4096, "width": 384, "layers": 6, "heads": 6, "feed_forward": 1024, "length": 256}
 _WARM_UP = 2
@@ -45,7 +53,7 @@ def speed(python: Path | str, program: str, task: dict[str, Any]) -> float:
     return float(task["rows"] * task["length"] / median(seconds[_WARM_UP:]))
 
 
-def table(arguments: argparse.Namespace) -> Iterator[Row]:
+def speeds_of_all(arguments: argparse.Namespace) -> Iterator[Row]:
     folder = Path(arguments.work)
     pythons: dict[str, Path | str] = {"qwen7b": sys.executable}
     pythons |= {name: make_environment(folder / name, *needs) for name, needs in REQUIREMENTS.items()}
@@ -73,10 +81,50 @@ def table(arguments: argparse.Namespace) -> Iterator[Row]:
         )
 
 
+def memory_of_both(arguments: argparse.Namespace) -> Iterator[Row]:
+    folder = Path(arguments.work)
+    python = make_environment(folder / "transformers", *REQUIREMENTS["transformers"])
+    checkpoint = folder / f"{Path(arguments.model).stem}-qwen2"
+    if not checkpoint.exists():
+        convert(arguments.model, checkpoint, to="qwen2")
+    own = [sys.executable, HERE / "train.py", "memory-of-one", "--model", str(checkpoint)]
+    own += [
+        "--tokens",
+        str(arguments.tokens),
+        "--rank",
+        "64",
+        "--steps",
+        "1",
+        "--threads",
+        str(arguments.threads),
+        "--json",
+    ]
+    task = {
+        "file": str(checkpoint),
+        "tokens": arguments.tokens,
+        "rank": 64,
+        "targets": DEFAULT_TARGETS[Family.QWEN2],
+        "steps": 1,
+        "threads": arguments.threads,
+        "checkpointing": True,
+    }
+    theirs = [python, HERE / "contestants" / "tune_transformers.py", json.dumps(task)]
+    peaks = {}
+    for name, command in (("qwen7b", own), ("transformers", theirs)):
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        peaks[name] = float(json.loads(run.stdout.splitlines()[-1])["peak_mb"])
+    yield Row(
+        "peak memory of training an adapter, of Trainer's", peaks["qwen7b"] / peaks["transformers"], "<= 0.6", peaks
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "memory"))
     parser.add_argument("--work", required=True, help="the folder for environments")
-    parser.add_argument("--nanogpt", required=True, help="a clone of nanoGPT")
+    parser.add_argument("--nanogpt", default="nanoGPT", help="speed: a clone of nanoGPT")
+    parser.add_argument("--model", default="demo", help="memory")
+    parser.add_argument("--tokens", type=int, default=2048, help="memory: of the conversation")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--steps", type=int, default=9)
@@ -84,7 +132,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    print_rows(table(arguments), as_json=arguments.json)
+    measure = speeds_of_all if arguments.what == "speed" else memory_of_both
+    print_rows(measure(arguments), as_json=arguments.json)
 
 
 if __name__ == "__main__":

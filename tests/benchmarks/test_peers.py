@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -83,3 +84,18 @@ def test_a_random_gguf_loads(
     qwen = qwen7b.load(tmp_path / "a.gguf", quantize="none")
     assert qwen.model.layers[0].feed_forward.up.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert qwen.complete("a", sampling=qwen7b.Greedy(), max_new_tokens=2).usage.completion_tokens == 2
+
+
+def test_quantities_are_asked_for_that_were_not_learned(benchmark_module: Any) -> None:
+    fine_tuning = benchmark_module("fine_tuning")
+    examples = fine_tuning.examples(0, 300)
+    assert len(dict(examples)) == 300 and examples[:200] == fine_tuning.examples(0, 200)
+    for text, answer in examples:
+        quantity = json.loads(answer)
+        assert str(quantity["value"]) in text.replace(",", "")
+        assert any(name in text for name in fine_tuning.UNITS[quantity["unit"]])
+
+
+def test_replies_are_equal_up_to_what_ends_them(benchmark_module: Any) -> None:
+    count_equal = benchmark_module("fine_tuning").count_equal
+    assert count_equal([[1, 2], [3], [4]], [[1, 2, 9], [3, 5], [4, 9, 9]], stop={9}) == 2
