@@ -87,7 +87,7 @@ def memory_of_both(arguments: argparse.Namespace) -> Iterator[Row]:
     checkpoint = folder / f"{Path(arguments.model).stem}-qwen2"
     if not checkpoint.exists():
         convert(arguments.model, checkpoint, to="qwen2")
-    own = [sys.executable, HERE / "train.py", "memory-of-one", "--model", str(checkpoint)]
+    own: list[str | Path] = [sys.executable, HERE / "train.py", "memory-of-one", "--model", str(checkpoint)]
     own += [
         "--tokens",
         str(arguments.tokens),
@@ -108,7 +108,7 @@ def memory_of_both(arguments: argparse.Namespace) -> Iterator[Row]:
         "threads": arguments.threads,
         "checkpointing": True,
     }
-    theirs = [python, HERE / "contestants" / "tune_transformers.py", json.dumps(task)]
+    theirs: list[str | Path] = [python, HERE / "contestants" / "tune_transformers.py", json.dumps(task)]
     peaks = {}
     for name, command in (("qwen7b", own), ("transformers", theirs)):
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
