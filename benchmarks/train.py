@@ -59,8 +59,8 @@ LONGEST_LIFE = 1.0
 """Seconds after which a run is killed at the latest."""
 
 
-def prepare(folder: Path, *, steps: int, optimizer: Optimizer, max_grad_norm: float = 1.0) -> Path:
-    """Write vocabulary, shards and recipe of a tiny run; returns the recipe's path."""
+def write_corpus(folder: Path) -> Tokenizer:
+    """Write a vocabulary of 512 tokens, and shards of some of Python's standard library, into a folder."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
     texts = [file.read_text("utf-8", errors="replace") for file in files]
     vocabulary = train_vocabulary(texts, num_tokens=512)
@@ -69,6 +69,12 @@ def prepare(folder: Path, *, steps: int, optimizer: Optimizer, max_grad_norm: fl
     with ShardWriter(folder / "shards", tokenizer=tokenizer) as writer:
         for text in texts:
             writer.add(tokenizer.encode(text))
+    return tokenizer
+
+
+def prepare(folder: Path, *, steps: int, optimizer: Optimizer, max_grad_norm: float = 1.0) -> Path:
+    """Write vocabulary, shards and recipe of a tiny run; returns the recipe's path."""
+    write_corpus(folder)
     recipe = PretrainRecipe(
         model=Shape(hidden_size=32, num_layers=2, num_heads=2, feed_forward_size=64, family="qwen2", tied_head=True),
         corpus=Corpus(tokenizer="tokenizer.json", shards=("shards",), length=32, rows=4, micro_rows=2),

@@ -41,13 +41,16 @@ REQUIREMENTS = {
     "litgpt": ["litgpt==0.5.13", "requests", "torch==2.13.0"],
     "transformers": ["accelerate", "peft==0.21.2", "torch==2.13.0", "transformers==5.24.0"],
 }
+SCRIPTS = {"qwen7b": HERE / "pretraining_speed.py"} | {
+    name: HERE / "contestants" / f"train_{name}.py" for name in REQUIREMENTS
+}
 SHAPE = {"vocabulary": 4096, "width": 384, "layers": 6, "heads": 6, "feed_forward": 1024, "length": 256}
 _WARM_UP = 2
 
 
 def speed(python: Path | str, program: str, task: dict[str, Any]) -> float:
     """Tokens a second of a program's median step."""
-    command = [python, HERE / "contestants" / f"train_{program}.py", json.dumps(task)]
+    command = [python, SCRIPTS[program], json.dumps(task)]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seconds = json.loads(run.stdout.splitlines()[-1])["seconds"]
     return float(task["rows"] * task["length"] / median(seconds[_WARM_UP:]))

@@ -30,18 +30,6 @@ VOCAB = 300
 pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
 
 
-@pytest.fixture(scope="module")
-def model() -> Transformer:
-    torch.manual_seed(1)
-    return random_model()
-
-
-@pytest.fixture(scope="module")
-def windowed() -> Transformer:
-    torch.manual_seed(2)
-    return random_model(attention_windows=(40, 0), context_length=2000, trained_length=2000)
-
-
 def engine_of(model: Transformer, **options: Any) -> Engine:
     return Engine(model, vocab_size=VOCAB, **options)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import tiny
 from qwen7b.errors import SettingError
@@ -24,18 +23,6 @@ from stepping import count_read
 
 VOCAB = 300
 pytestmark = pytest.mark.skipif(native.library() is None, reason="only native kernels compute a row alike in any pass")
-
-
-@pytest.fixture(scope="module")
-def model() -> Transformer:
-    torch.manual_seed(1)
-    return random_model()
-
-
-@pytest.fixture(scope="module")
-def windowed() -> Transformer:
-    torch.manual_seed(2)
-    return random_model(attention_windows=(40, 0), context_length=2000, trained_length=2000)
 
 
 @pytest.fixture(scope="module")

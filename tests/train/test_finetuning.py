@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,9 @@ from qwen7b.train.merging import merge
 from qwen7b.train.precision import Probe
 from qwen7b.train.recipe_file import read_recipe
 
+pytestmark = pytest.mark.usefixtures("short_probe")
 PAIRS = {"the": "hell", "her": "then in", "you": "hi", "tin": "no"}
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_probe() -> Iterator[None]:
-    """How fast the machine is does not matter here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qwen7b.train.precision._SECONDS", 0.01)
-        yield
 
 
 @pytest.fixture(scope="module")

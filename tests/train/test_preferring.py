@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from qwen7b.train.preferring import prefer
 from qwen7b.train.recipe_file import read_recipe
 from qwen7b.train.run_log import read_log
 
+pytestmark = pytest.mark.usefixtures("short_probe")
 ANSWERS = [("the", "hell", "in"), ("her", "in", "hell"), ("you", "hi", "no"), ("tin", "no", "then"), ("er", "he", "th")]
 LORA = LoraSettings(targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), rank=8)
 
@@ -34,14 +34,6 @@ LORA = LoraSettings(targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj"
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_probe() -> Iterator[None]:
-    """How fast the machine is does not matter here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qwen7b.train.precision._SECONDS", 0.01)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,7 @@ from qwen7b.train.run_log import read_log
 from qwen7b.train.validation import HeldOut, bits_per_byte
 from train.tiny_training import RECIPE, small_model, write_pretraining
 
-
-@pytest.fixture(autouse=True)
-def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.train.precision._SECONDS", 0.01)
+pytestmark = pytest.mark.usefixtures("short_probe")
 
 
 @pytest.fixture

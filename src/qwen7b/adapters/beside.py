@@ -14,6 +14,7 @@ from qwen7b.adapters.adapter_files import read_adapter
 from qwen7b.adapters.placed import PlacedAdapter, place_adapter
 from qwen7b.checkpoint.tensor_names import Place
 from qwen7b.errors import UnsupportedError
+from qwen7b.files.checksums import bytes_of
 from qwen7b.kernels.constants import LANES
 from qwen7b.kernels.matrix import num_blocks
 from qwen7b.model import Transformer
@@ -88,5 +89,5 @@ def _digest(placed: PlacedAdapter, *, scale: float) -> str:
     for place, tensors in sorted((*placed.factors, *placed.token_rows), key=key):
         digest.update(repr((place, *(tuple(tensor.shape) for tensor in tensors))).encode())
         for tensor in tensors:
-            digest.update(tensor.contiguous().numpy().data)
+            digest.update(bytes_of(tensor))
     return digest.hexdigest()

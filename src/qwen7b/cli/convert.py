@@ -46,9 +46,9 @@ def convert(
     form that vLLM serves.
     """
     from qwen7b.convert.adapter_conversion import stands_alone
-    from qwen7b.hub import locate
+    from qwen7b.hub.saved_steps import last_step
 
-    if stands_alone(locate(source, offline=offline or None)):
+    if stands_alone(last_step(Path(source).expanduser())):
         given = {"dtype": dtype, "quantize": quantize, "check-text": check_text, "chat": chats, "adapter": adapter}
         if wrong := [name for name, value in given.items() if value is not None]:
             raise SettingError(f"--{wrong[0]} is of no use where {source} is an adapter: leave it out")

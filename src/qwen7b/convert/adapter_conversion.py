@@ -6,8 +6,6 @@ tokens and whole tensors it refuses. https://docs.vllm.ai/en/latest/features/lor
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from qwen7b.errors import SettingError, UnsupportedError
 from qwen7b.files.weight_files import has_weights
 from qwen7b.hub.locate import locate
 from qwen7b.system.storage import storage_errors
+from qwen7b.system.whole_file import written_folder
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The limits that vLLM's --max-lora-rank takes."""
@@ -85,11 +84,10 @@ def convert_adapter(
     written = Adapter(settings=replace(adapter.settings, targets=targets, token_ids=()), factors=factors)
     # A first-generation base has other names, so that the adapter is for no model but the converted one.
     own_base = None if checkpoint.config.family is Family.QWEN else str(named)
-    partial = target.with_name(f"{target.name}.partial")
     with storage_errors(target.parent, variable=None):
-        shutil.rmtree(partial, ignore_errors=True)
-        write_adapter(partial, written, base=own_base)
-        os.rename(partial, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written_folder(target) as folder:
+            write_adapter(folder, written, base=own_base)
     return ConvertedAdapter(
         source=path,
         base=str(named),

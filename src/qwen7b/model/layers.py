@@ -64,17 +64,22 @@ class Attention(nn.Module):
                 held = sequence.write(self.layer, group.start, key_GKSD[0], value_GKSD[0])
                 key_GKSD, value_GKSD = (held_KSD[None] for held_KSD in held)
             mask = attention_mask(rows, group, layer=self.layer, cache=cache)
-            mixed_GHTD = F.scaled_dot_product_attention(
-                group.cut(query_RHD).transpose(1, 2),
-                key_GKSD,
-                value_GKSD,
-                attn_mask=mask,
-                is_causal=mask is None and group.num_new > 1,
-                enable_gqa=self.num_heads != self.num_kv_heads,
-            )
-            mixed.append(mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1))
+            mixed.append(attend(group.cut(query_RHD).transpose(1, 2), key_GKSD, value_GKSD, mask=mask))
         mixed_RC = torch.cat(mixed)
         return rows.adapt(self.output(mixed_RC), mixed_RC, layer=self.layer, module="attention.output")
+
+
+def attend(query_GHTD: Tensor, key_GKSD: Tensor, value_GKSD: Tensor, *, mask: Tensor | None) -> Tensor:
+    """What the heads of G sequences read (G · T, H · D); without a mask each token reads all up to itself."""
+    mixed_GHTD = F.scaled_dot_product_attention(
+        query_GHTD,
+        key_GKSD,
+        value_GKSD,
+        attn_mask=mask,
+        is_causal=mask is None and query_GHTD.shape[2] > 1,
+        enable_gqa=query_GHTD.shape[1] != key_GKSD.shape[1],
+    )
+    return mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 class FeedForward(nn.Module):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from qwen7b.dialects import ToolDefinition, read_definitions
 from qwen7b.errors import PromptError, Qwen7bError, SettingError, counted, quoted
@@ -16,6 +17,7 @@ from qwen7b.text.messages import read_messages, split_turns
 from qwen7b.text.tool_calls import read_calls
 from qwen7b.train.conversation_forms import read_form
 
+T = TypeVar("T")
 AWAITED = "\ufdd0"
 """The content of a result that is not there: a character that Unicode keeps out of texts."""
 _SPACE = " \t\r\n"
@@ -41,27 +43,39 @@ def read_conversations(paths: Sequence[Path]) -> Iterator[TrainingConversation]:
     Raises SettingError where a file cannot be read or holds none, PromptError where one is not as it should be.
     """
     skipped: list[str] = []
-    for path in paths:
-        is_empty = True
-        for line, item in read_items(path):
-            is_empty = False
-            place = f"{path}, line {line}"
-            try:
-                raw = read_form(item)
-                messages = check_conversation(raw.messages)
-                tools = tuple(read_definitions(raw.tools))
-            except Qwen7bError as error:
-                raise PromptError(f"{place}: {error}") from error
-            skipped += [place] * raw.skips_opening
-            yield TrainingConversation(messages=messages, tools=tools, place=place)
-        if is_empty:
-            raise SettingError(f"{path} holds no conversation: give a file of JSON or JSON lines that has some")
+
+    def read(item: object, place: str) -> TrainingConversation:
+        raw = read_form(item)
+        messages, tools = check_conversation(raw.messages), tuple(read_definitions(raw.tools))
+        skipped.extend([place] * raw.skips_opening)
+        return TrainingConversation(messages=messages, tools=tools, place=place)
+
+    yield from read_all(paths, read, what="conversation")
     if skipped:
         warnings.warn(
             f"{counted(len(skipped), 'conversation')} began with a message of the assistant's, which was left out; the "
             f"first is in {skipped[0]}",
             stacklevel=2,
         )
+
+
+def read_all(paths: Sequence[Path], read: Callable[[object, str], T], *, what: str) -> Iterator[T]:
+    """Read the items of files in order; `read` is given each with its place, and `what` is what it makes of one.
+
+    Raises SettingError where a file cannot be read or holds none, PromptError, with the place, for what `read` raises.
+    """
+    for path in paths:
+        is_empty = True
+        for line, item in _read_items(path):
+            is_empty = False
+            place = f"{path}, line {line}"
+            try:
+                one = read(item, place)
+            except Qwen7bError as error:
+                raise PromptError(f"{place}: {error}") from error
+            yield one
+        if is_empty:
+            raise SettingError(f"{path} holds no {what}: give a file of JSON or JSON lines that has some")
 
 
 def check_conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -89,7 +103,7 @@ def _awaited_results(messages: Sequence[Message]) -> list[Message]:
     return [{"role": "tool", "content": AWAITED} for _ in read_calls(last, len(messages))]
 
 
-def read_items(path: Path) -> Iterator[tuple[int, object]]:
+def _read_items(path: Path) -> Iterator[tuple[int, object]]:
     """The line on which it begins, and the value, of each item of a JSON list or of a file of JSON lines.
 
     Raises SettingError where the file cannot be read, PromptError where it is not JSON.

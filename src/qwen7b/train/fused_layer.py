@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qwen7b import kernels
@@ -19,7 +18,7 @@ from qwen7b.kernels.constants import MAX_THREADS
 from qwen7b.kernels.native import library
 from qwen7b.kernels.training import DTYPES, AddAndNormalize, CausalAttention, Gate, SplitIntoHeads
 from qwen7b.model import Cache, Transformer
-from qwen7b.model.layers import Attention, Layer, RMSNorm
+from qwen7b.model.layers import Attention, Layer, RMSNorm, attend
 from qwen7b.model.masks import attention_mask
 from qwen7b.model.rows import Group, Rows
 
@@ -98,14 +97,7 @@ def _attend(attention: Attention, x_RC: Tensor, rows: Rows) -> Tensor:
         mask = attention_mask(rows, group, layer=attention.layer, cache=None)
         if mask is None and group.num_new <= _SHORT and joined.dtype != torch.float32:
             mixed.append(_attend_within(group, query_RHD, key_RKD, value_RKD))
-            continue
-        mixed_GHTD = F.scaled_dot_product_attention(
-            group.cut(query_RHD).transpose(1, 2),
-            group.cut(key_RKD).transpose(1, 2),
-            group.cut(value_RKD).transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None and group.num_new > 1,
-            enable_gqa=attention.num_heads != attention.num_kv_heads,
-        )
-        mixed.append(mixed_GHTD.transpose(1, 2).flatten(2).flatten(0, 1))
+        else:
+            parts = (group.cut(part).transpose(1, 2) for part in (query_RHD, key_RKD, value_RKD))
+            mixed.append(attend(*parts, mask=mask))
     return attention.output(mixed[0] if len(mixed) == 1 else torch.cat(mixed))  # type: ignore[no-any-return]

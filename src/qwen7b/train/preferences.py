@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from qwen7b.dialects import read_definitions
-from qwen7b.errors import PromptError, Qwen7bError, SettingError, counted, quoted
+from qwen7b.errors import PromptError, Qwen7bError, counted, quoted
 from qwen7b.text import Message
 from qwen7b.train.conversation_forms import read_tools
-from qwen7b.train.conversations import TrainingConversation, check_conversation, read_items
+from qwen7b.train.conversations import TrainingConversation, check_conversation, read_all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,21 +40,11 @@ def read_preferences(paths: Sequence[Path]) -> Iterator[PreferencePair]:
     Raises SettingError where a file cannot be read or holds none, PromptError where one is not as it should be.
     """
     same: list[str] = []
-    for path in paths:
-        is_empty = True
-        for line, item in read_items(path):
-            is_empty = False
-            place = f"{path}, line {line}"
-            try:
-                pair = _read_pair(item, place)
-            except Qwen7bError as error:
-                raise PromptError(f"{place}: {error}") from error
-            if pair.chosen.messages == pair.rejected.messages:
-                same.append(place)
-            else:
-                yield pair
-        if is_empty:
-            raise SettingError(f"{path} holds no preference: give a file of JSON or JSON lines that has some")
+    for pair in read_all(paths, _read_pair, what="preference"):
+        if pair.chosen.messages == pair.rejected.messages:
+            same.append(pair.chosen.place)
+        else:
+            yield pair
     if same:
         warnings.warn(
             f"{counted(len(same), 'pair')} had twice the same answer and were left out; the first is in {same[0]}",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 from qwen7b.adapters.adapted_modules import add_adapter
 from qwen7b.adapters.settings import LoraSettings, find_targets
@@ -20,6 +19,7 @@ from qwen7b.config import ModelConfig
 from qwen7b.convert.companions import read_companions
 from qwen7b.doctor.untrained_rows import chat_controls, untrained_controls
 from qwen7b.errors import ResourceError, SettingError
+from qwen7b.files.checksums import tensors_digest
 from qwen7b.hub.locate import locate
 from qwen7b.loading import load_model
 from qwen7b.loading.packed_weights import packed_bytes
@@ -29,7 +29,6 @@ from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.system.memory import available_bytes, gigabytes, return_large_blocks
 from qwen7b.system.progress import say
 from qwen7b.system.storage import sha256_of
-from qwen7b.system.workers import workers
 from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.checkpoints import RunFolder, WeightFiles
@@ -137,7 +136,7 @@ def started_tuning(
         model = load_model(
             checkpoint, dtype=torch.float32, device=at_first, quantize=format or NONE, keep=format is not None
         )
-        facts = {"data": _digest_of_files(files), "base": ranks.on_first(lambda: digest_of_weights(model))}
+        facts = {"data": _digest_of_files(files), "base": ranks.on_first(lambda: tensors_digest(model.state_dict()))}
         weights = _prepare(model, checkpoint, recipe)
         run = RunFolder(folder, ranks)
         kept = read_recipe(run.recipe_path, type(recipe)) if run.recipe_path.exists() else None
@@ -220,19 +219,3 @@ def _digest_of_files(files: Sequence[Path]) -> str:
     for file in files:
         digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()
-
-
-@torch.no_grad()
-def digest_of_weights(model: Transformer) -> str:
-    """What tells a model's weights from all others, in whatever form they are held."""
-    tensors = {tensor.data_ptr(): (name, tensor) for name, tensor in model.state_dict().items()}  # a tied head once
-    digest = hashlib.sha256()
-    with workers() as threads:
-        for name, own in threads.results(_digest_of_tensor, tensors.values()):
-            digest.update(f"{name} {own}\n".encode())
-    return digest.hexdigest()
-
-
-def _digest_of_tensor(name: str, tensor: Tensor) -> tuple[str, str]:
-    numbers = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return f"{name} {tensor.dtype} {tuple(tensor.shape)}", hashlib.sha256(numbers.data).hexdigest()

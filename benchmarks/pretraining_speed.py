@@ -4,31 +4,21 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from qwen7b.data.shards import ShardWriter
 from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
-from qwen7b.text import Tokenizer
 from qwen7b.train.recipe import Corpus, PretrainRecipe, Shape, Training
 from qwen7b.train.recipe_file import recipe_text
-from qwen7b.vocab.byte_pairs import train_vocabulary, write_vocabulary
+from train import write_corpus
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
     assert not task["compile"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
-        texts = [file.read_text("utf-8", errors="replace") for file in files]
-        vocabulary = train_vocabulary(texts, num_tokens=512)
-        write_vocabulary(vocabulary, folder / "tokenizer.json")
-        tokenizer = Tokenizer(vocabulary)
-        with ShardWriter(folder / "shards", tokenizer=tokenizer) as writer:
-            for text in texts:
-                writer.add(tokenizer.encode(text))
+        tokenizer = write_corpus(folder)
         recipe = PretrainRecipe(
             model=Shape(
                 hidden_size=task["width"],
