@@ -44,6 +44,8 @@ class FakeQwen:
     asked: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
 
+    source: str = "fake"
+
     def stream(self, messages: Any, **asking: Any) -> Iterator[Piece]:
         on_prompt = asking.pop("on_prompt", None)
         self.asked.append((messages, asking))

@@ -25,6 +25,7 @@ class ScriptedQwen:
     finish_reason: str | None = None
     """How each reply ends, where that is not by itself."""
     name: str = "scripted"
+    source: str = "scripted"
     speculate: str | None = None
     context_length: int = 32768
     generation: GenerationSettings = field(default_factory=GenerationSettings)

@@ -43,7 +43,7 @@ def test_load_with_an_adapter(base: Path, adapter: Path) -> None:
     for settings in ({"dtype": "float32"}, {"quantize": "none"}):
         qwen = qwen7b.load(base, adapter=adapter, **settings)
         torch.testing.assert_close(qwen.model(tiny.IDS), expected)
-        assert qwen.name == f"{base} with {adapter}"
+        assert qwen.name == f"{base} with {adapter}" and qwen.source == str(base)
     packed = qwen7b.load(base, adapter=adapter, quantize="q8")
     assert packed.model.weights_file is None and packed.model.weight_format == "q8"
     plain = qwen7b.load(base, quantize="q8").model(tiny.IDS)

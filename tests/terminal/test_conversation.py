@@ -82,6 +82,12 @@ def test_ctrl_c_while_a_piece_is_shown_keeps_what_was_said(talk: Talk, fake, mon
     assert talk("Hi", ENTER)[0].messages == [user("Hi"), assistant("Hello")]
 
 
+def test_a_conversation_is_kept_under_what_finds_its_model_again(talk: Talk, fake, tmp_path: Path) -> None:
+    fake.name, fake.source = "demo with run", "demo"
+    talk("Hi", ENTER, kept=KeptConversation(tmp_path))
+    assert read_latest(tmp_path)[1] == "demo"
+
+
 def test_what_was_said_when_the_system_ends_the_command_is_kept(talk: Talk, fake, tmp_path: Path) -> None:
     fake.pieces = ["Hel", EndedBySignal(15), "lo"]
     with pytest.raises(EndedBySignal):

@@ -140,6 +140,7 @@ def load(
         tokenizer,
         generation=checkpoint.generation,
         name=str(model) if adapter is None else f"{model} with {adapter}",
+        source=str(model),
         chat=chat,
         saved=saved,
         speculate=speculate,

@@ -52,20 +52,20 @@ class Qwen(Scorer):
         generation: GenerationSettings | None = None,
         context_length: int | None = None,
         name: str = "",
+        source: str | None = None,
         chat: bool | None = None,
         saved: SavedPrefixes | None = None,
         speculate: str | Qwen | Transformer | None = None,
         dialect: str | Dialect | None = None,
         adapters: Mapping[str, str | Path] | None = None,
     ) -> None:
-        """`speculate` is as in `qwen7b.load`, but for a draft model, which has to be loaded."""
+        """`source` finds the model again, where its name says more. A draft model for `speculate` has to be loaded."""
         if context_length is not None:
             whole_number("context_length", context_length, minimum=2)
         if chat is not None:
             flag("chat", chat)
-        self.model = model
-        self.tokenizer = tokenizer
-        self.name = name
+        self.model, self.tokenizer = model, tokenizer
+        self.name, self.source = name, name if source is None else source
         self.generation = generation or GenerationSettings()
         self.context_length = context_length or model.config.context_length
         self.endings = find_endings(self.generation, tokenizer)

@@ -127,7 +127,7 @@ class Commands:
         conversation = self.conversation
         if argument:
             load = self.services.find_model(argument)
-            former = conversation.qwen.name
+            former = conversation.qwen.source
             conversation.reply_settings.pop("adapter", None)  # it is the former model's
             del conversation.qwen  # memory may not suffice for both
             try:

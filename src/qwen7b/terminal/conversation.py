@@ -100,7 +100,7 @@ class Conversation:
         self.messages = messages
         if self.kept is not None and any(message["role"] != "system" for message in messages):
             try:
-                self.kept.write(messages, model=self.qwen.name)
+                self.kept.write(messages, model=self.qwen.source)
             except SettingError as error:  # reported once; the conversation itself continues
                 self.kept = None
                 self.note(_("This conversation is not kept: {error}").format(error=error), style="yellow")
