@@ -17,6 +17,8 @@ NOT_NEEDED = (
     "markdown_it",
     "modelscope",
     "prompt_toolkit",
+    "qwen7b.cli.evaluate",
+    "qwen7b.cli.train",
     "rich",
     "sympy",
     "tokenizers",

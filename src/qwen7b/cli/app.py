@@ -6,29 +6,19 @@ import atexit
 import gc
 import sys
 import warnings
+from collections import UserDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOSPC, EPIPE
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from qwen7b import __version__
-from qwen7b.cli.bench import bench
-from qwen7b.cli.chat import chat
-from qwen7b.cli.complete import complete
-from qwen7b.cli.convert import convert
-from qwen7b.cli.data import data
-from qwen7b.cli.doctor import doctor
-from qwen7b.cli.evaluate import evaluate
 from qwen7b.cli.examples import examples
-from qwen7b.cli.models import models, pull
-from qwen7b.cli.perplexity import perplexity
-from qwen7b.cli.quantize import quantize
-from qwen7b.cli.tokenize import tokenize
-from qwen7b.cli.train import train
-from qwen7b.cli.vocab import vocab
 from qwen7b.errors import Qwen7bError
 from qwen7b.system.importing import check_working_directory
 from qwen7b.terminal.streams import LostOutputError, open_standard_streams
@@ -37,8 +27,44 @@ from qwen7b.terminal.streams import LostOutputError, open_standard_streams
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+VERBS = {
+    "chat": "chat:chat",
+    "complete": "complete:complete",
+    "pull": "models:pull",
+    "tokenize": "tokenize:tokenize",
+    "convert": "convert:convert",
+    "quantize": "quantize:quantize",
+    "doctor": "doctor:doctor",
+    "perplexity": "perplexity:perplexity",
+    "bench": "bench:bench",
+    "models": "models:models",
+    "eval": "evaluate:evaluate",
+    "data": "data:data",
+    "train": "train:train",
+    "vocab": "vocab:vocab",
+}
+"""Where in `qwen7b.cli` each verb is."""
+
+
+class Commands(UserDict[str, Any]):
+    """The commands of verbs by name; a verb is imported when its command is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        verb = resolve_name(f"qwen7b.cli.{self.data[name]}")
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name, epilog=examples(name))
+            return get_group(app).commands[name]
+        app.command(name, epilog=examples(name))(verb)
+        return get_command(app)
+
+
 class Verbs(TyperGroup):
     """Turns a user's mistake into one line and exit code 1, Ctrl-C into exit code 130; a bug keeps its traceback."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands(VERBS)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         # Typer removes escape sequences from output to a pipe, or never. Here they stay, as they may belong to a
@@ -102,13 +128,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (chat, complete, pull, tokenize, convert, quantize, doctor, perplexity, bench):
-    app.command(epilog=examples(verb.__name__))(verb)
-app.add_typer(models, name="models", epilog=examples("models"))
-app.add_typer(evaluate, name="eval", epilog=examples("eval"))
-app.add_typer(data, name="data", epilog=examples("data"))
-app.add_typer(train, name="train", epilog=examples("train"))
-app.add_typer(vocab, name="vocab", epilog=examples("vocab"))
 
 
 def show_version(is_given: bool) -> None:
