@@ -17,7 +17,7 @@ from qwen7b.model import Transformer
 from qwen7b.train.labels import TrainingExample
 from qwen7b.train.micro_batch import NO_TARGET
 from qwen7b.train.preference_examples import PreferenceExample
-from qwen7b.train.preference_loss import PreferenceObjective, pairs_batch, preference_loss, sequence_logprobs
+from qwen7b.train.preference_loss import PreferenceObjective, pair_logprobs, pairs_batch, preference_loss
 
 BETA = 0.3
 PAIRS = [([1, 2, 3], [4, 5, 9, 11], [6]), ([7, 8], [9], [10, 11, 40])]
@@ -54,8 +54,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def our_loss(model: Transformer, reference: Transformer) -> tuple[torch.Tensor, dict[str, float]]:
     """The mean loss over the pairs, and the means of what is logged."""
     with torch.no_grad():
-        before = sequence_logprobs(reference, pairs_batch(EXAMPLES, torch.zeros(2, 2)), dtype=torch.float32)
-    batch = pairs_batch(EXAMPLES, before.view(2, -1))
+        before = pair_logprobs(reference, pairs_batch(EXAMPLES, torch.zeros(2, 2)), dtype=torch.float32)
+    batch = pairs_batch(EXAMPLES, before)
     loss = PreferenceObjective(beta=BETA)(model, batch, dtype=torch.float32)
     assert (batch.num_terms, batch.num_targets) == (2, 9)
     return loss.total / 2, {name: value / 2 for name, value in loss.logged.items()}

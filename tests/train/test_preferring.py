@@ -20,6 +20,7 @@ from qwen7b.train.example_batches import ExampleOrder
 from qwen7b.train.labels import make_labelling
 from qwen7b.train.preference_batches import PreferenceBatches
 from qwen7b.train.preference_examples import label_pairs
+from qwen7b.train.preference_loss import PreferenceBatch
 from qwen7b.train.preference_recipe import PreferenceRecipe
 from qwen7b.train.preferences import read_preferences
 from qwen7b.train.preferring import prefer
@@ -122,6 +123,7 @@ def test_the_reference_does_not_depend_on_where_a_run_begins(base: Path, data: P
     later.read_reference(model, range(6, 9), dtype=torch.float32)
     for step in range(6, 9):
         for one, other in zip(from_start(step), later(step), strict=True):
+            assert isinstance(one, PreferenceBatch) and isinstance(other, PreferenceBatch)
             assert torch.equal(one.reference, other.reference)
             assert one.num_tokens <= 120 or one.num_terms == 1
     assert not model.training

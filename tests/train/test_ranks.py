@@ -46,9 +46,11 @@ def torchrun(*arguments: str, num_ranks: int = 2) -> subprocess.CompletedProcess
     return subprocess.run([*launcher, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
 
 
-def test_what_two_ranks_do_together() -> None:
-    """Runs the tests of two_ranks.py in both of two processes."""
-    result = torchrun("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", str(HERE / "two_ranks.py"))
+@pytest.mark.parametrize("name", ["two_ranks.py", "two_ranks_preferring.py"])
+def test_what_two_ranks_do_together(name: str) -> None:
+    """Runs the tests of a file in both of two processes."""
+    plugins = ["-p", "no:cacheprovider", "-p", "train.together"]
+    result = torchrun("-m", "pytest", "-x", "-q", "--show-capture=no", *plugins, str(HERE / name))
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-3000:]
     assert result.stdout.count(" passed in ") == 2
 
@@ -67,6 +69,23 @@ def test_torchrun_starts_the_same_verb(tmp_path: Path) -> None:
         assert one.keys() == other.keys() and one.get("samples") == other.get("samples")
         for key in one.keys() - {"samples"}:
             assert one[key] == pytest.approx(other[key], rel=1e-5)
+
+
+def test_torchrun_starts_preference_learning(tmp_path: Path) -> None:
+    base = tiny.write_folder(tmp_path / "base", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    lines = [{"prompt": "the", "chosen": "hell " * number, "rejected": "he"} for number in range(1, 4)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = ["train", "dpo", str(tmp_path / "data.jsonl"), "--model", str(base), "--out", str(tmp_path / "run")]
+    settings = ["--rows", "3", "--steps", "2", "--precision", "float32", "--device", "cpu", "--shards", "1", "--json"]
+    result = torchrun("-m", "qwen7b", *command, *settings)
+    assert result.returncode == 0, result.stderr
+    saved = tmp_path / "run" / "steps" / "step-00000002"
+    assert json.loads(result.stdout) == {"run": str(tmp_path / "run"), "saved": str(saved), "adapter": False}
+    assert result.stderr.count("Reading the answers as the reference") == 1
+    encode = qwen7b.load(saved, quantize="none").tokenizer.encode
+    answers = [line[name] for line in lines for name in ("chosen", "rejected")]
+    targets = sum(len(encode(answer)) + 1 for answer in answers)
+    assert [entry["targets"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == [targets] * 2
 
 
 class Group:
@@ -149,8 +168,6 @@ def test_a_mesh_that_ranks_do_not_fill_is_refused(tmp_path: Path, monkeypatch: p
     )
     assert mistaken.exit_code == 1 and mistaken.stderr.count("\n") == 1
     assert "error: 2 ranks cannot stand in groups of 3 shards: choose shards that divide their" in mistaken.stderr
-    with pytest.raises(SettingError, match=r"one process, found 2 \(WORLD_SIZE\)"), joined_ranks(None, device="cpu"):
-        pass
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with (

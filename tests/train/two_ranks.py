@@ -6,14 +6,13 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
-from torch import Tensor, nn
+from torch import nn
 
 import tiny
 from qwen7b.adapters.adapted_modules import adapter_of, add_adapter
@@ -25,64 +24,18 @@ from qwen7b.model import Transformer
 from qwen7b.train.adapter_folder import AdapterFolder
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.finetuning import finetune
-from qwen7b.train.loop import Spikes, take_step
 from qwen7b.train.loss import summed_loss
 from qwen7b.train.mesh_settings import MeshSettings
-from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled, shared_out
-from qwen7b.train.objective import BatchLoss, Objective, next_token_loss
+from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled
+from qwen7b.train.objective import BatchLoss
 from qwen7b.train.optimizer_settings import AdamW, Muon
-from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.pretraining import pretrain
 from qwen7b.train.rank_group import RankGroup
-from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
-from qwen7b.train.run_log import StepRecord, read_log
+from qwen7b.train.ranks import ALONE, Ranks
+from qwen7b.train.run_log import read_log
 from qwen7b.train.validation import HeldOut, bits_per_byte
-from train.tiny_training import random_batches, run_in, settings, small_model, write_pretraining
-
-
-@pytest.fixture(scope="session")
-def joined() -> Iterator[Ranks]:
-    with joined_ranks(MeshSettings(timeout=60), device="cpu") as ranks:
-        assert ranks.num_ranks == 2
-        yield ranks
-
-
-@pytest.fixture(params=[2, 1], ids=["sharded", "copied"])
-def ranks(joined: Ranks, request: pytest.FixtureRequest) -> Ranks:
-    """One copy in two shards, or two copies."""
-    return RankGroup(MeshSettings(shards=request.param), device=torch.device("cpu"))
-
-
-class KeptGradients(Optimizers):
-    """Keeps the gradients of a step, and changes no weight."""
-
-    def step(self, *, rate: float) -> None:
-        self.gradients = {name: parameter.grad for name, parameter in self.trained.items()}
-
-
-def gradients_of(
-    model: Transformer,
-    parts: list[MicroBatch],
-    ranks: Ranks,
-    *,
-    dtype: torch.dtype = torch.float32,
-    objective: Objective = next_token_loss,
-    **changes: Any,
-) -> tuple[StepRecord, dict[str, Tensor]]:
-    optimizers, recipe = KeptGradients(AdamW(), model), settings(**changes)
-    own = shared_out(len(parts), parts.__getitem__, rank=ranks.rank, num_ranks=ranks.num_ranks)
-    record = take_step(
-        model,
-        optimizers,
-        own,
-        recipe,
-        step=0,
-        spikes=Spikes(9.0),
-        dtype=dtype,
-        objective=objective,
-        ranks=ranks,
-    )
-    return record, {name: ranks.whole(gradient) for name, gradient in optimizers.gradients.items()}
+from train.tiny_training import random_batches, run_in, small_model, write_pretraining
+from train.together import StoppedError, contents, gradients_of, stop_at
 
 
 def without_targets(batch: MicroBatch) -> MicroBatch:
@@ -372,18 +325,6 @@ def test_fine_tuning_by_an_adapter_is_shared(
         torch.testing.assert_close(pair[1][name], pair[0][name], rtol=1e-4, atol=1e-6)
 
 
-class StoppedError(Exception):
-    """Ends a run as if it were killed."""
-
-
-def contents(run: Path) -> dict[str, Any]:
-    """What the files of a run's only step hold, but for the length of its log: norms that are sums of more parts may
-    have another last digit, and so be written with more."""
-    (step,) = (run / "steps").iterdir()
-    state = {**json.loads((step / "state.json").read_bytes()), "log_bytes": ...}
-    return {path.name: path.read_bytes() for path in sorted(step.iterdir())} | {"state.json": state}
-
-
 @pytest.mark.parametrize(
     ("shards", "optimizer"), [(2, AdamW()), (1, AdamW()), (2, Muon())], ids=["sharded", "copied", "muon"]
 )
@@ -403,26 +344,16 @@ def test_a_run_goes_on_with_another_number_of_ranks(
     ranks.on_first(lambda: str(run_in(folder / "alone", vocabulary, **named)))
     run_in(folder / "shared", vocabulary, ranks=ranks, **named)
 
-    from qwen7b.train.loop import take_step as real
-
-    def until(last: int) -> None:
-        def stopped(*args: Any, step: int, **given: Any) -> StepRecord:
-            if step == last:
-                raise StoppedError
-            return real(*args, step=step, **given)
-
-        monkeypatch.setattr("qwen7b.train.loop.take_step", stopped)
-
     def in_one_process() -> None:
         with pytest.raises(StoppedError):
             run_in(folder / "changing", vocabulary, **named)
 
-    until(1)
+    stop_at(1, monkeypatch)
     with pytest.raises(StoppedError):
         run_in(folder / "changing", vocabulary, ranks=ranks, **named)
-    until(2)
+    stop_at(2, monkeypatch)
     ranks.on_first(in_one_process)
-    until(3)
+    stop_at(3, monkeypatch)
     last = run_in(folder / "changing", vocabulary, ranks=ranks, **named)
     assert last.name == "step-00000003"
     alone, shared, changing = (contents(folder / name) for name in ("alone", "shared", "changing"))

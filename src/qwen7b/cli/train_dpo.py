@@ -47,6 +47,8 @@ def dpo(
     save_every: tuning_options.SaveEvery = 200,
     seed: tuning_options.Seed = 0,
     device: options.Device = "auto",
+    shards: tuning_options.Shards = None,
+    rank_timeout: tuning_options.RankTimeout = 600.0,
     threads: options.Threads = None,
     offline: options.Offline = False,
     as_json: options.Json = False,
@@ -54,10 +56,12 @@ def dpo(
     """Train a model to prefer some answers to others (DPO).
 
     Each pair has a question, a chosen and a rejected answer. The first becomes likelier than the second, measured
-    against the model as it was, which is read once before the first step. Run, log and saved steps are as those of sft;
-    the log also has the rewards, their margin, and the share of pairs in which the chosen one's is higher.
+    against the model as it was, which is read once before the first step. Run, log and saved steps are as those of sft,
+    also under torchrun; the log has the rewards, too, their margin, and the share of pairs in which the chosen one's is
+    higher.
     """
     options.set_threads(threads)
+    from qwen7b.train.mesh_settings import MeshSettings
     from qwen7b.train.preference_recipe import PreferenceRecipe
     from qwen7b.train.preferring import prefer
 
@@ -90,5 +94,6 @@ def dpo(
         quantize=quantize,
         lora=adapter,
     )
-    saved = prefer(recipe, out, control_rows=control_rows, device=device, offline=offline or None)
+    mesh = MeshSettings(shards=shards, timeout=rank_timeout)
+    saved = prefer(recipe, out, control_rows=control_rows, device=device, mesh=mesh, offline=offline or None)
     tuning_options.show_saved(out, saved, model=model, lora=lora, as_json=as_json)

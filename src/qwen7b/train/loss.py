@@ -27,8 +27,6 @@ def summed_loss(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype = t
     A micro-batch without a target has the loss 0 and gradients of 0.
     """
     hidden_RC, targets = _asked(model, batch, dtype=dtype)
-    if len(targets) == 0:
-        return hidden_RC.sum()
     return _losses(model.head, hidden_RC, targets, dtype=dtype, reduction="sum")
 
 
@@ -50,7 +48,10 @@ def _asked(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> tupl
 
 
 def _losses(head: nn.Module, hidden_RC: Tensor, targets: Tensor, *, dtype: torch.dtype, reduction: Reduction) -> Tensor:
-    """The cross-entropy of targets (R,), summed or for each target."""
+    """The cross-entropy of targets (R,), summed or for each target; without one gradients are 0."""
+    if len(targets) == 0:
+        nothing_RC = hidden_RC.float()
+        return nothing_RC.sum() if reduction == "sum" else nothing_RC.sum(dim=1)
     if isinstance(head, nn.Linear):
         return head_loss(hidden_RC, head.weight, targets, dtype=dtype, reduction=reduction)
     losses = frozen_head_losses(hidden_RC, head, targets, dtype=dtype)

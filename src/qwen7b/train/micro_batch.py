@@ -54,17 +54,23 @@ class Batches(Protocol):
     def __call__(self, step: int) -> Sequence[MicroBatch]: ...
 
 
-_NOTHING = MicroBatch(sequences=(torch.zeros(1, dtype=torch.int64),), targets=torch.tensor([NO_TARGET]))
+NOTHING = MicroBatch(sequences=(torch.zeros(1, dtype=torch.int64),), targets=torch.tensor([NO_TARGET]))
+"""One token that is not asked for anything."""
 
 
 def shared_out(
-    num_parts: int, part: Callable[[int], MicroBatch], *, rank: int = 0, num_ranks: int = 1
+    num_parts: int,
+    part: Callable[[int], MicroBatch],
+    *,
+    nothing: MicroBatch = NOTHING,
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> list[MicroBatch]:
     """What a rank computes of some parts: every `num_ranks`-th from its own number on.
 
-    Ranks wait for each other at each layer, so all compute equally many: where the parts run out, one token that is
-    not asked for anything.
+    Ranks wait for each other at each layer, so all compute equally many: where the parts run out, `nothing`, which has
+    no term of the loss.
     """
     each = -(-num_parts // num_ranks)
     numbers = range(rank, each * num_ranks, num_ranks)
-    return [part(number) if number < num_parts else _NOTHING for number in numbers]
+    return [part(number) if number < num_parts else nothing for number in numbers]

@@ -18,7 +18,7 @@ from torch import Tensor
 from qwen7b.model import Transformer
 from qwen7b.train.example_batches import examples_batch
 from qwen7b.train.loss import target_losses
-from qwen7b.train.micro_batch import NO_TARGET, MicroBatch
+from qwen7b.train.micro_batch import NO_TARGET, NOTHING, MicroBatch
 from qwen7b.train.objective import BatchLoss
 from qwen7b.train.preference_examples import PreferenceExample
 
@@ -37,6 +37,10 @@ class PreferenceBatch(MicroBatch):
         return len(self.sequences) // 2
 
 
+NO_PAIR = PreferenceBatch(sequences=NOTHING.sequences, targets=NOTHING.targets, reference=torch.zeros(2, 0))
+"""One token that belongs to no pair."""
+
+
 def preference_loss(logprobs: Tensor, reference: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
     """The loss (pairs) and the rewards (2, pairs) of ln p (2, pairs) of what was chosen and of what was rejected."""
     rewards = beta * (logprobs - reference)
@@ -51,7 +55,7 @@ class PreferenceObjective:
 
     def __call__(self, model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> BatchLoss:
         assert isinstance(batch, PreferenceBatch)
-        logprobs = sequence_logprobs(model, batch, dtype=dtype).view(2, -1)
+        logprobs = pair_logprobs(model, batch, dtype=dtype)
         losses, rewards = preference_loss(logprobs, batch.reference.to(logprobs.device), beta=self.beta)
         chosen, rejected = rewards.detach()
         logged = {
@@ -63,12 +67,13 @@ class PreferenceObjective:
         return BatchLoss(total=losses.sum(), logged={name: value.sum().item() for name, value in logged.items()})
 
 
-def sequence_logprobs(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> Tensor:
-    """ln p of all targets of each sequence together, as float32."""
+def pair_logprobs(model: Transformer, batch: MicroBatch, *, dtype: torch.dtype) -> Tensor:
+    """ln p (2, pairs) of what was chosen and of what was rejected, all targets of a sequence together, as float32."""
     losses = target_losses(model, batch, dtype=dtype)
     lengths = torch.tensor([len(ids) for ids in batch.sequences])
     sequences = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[batch.targets != NO_TARGET]
-    return -losses.new_zeros(len(lengths)).index_add(0, sequences.to(losses.device), losses)
+    logprobs = -losses.new_zeros(len(lengths)).index_add(0, sequences.to(losses.device), losses)
+    return logprobs[: 2 * batch.num_terms].view(2, -1)
 
 
 def pairs_batch(examples: Sequence[PreferenceExample], reference: Tensor) -> PreferenceBatch:

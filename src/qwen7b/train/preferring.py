@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qwen7b.train.mesh_settings import ONE_COPY, MeshSettings
 from qwen7b.train.preference_batches import PreferenceBatches
 from qwen7b.train.preference_examples import label_pairs
 from qwen7b.train.preference_loss import PreferenceObjective
@@ -18,6 +19,7 @@ def prefer(
     *,
     control_rows: bool | None = None,
     device: str = "auto",
+    mesh: MeshSettings = ONE_COPY,
     offline: bool | None = None,
 ) -> Path:
     """Train a model to prefer some answers to others, in a run's folder; a run that was stopped goes on.
@@ -30,9 +32,10 @@ def prefer(
         label=lambda files, labelling: label_pairs(read_preferences(files), labelling),
         control_rows=control_rows,
         device=device,
+        mesh=mesh,
         offline=offline,
     ) as tuning:
-        batches = PreferenceBatches(tuning.order)
+        batches = PreferenceBatches(tuning.order, tuning.run.ranks)
         # A new adapter changes nothing yet, so the model is its own base.
         batches.read_reference(tuning.model, tuning.steps_to_do, dtype=tuning.probe.dtype)
         return tuning.train(batches, PreferenceObjective(beta=recipe.beta))

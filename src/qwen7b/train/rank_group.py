@@ -77,10 +77,14 @@ class RankGroup:
             raise refused
         return result  # type: ignore[no-any-return]
 
+    def gather(self, value: T) -> list[T]:
+        values: list[Any] = [None] * self.num_ranks
+        dist.all_gather_object(values, value)
+        return values
+
     def first_found(self, text: str | None) -> str | None:
-        texts: list[Any] = [None] * self.num_ranks
-        dist.all_gather_object(texts, text)
-        return next((f"{one} (rank {rank})" for rank, one in enumerate(texts) if one is not None), None)
+        texts = enumerate(self.gather(text))
+        return next((f"{one} (rank {rank})" for rank, one in texts if one is not None), None)
 
     def shard(self, model: Transformer, *, dtype: torch.dtype) -> None:
         # One copy needs no axis of copies; with it each gradient would be summed over a group of one as well.

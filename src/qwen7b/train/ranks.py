@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from qwen7b.errors import SettingError
 from qwen7b.files.tensor_file import TensorFile
 from qwen7b.model import Transformer
 from qwen7b.train.mesh_settings import MeshSettings
@@ -41,6 +40,9 @@ class Ranks(Protocol):
 
     def on_first(self, work: Callable[[], T]) -> T:
         """Do some work on rank 0 alone; every rank gets its result, or the error that it raised."""
+
+    def gather(self, value: T) -> list[T]:
+        """What each rank has, in their order."""
 
     def first_found(self, text: str | None) -> str | None:
         """The text of the first rank that has one."""
@@ -81,6 +83,9 @@ class OneProcess:
     def on_first(self, work: Callable[[], T]) -> T:
         return work()
 
+    def gather(self, value: T) -> list[T]:
+        return [value]
+
     def first_found(self, text: str | None) -> str | None:
         return text
 
@@ -119,19 +124,16 @@ def fill(tensor: Tensor, whole: Tensor, *, ranks: Ranks) -> None:
 
 
 @contextmanager
-def joined_ranks(settings: MeshSettings | None, *, device: str) -> Iterator[Ranks]:
-    """Join the ranks that this process was started with, and leave them at the end; without settings it must be alone.
+def joined_ranks(settings: MeshSettings, *, device: str) -> Iterator[Ranks]:
+    """Join the ranks that this process was started with, and leave them at the end.
 
     Raises SettingError where the environment or the settings do not fit, and TrainingError where another rank is lost.
     """
     num_ranks = int(os.environ.get("WORLD_SIZE") or 1)
-    if settings is not None:
-        settings.shape(num_ranks)
+    settings.shape(num_ranks)
     if num_ranks == 1:
         yield OneProcess(device)
         return
-    if settings is None:
-        raise SettingError(f"this trains in one process, found {num_ranks} (WORLD_SIZE): start it without torchrun")
     from qwen7b.train.rank_group import joined_group
 
     with joined_group(settings, device=device) as group:

@@ -97,14 +97,14 @@ def started_tuning(
     mode: Mode = "assistant",
     control_rows: bool | None,
     device: str,
-    mesh: MeshSettings | None = None,
+    mesh: MeshSettings,
     offline: bool | None,
 ) -> Iterator[Tuning[RecipeT, ExampleT]]:
     """Open all that a recipe names, label its data, and hold the run's folder.
 
     `control_rows` says whether an adapter trains the rows of the chat format's control tokens, too; by default it does
     where they look untrained, as in base models. Where torchrun has started several processes they train one model
-    together, of which `mesh` says how it is shared; without it there must be one.
+    together, and `mesh` says how they share it.
 
     Raises PromptError for data with mistakes, by file and line, ResourceError where memory does not suffice, and what
     `open_checkpoint`, `add_adapter` and `RunFolder.held` raise.
