@@ -9,7 +9,7 @@ import pytest
 
 import qwen7b
 from qwen7b.cli.chat import converse_at_terminal
-from qwen7b.cli.options import Loading
+from qwen7b.cli.loading_options import Loading
 from qwen7b.errors import SettingError
 from qwen7b.terminal.commands import Commands
 

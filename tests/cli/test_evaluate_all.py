@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from qwen7b import Qwen
-from qwen7b.cli import options
+from qwen7b.cli.loading_options import Loading
 
 Run = Callable[..., Result]
 
@@ -50,14 +50,14 @@ def run_all(run: Run, data: Path, tiny_chat_checkpoint: Path) -> Run:
 def test_tasks_whose_folders_are_there_run_on_one_model(
     run_all: Run, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[options.Loading] = []
-    load = options.Loading.load
+    loads: list[Loading] = []
+    load = Loading.load
 
-    def counted_load(loading: options.Loading) -> Qwen:
+    def counted_load(loading: Loading) -> Qwen:
         loads.append(loading)
         return load(loading)
 
-    monkeypatch.setattr(options.Loading, "load", counted_load)
+    monkeypatch.setattr(Loading, "load", counted_load)
     result = run_all("--tasks", "mmlu,ceval", "--out", str(data / "out"))
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()

@@ -46,7 +46,7 @@ VERBS = {
 """Where in `qwen7b.cli` each verb is."""
 
 
-class Commands(UserDict[str, Any]):
+class LazyCommands(UserDict[str, Any]):
     """The commands of verbs by name; a verb is imported when its command is asked for."""
 
     def __getitem__(self, name: str) -> Any:
@@ -64,7 +64,7 @@ class Verbs(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands(VERBS)
+        self.commands = LazyCommands(VERBS)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         # Typer removes escape sequences from output to a pipe, or never. Here they stay, as they may belong to a

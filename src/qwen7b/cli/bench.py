@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.cli import options
+from qwen7b.cli.loading_options import Loading, plain_loading
+from qwen7b.cli.option_groups import expand, without
 from qwen7b.errors import SettingError
 from qwen7b.terminal.streams import print_json
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from qwen7b.model import Transformer
 
 
+@expand(loading=without(plain_loading, "model", "context_length"))
 def bench(
+    *,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="A known name, a folder, a .gguf file or a hub id. [default: demo]"),
@@ -25,7 +29,6 @@ def bench(
         str | None,
         typer.Option("--shape", help="Random weights instead of a model, in the shape of 1.8b, 7b, 14b or demo."),
     ] = None,
-    quantize: options.Quantize = None,
     prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 512,
     new_tokens: Annotated[int, typer.Option("--new-tokens", metavar="N", help="Tokens to decode.")] = 64,
     context: Annotated[
@@ -33,11 +36,7 @@ def bench(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Repetitions, of which medians are shown.")] = 3,
-    long_context: options.LongContext = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    offline: options.Offline = False,
+    loading: Loading,
     as_json: options.Json = False,
 ) -> None:
     """Time a model: prompts, replies, loading, and memory.
@@ -49,19 +48,13 @@ def bench(
     """
     if model is not None and shape is not None:
         raise SettingError(f"--shape {shape} takes the place of a model: drop it or --model {model}")
-    if shape is not None and long_context is not None:
-        raise SettingError(f"--long-context {long_context} needs a model's checkpoint: drop it or --shape {shape}")
-    if shape is not None and device not in ("auto", "cpu"):
-        raise SettingError(f"--shape {shape} is made and timed on the CPU: drop it or --device {device}")
-    loading = options.Loading(
-        model=model or "demo",
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        quantize=quantize,
-        long_context=long_context,
-    )
+    if shape is not None and loading.long_context is not None:
+        raise SettingError(
+            f"--long-context {loading.long_context} needs a model's checkpoint: drop it or --shape {shape}"
+        )
+    if shape is not None and loading.device not in ("auto", "cpu"):
+        raise SettingError(f"--shape {shape} is made and timed on the CPU: drop it or --device {loading.device}")
+    loading = replace(loading, model=model or "demo")
     loading.set_threads()
     import torch
 
@@ -75,8 +68,8 @@ def bench(
         if shape is None:
             loaded_models.append(loading.load().model)
         else:
-            packed_as = choose_quantize(dtype=dtype, device=torch.device("cpu"), quantize=quantize)
-            dtype_of_floats = getattr(torch, dtype.value if dtype else "float32")
+            packed_as = choose_quantize(dtype=loading.dtype, device=torch.device("cpu"), quantize=loading.quantize)
+            dtype_of_floats = getattr(torch, loading.dtype.value if loading.dtype else "float32")
             loaded_models.append(random_model(shape, quantize=packed_as, dtype=dtype_of_floats))
         return loaded_models[0]
 
@@ -93,7 +86,7 @@ def bench(
             "model": f"shape {shape}" if shape else loading.model,
             "precision": loaded_models[0].weight_format or "none",
             "device": str(loaded_models[0].device),
-            "long_context": long_context,
+            "long_context": loading.long_context,
             "threads": kernels.num_threads() or torch.get_num_threads(),
         }
         print_json({**common, **asdict(work), **asdict(speed)})

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwen7b.cli import options, tool_options
-from qwen7b.cli.adapter_option import Adapters, read_adapters
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
+from qwen7b.cli.loading_options import Loading
+from qwen7b.cli.option_groups import expand
 from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.errors import SettingError
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from qwen7b.tools.toolbox import Toolbox
 
 
+@expand(loading=Loading, sampling=SamplingOptions)
 def chat(
     context: typer.Context,
     prompt: Annotated[
         str | None,
         typer.Argument(help="What to ask; without it, standard input or a conversation.", show_default=False),
     ] = None,
+    *,
     system: Annotated[str | None, typer.Option("--system", help="The system prompt.")] = None,
     continue_last: Annotated[
         bool, typer.Option("--continue", "-c", help="Go on with the conversation that was kept last, and its model.")
@@ -42,37 +45,16 @@ def chat(
     ] = True,
     input: Input = None,
     output: Output = None,
-    model: options.Model = "demo",
-    chats: options.Chats = None,
+    loading: Loading,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
     response_format: ResponseFormatFile = None,
-    greedy: options.AlwaysBest = False,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    long_context: options.LongContext = None,
-    context_length: options.ContextLength = None,
+    sampling: SamplingOptions,
     ntk: options.Ntk = "recompute",
-    prompt_cache: options.PromptCache = None,
-    prompt_cache_gb: options.PromptCacheGb = None,
-    speculate: options.Speculate = "none",
-    adapter: Adapters = None,
-    threads: options.Threads = None,
     tools: tool_options.Tools = None,
     mcp: tool_options.Mcp = None,
     allow_code: tool_options.AllowCode = False,
     yes: tool_options.Yes = False,
-    dialect: tool_options.DialectName = None,
-    offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Chat: with a prompt one reply, at a terminal a conversation.
@@ -102,46 +84,19 @@ def chat(
     messages: Messages = []
     if continue_last:
         source = context.get_parameter_source("model")
-        messages, model = _last_conversation(model, is_given=source is not None and source.name != "DEFAULT")
+        messages, model = _last_conversation(loading.model, is_given=source is not None and source.name != "DEFAULT")
+        loading = replace(loading, model=model)
     if system is not None:
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
-    added, adapters = read_adapters(adapter)
-    loading = options.Loading(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        quantize=quantize,
-        long_context=long_context,
-        context_length=context_length,
-        prompt_cache=prompt_cache,
-        prompt_cache_gb=prompt_cache_gb,
-        speculate=speculate,
-        adapter=added,
-        adapters=adapters,
-        chat=chats,
-        dialect=dialect,
-    )
-    sampling = SamplingOptions(
-        greedy=greedy,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        seed=seed,
-    )
     reply_settings: ChatSettings = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
-    if adapters:
-        reply_settings["adapter"] = next(iter(adapters))
+    if loading.adapters:
+        reply_settings["adapter"] = next(iter(loading.adapters))
     reply_settings = {**reply_settings, **sampling.keywords(), **read_response_option(response_format)}
     load = partial(loading.load, must_chat=True)
     if input is not None:
-        if dialect is not None:  # a setting of the replies, by which answers are told from others when a run goes on
-            reply_settings = {**reply_settings, "dialect": dialect}
+        # A setting of the replies, by which answers are told from others when a run goes on.
+        if loading.dialect is not None:
+            reply_settings = {**reply_settings, "dialect": loading.dialect}
         answer_file(
             load, call="chat", input=input, output=output, settings=reply_settings, system=system, as_json=as_json
         )
@@ -156,10 +111,16 @@ def chat(
             return
         messages.append({"role": "user", "content": question})
         answered = answer_prompt(
-            qwen, messages, reply_settings=reply_settings, model=model, toolbox=toolbox, yes=yes, as_json=as_json
+            qwen,
+            messages,
+            reply_settings=reply_settings,
+            model=loading.model,
+            toolbox=toolbox,
+            yes=yes,
+            as_json=as_json,
         )
     if kept is not None and len(answered) > len(messages):
-        kept.write(answered, model=model)
+        kept.write(answered, model=loading.model)
 
 
 def answer_prompt(
@@ -209,7 +170,7 @@ def converse_at_terminal(
     *,
     reply_settings: ChatSettings,
     kept: KeptConversation | None,
-    loading: options.Loading,
+    loading: Loading,
     toolbox: Toolbox | None = None,
     yes: bool = False,
 ) -> None:
@@ -220,9 +181,8 @@ def converse_at_terminal(
 
     def find_model(name: str) -> Callable[[], Qwen]:
         speculate = conversation.reply_settings.get("speculate") or loading.speculate
-        other = replace(
-            loading, model=name, adapter=None, adapters={}, speculate=speculate
-        )  # a draft model that is not used need not fit
+        # A draft model that is not used need not fit.
+        other = replace(loading, model=name, adapter=None, speculate=speculate)
         other.find()
         return partial(other.load, must_chat=True)
 

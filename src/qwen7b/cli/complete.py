@@ -7,45 +7,29 @@ from typing import Annotated, Any
 import typer
 
 from qwen7b.cli import options
-from qwen7b.cli.adapter_option import Adapters, read_adapters
 from qwen7b.cli.answer_file import Input, Output, answer_file, check_files
+from qwen7b.cli.loading_options import Loading
+from qwen7b.cli.option_groups import expand, without
 from qwen7b.cli.response_option import ResponseFormatFile, read_response_option
 from qwen7b.cli.sampling_options import SamplingOptions
 from qwen7b.terminal.prompts import read_prompt
 
 
+@expand(loading=without(Loading, "chat", "dialect"), sampling=SamplingOptions)
 def complete(
     prompt: Annotated[
         str | None, typer.Argument(help="The text to continue; without it, standard input.", show_default=False)
     ] = None,
+    *,
     input: Input = None,
     output: Output = None,
-    model: options.Model = "demo",
+    loading: Loading,
     control_tokens: options.ControlTokens = None,
     max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
     response_format: ResponseFormatFile = None,
-    greedy: options.AlwaysBest = False,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    long_context: options.LongContext = None,
-    context_length: options.ContextLength = None,
+    sampling: SamplingOptions,
     ntk: options.Ntk = "recompute",
-    prompt_cache: options.PromptCache = None,
-    prompt_cache_gb: options.PromptCacheGb = None,
-    speculate: options.Speculate = "none",
-    adapter: Adapters = None,
-    threads: options.Threads = None,
-    offline: options.Offline = False,
     as_json: options.Json = False,
 ) -> None:
     """Continue a text as it is, and print only the continuation.
@@ -56,36 +40,9 @@ def complete(
     """
     check_files(prompt, input, output, as_json=as_json)
     text = "" if input is not None else read_prompt(prompt)
-    added, adapters = read_adapters(adapter)
-    loading = options.Loading(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        quantize=quantize,
-        long_context=long_context,
-        context_length=context_length,
-        prompt_cache=prompt_cache,
-        prompt_cache_gb=prompt_cache_gb,
-        speculate=speculate,
-        adapter=added,
-        adapters=adapters,
-    )
-    sampling = SamplingOptions(
-        greedy=greedy,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        seed=seed,
-    )
     asking: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": tuple(stop or ()), "ntk": ntk}
-    if adapters:
-        asking["adapter"] = next(iter(adapters))
+    if loading.adapters:
+        asking["adapter"] = next(iter(loading.adapters))
     asking = {**asking, "control_tokens": control_tokens, **sampling.keywords()}
     asking |= read_response_option(response_format)
     if input is not None:
@@ -97,4 +54,4 @@ def complete(
 
     display = None if as_json else PlainDisplay()
     on_prompt = None if display is None else display.show_reading
-    show_reply(qwen.stream_completion(text, on_prompt=on_prompt, **asking), display, model=model, prompt=text)
+    show_reply(qwen.stream_completion(text, on_prompt=on_prompt, **asking), display, model=loading.model, prompt=text)

@@ -10,7 +10,7 @@ import typer
 from qwen7b.cli import evaluate_lm_eval, options
 from qwen7b.cli.evaluate_all import OF_ONE_TASK, run_all
 from qwen7b.cli.evaluate_code import humaneval
-from qwen7b.cli.evaluate_tasks import add_tasks, ceval, cmmlu, gsm8k, mmlu, with_common_options
+from qwen7b.cli.evaluate_tasks import add_tasks, ceval, choose, cmmlu, gsm8k, mmlu
 from qwen7b.cli.evaluate_tools import bfcl, hf_agent, plugin
 from qwen7b.cli.evaluate_translation import wmt22_en_zh, wmt22_zh_en
 from qwen7b.cli.examples import examples
@@ -25,6 +25,7 @@ from qwen7b.cli.measuring import (
     parse_numbers,
     report,
 )
+from qwen7b.cli.option_groups import expand, without
 from qwen7b.cli.report_runs import report_runs
 from qwen7b.errors import SettingError
 
@@ -36,7 +37,7 @@ add_tasks(evaluate, mmlu, ceval, cmmlu, gsm8k, humaneval, wmt22_en_zh, wmt22_zh_
 add_tasks(evaluate, plugin, but=("chat", "shots", "subjects"))
 add_tasks(evaluate, bfcl, but=("procedure", "chat", "shots", "split", "subjects"))
 add_tasks(evaluate, hf_agent, but=("shots", "subjects"))
-evaluate.command("all", epilog=examples("all"))(with_common_options(run_all, but=OF_ONE_TASK))
+evaluate.command("all", epilog=examples("all"))(expand(chosen=without(choose, *OF_ONE_TASK))(run_all))
 evaluate.command("lm-eval", context_settings=evaluate_lm_eval.SETTINGS, epilog=examples("lm-eval"))(
     evaluate_lm_eval.lm_eval
 )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwen7b.cli import options
 from qwen7b.cli.evaluate_results import print_prompts, print_score, report_on
 from qwen7b.cli.examples import examples
+from qwen7b.cli.loading_options import Loading, plain_loading
 from qwen7b.cli.measuring import parse_names
+from qwen7b.cli.option_groups import expand, without
 from qwen7b.errors import SettingError
 from qwen7b.tasks.homes import benchmark_folder
 from qwen7b.tasks.procedure import Procedure, TaskPlan
@@ -62,7 +63,7 @@ class Chosen:
 
     data: Path | None
     plan: TaskPlan
-    loading: options.Loading
+    loading: Loading
     out: Path | None
     resume: bool
     dry_run: bool
@@ -76,9 +77,10 @@ class Chosen:
         return benchmark_folder(task.folder_name()) if self.data is None else self.data
 
 
+@expand(loading=plain_loading)
 def choose(
+    *,
     data: Data = None,
-    model: options.Model = "demo",
     procedure: TheProcedure = Procedure.STANDARD,
     chat: Chat = False,
     shots: Shots = None,
@@ -88,13 +90,7 @@ def choose(
     out: Out = None,
     resume: Resume = False,
     dry_run: DryRun = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    long_context: options.LongContext = None,
-    context_length: options.ContextLength = None,
-    threads: options.Threads = None,
-    offline: options.Offline = False,
+    loading: Loading,
     as_json: options.Json = False,
 ) -> Chosen:
     """The options that all tasks have."""
@@ -106,37 +102,9 @@ def choose(
         subjects=None if subjects is None else tuple(parse_names("--subjects", subjects)),
         limit=limit,
     )
-    loading = options.Loading(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        quantize=quantize,
-        long_context=long_context,
-        context_length=context_length,
-    )
     if resume and out is None:
         raise SettingError("--resume keeps the answers that are in --out already: give that too")
     return Chosen(data=data, plan=plan, loading=loading, out=out, resume=resume, dry_run=dry_run, as_json=as_json)
-
-
-def with_common_options(verb: Callable[..., None], *, but: Sequence[str] = ()) -> Callable[..., None]:
-    """The verb, which takes a `Chosen` first, with the options of `choose` instead, as typer reads signatures.
-
-    Those that `but` names are left out.
-    """
-    common = {name: own for name, own in inspect.signature(choose, eval_str=True).parameters.items() if name not in but}
-    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
-
-    def run(**given: Any) -> None:
-        verb(choose(**{name: given.pop(name) for name in common}), **given)
-
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*common.values(), *own)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
-    return run
 
 
 def mmlu(chosen: Chosen) -> None:
@@ -186,7 +154,7 @@ def add_tasks(evaluate: typer.Typer, *verbs: Callable[..., None], but: Sequence[
     """Give `eval` a verb for each task, without the common options that `but` names."""
     for verb in verbs:
         name = verb.__name__.replace("_", "-")
-        evaluate.command(name, epilog=examples(name))(with_common_options(verb, but=but))
+        evaluate.command(name, epilog=examples(name))(expand(chosen=without(choose, *but))(verb))
 
 
 def run_named(name: str, chosen: Chosen) -> None:

@@ -1,25 +1,17 @@
-"""The options that several verbs share, each declared once, and the settings made from them."""
+"""The options that several verbs share, each declared once."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from qwen7b.config.long_context import parse_method
 from qwen7b.errors import SettingError
 from qwen7b.packed.formats import FORMATS
 from qwen7b.system.container import usable_cores
 
 if TYPE_CHECKING:
-    from qwen7b import Qwen
-    from qwen7b.text import Tokenizer
-
     PackedFormat: TypeAlias = str
     LoadedFormat: TypeAlias = str
 else:  # typer lists and accepts the formats' own names
@@ -205,85 +197,3 @@ def set_threads(threads: int | None) -> None:
         return
     torch.set_num_threads(threads)
     kernels.set_num_threads(threads)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loading:
-    """Which model to load, and how."""
-
-    model: str
-    device: str
-    dtype: Precision | None
-    threads: int | None
-    offline: bool
-    quantize: str | None = None
-    long_context: str | None = None
-    context_length: int | None = None
-    chat: bool | None = None
-    prompt_cache: str | None = None
-    prompt_cache_gb: int | None = None
-    speculate: str = "none"
-    dialect: str | None = None
-    adapter: str | None = None
-    """The adapter to add to the weights."""
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    """Those beside them, by name."""
-
-    def __post_init__(self) -> None:
-        check_threads(self.threads)
-        if self.prompt_cache_gb is not None and self.prompt_cache is None:
-            raise SettingError("--prompt-cache-gb limits the folder of --prompt-cache: give that too")
-        if self.long_context is not None:
-            parse_method(self.long_context)  # raises here, before a model is loaded
-
-    def set_threads(self) -> None:
-        set_threads(self.threads)
-
-    def find(self) -> None:
-        """Fetch the model unless it is on this machine. Raises Qwen7bError if there is none with its name."""
-        from qwen7b.hub import locate
-
-        locate(self.model, offline=self.offline or None)
-
-    def load(self, *, must_chat: bool = False) -> Qwen:
-        """Load the model. With `must_chat` a base model is refused before its weights are loaded."""
-        tokenizer = self._import_torch()
-        import torch
-
-        import qwen7b
-
-        self.set_threads()
-        dtype = None if self.dtype is None else getattr(torch, self.dtype.value)
-        others: dict[str, Any] = {"chat": self.chat, "must_chat": must_chat or None, "tokenizer": tokenizer}
-        others["prompt_cache"] = self.prompt_cache and os.path.expanduser(self.prompt_cache)
-        others["prompt_cache_bytes"] = self.prompt_cache_gb and self.prompt_cache_gb * 10**9
-        others["dialect"] = self.dialect
-        others["adapter"] = self.adapter and os.path.expanduser(self.adapter)
-        others["adapters"] = {name: os.path.expanduser(path) for name, path in self.adapters.items()} or None
-        others["speculate"] = None if self.speculate == "none" else self.speculate
-        # None lets the environment variable for offline use decide.
-        return qwen7b.load(
-            self.model,
-            device=self.device,
-            dtype=dtype,
-            offline=self.offline or None,
-            quantize=self.quantize,
-            long_context=self.long_context,
-            context_length=self.context_length,
-            **{name: value for name, value in others.items() if value is not None},
-        )
-
-    def _import_torch(self) -> Tokenizer | None:
-        """Import torch and, while its library loads, read the tokenizer if an earlier run has cached it."""
-        if "torch" in sys.modules:
-            return None
-        from qwen7b.hub import locate
-        from qwen7b.packing.kept_tokenizer import find_kept_tokenizer
-        from qwen7b.system.importing import loading_torch_library, quick_imports
-
-        path = locate(self.model, offline=self.offline or None)
-        with quick_imports():
-            with loading_torch_library():
-                tokenizer = find_kept_tokenizer(path)
-            import torch  # noqa: F401
-        return tokenizer

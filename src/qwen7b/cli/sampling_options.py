@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
+from qwen7b.cli import options
 from qwen7b.errors import SettingError
 
 if TYPE_CHECKING:
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 class SamplingOptions:
     """The sampling options as typed; None where an option was not given."""
 
-    greedy: bool
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    repetition_penalty: float | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    seed: int | None
+    greedy: options.AlwaysBest = False
+    temperature: options.Temperature = None
+    top_k: options.TopK = None
+    top_p: options.TopP = None
+    min_p: options.MinP = None
+    repetition_penalty: options.RepetitionPenalty = None
+    presence_penalty: options.PresencePenalty = None
+    frequency_penalty: options.FrequencyPenalty = None
+    seed: options.Seed = None
 
     def __post_init__(self) -> None:
         from qwen7b import Greedy
