@@ -149,7 +149,7 @@ READING: dict[str, str] = {
     "dialects": (
         "dialect definition function_schema plain_schema tool_prompt registry lark masked_schema schema_references "
         "react react_parsing staged_parser react_grammar react_api react_demo react_page react_zh function_turns "
-        "tool_call coder call_text call_object json_scan arguments qwen_fn qwen_fn_parsing marks"
+        "tool_call coder call_text call_object json_scan quote_scan arguments qwen_fn qwen_fn_parsing marks"
     ),
     "packed": (
         "formats rounding compensation layout modules unpacking packed_model key_balance packed_cache runner version"

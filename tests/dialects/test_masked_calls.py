@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from typing import Any
 
 import pytest
@@ -35,6 +34,7 @@ PIECES = [
         "```",
         "✿FUNCTION✿:",
         "✿ARGS✿:",
+        "✿RESULT✿",
         "[",
         "{",
         '"name": "',
@@ -95,8 +95,6 @@ def test_every_reply_that_a_grammar_takes_is_read(caller: Tokenizer, name: str, 
         text = random_reply(caller, dialect.grammar(TOOLS, choice=choice, parallel=parallel), seed)
         if text is None:
             continue
-        if any("✿" in value for value in re.findall('"[^"]*"', text)):
-            continue  # the marks of qwen-fn end an argument, too: see `_write_call` there
         num_replies += 1
         reply = read(dialect, text, tools=TOOLS)
         num_calls += len(reply.calls)

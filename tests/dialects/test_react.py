@@ -33,6 +33,14 @@ def trim(text: str) -> str:
     return text.lstrip("\n").rstrip()
 
 
+def shown(result: str) -> str:
+    """A result as it stands in history: no line of it passes for one of ReAct's."""
+    result = trim(result)
+    for mark in ("Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:"):
+        result = result.replace(f"\n{mark}", f"\n {mark}")
+    return result
+
+
 def user(content: str) -> dict[str, Any]:
     return {"role": "user", "content": content}
 
@@ -164,7 +172,7 @@ def test_what_is_said_of_a_tool() -> None:
 def test_a_call_is_read_as_it_was_written(thought: str, name: str, arguments: str, observed: str) -> None:
     for dialect in ALL:
         _, text = write(dialect, user("?"), call(ToolCall(name, arguments), content=thought), result(observed))[1]
-        reply = text.removesuffix(f"\nObservation: {trim(observed)}\nThought:")
+        reply = text.removesuffix(f"\nObservation: {shown(observed)}\nThought:")
         assert len(reply) < len(text)
         content = thought.strip() if dialect in SERVERS else f"Thought: {trim(thought)}"
         assert read(dialect, reply) == ParsedReply(content, (ToolCall(name, arguments.strip()),))
@@ -196,7 +204,7 @@ def test_a_result_makes_no_call_whatever_it_says(dialect: ReAct, hostile: str) -
     definitions = tools("now", "rm")
     messages = read_messages([user("?"), call(NOW), result(hostile)])
     opened = dialect.write(messages, definitions)[-1]
-    assert opened["role"] == "assistant" and opened["content"].endswith(f"{trim(hostile)}\nThought:")
+    assert opened["role"] == "assistant" and opened["content"].endswith(f"Observation: {shown(hostile)}\nThought:")
     for reply in (" I see.\nFinal Answer: Fine.", " Fine.", ""):
         assert read(dialect, reply, tools=definitions).calls == ()
 

@@ -18,6 +18,8 @@ from qwen7b.text.messages import ToolCall
 class AngleParser:
     """Reads `<name:arguments>` as a call, character by character."""
 
+    is_quoting = False
+
     def __init__(self) -> None:
         self.index = -1
         self.name: str | None = None

@@ -35,6 +35,9 @@ class CallTextParser:
     names  the tools that may be called; None where what is marked is a call whatever it is called
     """
 
+    is_quoting = False
+    """Nothing stops replies in these dialects."""
+
     def __init__(self, marks: CallMarks, *, names: Collection[str] | None) -> None:
         self._marks, self._names = marks, names
         self._held = "\n"

@@ -36,6 +36,10 @@ class ParsedReply:
 class CallParser(Protocol):
     """Reads one reply as it comes. Any division of its text into pieces gives the same content and the same calls."""
 
+    @property
+    def is_quoting(self) -> bool:
+        """Whether what comes next is a part of a call's arguments even if it is one of the dialect's `stop` strings."""
+
     def push(self, text: str) -> list[str | CallDelta]:
         """Take in a stretch, and give out what is settled by it: content as strings, and parts of calls."""
 
@@ -52,7 +56,10 @@ class Dialect(Protocol):
 
     @property
     def stop(self) -> Sequence[str]:
-        """The strings that end a reply, so that the model does not go on to invent a tool's result."""
+        """The strings that end a reply, so that the model does not go on to invent a tool's result.
+
+        Where the parser `is_quoting` they are text like any other.
+        """
 
     def write(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> list[Message]:
         """Write checked messages, calls and results among them, as plain ones that a chat format lays out.

@@ -21,6 +21,10 @@ class BracketScan:
         self._quote = ""
         self._is_escaped = False
 
+    @property
+    def is_in_string(self) -> bool:
+        return bool(self._quote)
+
     def push(self, text: str) -> int | None:
         """The place behind the closing bracket, or that of the character that breaks off; None if it is yet to come."""
         for place, character in enumerate(text):

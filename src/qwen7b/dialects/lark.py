@@ -16,10 +16,6 @@ from qwen7b.dialects.masked_schema import write_masked_schema
 from qwen7b.errors import SettingError, quoted
 from qwen7b.text.rendered import Control
 
-CODE = r"""code: "```" /[a-z0-9]*/ "\n" code_end "\n"?
-code_end[lazy]: /(?s:.*)/ "\n```"
-"""
-"""The rules of code in a fence, which models write with the line break behind it as one token."""
 _OPENING_KEYS = {
     "additionalProperties",
     "patternProperties",
@@ -74,6 +70,18 @@ def call_grammar(
     rules += [f"call: {' | '.join(f'call_{place}' for place in range(len(called)))}"] if called else []
     rules += [f"call_{place}: {call(tool)}" for place, tool in enumerate(called)]
     return "\n".join(["%llguidance {}", f"start: {start}", *rules, ""])
+
+
+def code_rules(marks: Sequence[str]) -> str:
+    """The rules of `code` in a fence, which models write with the line break behind it as one token.
+
+    No line of it begins with one of the marks, which parsers take for what follows the code.
+    """
+    marked = "|".join(map(as_pattern, ("```", *marks)))
+    return f"""code: "```" /[a-z0-9]*/ "\\n" code_end "\\n"?
+CODE: /(?s:.*)/ & ~/((?s:.*)\\n)?({marked})(?s:.*)/
+code_end[lazy]: CODE "\\n```"
+"""
 
 
 def literal(text: str) -> str:

@@ -19,12 +19,14 @@ from typing import Any, Literal
 from qwen7b.dialects.definition import CODE_HINT, JSON_HINT, ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
 from qwen7b.dialects.json_scan import is_whole_object
-from qwen7b.dialects.lark import CODE, arguments, call_grammar, literal
-from qwen7b.dialects.qwen_fn_parsing import ARGS, FLOWER, FUNCTION, RESULT, RETURN, QwenFnParser
+from qwen7b.dialects.lark import arguments, call_grammar, code_rules, literal
+from qwen7b.dialects.qwen_fn_parsing import ARGS, FLOWER, FUNCTION, MARKS, RESULT, RETURN, QwenFnParser
 from qwen7b.text.messages import Message
 from qwen7b.text.tool_calls import ToolCall
 
 _CHINESE = re.compile("[\u4e00-\u9fff]")
+
+_MARK = re.compile(f"{FLOWER}(?=(FUNCTION|ARGS|RESULT|RETURN){FLOWER})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +108,8 @@ class QwenFnDialect:
                 written.append({"role": "assistant", "content": ""})
             said = written[-1]["content"]
             if role == "tool":
-                written[-1]["content"] = f"{said.removesuffix(_GO_ON)}\n{RESULT}: {content}{_GO_ON}"
+                result = _MARK.sub(f"{FLOWER} ", content)  # so that none is read as a call
+                written[-1]["content"] = f"{said.removesuffix(_GO_ON)}\n{RESULT}: {result}{_GO_ON}"
                 continue
             parts = [said + content, *map(_write_call, message.get("tool_calls") or ())]
             written[-1]["content"] = "\n".join(parts[not parts[0] :])
@@ -132,7 +135,9 @@ class QwenFnDialect:
             head = f" {tool.name}\n{ARGS} " + ("\n" if takes_code else "")
             return f"{literal(head)} {'code' if takes_code else arguments(tool)}"
 
-        return call_grammar(tools, call, mark=FUNCTION, between="\n", choice=choice, parallel=parallel) + CODE
+        return call_grammar(tools, call, mark=FUNCTION, between="\n", choice=choice, parallel=parallel) + code_rules(
+            MARKS
+        )
 
     def _write_system(self, messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> str:
         said = (message["content"] for message in messages if message["role"] in ("system", "user"))
@@ -159,6 +164,7 @@ def _describe(tool: ToolDefinition, words: _Wording) -> str:
 
 def _write_call(call: ToolCall) -> str:
     given = call.arguments.strip()
-    if FLOWER in given and is_whole_object(given):
+    if is_whole_object(given):
         given = given.replace(FLOWER, f"\\u{ord(FLOWER):04x}")  # so that no argument is a mark
+    given = _MARK.sub(f"{FLOWER} ", given)
     return f"{FUNCTION} {call.name}\n{ARGS} {chr(10) if given.startswith('```') else ''}{given}"

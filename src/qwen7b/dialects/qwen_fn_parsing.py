@@ -6,11 +6,13 @@ from collections.abc import Collection
 
 from qwen7b.dialects.dialect import CallDelta
 from qwen7b.dialects.marks import find_first, split_partial
+from qwen7b.dialects.quote_scan import QuoteScan
 from qwen7b.dialects.staged_parser import Item, StagedParser
 
 FLOWER = "✿"
 FUNCTION, ARGS, RESULT, RETURN = "✿FUNCTION✿:", "✿ARGS✿:", "✿RESULT✿", "✿RETURN✿"
 _ENDS = (FUNCTION, RESULT, RETURN)
+MARKS = (ARGS, *_ENDS)
 _CLOSINGS = (("```", "\n```"), ("{", "}"))
 """How arguments begin, and what ends them then."""
 
@@ -18,10 +20,10 @@ _CLOSINGS = (("```", "\n```"), ("{", "}"))
 class QwenFnParser(StagedParser):
     """Content, then calls, up to a mark that stands before a result or an answer: what follows that is dropped.
 
-    As Qwen-Agent reads them: the content loses line breaks before it, white space behind it and the colon of ✿RETURN✿;
-    arguments lose what follows their last bracket or fence; several ✿ARGS✿ are several calls; half a mark at the end is
-    dropped. A function without arguments is a call only if it is one of `names`, as it may be cut off; else it is
-    content. See `CallParser`.
+    As Qwen-Agent reads them, but that strings and fences in arguments may contain marks (see `QuoteScan`): the content
+    loses line breaks before it, white space behind it and the colon of ✿RETURN✿; arguments lose what follows their last
+    bracket or fence; several ✿ARGS✿ are several calls; half a mark at the end is dropped. A function without arguments
+    is a call only if it is one of `names`, as it may be cut off; else it is content. See `CallParser`.
     """
 
     def __init__(self, *, names: Collection[str]) -> None:
@@ -33,11 +35,20 @@ class QwenFnParser(StagedParser):
         self._has_arguments = self._is_closed = False
         self._closing: str | None = None
         self._is_last = False
+        self._quotes = QuoteScan()
+        self._num_scanned = 0
+        """How many characters of what is held the scan for quotes has taken in."""
+
+    @property
+    def is_quoting(self) -> bool:
+        """Whether what comes next is a part of the arguments, whatever it is."""
+        return self._read == self._read_arguments and self._quotes.is_quoted
 
     def flush(self) -> list[Item]:
         """Give out what was held back."""
         self._is_last = True
-        self._held, _ = split_partial(self._held, (FUNCTION, ARGS, RESULT, RETURN))
+        scanned, rest = self._held[: self._num_scanned], self._held[self._num_scanned :]
+        self._held = scanned + split_partial(rest, MARKS)[0]
         return self.push("")
 
     def _read_beginning(self, given: list[Item]) -> bool:
@@ -62,14 +73,14 @@ class QwenFnParser(StagedParser):
 
     def _read_name(self, given: list[Item]) -> bool:
         """Read a name, which is one line, up to its arguments."""
-        place, mark = find_first(self._held, (ARGS, *_ENDS))
+        place, mark = find_first(self._held, MARKS)
         name = self._held[:place].strip()
         if mark == ARGS and name and "\n" not in name:
             self._held = self._held[place + len(mark) :]
             return self._begin_call(name, given)
         if not mark and not self._is_last:
             rest = name.partition("\n")[2].lstrip()
-            if any(each.startswith(rest) for each in (ARGS, *_ENDS)):  # as nothing does, too
+            if any(each.startswith(rest) for each in MARKS):  # as nothing does, too
                 return False
         if mark != ARGS and name in self._names:
             self._held = self._held[place + len(mark) :]
@@ -82,19 +93,32 @@ class QwenFnParser(StagedParser):
         self._name = name
         self._has_arguments = self._is_closed = False
         self._closing = None
+        self._quotes, self._num_scanned = QuoteScan(), 0
         given.append(CallDelta(self._count, "", name))
         return self._go(self._read_arguments)
 
     def _read_arguments(self, given: list[Item]) -> bool:
-        place, mark = find_first(self._held, (ARGS, *_ENDS))
-        text, rest = (self._held[:place], "") if mark else split_partial(self._held, (ARGS, *_ENDS))
+        place, mark = self._find_end()
         is_whole = bool(mark) or self._is_last
-        kept = self._give_arguments(text, given, is_whole=is_whole)
+        kept = self._give_arguments(self._held[:place], given, is_whole=is_whole)
         if not is_whole:
-            self._held = kept + rest
+            self._held, self._num_scanned = kept + self._held[place:], len(kept)
             return False
-        self._held = self._held[place + len(mark) :]
+        self._held, self._num_scanned = self._held[place + len(mark) :], 0
         return self._end_arguments(mark, given)
+
+    def _find_end(self) -> tuple[int, str]:
+        """The first mark that is not quoted, and where; else the end of what is no beginning of one, and ""."""
+        while True:
+            rest = self._held[self._num_scanned :]
+            place, mark = find_first(rest, MARKS)
+            before = rest[:place] if mark else split_partial(rest, MARKS)[0]
+            self._quotes.push(before)
+            self._num_scanned += len(before)
+            if not mark or not self._quotes.is_quoted:
+                return self._num_scanned, mark
+            self._quotes.push(mark)
+            self._num_scanned += len(mark)
 
     def _give_arguments(self, text: str, given: list[Item], *, is_whole: bool) -> str:
         """Give out what surely belongs to the arguments, and give back the rest."""

@@ -12,6 +12,7 @@ The model writes up to the action's input; "Observation:" stops it, and the mess
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from qwen7b.dialects.dialect import CallParser, ToolChoice
 from qwen7b.dialects.react_grammar import write_grammar
 from qwen7b.dialects.react_parsing import FirstCallParser, LastCallParser
 from qwen7b.text.messages import Message, ToolCall
+
+_LINE_BREAK = re.compile(r"\n(?=(Question|Thought|Action|Action Input|Observation|Final Answer):)")
+"""The line break before what is a line of ReAct's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +125,8 @@ def describe_in_english(tool: ToolDefinition) -> str:
 
 
 def _write_action(call: ToolCall, result: str) -> str:
-    return f"Action: {call.name.strip()}\nAction Input: {call.arguments.strip()}\nObservation: {_trim(result)}"
+    input, seen = (_LINE_BREAK.sub("\n ", text) for text in (call.arguments.strip(), _trim(result)))
+    return f"Action: {call.name.strip()}\nAction Input: {input}\nObservation: {seen}"  # with no other action in them
 
 
 def _with_thought(content: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import ToolChoice
-from qwen7b.dialects.lark import CODE, arguments, called_tools, literal
+from qwen7b.dialects.lark import arguments, called_tools, code_rules, literal
 
 _ANSWER = r"ANSWER: /(?s:.*)/ & ~/(?s:.*)\nAction:(?s:.*)/"
+_MARKS = ("Action:", "Action Input:", "Observation:")
 _MAX_THOUGHT = 500
 """The characters before an action that must come: a model that thinks for ever would never call."""
 # What the parsers, or strings that stop a reply, take for another part of it may not stand before the action.
@@ -29,4 +30,4 @@ def write_grammar(tools: Sequence[ToolDefinition], *, choice: ToolChoice, fences
         input = "code" if fences_code and tool.args_format == "code" else arguments(tool)
         head = literal(f" {tool.name}\nAction Input: ")
         rules.append(f"call_{place}: {head} {input}")
-    return "\n".join(["%llguidance {}", *rules, CODE if fences_code else "", ""])
+    return "\n".join(["%llguidance {}", *rules, code_rules(_MARKS) if fences_code else "", ""])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qwen7b.dialects.dialect import CallDelta
 from qwen7b.dialects.marks import find_first, split_partial
+from qwen7b.dialects.quote_scan import QuoteScan
 from qwen7b.dialects.staged_parser import Item, StagedParser
 
 _ACTION, _INPUT, _RESULT = "\nAction:", "\nAction Input:", "\nObservation:"
@@ -29,6 +30,13 @@ class FirstCallParser(StagedParser):
         super().__init__(self._read_opening)
         self._may_call = True
         self._has_arguments = False
+        self._quotes = QuoteScan()
+
+    @property
+    def is_quoting(self) -> bool:
+        """Whether what comes next is a part of the arguments, whatever it is."""
+        is_reading = self._read == self._read_arguments
+        return is_reading and self._quotes.is_quoted and not self._held.endswith("\n")
 
     def flush(self) -> list[Item]:
         """Give out what was held back."""
@@ -89,6 +97,7 @@ class FirstCallParser(StagedParser):
         if arguments := text if self._has_arguments else text.lstrip():
             given.append(CallDelta(0, arguments))
             self._has_arguments = True
+        self._quotes.push(text)
         self._held = self._held[len(text) :]
         return self._go(self._drop) if mark else False
 
@@ -126,6 +135,14 @@ class LastCallParser:
 
     def __init__(self) -> None:
         self._held = ""
+
+    @property
+    def is_quoting(self) -> bool:
+        """Whether what comes next is a part of the arguments, whatever it is."""
+        action, input = self._held.rfind(_ACTION), self._held.rfind(_INPUT)
+        quotes = QuoteScan()
+        quotes.push(self._held[input + len(_INPUT) :] if 0 <= action < input else "")
+        return quotes.is_quoted
 
     def push(self, text: str) -> list[Item]:
         """Take in a stretch, and give out what is settled by it."""

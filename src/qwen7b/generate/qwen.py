@@ -253,16 +253,16 @@ class Qwen(Scorer):
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         stop = (*checked.stop, *self._stop_strings)
-        # A grammar lets nothing follow a call, and what would stop a free reply may stand in its arguments.
-        stop_of_calls = dialect.stop if grammar is None else ()
+        stop_of_calls = dialect.stop if grammar is None else ()  # a grammar lets nothing follow a call
         builders = [
             ReplyBuilder(
                 self.tokenizer,
                 prompt=prompt.ids,
                 stop_ids=self.stop_ids,
-                stop=(*stop, *stop_of_calls) if prompt.in_dialect else stop,
+                stop=stop,
                 with_logprobs=checked.logprobs is not None,
                 parser=dialect.parser(offered.definitions) if prompt.in_dialect else None,
+                stop_of_calls=stop_of_calls,
                 max_calls=max_calls,
                 drops_space=prompt.ends_in_mark,
             )

@@ -20,6 +20,7 @@ class ReplyBuilder:
     """One reply in the making: its tokens, and what is settled of its text and its calls so far.
 
     `parser` reads calls in the text; without one all of it is what the reply says. After `max_calls` it is stopped.
+    `stop_of_calls` ends the reply where it is no part of a call's arguments.
     `drops_space` says that a space at the beginning of what it says is none of it: the prompt ends in a mark.
     """
 
@@ -32,6 +33,7 @@ class ReplyBuilder:
         stop: Sequence[str],
         with_logprobs: bool,
         parser: CallParser | None = None,
+        stop_of_calls: Sequence[str] = (),
         max_calls: int | None = None,
         drops_space: bool = False,
     ) -> None:
@@ -39,6 +41,8 @@ class ReplyBuilder:
         self.detokenizer = Detokenizer(tokenizer, skip_control=True)
         self.stop_strings = StopStrings(stop)
         self.parser = parser
+        self._stop_of_calls = stop_of_calls
+        self._end_of_calls = StopStrings(stop_of_calls)
         self.max_calls = max_calls
         self._drops_space = drops_space
         self.prompt_tokens = len(prompt)
@@ -60,17 +64,18 @@ class ReplyBuilder:
         if self.logprobs is not None and token.logprob:
             self.logprobs.append(token.logprob)
         text = self.stop_strings.push(self.detokenizer.push(token.id))
-        self.stopped = self.stop_strings.found is not None
-        return self._settled(self._parsed(text))
+        parsed = self._parsed(text)
+        self.stopped = bool(self.stop_strings.found or self._end_of_calls.found)
+        return self._settled(parsed)
 
     def end(self, finish_reason: FinishReason, settled: Sequence[str | CallDelta] = ()) -> list[Piece]:
         """The last pieces: what the last token `settled`, what was still held back, and with the last the reply."""
         rest = self.stop_strings.push(self.detokenizer.flush()) + self.stop_strings.flush()
         last = self._parsed(rest)
         if self.parser is not None:
-            last += self.parser.flush()
+            last += [*self.parser.push(self._end_of_calls.flush()), *self.parser.flush()]
         pieces = as_pieces([*settled, *self._settled(last)]) or [Piece(text="")]
-        if self.stop_strings.found:
+        if self.stop_strings.found or self._end_of_calls.found:
             finish_reason = "stop"
         reply = Reply(
             text="".join(self._parts),
@@ -83,7 +88,14 @@ class ReplyBuilder:
         return [*pieces[:-1], replace(pieces[-1], reply=reply)]
 
     def _parsed(self, text: str) -> list[str | CallDelta]:
-        return [text] if self.parser is None else self.parser.push(text)
+        if self.parser is None:
+            return [text]
+        parsed = self.parser.push(self._end_of_calls.push(text))
+        while self._end_of_calls.found and self.parser.is_quoting:
+            quoted, rest = self._end_of_calls.found, self._end_of_calls.rest
+            self._end_of_calls = StopStrings(self._stop_of_calls)
+            parsed += self.parser.push(quoted) + self.parser.push(self._end_of_calls.push(rest))
+        return parsed
 
     def _settled(self, parts: Iterable[str | CallDelta]) -> list[str | CallDelta]:
         """Keep what is settled for the reply, and give it out, calls with their ids."""

@@ -15,6 +15,8 @@ class StopStrings:
 
     def __init__(self, stop: Sequence[str]) -> None:
         self.found: str | None = None
+        self.rest = ""
+        """What came in with the stop string, and stands behind it."""
         self.held = ""
         self._matches = [_Match(string) for string in stop]
 
@@ -27,6 +29,7 @@ class StopStrings:
             # All of them take the character in; of those that it completes the longest is the stop string.
             if complete := [match.string for match in self._matches if match.push(character)]:
                 self.found = max(complete, key=len)
+                self.rest = (held + text)[end:]
                 return (held + text)[: end - len(self.found)]
         text = held + text
         keep = max((match.length for match in self._matches), default=0)
