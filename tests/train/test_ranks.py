@@ -74,7 +74,8 @@ def test_torchrun_starts_the_same_verb(tmp_path: Path) -> None:
 def test_torchrun_starts_preference_learning(tmp_path: Path) -> None:
     base = tiny.write_folder(tmp_path / "base", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
     lines = [{"prompt": "the", "chosen": "hell " * number, "rejected": "he"} for number in range(1, 4)]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    same = {"prompt": "the", "chosen": "he", "rejected": "he"}
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [same, *lines]))
     command = ["train", "dpo", str(tmp_path / "data.jsonl"), "--model", str(base), "--out", str(tmp_path / "run")]
     settings = ["--rows", "3", "--steps", "2", "--precision", "float32", "--device", "cpu", "--shards", "1", "--json"]
     result = torchrun("-m", "qwen7b", *command, *settings)
@@ -82,10 +83,14 @@ def test_torchrun_starts_preference_learning(tmp_path: Path) -> None:
     saved = tmp_path / "run" / "steps" / "step-00000002"
     assert json.loads(result.stdout) == {"run": str(tmp_path / "run"), "saved": str(saved), "adapter": False}
     assert result.stderr.count("Reading the answers as the reference") == 1
+    assert result.stderr.count("warning: 1 pair had twice the same answer") == 1
     encode = qwen7b.load(saved, quantize="none").tokenizer.encode
     answers = [line[name] for line in lines for name in ("chosen", "rejected")]
     targets = sum(len(encode(answer)) + 1 for answer in answers)
     assert [entry["targets"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == [targets] * 2
+    refused = torchrun("-m", "qwen7b", *command, *settings, "--beta", "0.2")
+    assert refused.returncode == 1
+    assert refused.stderr.count("error: ") == refused.stderr.count("has the run of another recipe") == 1
 
 
 class Group:

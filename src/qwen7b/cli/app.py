@@ -19,8 +19,10 @@ from typer.main import get_command, get_group
 
 from qwen7b import __version__
 from qwen7b.cli.examples import examples
+from qwen7b.cli.shown_error import show_error
 from qwen7b.errors import Qwen7bError
 from qwen7b.system.importing import check_working_directory
+from qwen7b.system.progress import is_first_rank
 from qwen7b.terminal.streams import LostOutputError, open_standard_streams
 
 # click's base class of usage errors, which typer has only under a private name.
@@ -86,22 +88,22 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except Qwen7bError as error:
-        typer.echo(f"error: {error}", err=True)
+        show_error(str(error))
         raise typer.Exit(1) from error
     except _UsageError as error:
         usage = error.ctx.command_path if error.ctx else "qwen7b"
         message = _one_line(error)
-        typer.echo(f"error: {message}{'' if message.endswith('?') else ':'} see {usage} --help", err=True)
+        show_error(f"{message}{'' if message.endswith('?') else ':'} see {usage} --help")
         raise typer.Exit(1) from error
     except LostOutputError as error:
         if error.errno != EPIPE:  # if the reader has closed the pipe, nobody reads the message
-            typer.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+            show_error(f"standard output cannot be written: {error.strerror}")
         raise typer.Exit(1) from error
     except OSError as error:
         if error.errno == ENOSPC:
-            typer.echo("error: the output cannot be written: no space is left where it goes", err=True)
+            show_error("the output cannot be written: no space is left where it goes")
         elif error.filename is not None:  # a problem of the machine, not a bug
-            typer.echo(f"error: {error.filename} cannot be used: {error.strerror}", err=True)
+            show_error(f"{error.filename} cannot be used: {error.strerror}")
         else:
             raise
         raise typer.Exit(1) from error
@@ -154,4 +156,6 @@ def main() -> None:
     # Freezing skips the garbage collection at exit, which would take as long as a reply.
     atexit.register(gc.freeze)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    if not is_first_rank():  # the first warns of the same
+        warnings.simplefilter("ignore")
     app()

@@ -14,6 +14,11 @@ def is_first_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def num_ranks() -> int:
+    """How many processes torchrun has started together, of which this is one; 1 where it was started alone."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
 def say(message: str) -> None:
     if is_first_rank():
         print(message, file=sys.stderr, flush=True)

@@ -29,6 +29,7 @@ from torch.distributed.tensor import DTensor
 from qwen7b.errors import Qwen7bError, SettingError, TrainingError, counted
 from qwen7b.files.tensor_file import TensorFile
 from qwen7b.model import Transformer
+from qwen7b.system.progress import num_ranks
 from qwen7b.train.mesh_settings import MeshSettings
 from qwen7b.train.step_writer import StepWriter
 
@@ -186,7 +187,7 @@ def joined_group(settings: MeshSettings, *, device: str) -> Iterator[RankGroup]:
         if not _is_of_the_others(error):
             raise
         raise TrainingError(
-            f"rank {os.environ['RANK']} has lost {counted(int(os.environ['WORLD_SIZE']) - 1, 'other rank')} "
+            f"rank {os.environ['RANK']} has lost {counted(num_ranks() - 1, 'other rank')} "
             f"({str(error).splitlines()[0]:.200}): look at their own messages, then start all ranks again, and the run "
             "goes on from its last saved step"
         ) from error

@@ -6,7 +6,6 @@ of the others is here; how they are asked is in `rank_group.py`, which a process
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from qwen7b.files.tensor_file import TensorFile
 from qwen7b.model import Transformer
+from qwen7b.system.progress import num_ranks
 from qwen7b.train.mesh_settings import MeshSettings
 
 T = TypeVar("T")
@@ -129,9 +129,8 @@ def joined_ranks(settings: MeshSettings, *, device: str) -> Iterator[Ranks]:
 
     Raises SettingError where the environment or the settings do not fit, and TrainingError where another rank is lost.
     """
-    num_ranks = int(os.environ.get("WORLD_SIZE") or 1)
-    settings.shape(num_ranks)
-    if num_ranks == 1:
+    settings.shape(num_ranks())
+    if num_ranks() == 1:
         yield OneProcess(device)
         return
     from qwen7b.train.rank_group import joined_group
