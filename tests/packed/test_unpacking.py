@@ -51,6 +51,9 @@ def test_a_model_shares_its_memory_and_computes_without_rounding_inputs(bits: in
     model = random_model(bits=bits)
     changed = copy.deepcopy(model)
     let_gradients_through(changed)
+    layers = dict(changed.named_modules())
+    let_gradients_through(changed)  # once more, which is harmless
+    assert dict(changed.named_modules()) == layers
     held = {name: buffer for name, buffer in changed.named_buffers() if buffer is not None}
     assert sum(buffer.nbytes for buffer in held.values()) == sum(buffer.nbytes for buffer in model.buffers())
     assert not any(parameter.requires_grad and parameter.dim() == 2 for parameter in changed.parameters())

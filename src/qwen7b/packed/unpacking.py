@@ -73,7 +73,13 @@ def _unpacked_blocks(matrix: PackedMatrix, *, dtype: torch.dtype) -> Iterator[tu
 
 
 def let_gradients_through(model: Transformer) -> None:
-    """Replace the linear layers of a packed model by those that gradients pass through; they share its memory."""
-    for name, module in [*model.named_modules()]:
-        if isinstance(module, PackedLinear):
-            model.set_submodule(name, UnpackingLinear(module))
+    """Replace the linear layers of a packed model by those that gradients pass through; they share its memory.
+
+    A model in which this was done stays as it is.
+    """
+    for parent in [*model.modules()]:
+        if isinstance(parent, UnpackingLinear):  # whose own layer is what it unpacks
+            continue
+        for name, module in [*parent.named_children()]:
+            if isinstance(module, PackedLinear):
+                parent.set_submodule(name, UnpackingLinear(module))
