@@ -102,6 +102,16 @@ def test_peft_computes_the_same_from_what_we_write(folder: Path, tmp_path: Path)
     torch.testing.assert_close(merged, actual, atol=1e-4, rtol=1e-4)
 
 
+def test_the_same_settings_are_written_alike_however_their_numbers_were_given(tmp_path: Path) -> None:
+    folder = tiny.write_folder(tmp_path / "base", tiny.QWEN2_CONFIG, tiny.qwen2_tensors(), tokenizer=True)
+    texts = []
+    for number in (int, float):
+        settings = settings_of(folder, alpha=number(8), dropout=number(0))
+        write_adapter(tmp_path / "adapter", adapter_of(trained(folder, settings), settings), base=None)
+        texts.append((tmp_path / "adapter" / "adapter_config.json").read_text("utf-8"))
+    assert texts[0] == texts[1] and '"lora_alpha": 8,' in texts[0]
+
+
 @every_layout
 def test_we_read_what_peft_writes(folder: Path, tmp_path: Path) -> None:
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")

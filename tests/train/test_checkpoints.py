@@ -105,6 +105,19 @@ def test_a_run_of_a_release_with_other_documentation_goes_on(tmp_path: Path, tok
     assert content(tmp_path / "run") == before
 
 
+def test_a_run_goes_on_however_a_number_of_its_recipe_is_written(tmp_path: Path, tokenizer_file: Path) -> None:
+    run_in(tmp_path / "run", tokenizer_file)
+    recipe = tmp_path / "run" / "recipe.toml"
+    text = recipe.read_text("utf-8")
+    recipe.write_text(text.replace("max_grad_norm = 1.0", "max_grad_norm = 1"), "utf-8")
+    run_in(tmp_path / "run", tokenizer_file, max_grad_norm=1)
+    with pytest.raises(SettingError, match=r"with 'max_grad_norm = 1' where this one has 'max_grad_norm = 2\.0'"):
+        run_in(tmp_path / "run", tokenizer_file, max_grad_norm=2)
+    recipe.write_text(f"{text}# data: {'0' * 16}\n", "utf-8")
+    with pytest.raises(SettingError, match="with '# data: 0000000000000000' where this one has 'nothing'"):
+        run_in(tmp_path / "run", tokenizer_file)
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, tokenizer_file: Path) -> None:
     with pytest.raises(SettingError, match=r"holds tokenizer\.json and no run"):
         run_in(tmp_path, tokenizer_file)

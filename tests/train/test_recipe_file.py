@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from qwen7b.adapters.settings import LoraSettings
 from qwen7b.errors import SettingError
+from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.optimizer_settings import Muon
 from qwen7b.train.presets import MEMO, PRESETS, REPORT, TINY
 from qwen7b.train.recipe import PretrainRecipe, Training
@@ -99,6 +101,20 @@ def test_a_whole_number_may_stand_for_a_float(tmp_path: Path) -> None:
     text = recipe_text(TINY).replace("max_grad_norm = 1.0", "max_grad_norm = 2")
     norm = read_recipe(written(tmp_path, text), PretrainRecipe).training.max_grad_norm
     assert (norm, type(norm)) == (2.0, float)
+
+
+def test_a_whole_number_and_the_same_float_are_written_alike(tmp_path: Path) -> None:
+    def tuned(number: type) -> FinetuneRecipe:
+        lora = LoraSettings(targets=("w1",), alpha=number(32), dropout=number(0))
+        return FinetuneRecipe(
+            model="m", data=("d",), epochs=number(2), learning_rate=number(1), weight_decay=number(0), lora=lora
+        )
+
+    text = recipe_text(tuned(int))
+    assert text == recipe_text(tuned(float)) and "alpha = 32.0" in text and "learning_rate = 1.0" in text
+    assert recipe_text(read_recipe(written(tmp_path, text), FinetuneRecipe)) == text
+    changed = re.sub(r"(alpha|epochs|learning_rate) = (\d+)\.0", r"\1 = \2", text)
+    assert changed != text and recipe_text(read_recipe(written(tmp_path, changed), FinetuneRecipe)) == text
 
 
 def test_the_cosine_falls_to_a_tenth() -> None:

@@ -153,8 +153,8 @@ def write_adapter(folder: Path, adapter: Adapter, *, base: str | None) -> None:
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
         "r": settings.rank,
-        "lora_alpha": settings.alpha,
-        "lora_dropout": settings.dropout,
+        "lora_alpha": _plain_number(settings.alpha),
+        "lora_dropout": _plain_number(settings.dropout),
         "target_modules": list(settings.targets),
         "trainable_token_indices": {_last(stem): list(ids) for stem, ids in adapter.token_ids.items()} or None,
         "use_rslora": settings.scaled_by_root,
@@ -166,6 +166,11 @@ def write_adapter(folder: Path, adapter: Adapter, *, base: str | None) -> None:
     with written_whole(folder / WEIGHT_FILES[0]) as partial:
         partial.write_bytes(save({name: _plain(tensor) for name, tensor in tensors.items()}, metadata={"format": "pt"}))
     write_text_whole(folder / CONFIG_FILE, json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
+
+
+def _plain_number(value: float) -> float:
+    """A whole number without a fraction, as PEFT writes it, however it was given."""
+    return int(value) if value == int(value) else value
 
 
 def _last(stem: str) -> str:

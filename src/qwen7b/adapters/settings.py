@@ -30,7 +30,7 @@ class LoraSettings:
 
     targets: tuple[str, ...]
     rank: int = 64
-    alpha: float = 16
+    alpha: float = 16.0
     dropout: float = 0.05
     scaled_by_root: bool = False
     token_ids: tuple[int, ...] = ()

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -109,9 +110,10 @@ class RunFolder:
 
     def _check_recipe(self, text: str) -> None:
         kept = _what_counts(named_text(self.recipe_path))
-        if kept == (new := _what_counts(text)):
+        lines = zip_longest(kept, _what_counts(text), fillvalue="nothing")
+        other, own = next((pair for pair in lines if not _mean_the_same(*pair)), (None, None))
+        if other is None or own is None:
             return
-        other, own = next((a, b) for a, b in zip_longest(kept, new, fillvalue="nothing") if a != b)
         raise SettingError(
             f"{self.path} has the run of another recipe, with {quoted(other)} where this one has {quoted(own)}: choose "
             "another folder, or give the recipe that the folder holds"
@@ -208,6 +210,14 @@ class RunFolder:
 def _what_counts(recipe: str) -> list[str]:
     """The lines of a kept recipe but for its documentation, which another release may word otherwise."""
     return [line for line in recipe.splitlines() if line and (not line.startswith("#") or _FACT.fullmatch(line))]
+
+
+def _mean_the_same(line: str, other: str) -> bool:
+    """Whether two lines of kept recipes say the same, however a number is written."""
+    try:
+        return line == other or (line[0] != "#" and tomllib.loads(line) == tomllib.loads(other))
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def make_durable(folder: Path) -> None:

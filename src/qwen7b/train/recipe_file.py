@@ -94,12 +94,16 @@ def _value(value: Any, hint: Any, *, where: str, key: str, name: str) -> Any:
             choices = ", ".join(map(repr, arguments))
             raise SettingError(f"{where}: {key} must be one of {choices}, found {quoted(value)}")
         return value
-    if kind is float and type(value) is int:
-        return float(value)
+    value = _as_float(value, kind)
     if type(value) is not kind:
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}
         raise SettingError(f"{where}: {key} must be {names[kind]}, found {quoted(value)}")
     return value
+
+
+def _as_float(value: Any, hint: Any) -> Any:
+    """A value of a field of this type; where a float is meant a whole number is one, so that 16 is 16.0."""
+    return float(value) if type(value) is int and float in _alternatives(hint) else value
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -124,6 +128,7 @@ def _fill_table(table: Any, settings: Any) -> None:
     import tomlkit
 
     docs, fields = field_docs(type(settings)), dataclasses.fields(settings)
+    hints = typing.get_type_hints(type(settings))
     if hasattr(settings, "KIND"):
         table.add("kind", settings.KIND)
     plain = [field for field in fields if not dataclasses.is_dataclass(getattr(settings, field.name))]
@@ -141,7 +146,7 @@ def _fill_table(table: Any, settings: Any) -> None:
         elif value is None:
             table.add(tomlkit.comment(f"{field.name} ="))
         else:
-            table.add(field.name, list(value) if isinstance(value, tuple) else value)
+            table.add(field.name, list(value) if isinstance(value, tuple) else _as_float(value, hints[field.name]))
 
 
 def field_docs(kind: type) -> dict[str, str]:
