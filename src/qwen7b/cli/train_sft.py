@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from qwen7b.cli import options, tuning_options
-from qwen7b.cli.tool_options import DialectName
+from qwen7b.cli import options
+from qwen7b.cli.option_groups import expand
 from qwen7b.cli.train_labels import Data, LabelMode
+from qwen7b.cli.tuning_options import TuningOptions
 from qwen7b.convert.target_format import FewerBits, TargetFormat
 from qwen7b.errors import SettingError
 from qwen7b.files.file_names import is_gguf
@@ -21,40 +22,21 @@ else:  # typer lists and accepts the formats' own names
     MergedFormat = Literal[(*FORMATS, *(bits.value for bits in FewerBits))]
 
 
+@expand(tuning=TuningOptions)
 def sft(
     data: Data,
-    out: tuning_options.Out,
-    model: options.Model = "demo",
-    lora: tuning_options.Lora = False,
-    rank: tuning_options.Rank = None,
-    alpha: tuning_options.Alpha = None,
-    dropout: tuning_options.Dropout = None,
-    targets: tuning_options.Targets = None,
-    control_rows: tuning_options.ControlRows = None,
-    quantize: tuning_options.Quantize = None,
+    *,
+    tuning: TuningOptions,
     mode: LabelMode = "assistant",
     max_length: Annotated[
         int, typer.Option("--max-length", metavar="N", min=2, help="Tokens of an example; longer ones lose turns.")
     ] = 2048,
-    dialect: DialectName = None,
     epochs: Annotated[float, typer.Option("--epochs", metavar="X", help="How often every example is read.")] = 5.0,
-    steps: tuning_options.Steps = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Examples of a step.")] = 16,
-    micro_tokens: tuning_options.MicroTokens = 4096,
     learning_rate: Annotated[
         float | None,
         typer.Option("--learning-rate", metavar="X", help="The highest rate.  [default: 3e-4 with --lora, else 1e-5]"),
     ] = None,
-    precision: tuning_options.FormatOfProducts = "auto",
-    recompute: tuning_options.Recompute = False,
-    save_every: tuning_options.SaveEvery = 200,
-    seed: tuning_options.Seed = 0,
-    device: options.Device = "auto",
-    shards: tuning_options.Shards = None,
-    rank_timeout: tuning_options.RankTimeout = 600.0,
-    threads: options.Threads = None,
-    offline: options.Offline = False,
-    as_json: options.Json = False,
 ) -> None:
     """Train a model further on conversations.
 
@@ -62,43 +44,19 @@ def sft(
     log, and the saved steps: with --lora an adapter as PEFT reads it, else a whole checkpoint. torchrun starts the same
     command many times, to train one model together.
     """
-    options.set_threads(threads)
     from qwen7b.train.finetune_recipe import FinetuneRecipe
     from qwen7b.train.finetuning import finetune
-    from qwen7b.train.mesh_settings import MeshSettings
 
-    adapter = tuning_options.lora_settings(
-        model,
-        lora,
-        rank=rank,
-        alpha=alpha,
-        dropout=dropout,
-        targets=targets,
-        control_rows=control_rows,
-        quantize=quantize,
-        offline=offline,
-    )
-    recipe = FinetuneRecipe(
-        model=model,
-        data=tuple(map(str, data)),
+    tuning.run(
+        finetune,
+        FinetuneRecipe,
+        data,
         mode=mode,
         max_length=max_length,
-        dialect=dialect,
-        rows=rows,
-        micro_tokens=micro_tokens,
         epochs=epochs,
-        steps=steps,
+        rows=rows,
         learning_rate=learning_rate,
-        seed=seed,
-        precision=precision,
-        activation_checkpointing=recompute,
-        save_every=save_every,
-        quantize=quantize,
-        lora=adapter,
     )
-    mesh = MeshSettings(shards=shards, timeout=rank_timeout)
-    saved = finetune(recipe, out, control_rows=control_rows, device=device, mesh=mesh, offline=offline or None)
-    tuning_options.show_saved(out, saved, model=model, lora=lora, as_json=as_json)
 
 
 def merge(
