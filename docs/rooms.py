@@ -218,7 +218,7 @@ READING: dict[str, str] = {
         "keyboard streams visible clipboard kept_conversations language chinese"
     ),
     "cli": (
-        "app shown_error options option_groups adapter_option loading_options sampling_options response_option "
+        "app options option_groups adapter_option loading_options sampling_options response_option "
         "tool_options chat complete answer_file tokenize models doctor convert quantize measuring perplexity evaluate "
         "evaluate_tasks evaluate_results evaluate_code evaluate_translation evaluate_tools evaluate_all "
         "evaluate_lm_eval explain report_runs bench data data_clean data_dedup data_tokenize vocab vocab_extend "

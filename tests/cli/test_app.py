@@ -172,6 +172,13 @@ def test_mistakes_are_told_before_torch_is_imported(verb: str) -> None:
     assert (result.stdout, result.stderr) == ("1 False\n" * len(MISTAKES), "")
 
 
+def test_a_rank_that_is_not_the_first_names_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    assert run("train", "recipe", "huge").stderr.startswith("error (rank 3): ")
+    monkeypatch.setenv("RANK", "0")
+    assert run("train", "recipe", "huge").stderr.startswith("error: ")
+
+
 @pytest.mark.parametrize("arguments", [(), ("eval",)])
 def test_a_bare_command_shows_its_help(run: Run, arguments: tuple[str, ...]) -> None:
     result = run(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 import warnings
 from collections import UserDict
@@ -19,7 +20,6 @@ from typer.main import get_command, get_group
 
 from qwen7b import __version__
 from qwen7b.cli.examples import examples
-from qwen7b.cli.shown_error import show_error
 from qwen7b.errors import Qwen7bError
 from qwen7b.system.importing import check_working_directory
 from qwen7b.system.progress import is_first_rank
@@ -88,27 +88,32 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except Qwen7bError as error:
-        show_error(str(error))
+        _show_error(str(error))
         raise typer.Exit(1) from error
     except _UsageError as error:
         usage = error.ctx.command_path if error.ctx else "qwen7b"
         message = _one_line(error)
-        show_error(f"{message}{'' if message.endswith('?') else ':'} see {usage} --help")
+        _show_error(f"{message}{'' if message.endswith('?') else ':'} see {usage} --help")
         raise typer.Exit(1) from error
     except LostOutputError as error:
         if error.errno != EPIPE:  # if the reader has closed the pipe, nobody reads the message
-            show_error(f"standard output cannot be written: {error.strerror}")
+            _show_error(f"standard output cannot be written: {error.strerror}")
         raise typer.Exit(1) from error
     except OSError as error:
         if error.errno == ENOSPC:
-            show_error("the output cannot be written: no space is left where it goes")
+            _show_error("the output cannot be written: no space is left where it goes")
         elif error.filename is not None:  # a problem of the machine, not a bug
-            show_error(f"{error.filename} cannot be used: {error.strerror}")
+            _show_error(f"{error.filename} cannot be used: {error.strerror}")
         else:
             raise
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _show_error(message: str) -> None:
+    where = "" if is_first_rank() else f" (rank {os.environ['RANK']})"
+    typer.echo(f"error{where}: {message}", err=True)
 
 
 def _one_line(error: Any) -> str:
