@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from qwen7b.adapters.beside import adapter_beside
-from qwen7b.errors import CheckpointError, UnsupportedError
+from qwen7b.errors import CheckpointError, ResourceError, UnsupportedError
 from qwen7b.loading import load_model
 from qwen7b.model import Transformer
 from qwen7b.model.adapter_weights import AdapterWeights
@@ -106,6 +106,29 @@ def test_adapters_that_cannot_stand_beside_others_are_refused(folder: Path, tmp_
     other = write_random_adapter(tmp_path / "b", tiny.config(hidden_size=48, num_layers=2))
     with pytest.raises(CheckpointError, match=r"does not fit the model: .* trained on another base"):
         adapter_beside(model, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@every_layout
+def test_an_adapter_that_does_not_fit_into_memory_is_refused_before_it_takes_any(
+    folder: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(folder, dtype=dtype)
+    path = write_random_adapter(tmp_path / "a", model.config, token_ids=TOKENS)
+    read = sum(tensor.nbytes for tensor in load_file(path / "adapter_model.safetensors").values())
+    weights = adapter_beside(model, path)
+    products = [product for layer in weights.layers for product in layer.values()]
+    own = {id(rows): rows.rows.nbytes for rows in (weights.embedding, weights.head) if rows is not None}
+    held = sum(product.a.nbytes + product.b.nbytes for product in products) + sum(own.values())
+    free = iter([read, held, read - 1, read, held - 1])
+    monkeypatch.setattr("qwen7b.system.memory.available_bytes", lambda device: next(free))
+    adapter_beside(model, path)
+    with pytest.raises(
+        ResourceError, match=r"^reading the adapter .*a needs 0\.0 GB, but .* are free: free some memory"
+    ):
+        adapter_beside(model, path)
+    with pytest.raises(ResourceError, match=r"^the adapter .*a beside the model needs .*: remove another adapter, or"):
+        adapter_beside(model, path)
 
 
 SHAPES = {"A": (4, tiny.HIDDEN), "B": (tiny.ROWS, 4)}

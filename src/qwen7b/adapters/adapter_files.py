@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weight_file
 from qwen7b.hub.saved_steps import last_step
 from qwen7b.system.json_file import read_json
+from qwen7b.system.memory import require_memory
 from qwen7b.system.regular_file import existing_path
 from qwen7b.system.whole_file import write_text_whole, written_whole
 
@@ -65,14 +67,21 @@ def read_adapter(path: str | Path) -> Adapter:
     """Read an adapter's folder, or the last one that a run saved.
 
     Raises what `adapter_folder` raises, CheckpointError where it is damaged or incomplete, UnsupportedError for an
-    adapter of another kind.
+    adapter of another kind, and ResourceError where it does not fit into memory.
     """
     path = adapter_folder(path)
     fields = read_json(path / CONFIG_FILE)
     settings = _read_settings(path, fields)
     sides: dict[str, dict[str, Tensor]] = {}
     token_rows, whole = {}, {}
-    for name, stored in open_adapter_weights(path).items():
+    weights = open_adapter_weights(path)
+    require_memory(
+        sum(math.prod(stored.shape) for stored in weights.values()) * torch.float32.itemsize,
+        device=torch.device("cpu"),
+        what=f"reading the adapter {path}",
+        remedy="free some memory",
+    )
+    for name, stored in weights.items():
         role, values = read_role(name), stored.read_rows(0, stored.shape[0])
         if role is None or role.role in ("embedding A", "embedding B", "magnitude"):
             raise UnsupportedError(
