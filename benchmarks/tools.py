@@ -4,7 +4,8 @@
     python benchmarks/tools.py [--rounds 3] [--data bfcl [--limit 20]] [--json]
 
 Masks are timed on random walks through the schemas of the Model Context Protocol, as pydantic writes them, in the
-demo's vocabulary; the time is that of the processor, so that other programs do not count. Calls are made by the demo
+demo's vocabulary, and in the text before a call; the time is that of the processor, so that other programs do not
+count. Calls are made by the demo
 model at 4 bits, constrained and free in turn, in each round both with the same question; with --data once more with the
 questions of BFCL's simple, multiple and parallel. Prints medians beside the goals.
 """
@@ -30,8 +31,10 @@ from pydantic import BaseModel
 from rows import Row, print_rows
 
 import qwen7b
+from qwen7b.dialects import read_definitions
+from qwen7b.dialects.registry import DIALECTS, find_dialect
 from qwen7b.generate.grammar import GrammarCompiler
-from qwen7b.generate.response_format import JsonSchema, read_response_format
+from qwen7b.generate.response_format import JsonSchema, Lark, read_response_format
 from qwen7b.tasks.bfcl import Bfcl
 from qwen7b.tasks.procedure import TaskPlan
 
@@ -103,6 +106,40 @@ def masks(*, length: int = 40) -> Iterator[Row]:
     yield Row("ms to compile a schema, median", 1e3 * median(compiling), "", {"worst": 1e3 * max(compiling)})
 
 
+TEXTS = [
+    "I should look up the weather in Paris first; then I can answer in degrees Celsius.\nThe function `weather(city)` "
+    'takes a city\'s name, "Paris" say, and returns 18 °C.\n\n',
+    "我需要先查询北京现在的天气，然后用摄氏度回答。\n1. 先调用工具；\n2. 再给出答案。\n",
+    "Here is code:\n```python\ndef f(x):\n    return {'a': [x, 1], \"b\": None}\n\nfor i in range(10):\n"
+    "    print(f(i))\n```\n",
+]
+
+
+def free_text(*, num_rounds: int = 3) -> Iterator[Row]:
+    """The time for a token of the text before a call: greedily, where a mask is seldom needed, and at random."""
+    tokenizer = qwen7b.load_tokenizer("demo")
+    compiler = GrammarCompiler(tokenizer, stop_ids=tokenizer.stop_ids)
+    tools = read_definitions(TOOLS)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for name in DIALECTS:
+        written = find_dialect(name, tokenizer).grammar(tools, choice="auto", parallel=True)
+        grammar = compiler.compile(Lark(written))
+        for text in num_rounds * TEXTS:
+            ids = tokenizer.encode(text)
+            matchers = {greedy: grammar.new_matcher(num_prompt=0, picks_likeliest=greedy) for greedy in seconds}
+            for place, token_id in enumerate(ids):
+                for greedy, matcher in matchers.items():
+                    logits_V = torch.zeros(tokenizer.vocab_size)
+                    logits_V[token_id] = 1.0
+                    started = time.thread_time()
+                    matcher(ids[:place], logits_V)
+                    seconds[greedy].append(time.thread_time() - started)
+    for greedy, what in ((True, "greedily"), (False, "at random")):
+        figures = {"dialects": len(DIALECTS), "steps": len(seconds[greedy]), "median": 1e3 * median(seconds[greedy])}
+        tail = 1e3 * quantiles(seconds[greedy], n=100)[-1]
+        yield Row(f"ms for a token of free text before a call, picked {what}, 99th percentile", tail, "< 1", figures)
+
+
 @dataclass(frozen=True)
 class Asked:
     """A conversation, with the tools that it may call in OpenAI's form."""
@@ -162,6 +199,7 @@ def are_valid(reply: qwen7b.Reply, tools: Sequence[dict[str, Any]]) -> list[bool
 
 def table(rounds: int, data: Path | None, limit: int | None) -> Iterator[Row]:
     yield from masks()
+    yield from free_text()
     asked = [Asked([{"role": "user", "content": question}], TOOLS) for question in QUESTIONS]
     one_call: dict[str, Any] = {"tool_choice": "required", "parallel_tool_calls": False, "max_new_tokens": 96}
     yield from calls(asked, rounds, of="one call that must come", **one_call)

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 import qwen7b
-from qwen7b import Qwen, Sample
+from qwen7b import Greedy, Qwen, Sample
+from qwen7b.dialects import read_definitions
+from qwen7b.dialects.registry import DIALECTS
 from qwen7b.errors import UnsupportedError
 from qwen7b.generate.engine import Engine
 from qwen7b.generate.grammar import GrammarCompiler
+from qwen7b.generate.grammar_matcher import GrammarMatcher
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
-from qwen7b.generate.response_format import Regex
+from qwen7b.generate.response_format import Constraint, JsonSchema, Lark, Regex
 from stepping import count_read, interrupt_step
 
 
@@ -115,10 +118,80 @@ def run(engine: Engine, *requests: Request) -> list[tuple[State, ...]]:
 
 
 def test_ctrl_c_keeps_what_was_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: Any = {"response_format": {"type": "regex", "regex": "([ab] ){30}"}, "max_new_tokens": 60}
+    settings: Any = {"response_format": {"type": "regex", "regex": "([ab] ){30}"}, "max_new_tokens": 24}
     whole = qwen.chat("x", **settings)
     interrupt_step(monkeypatch, 3)
     reply = qwen.chat("x", **settings)
     assert reply.finish_reason == "interrupted" and reply.token_ids
     assert reply.token_ids == whole.token_ids[: len(reply.token_ids)] and reply.token_ids != whole.token_ids
     assert qwen.chat("x", **settings) == whole
+
+
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"enum": ["c", "f"]}},
+    "required": ["city"],
+}
+CONSTRAINTS = {
+    "nothing": Regex(""),
+    "regex": Regex("[a-m ]*(ab|cd)x+"),
+    "schema": JsonSchema(CITY),
+    **{
+        name: Lark(
+            dialect.grammar(read_definitions([{"name": "go", "parameters": CITY}]), choice="auto", parallel=True)
+        )
+        for name, dialect in DIALECTS.items()
+        if name != "tool_call"  # the tiny vocabulary has no such control token
+    },
+}
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS.values(), ids=CONSTRAINTS)
+def test_asking_for_the_likeliest_picks_what_a_mask_would_leave(qwen: Qwen, constraint: Constraint) -> None:
+    grammar, size = compiler(qwen).compile(constraint), qwen.tokenizer.vocab_size
+    text = qwen.tokenizer.encode("Thought: the inn.\nAction: go\nHere:\n```json\n[")
+    num_asked = num_masked = 0
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        asking, masking = (grammar.new_matcher(num_prompt=0, picks_likeliest=picks) for picks in (True, False))
+        ids: list[int] = []
+        while len(ids) < 40 and qwen.stop_ids.isdisjoint(ids):
+            logits_V = torch.randn(size, generator=generator).round()  # in which many are alike
+            if seed % 2 and len(ids) < len(text):
+                logits_V[text[len(ids)]] = 9.0
+            left_V = asking(ids, logits_V.clone())
+            picked = int(masking(ids, logits_V.clone()).argmax())
+            assert int(left_V.argmax()) == picked
+            num_asked += torch.equal(left_V, logits_V)
+            num_masked += not torch.equal(left_V, logits_V)
+            ids += [picked]
+            if seed % 3 and picked not in qwen.stop_ids:
+                assert asking.force(ids) == masking.force(ids)
+                ids += asking.force(ids)
+    assert num_masked and (num_asked or constraint == CONSTRAINTS["nothing"])
+
+
+def test_greedy_replies_are_those_that_masks_make(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replies() -> list[list[int]]:
+        settings: dict[str, Any] = {"response_format": CITY, "max_new_tokens": 24}
+        samplings = [
+            Greedy(),
+            Sample(temperature=1.0, seed=3),
+            Greedy(repetition_penalty=1.3),
+            Greedy(logit_bias={65: 9}),
+        ]
+        found = [qwen.complete("x", sampling=sampling, **settings).token_ids for sampling in samplings]
+        return [*found, qwen.complete("x", temperature=0, logprobs=2, **settings).token_ids]
+
+    asked: list[int] = []
+    allows = GrammarMatcher._allows
+
+    def count(matcher: GrammarMatcher, token_id: int) -> bool:
+        asked.append(token_id)
+        return allows(matcher, token_id)
+
+    monkeypatch.setattr(GrammarMatcher, "_allows", count)
+    quick = replies()
+    assert asked
+    monkeypatch.setattr(GrammarMatcher, "_allows", lambda *_: False)
+    assert quick == replies()

@@ -15,7 +15,7 @@ from qwen7b.generate.reply_builder import ReplyBuilder, as_pieces
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State, Token
 from qwen7b.generate.shared_engine import SharedEngine
-from qwen7b.sampling.sampling import Sampling
+from qwen7b.sampling.sampling import Greedy, Sampling
 
 News = tuple[int, Piece | Exception]
 """The index of a prompt, and a piece of its reply or the error that ended it."""
@@ -42,7 +42,11 @@ class Answers:
         self.unfinished = set(range(len(prompts)))
         self.on_prompt = settings.on_prompt
         num_alike = Counter(map(tuple, prompts))
-        matchers = [grammar.new_matcher(num_prompt=len(prompt)) if grammar else None for prompt in prompts]
+        matchers = [
+            # Penalties and biases act on what the matcher leaves, and may make another token the likeliest.
+            grammar.new_matcher(num_prompt=len(prompt), picks_likeliest=sampling == Greedy()) if grammar else None
+            for prompt, sampling in zip(prompts, samplings, strict=True)
+        ]
         self.requests = [
             Request(
                 ids=list(prompt),

@@ -31,9 +31,11 @@ class Grammar:
         self._start = start
         self._stop_id = stop_id
 
-    def new_matcher(self, *, num_prompt: int) -> GrammarMatcher:
-        """A matcher for a reply that comes after so many ids."""
-        return GrammarMatcher(self._start.deep_copy(), num_prompt=num_prompt, stop_id=self._stop_id)
+    def new_matcher(self, *, num_prompt: int, picks_likeliest: bool = False) -> GrammarMatcher:
+        """A matcher for a reply that comes after so many ids; see there."""
+        return GrammarMatcher(
+            self._start.deep_copy(), num_prompt=num_prompt, stop_id=self._stop_id, picks_likeliest=picks_likeliest
+        )
 
 
 class GrammarCompiler:
