@@ -55,7 +55,7 @@ def test_nothing_lost_is_said(run: Run, source: Path, tmp_path: Path) -> None:
         (["source", "target", "--to", "qwen2", "--quantize", "q8_0"], "only GGUF files are quantized"),
         (
             ["source", "target", "--to", "qwen2", "--check-text", "nowhere.txt"],
-            "--check-text nowhere.txt cannot be read",
+            "--check-text nowhere.txt does not exist",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_line_a_result_then_a_table(needle: Run, tmp_path: Path) -> None:
             ["--quantize", "int4"],
             "--quantize takes one or more of none, q8, q4, nf4, separated by commas, found 'int4'",
         ),
-        (["--haystack", "/none"], "/none cannot be read as UTF-8 text"),
+        (["--haystack", "/none"], "/none does not exist: check the path"),
     ],
 )
 def test_mistakes_are_one_line(needle: Run, arguments: list[str], message: str) -> None:

@@ -40,7 +40,7 @@ def test_without_json_one_line_says_how_it_went(run: Run, tiny_chat_checkpoint: 
         ([], "Missing option '--format'"),
         (["--format", "q8", "--gptq"], "only q4 takes"),
         (["--format", "q4", "--data-free", "--gptq"], "drop one or the other"),
-        (["--format", "q4", "--calibrate", "nowhere.txt"], "cannot be read as UTF-8 text"),
+        (["--format", "q4", "--calibrate", "nowhere.txt"], "--calibrate nowhere.txt does not exist: check the path"),
         (["--format", "q4", "--calibrate", "empty.txt"], "is empty"),
         (["--format", "q4", "--threads", "0"], "--threads must lie between 1 and"),
     ],

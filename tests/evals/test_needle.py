@@ -159,7 +159,7 @@ def test_mistakes_are_found_before_weights_are_read(
     unbroken.write_text("no end of a sentence " * 400)
     (tmp_path / "empty").touch()
     for haystack, about, error, message in [
-        (tmp_path / "nowhere", {}, SettingError, "nowhere cannot be read"),
+        (tmp_path / "nowhere", {}, SettingError, "nowhere does not exist"),
         (tmp_path / "empty", {}, PromptError, "0 tokens, fewer than the length 400"),
         (unbroken, {}, PromptError, "1 sentence in"),
         (english, {"lengths": [400, 1 << 20]}, PromptError, "fewer than the length 1048576: lower the length"),

@@ -216,7 +216,7 @@ class TestResuming:
 
     def test_a_mistake_leaves_no_file(self, tiny_chat_checkpoint: Path, tmp_path: Path) -> None:
         kept = tmp_path / "kept.jsonl"
-        with pytest.raises(SettingError, match="nowhere cannot be read"):
+        with pytest.raises(SettingError, match="nowhere does not exist: check the path"):
             measure(tiny_chat_checkpoint, tmp_path / "nowhere", reading={"resume": kept})
         assert not kept.exists()
 
@@ -277,7 +277,7 @@ def test_mistakes_are_found_before_weights_are_read(
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     (tmp_path / "empty").touch()
     for files, about, error, message in [
-        ([text, tmp_path / "nowhere"], {}, SettingError, "nowhere cannot be read"),
+        ([text, tmp_path / "nowhere"], {}, SettingError, "nowhere does not exist: check the path"),
         ([tmp_path / "bytes"], {}, SettingError, "cannot be read as UTF-8"),
         ([tmp_path / "empty"], {}, PromptError, "empty is empty: give a text of at least 32 tokens"),
         ([text], {"lengths": [32, 4096]}, PromptError, "fewer than a window of 4096: lower the length"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from prompt_toolkit.history import FileHistory, InMemoryHistory
@@ -201,15 +203,33 @@ def test_a_pointer_to_a_large_file_is_called_that(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file or directory"), (b"ab\xff", "byte 2 is 0xff; convert"), ("folder", "it is a folder")],
+    [
+        (None, "does not exist: check the path"),
+        (b"ab\xff", "cannot be read as UTF-8 text: byte 2 is 0xff; convert"),
+        ("folder", "is a folder, not a file"),
+        ("below a file", "does not exist: check the path"),
+        ("closed", "is closed to you: ask for the permission to read it"),
+        ("a\0b", "cannot be read: no file can have that name"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ],
 )
-def test_a_text_that_a_user_names_is_told_apart_in_plain_words(tmp_path: Path, content: object, message: str) -> None:
+def test_a_text_that_a_user_names_is_told_apart_in_plain_words(
+    tmp_path: Path, content: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "text"
     if content == "folder":
         path.mkdir()
+    elif content == "closed":
+        path.touch()
+        monkeypatch.setattr("os.open", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    elif content == "below a file":
+        path.touch()
+        path /= "text"
     elif isinstance(content, bytes):
         path.write_bytes(content)
-    with pytest.raises(SettingError, match=re.escape(f"--check-text {path} cannot be read as UTF-8 text: {message}")):
+    elif content is not None:
+        path = tmp_path / str(content)
+    with pytest.raises(SettingError, match=re.escape(f"--check-text {path} {message}")):
         named_text(path, option="--check-text")
 
 

@@ -163,7 +163,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str, said: str) -> Non
         (b"", "holds no conversation: give"),
         (b"[]", "holds no conversation"),
         (b"\xff\xfe", "cannot be read as UTF-8 text"),
-        (None, "cannot be read as UTF-8 text"),
+        (None, "does not exist: check the path"),
     ],
 )
 def test_a_file_without_conversations_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:

@@ -154,7 +154,7 @@ def test_mistakes_are_one_line(recipe: Path, tmp_path: Path) -> None:
     recipe.write_text(RECIPE.replace("micro_rows", "micro_row"))
     for arguments, message in (
         (["pretrain", str(recipe), "--out", str(tmp_path / "run")], "did you mean micro_rows?"),
-        (["pretrain", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")], "none.toml cannot be read"),
+        (["pretrain", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")], "none.toml does not exist"),
         (["report", str(tmp_path / "shards")], "holds no run"),
     ):
         result = CliRunner().invoke(app, ["train", *arguments])

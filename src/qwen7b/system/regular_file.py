@@ -132,17 +132,30 @@ def _refuse_pointer(file: FileIO) -> None:
 
 
 def named_text(path: str | os.PathLike[str], *, option: str = "") -> str:
-    """The text of a file that a user names, perhaps by an option. Raises SettingError where it is not UTF-8."""
+    """The text of a file that a user names, perhaps by an option.
+
+    Raises SettingError where it cannot be opened or is not UTF-8.
+    """
     label = f"{option} {os.fspath(path)}".strip()
     try:
         return read_text(path)
     except OSError as error:
-        raise SettingError(f"{label} cannot be read as UTF-8 text: {error.strerror or error}") from error
+        raise SettingError(f"{label} {_hindrance(error)}") from error
     except UnicodeDecodeError as error:
         raise SettingError(
             f"{label} cannot be read as UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}; "
             "convert it first, for example with iconv -f GB18030 -t UTF-8"
         ) from error
+
+
+def _hindrance(error: OSError) -> str:
+    """What is wrong with a file that cannot be read, as the rest of a sentence about it."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "does not exist: check the path"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "is closed to you: ask for the permission to read it"
+    reason = error.strerror or str(error)
+    return reason.removeprefix("it ") if reason.startswith("it ") else f"cannot be read: {reason}"
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
