@@ -9,19 +9,22 @@ LibreOffice's help is HTML, a folder a language. Its different lines are split b
 corpus, the last tenth is held out, so that no line of it has been learned from. The English and Chinese help is kept
 (--keep), even its lines with Greek letters, and the ids of all its lines are compared with those before.
 
-With --loss a model gets rows for the new tokens in each way that `extend` knows, and reads held-out text without any
-training: bits per byte, which do not depend on the vocabulary.
+With --loss a model gets rows for the new tokens in each way that `extend` knows, and reads held-out text: bits per
+byte, which do not depend on the vocabulary. With --steps all its weights are then trained on lines of the corpus, the
+same ones whatever the vocabulary, and it reads once more.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import tiktoken
 import torch
@@ -31,7 +34,14 @@ from rows import Row, print_rows
 import qwen7b
 from qwen7b.files.views import InMemory
 from qwen7b.model import Transformer
+from qwen7b.system.progress import say
 from qwen7b.text import Tokenizer
+from qwen7b.train.loop import Spikes, take_step
+from qwen7b.train.micro_batch import labelled
+from qwen7b.train.optimizer_settings import AdamW
+from qwen7b.train.optimizers import Optimizers
+from qwen7b.train.recipe import Training
+from qwen7b.train.schedule import Cosine
 from qwen7b.vocab import Extension, extend_vocabulary, named_group
 from qwen7b.vocab.extended_vocabulary import extended, parts_of
 from qwen7b.vocab.new_rows import new_rows
@@ -40,6 +50,9 @@ from qwen7b.vocab.row_initials import Initial
 MIN_CHARACTERS = 20
 """Of a line; shorter ones are labels that come on every page."""
 WINDOW = 512
+LINES_A_STEP = 8
+RATE = 3e-4
+"""The highest rate of training, which falls to a tenth along a cosine."""
 
 
 def lines_of(folder: Path) -> list[str]:
@@ -86,27 +99,55 @@ def bits_per_byte(model: Transformer, tokenizer: Tokenizer, lines: Sequence[str]
     return nats / num_bytes / math.log(2)
 
 
-def losses(name: str, extension: Extension, lines: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Bits per byte before, and with new rows in each way."""
+def losses(
+    name: str, extension: Extension, corpus: Sequence[str], held_out: Sequence[str], *, steps: int
+) -> Iterator[tuple[str, float, int]]:
+    """Bits per byte before, and with new rows in each way, after no step of training and after some."""
+    for way, model, tokenizer in started_models(name, extension):
+        yield way, bits_per_byte(model, tokenizer, held_out), 0
+        if steps:
+            trained = copy.deepcopy(model)
+            train(trained.requires_grad_(True), tokenizer, corpus, steps=steps)
+            yield way, bits_per_byte(trained, tokenizer, held_out), steps
+
+
+def started_models(name: str, extension: Extension) -> Iterator[tuple[str, Transformer, Tokenizer]]:
+    """The model with its vocabulary, and with new rows in each way; each is changed into the next."""
     before, added = qwen7b.load_tokenizer(name), [learned.token for learned in extension.learned]
     if before.vocabulary.ids != extension.base.ids:
         raise SystemExit(f"--loss needs a model with the tokens of {extension.base.source}")
     after = Tokenizer(extended(before.vocabulary, added))  # ids begin after the model's own control tokens
     model = qwen7b.load_model(name, dtype=torch.float32, quantize="none")
-    yield "before", bits_per_byte(model, before, lines)
+    yield "the old vocabulary", model, before
     parts = [parts_of(token, before.vocabulary) for token in added]
     first, is_tied = before.vocab_size, model.head.weight is model.embedding.weight
     embedding, head = (module.weight.detach()[:first] for module in (model.embedding, model.head))
 
     def grown(rows: torch.Tensor, initial: Initial) -> torch.nn.Parameter:
         made = new_rows(InMemory(rows), parts, initial=initial, num_used=first)
-        return torch.nn.Parameter(torch.cat((rows, made)), requires_grad=False)
+        return torch.nn.Parameter(torch.cat((rows, made)))
 
     model.config = replace(model.config, vocab_rows=after.vocab_size)
     for initial in Initial:
         model.embedding.weight = grown(embedding, initial)
         model.head.weight = model.embedding.weight if is_tied else grown(head, initial)
-        yield initial.value, bits_per_byte(model, after, lines)
+        yield initial.value, model, after
+
+
+def train(model: Transformer, tokenizer: Tokenizer, lines: Sequence[str], *, steps: int) -> None:
+    """Train on some lines of a corpus, which are the same whatever the vocabulary."""
+    settings = Training(
+        steps=steps,
+        optimizer=AdamW(learning_rate=RATE),
+        schedule=Cosine(warmup_steps=min(10, steps)),
+        precision="float32",
+    )
+    optimizers, spikes, chosen = Optimizers(settings.optimizer, model), Spikes(settings.spike_factor), Random(0)
+    for step in range(steps):
+        ids = [torch.tensor(tokenizer.encode(line)) for line in chosen.sample(lines, LINES_A_STEP)]
+        record = take_step(model, optimizers, [labelled(ids, ids)], settings, step=step, spikes=spikes)
+        if (step + 1) % 10 == 0:
+            say(f"Step {step + 1} of {steps}: loss {record.loss:.3f} a token.")
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
@@ -115,10 +156,12 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     held_out = [line for line in own if is_held_out(line)]
     texts = {"corpus": [line for line in own if not is_held_out(line)], "held-out": held_out, **lines}
     tokenizer = qwen7b.load_tokenizer(arguments.vocabulary)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.texts or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in texts.items():
-            (Path(folder) / f"{name}.txt").write_text("\n".join(content), encoding="utf-8")
-        groups = {name: named_group(Path(folder) / f"{name}.txt") for name in texts}
+            (folder / f"{name}.txt").write_text("\n".join(content), encoding="utf-8")
+        groups = {name: named_group(folder / f"{name}.txt") for name in texts}
         corpus = [groups.pop("corpus")]
         extension = extend_vocabulary(
             tokenizer,
@@ -146,8 +189,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         counts: dict[str, float] = {"lines": len(lines[name]), "tokens": checked[name].tokens_before}
         yield Row(f"lines of {name} whose ids changed", changed, "= 0", counts)
     if arguments.loss:
-        for name, bits in losses(arguments.loss, extension, held_out[: arguments.lines]):
-            yield Row(f"bits per byte of held-out text, {name}", round(bits, 4), "no step of training", {})
+        read = held_out[: arguments.lines]
+        for name, bits, steps in losses(arguments.loss, extension, texts["corpus"], read, steps=arguments.steps):
+            yield Row(f"bits per byte of held-out text, {name}", round(bits, 4), f"{steps} steps of training", {})
 
 
 def main() -> None:
@@ -157,9 +201,11 @@ def main() -> None:
     parser.add_argument("--script")
     parser.add_argument("--vocabulary", default="demo")
     parser.add_argument("--tokens", type=int, default=2000)
+    parser.add_argument("--texts", type=Path, metavar="FOLDER", help="keep the texts there, a file each")
     parser.add_argument("--min-frequency", type=int, default=10)
     parser.add_argument("--loss", metavar="MODEL")
     parser.add_argument("--lines", type=int, default=60, help="held-out lines that the model reads")
+    parser.add_argument("--steps", type=int, default=0, help=f"of training, each on {LINES_A_STEP} lines of the corpus")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     print_rows(measure(arguments), as_json=arguments.json)
