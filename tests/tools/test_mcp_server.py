@@ -447,6 +447,7 @@ def test_a_server_over_http_that_is_gone_is_named() -> None:
         (3, {}, "is a command, a URL or a server object of the mcp package, found 3"),
         (b"a", {}, "is a command, a URL or a server object"),
         ("http://", {}, "must name a host"),
+        ("ftp://a/mcp", {}, "begins with http:// or https://, found 'ftp://a/mcp'"),
         ("https://a:b/mcp", {}, "is not valid"),
         ("https://a/mcp", {"env": {}}, "env goes with a command of an MCP server, and this is none: leave env out"),
         ("program", {"headers": {}}, "headers goes with a URL"),

@@ -95,7 +95,12 @@ def test_a_file_without_tools_says_why(write, text: str, message: str) -> None:
         load_tools(write(text))
 
 
-@pytest.mark.parametrize("name", ["absent.py", "tools.txt", "."])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"there is no file .*absent\.py: name a Python file with functions"):
+        load_tools(tmp_path / "absent.py")
+
+
+@pytest.mark.parametrize("name", ["tools.txt", "."])
 def test_what_is_no_python_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "tools.txt").write_text(FILE)
     with pytest.raises(SettingError, match="is not a Python file: name one with functions"):

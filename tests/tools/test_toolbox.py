@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from qwen7b.errors import SettingError
 from qwen7b.text.messages import ToolCall
@@ -34,6 +36,29 @@ def hang() -> None:
 
 async def hang_politely() -> None:
     await asyncio.sleep(30)
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("there is no text")
+
+
+class City(BaseModel):
+    """A city that somebody asked for."""
+
+    city: str
+
+
+def count_up(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+async def count_politely(n: int) -> AsyncIterator[int]:
+    yield n
+
+
+def measure(a: Metres) -> str:  # type: ignore[name-defined]  # noqa: F821
+    return "far"
 
 
 async def doze() -> str:
@@ -98,6 +123,7 @@ def test_marks() -> None:
         (fail(ValueError("no such city")), "{}", "Error: ValueError: no such city"),
         (fail(ToolFailure("try Paris")), "{}", "try Paris"),
         (fail(KeyError()), "{}", "Error: KeyError"),
+        (fail(Unprintable()), "{}", "Error: Unprintable"),
         (fail(SystemExit(3)), "{}", "Error: SystemExit: 3"),
         (fail(TimeoutError("the server is slow")), "{}", "Error: TimeoutError: the server is slow"),
         (lambda a: a, '{"b": 1}', "Error: TypeError: "),
@@ -112,6 +138,12 @@ def test_what_a_tool_returns_or_raises_is_its_result(
     result = made(run).run(ToolCall("tool", arguments), seconds=seconds)
     assert result.text.startswith(expected) and (expected.startswith("Error") or result.text == expected)
     assert result.is_error == (expected.startswith("Error") or expected == "try Paris")
+
+
+def test_a_pydantic_model_is_run_as_it_is_described() -> None:
+    box = Toolbox([City])
+    assert box.run(call("City", city="Paris")).text == '{"city": "Paris"}'
+    assert box.run(call("City")).text == "Error: city: Field required"
 
 
 @pytest.mark.parametrize(("run", "end"), [(hang, "the tool may still be running"), (hang_politely, "was cancelled")])
@@ -153,6 +185,10 @@ def test_megabytes_are_cut_and_say_so(value: object) -> None:
         ([ToolDefinition(name="add")], "not how it is run"),
         ([3], r"tools\[0\] must be a function, a Tool or a server of tools, found 3"),
         ([Tool({"name": "a"}, hang), Tool({"name": "a"}, hang)], "2 tools have the name 'a'"),
+        ([Unprintable], "Unprintable is a class: give a function"),
+        ([measure], "the signature of the tool measure cannot be read: name 'Metres' is not defined"),
+        ([count_up], "the tool count_up yields its results, and a call has one: return them as a list"),
+        ([count_politely], "the tool count_politely yields its results"),
     ],
 )
 def test_what_cannot_be_run_is_refused(tools: Any, message: str) -> None:

@@ -96,6 +96,8 @@ def read_source(
     if isinstance(server, str) and re.match(r"https?://", server.strip(), re.IGNORECASE):
         _refuse("a command", env=env, folder=folder)
         return ServerAddress(url=_checked_url(server.strip()), headers={**(headers or {})}, auth=auth)
+    if isinstance(server, str) and re.match(r"[a-z][a-z0-9+.-]*://", server.strip(), re.IGNORECASE):
+        raise SettingError(f"the URL of an MCP server begins with http:// or https://, found {quoted(server)}")
     _refuse("a URL", headers=headers, auth=auth)
     if isinstance(server, (str, Sequence)) and not isinstance(server, (bytes, bytearray)):
         arguments, assigned = _split(server)

@@ -43,6 +43,8 @@ def _own(module: ModuleType) -> list[object]:
 
 
 def _run(path: Path) -> ModuleType:
+    if not path.exists():
+        raise SettingError(f"there is no file {path}: name a Python file with functions, such as tools.py")
     if path.suffix != ".py" or not path.is_file():
         raise SettingError(f"{path} is not a Python file: name one with functions, such as tools.py")
     name = f"qwen7b_tools_{path.stem}"

@@ -64,7 +64,10 @@ def error_text(error: BaseException) -> str:
     if callable(problems := getattr(error, "errors", None)) and type(error).__module__.startswith("pydantic"):
         places = (f"{'.'.join(map(str, each['loc'])) or 'the arguments'}: {each['msg']}" for each in problems())
         return f"Error: {'; '.join(places)}"
-    message = str(error)
+    try:
+        message = str(error)
+    except Exception:  # an error may fail, too
+        message = ""
     return f"Error: {type(error).__name__}{': ' if message else ''}{message}"
 
 

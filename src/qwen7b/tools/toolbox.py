@@ -177,11 +177,14 @@ def _as_source(tool: object, place: int) -> ToolSource:
         raise SettingError(f"tools[{place}] says what it is but not how it is run: give Tool(definition, function)")
     if not callable(tool):
         raise SettingError(f"tools[{place}] must be a function, a Tool or a server of tools, found {quoted(tool)}")
-    return Tool(tool, _checked(tool), read_only=getattr(tool, "read_only", False) is True)
+    (definition,) = read_definitions([tool])  # which says of most that cannot be run what is wrong with it
+    if inspect.isgeneratorfunction(tool) or inspect.isasyncgenfunction(tool):
+        raise SettingError(f"the tool {definition.name} yields its results, and a call has one: return them as a list")
+    return Tool(definition, _checked(tool), read_only=getattr(tool, "read_only", False) is True)
 
 
 def _checked(function: Callable[..., object]) -> Callable[..., object]:
     """The function with its arguments checked, and turned from JSON into what their types say."""
     from pydantic import validate_call
 
-    return validate_call(function)
+    return function if isinstance(function, type) else validate_call(function)  # a pydantic model checks by itself
