@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -44,7 +43,7 @@ from qwen7b.train.report import RunHistory, read_run
 from qwen7b.train.run_log import read_log
 from qwen7b.train.schedule import WarmupStableDecay
 
-LOOKS, COMPRESSED = 15, 5
+LOOKS, COMPRESSED = 10, 4
 """How often both are looked at, and at how many of these times compressors run."""
 SPARE = 0.93
 """The share of the steps that the pace allows which ours makes, so that it ends in time."""
@@ -64,17 +63,16 @@ RECIPE = PretrainRecipe(
 NANOGPT = {"learning_rate": 2e-3, "beta2": 0.99}
 """What differs from its defaults; the second is what it sets for its own small model."""
 _WARM_UP = 3
-"""Steps whose time is not typical."""
 
 Curve = Mapping[float, float]
 """By minute, bits a byte."""
 
 
 def start(command: Sequence[str | Path], *, cores: Sequence[int], work: Path) -> subprocess.Popen[bytes]:
-    """Start a program on cores of its own."""
+    """Start a program on cores of its own, in a session of its own: Linux may share processors out by session."""
     pinned = ["taskset", "--cpu-list", ",".join(map(str, cores)), *map(str, command)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
-    return subprocess.Popen(pinned, cwd=work, env=environment, stdout=sys.stderr)
+    return subprocess.Popen(pinned, cwd=work, env=environment, stdout=sys.stderr, start_new_session=True)
 
 
 def pretraining(recipe: PretrainRecipe, name: str, work: Path) -> list[str | Path]:
@@ -85,17 +83,22 @@ def pretraining(recipe: PretrainRecipe, name: str, work: Path) -> list[str | Pat
 
 
 def measure_pace(work: Path, *, cores: Sequence[int], seconds: float) -> tuple[float, Any]:
-    """The seconds of a step, and the number format that the probe chose."""
-    times: list[float] = []
-    process = start(pretraining(RECIPE, "pace", work), cores=cores, work=work)
-    while sum(times) < seconds:
-        time.sleep(1)
-        if process.poll() is not None:
-            raise SystemExit(f"the run ended by itself with {process.returncode}")
-        times = [entry["seconds"] for entry in read_log(work / "pace" / "speed.jsonl")][_WARM_UP:]
-    process.send_signal(signal.SIGINT)
-    process.wait()
-    return fmean(times), read_recipe(work / "pace" / "recipe.toml", PretrainRecipe).training.precision
+    """The seconds of a step, and the number format that the probe chose; measured once in a folder."""
+    log = work / "pace" / "speed.jsonl"
+    if sum(times_of_steps(log)) < seconds:
+        process = start(pretraining(RECIPE, "pace", work), cores=cores, work=work)
+        while sum(times_of_steps(log)) < seconds:
+            time.sleep(1)
+            if process.poll() is not None:
+                raise SystemExit(f"the run ended by itself with {process.returncode}")
+        process.terminate()
+        process.wait()
+    return fmean(times_of_steps(log)), read_recipe(work / "pace" / "recipe.toml", PretrainRecipe).training.precision
+
+
+def times_of_steps(log: Path) -> list[float]:
+    """The seconds of each step but the first ones, which are not typical."""
+    return [entry["seconds"] for entry in read_log(log)][_WARM_UP:]
 
 
 def nanogpt(clone: Path, work: Path, *, minutes: float, threads: int) -> list[str | Path]:
@@ -168,7 +171,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"two programs of {arguments.threads} threads need as many cores each, found {len(cores)}")
     own, other = cores[: arguments.threads], cores[arguments.threads : 2 * arguments.threads]
     prepare_corpus(arguments.texts, work)
-    pace, precision = measure_pace(work, cores=own, seconds=min(40, 10 * minutes))
+    pace, precision = measure_pace(work, cores=own, seconds=min(60, 10 * minutes))
     steps = round(SPARE * 60 * minutes / pace)
     recipe = replace(
         RECIPE,
@@ -183,7 +186,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     command = pretraining(recipe, "run", work)
     theirs = nanogpt(arguments.nanogpt, work, minutes=minutes, threads=arguments.threads)
     both = start(command, cores=own, work=work), start(theirs, cores=other, work=work)
-    codes = [process.wait() for process in both]
+    try:
+        codes = [process.wait() for process in both]
+    finally:
+        for process in both:  # a session of its own hears no Ctrl-C
+            process.terminate()
     if any(codes):
         raise SystemExit("one of the two ended by itself")
     return results(work, minutes=minutes)
