@@ -10,7 +10,8 @@ Then `qwen7b train pretrain` and nanoGPT's own script train from nothing at the 
 layers of 256 dimensions, as many weights to a percent, the same tokens in rows of 256, the same number format, which is
 what our probe chose. A short run before says how many steps ours makes in the time; nanoGPT's rate follows the clock
 and ends with it. Minutes are those of training: looks, which both have as often, do not count. A line of the table has
-the last look of each until then. Compressors are given all text that ours had read by then (`qwen7b train report`).
+the last look of each until then, or a moment later. Compressors are given all text that ours had read by then, by
+`qwen7b train report`.
 """
 
 from __future__ import annotations
@@ -139,13 +140,13 @@ def minutes_by_step(history: RunHistory) -> dict[int, float]:
     return {step: total / 60 for step, total in zip(seconds, accumulate(seconds.values()), strict=True)}
 
 
-def until(curve: Curve, minute: float) -> float | None:
-    """The last value of a curve until a minute; looks come at the end of a step, so that a second more is allowed.
+def until(curve: Curve, minute: float, *, slack: float) -> float | None:
+    """The last value of a curve until a minute; looks come after whole steps, so that a little more is allowed.
 
-    >>> until({1.0: 4.0, 2.01: 3.0, 3.0: 2.5}, 2)
+    >>> until({1.0: 4.0, 2.1: 3.0, 3.0: 2.5}, 2, slack=0.1)
     3.0
     """
-    values = [value for at, value in curve.items() if at <= minute + 1 / 60]
+    values = [value for at, value in curve.items() if at <= minute + slack]
     return values[-1] if values else None
 
 
@@ -210,7 +211,8 @@ def results(work: Path, *, minutes: float) -> dict[str, Any]:
     for step, compressed in shown["compressors"].items():
         for name, bits in compressed.items():
             curves.setdefault(name, {})[at[int(step)]] = bits
-    grid = [minutes * (number + 1) / LOOKS for number in range(LOOKS)]
+    apart = minutes / LOOKS
+    grid = [apart * (number + 1) for number in range(LOOKS)]
     recipe = open_data(work / "run.toml").recipe
     config = recipe.model.config(vocab_size=TOKENS, length=recipe.corpus.length)
     tokens = recipe.corpus.rows * recipe.corpus.length
@@ -218,7 +220,10 @@ def results(work: Path, *, minutes: float) -> dict[str, Any]:
         "weights": count_weights(parameter_shapes(config)),
         "precision": recipe.training.precision,
         "tokens_read": {"qwen7b": history.tokens, "nanoGPT": nanogpt_looks[-1]["step"] * tokens},
-        "table": [{"minute": each} | {name: until(curve, each) for name, curve in curves.items()} for each in grid],
+        "table": [
+            {"minute": each} | {name: until(curve, each, slack=apart / 20) for name, curve in curves.items()}
+            for each in grid
+        ],
         "last": {name: [*curve.items()][-1] for name, curve in curves.items()},
         "crossed": {name: crossing(curves["qwen7b"], curve) for name, curve in curves.items() if name in COMPRESSORS},
         "samples": history.looks[-1]["samples"],
