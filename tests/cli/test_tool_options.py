@@ -87,7 +87,7 @@ def test_a_dialect_is_loaded(tools: str, fake: Any, run: Any) -> None:
     ("arguments", "message"),
     [
         (["Hi", "--yes"], "--yes runs calls of tools: give --tools, --mcp or --allow-code, or leave it out"),
-        (["Hi", "--tools", "absent.py"], "absent.py is not a Python file"),
+        (["Hi", "--tools", "absent.py"], "there is no file absent.py"),
         (
             ["--input", "x.jsonl", "--allow-code"],
             "a line of --input has its own",

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ ONCE = """
     with written_whole(path):
         os.kill(os.getpid(), number)
         time.sleep(10)
+"""
+IN_EXECUTED_TEXT = """
+    exec("os.kill(os.getpid(), number); time.sleep(10)")
 """
 THRICE = """
     try:
@@ -81,8 +85,11 @@ time.sleep(10)
 
 
 def run(program: str, number: int, path: Path, **settings: Any) -> tuple[int, str, str]:
-    command = [sys.executable, "-c", PROGRAM + program, str(int(number)), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **settings)
+    with tempfile.TemporaryDirectory() as folder:  # a module, as Python ends these in a way of their own
+        Path(folder, "signalled.py").write_text(PROGRAM + program)
+        command = [sys.executable, "-m", "signalled", str(int(number)), str(path)]
+        environment = {**os.environ, "PYTHONPATH": folder}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, **settings)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -90,6 +97,7 @@ def run(program: str, number: int, path: Path, **settings: Any) -> tuple[int, st
     "program",
     [
         pytest.param(ONCE, id="once"),
+        pytest.param(IN_EXECUTED_TEXT, id="in executed text"),
         pytest.param(THRICE, id="thrice"),
         pytest.param(WHILE_CLEARING, id="while clearing"),
         pytest.param(AGAIN, id="again"),

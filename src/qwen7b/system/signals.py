@@ -28,11 +28,19 @@ class EndedBySignal(SystemExit):
         self.number = number
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, as a type of its own.
+
+    Once a KeyboardInterrupt of no other type has left a text that is executed, as dataclasses do with what they write,
+    Python in the end kills itself by SIGINT, whatever the exit code.
+    """
+
+
 @contextmanager
 def ending_by_signals() -> Iterator[None]:
     """Inside this context signals raise exceptions; it is entered once in a process, in its main thread.
 
-    Ctrl-C raises KeyboardInterrupt, with exit code 130 if nothing catches it; SIGTERM gives 143 and SIGHUP 129. A
+    Ctrl-C raises a KeyboardInterrupt, with exit code 130 if nothing catches it; SIGTERM gives 143 and SIGHUP 129. A
     signal that the process was started to ignore, as by nohup, stays ignored. After the context signals end the process
     at once, with the same exit codes.
     """
@@ -125,7 +133,7 @@ class _Handler:
         if self.is_over:
             os._exit(128 + number)
         if number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Interrupted
         if self.end is None:
             raise EndedBySignal(number)
         self.end(EndedBySignal(number))
