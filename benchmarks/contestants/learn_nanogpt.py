@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from train_nanogpt import model_settings
 
 _SCHEDULE = 10_000
 """The steps that nanoGPT believes its schedule to have."""
@@ -74,15 +75,8 @@ def main(task: dict[str, Any]) -> None:
     settings = {
         "dataset": data.name,
         "out_dir": task["out"],
-        "device": "cpu",
-        "dtype": task["precision"],
         "compile": False,
-        "n_layer": task["layers"],
-        "n_head": task["heads"],
-        "n_embd": task["width"],
-        "block_size": task["length"],
-        "batch_size": task["rows"],
-        "gradient_accumulation_steps": 1,
+        **model_settings(task),
         "learning_rate": task["learning_rate"],
         "min_lr": task["learning_rate"] / 10,
         "beta2": task["beta2"],

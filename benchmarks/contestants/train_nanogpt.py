@@ -15,6 +15,20 @@ from typing import Any
 import numpy as np
 
 
+def model_settings(task: dict[str, Any]) -> dict[str, Any]:
+    """nanoGPT's settings of the model and the batches that a task asks for."""
+    return {
+        "device": "cpu",
+        "dtype": task["precision"],
+        "n_layer": task["layers"],
+        "n_head": task["heads"],
+        "n_embd": task["width"],
+        "block_size": task["length"],
+        "batch_size": task["rows"],
+        "gradient_accumulation_steps": 1,
+    }
+
+
 def main(task: dict[str, Any]) -> dict[str, Any]:
     clone = Path(task["file"])
     data = clone / "data" / "random"
@@ -27,15 +41,8 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     settings = {
         "dataset": "random",
         "out_dir": str(clone / "out-random"),
-        "device": "cpu",
-        "dtype": task["precision"],
         "compile": task["compile"],
-        "n_layer": task["layers"],
-        "n_head": task["heads"],
-        "n_embd": task["width"],
-        "block_size": task["length"],
-        "batch_size": task["rows"],
-        "gradient_accumulation_steps": 1,
+        **model_settings(task),
         "max_iters": task["steps"],
         "eval_iters": 1,
         "log_interval": 1,
