@@ -1,5 +1,5 @@
 // The two sums of attention: scores of positions, and values weighted by them. Several are computed in parallel, as each
-// addition waits for the one before it; fewer where there are many queries.
+// addition waits for the one before it; fewer where there are many queries, as far as registers hold them.
 #pragma once
 #include <stdint.h>
 
@@ -9,7 +9,7 @@
 
 namespace {
 
-template <int count> constexpr int ABREAST = count == 1 ? 4 : count < 4 ? 2 : 1;
+template <int count> constexpr int ABREAST = count == 1 ? 4 : count < 4 ? 2 : MANY_ABREAST;
 
 // Weights of a chunk's positions, a copy for each span: with int8 values they are multiplied by the span's scale.
 using Weights = float[MAX_HEAD_SIZE / LANES][CHUNK];
@@ -56,6 +56,9 @@ void score(const Head &head, int64_t block, const float *const *vectors, float *
 template <int bits, int count, int vectors>
 void sum_values(const Head &head, int64_t d, int64_t from, int64_t to, const Weights *weights, float *const *outputs) {
     const int64_t size = head.head_size, span = scale_span(size), start = from / CHUNK * CHUNK;
+    constexpr int64_t stride = sizeof(Weights) / sizeof(float);
+    const float *of_first[vectors];  // the first query's weights; a division takes longer than what is done for a position
+    each<vectors>([&](auto v) { of_first[v] = weights[0][bits == 8 ? (d + v * LANES) / span : 0] - start; });
     Floats sums[count][vectors];
     each<count>([&](auto q) { each<vectors>([&](auto v) { sums[q][v] = zeros(); }); });
     for (int64_t position = from; position < to; position++) {
@@ -72,8 +75,7 @@ void sum_values(const Head &head, int64_t d, int64_t from, int64_t to, const Wei
         });
         each<count>([&](auto q) {
             each<vectors>([&](auto v) {
-                const int64_t s = bits == 8 ? (d + v * LANES) / span : 0;
-                sums[q][v] = fma(values[v], all(weights[q][s][position - start]), sums[q][v]);
+                sums[q][v] = fma(values[v], all(of_first[v][q * stride + position]), sums[q][v]);
             });
         });
     }

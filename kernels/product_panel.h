@@ -60,22 +60,26 @@ NOT_INLINED void multiply_panel(const qwen7b_matrix &m, int64_t block, const uin
     each<count>([&](auto r) { each<blocks>([&](auto b) { sums[r][b] = outputs[r][b]; }); });
 }
 
+// The same for any number of rows up to PANEL_ROWS.
+template <int blocks, int count = PANEL_ROWS>
+void multiply_panel_rows(const qwen7b_matrix &m, int64_t block, const uint8_t *panel, const Activations &x, int64_t row,
+                         int64_t num_rows, Floats (*sums)[blocks]) {
+    if constexpr (count > 1)
+        if (num_rows < count) return multiply_panel_rows<blocks, count - 1>(m, block, panel, x, row, num_rows, sums);
+    multiply_panel<blocks, count>(m, block, panel, x, row, sums);
+}
+
 // `blocks` blocks of the outputs of all rows of x: emit(row, block, sums) for each.
 template <int64_t bits, int blocks, class Emit>
 void multiply_through_panel(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t num_rows,
                             uint8_t *panel, Emit emit) {
     unpack_panel<bits, blocks>(m, block, x.num_groups, panel);
-    int64_t row = 0;
-    for (; row + PANEL_ROWS <= num_rows; row += PANEL_ROWS) {
+    for (int64_t row = 0; row < num_rows; row += PANEL_ROWS) {
         Floats sums[PANEL_ROWS][blocks];
-        multiply_panel<blocks, PANEL_ROWS>(m, block, panel, x, row, sums);
-        for (int r = 0; r < PANEL_ROWS; r++)
+        const int64_t count = num_rows - row < PANEL_ROWS ? num_rows - row : PANEL_ROWS;
+        multiply_panel_rows<blocks>(m, block, panel, x, row, count, sums);
+        for (int r = 0; r < count; r++)
             for (int b = 0; b < blocks; b++) emit(row + r, block + b, sums[r][b]);
-    }
-    for (; row < num_rows; row++) {
-        Floats sums[1][blocks];
-        multiply_panel<blocks, 1>(m, block, panel, x, row, sums);
-        for (int b = 0; b < blocks; b++) emit(row, block + b, sums[0][b]);
     }
 }
 

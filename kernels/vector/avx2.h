@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1;
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1, MANY_ABREAST = 1;
 
 struct Floats { __m256 a, b; };
 struct Ints { __m256i a, b; };

@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int PANEL_BLOCKS = 2, PANEL_ROWS = 6, DIRECT_BLOCKS = 2;  // 24 of 32 registers hold sums
+constexpr int PANEL_BLOCKS = 2, PANEL_ROWS = 6, DIRECT_BLOCKS = 2, MANY_ABREAST = 2;  // 24 of 32 registers hold sums
 
 struct Floats { __m512 v; };
 struct Ints { __m512i v; };

@@ -5,7 +5,7 @@
 
 namespace {
 
-constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 5, DIRECT_BLOCKS = 1;
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 5, DIRECT_BLOCKS = 1, MANY_ABREAST = 1;
 
 struct Floats { float32x4_t v[4]; };
 struct Ints { int32x4_t v[4]; };

@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1;
+constexpr int PANEL_BLOCKS = 1, PANEL_ROWS = 4, DIRECT_BLOCKS = 1, MANY_ABREAST = 1;
 
 struct Floats { float v[16]; };
 struct Ints { int32_t v[16]; };

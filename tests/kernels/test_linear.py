@@ -43,7 +43,7 @@ def test_native_equals_reference(instruction_set: str, shape: tuple[int, int], b
 def test_a_row_does_not_depend_on_the_others(instruction_set: str, bits: int) -> None:
     matrix, x = random_matrix(72, 200, bits=bits), torch.randn(71, 200)
     together = kernels.linear(x, matrix)
-    for count in (1, 2, 7, 8, 9, 23, 24, 25, 36, 63, 64, 70):
+    for count in (1, 2, 7, 8, 9, 23, 24, 25, 36, *range(63, 71)):
         assert torch.equal(kernels.linear(x[:count], matrix), together[:count])
 
 
