@@ -113,7 +113,7 @@ WAY: list[tuple[str, str]] = [
 READING: dict[str, str] = {
     "system": (
         "environment importing memory container storage regular_file whole_file json_file appended_lines progress "
-        "deadline in_thread jinja signals workers figure"
+        "deadline in_thread jinja signals workers torch_threads figure"
     ),
     "config": "model_config family rotary_scaling long_context checked fields",
     "files": (

@@ -14,6 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import torch
@@ -34,6 +35,7 @@ from qwen7b.model.adapter_weights import AdapterWeights
 from qwen7b.model.cache import Cache
 from qwen7b.model.sequence_cache import SequenceCache
 from qwen7b.system.signals import Interruptible, interrupts_deferred
+from qwen7b.system.torch_threads import one_torch_thread
 
 
 class Engine:
@@ -109,7 +111,8 @@ class Engine:
 
         Returns false where no request is left. Other threads may add and cancel. Ctrl-C loses nothing but the step.
         """
-        with interrupts_deferred() as interruptible:  # half done, what is outside of it could not be repeated
+        threads = one_torch_thread() if self.model.own_threads else nullcontext()
+        with threads, interrupts_deferred() as interruptible:  # half done, what is outside of it could not be repeated
             self.sweep()
             if chunks := self.scheduler.plan():
                 self._run(chunks, interruptible)

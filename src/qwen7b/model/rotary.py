@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qwen7b.config.rotary_scaling import LinearInterpolation, RotaryScaling, Yarn, yarn_attention_factor
 
@@ -60,13 +60,15 @@ def rotary_tables(
     The second half of D repeats the first. YaRN multiplies both by its attention factor.
     """
     angles = positions[..., None].float() * frequencies
-    angles = torch.cat((angles, angles), dim=-1)[..., None, :]
+    # Of two rows MKL computes the cosines on several threads, which then spin for milliseconds and slow what follows:
+    # with a gap between them it is called row by row.
+    angles = nn.functional.pad(angles, (0, 1))[..., :-1]
+    factor = 1.0
     if isinstance(scaling, Yarn):
-        factor = scaling.attention_factor
-        if factor is None:
-            factor = yarn_attention_factor(scaling.factor)
-        return angles.cos() * factor, angles.sin() * factor
-    return angles.cos(), angles.sin()
+        own = scaling.attention_factor
+        factor = yarn_attention_factor(scaling.factor) if own is None else own
+    cos, sin = (torch.cat((half, half), dim=-1)[..., None, :] * factor for half in (angles.cos(), angles.sin()))
+    return cos, sin
 
 
 def yarn_kept(scaling: Yarn, *, base: float, head_size: int) -> Tensor:

@@ -69,6 +69,8 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self.runner: Runner = run_layers
+        self.own_threads = False
+        """Whether the runner computes on threads of its own, which PyTorch's would only delay."""
         self.cache_factory: CacheFactory = PlainCacheFactory()
         self.weight_format: str | None = None
         """The format that weights are held in, as in "q8"; None for the model's dtype."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from qwen7b.config import ModelConfig
+from qwen7b.kernels import num_threads
 from qwen7b.model import Transformer
 from qwen7b.model.empty_model import empty_model
 from qwen7b.model.rebuilding import rebuild, weight_owner
@@ -44,4 +45,5 @@ def packed_model(
     if can_pack(config):
         model.cache_factory = PackedCacheFactory([tensors[pair_sizes_name(n)] for n in range(config.num_layers)])
         model.runner = NativeRunner(config)
+        model.own_threads = num_threads() is not None
     return model.eval()
