@@ -15,9 +15,11 @@ _MANY_ROWS = 128
 _FIRST_SHARE = 0.1
 """The share of a step's time that one more row is assumed to add before it has been measured."""
 _MEMORY = 500
-"""Measurements older than this many decoding steps are forgotten: sequences have grown, or the load has changed."""
-_READING_STEPS = 32
+"""Measurements older than this many steps are forgotten: sequences have grown, or the load has changed."""
+_READING_STEPS = 16
 """After so many steps with prompts, one goes without: what decoding takes grows while they are read."""
+_COMPARABLE_STEPS = 4
+"""So many steps with prompts after one without tell what their rows add to it."""
 
 
 class Pace:
@@ -33,6 +35,7 @@ class Pace:
 
     def measure(self, seconds: float, *, num_decoding: int, num_read: int) -> None:
         """Take in the seconds of a step with `num_decoding` rows, drafts included, and `num_read` rows of prompts."""
+        self._num_steps += 1
         if not num_decoding:
             if num_read >= _MANY_ROWS:
                 self.row_seconds = running_mean(self.row_seconds, seconds / num_read)
@@ -41,19 +44,11 @@ class Pace:
             self._learn(seconds, num_decoding=num_decoding)
         else:
             self._num_reading_steps += 1
-            if not self._by_rows:
-                return
-            expected = self.seconds_of_rows([num_decoding])[0]
-            if not self.row_seconds:
-                self.row_seconds = max(seconds - expected, 0.0) / num_read
-                return
-            # Both parts are taken to be slower than expected in the same proportion: little can be told from few rows.
-            slower = seconds / (expected + num_read * self.row_seconds)
-            self.row_seconds = running_mean(self.row_seconds, slower * self.row_seconds)
-            self._learn(slower * expected, num_decoding=num_decoding)
+            if self._by_rows and self._num_reading_steps <= _COMPARABLE_STEPS:
+                added = seconds - self.seconds_of_rows([num_decoding])[0]
+                self.row_seconds = running_mean(self.row_seconds, max(added, 0.0) / num_read)
 
     def _learn(self, seconds: float, *, num_decoding: int) -> None:
-        self._num_steps += 1
         before = self._by_rows.get(num_decoding, (None, 0))[0]
         self._by_rows[num_decoding] = running_mean(before, seconds), self._num_steps
         oldest = self._num_steps - _MEMORY

@@ -13,7 +13,7 @@ from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
 
-_READING_SHARE = 0.6
+_READING_SHARE = 0.5
 """A prompt lengthens a step of decoding requests by this many times its own duration."""
 
 _MAX_READING_SHARE = 16
