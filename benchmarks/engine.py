@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import os
+import site
 import subprocess
 import sys
 import tarfile
@@ -32,9 +33,11 @@ class Worker:
     """A process that holds a model and does what it is asked; see engine_worker.py."""
 
     def __init__(self, package: Path, model: str, quantize: str) -> None:
+        # Without site's .pth files: an editable install puts an importer before all paths.
+        paths = [str(package), *site.getsitepackages()]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "benchmarks" / "engine_worker.py"), model, quantize],
-            env={**os.environ, "PYTHONPATH": str(package)},
+            [sys.executable, "-S", str(ROOT / "benchmarks" / "engine_worker.py"), str(package), model, quantize],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

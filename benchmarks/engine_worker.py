@@ -225,7 +225,9 @@ class Work:
 
 
 def main() -> None:
-    work = Work(*sys.argv[1:3])
+    package, model, quantize = sys.argv[1:]
+    assert Path(qwen7b.__file__).is_relative_to(package), f"{qwen7b.__file__} is not in {package}"
+    work = Work(model, quantize)
     for line in sys.stdin:
         asked = json.loads(line)
         with torch.inference_mode():
