@@ -15,6 +15,7 @@ from dialects.reading_calls import read, read_every_split, tools
 from qwen7b.dialects import CallDelta, ParsedReply, read_definitions
 from qwen7b.dialects.arguments import load_object
 from qwen7b.dialects.qwen_fn import QwenFnDialect
+from qwen7b.errors import SettingError
 from qwen7b.text import Message, Tokenizer
 from qwen7b.text.tool_calls import ToolCall
 
@@ -137,3 +138,10 @@ def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer)
         grammar = DIALECT.grammar(offered, choice="required", parallel=True)
         assert_takes(caller, grammar, [good, f"{good}\n{good}"], but_not=[bad, f"{good}."])
         assert len(read_every_split(DIALECT, f"{good}\n{good}", tools=offered).calls) == 2
+
+
+def test_a_name_that_holds_a_mark_is_refused() -> None:
+    messages = [{"role": "user", "content": "?"}]
+    DIALECT.write(messages, tools("a✿FUNCTION"))
+    with pytest.raises(SettingError, match="has ✿ARGS✿"):
+        DIALECT.write(messages, tools("weather", "x✿ARGS✿: y"))

@@ -20,7 +20,9 @@ from qwen7b.dialects.definition import CODE_HINT, JSON_HINT, ToolDefinition
 from qwen7b.dialects.dialect import CallParser, ToolChoice
 from qwen7b.dialects.json_scan import is_whole_object
 from qwen7b.dialects.lark import arguments, call_grammar, code_rules, literal
+from qwen7b.dialects.marks import find_first
 from qwen7b.dialects.qwen_fn_parsing import ARGS, FLOWER, FUNCTION, MARKS, RESULT, RETURN, QwenFnParser
+from qwen7b.errors import SettingError, quoted
 from qwen7b.text.messages import Message
 from qwen7b.text.tool_calls import ToolCall
 
@@ -118,6 +120,9 @@ class QwenFnDialect:
             written[-1]["content"] = written[-1]["content"].removesuffix(": ")
         if not tools:
             return [*written]
+        for tool in tools:
+            if mark := find_first(tool.name, MARKS)[1]:
+                raise SettingError(f"the tool {quoted(tool.name)} has {mark} in its name, which marks calls: rename it")
         system = self._write_system(messages, tools)
         if written[0]["role"] == "system":
             system = f"{written.pop(0)['content']}\n\n{system}"
