@@ -1,4 +1,4 @@
-"""The threads of PyTorch's operations, where others need the cores."""
+"""Keeps the threads of PyTorch's operations off cores that others need."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """For the caller's thread alone PyTorch uses one thread, as long as the context lasts.
+    """PyTorch uses a single thread for the caller, and as many as before for others, as long as the context lasts.
 
-    Its others spin for milliseconds after every operation, and would take the cores from threads of our own. Where
+    The rest spin for milliseconds after every operation, and would take the cores from threads of our own. Where
     PyTorch has no OpenMP that can be asked, as on Windows, nothing changes.
     """
     count = torch.get_num_threads()
