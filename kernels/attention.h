@@ -96,22 +96,12 @@ template <int bits, int count> void attend(const Head &head, int64_t start, cons
     for (; d < size; d += LANES) sum_values<bits, count, 1>(head, d, from, to, weights, outputs);
 }
 
-template <int bits> void attend(const Head &head, int64_t start, const Query *queries, int count, Partial *parts) {
-    switch (count) {
-    case 1: return attend<bits, 1>(head, start, queries, parts);
-    case 2: return attend<bits, 2>(head, start, queries, parts);
-    case 3: return attend<bits, 3>(head, start, queries, parts);
-    case 4: return attend<bits, 4>(head, start, queries, parts);
-    case 5: return attend<bits, 5>(head, start, queries, parts);
-    case 6: return attend<bits, 6>(head, start, queries, parts);
-    case 7: return attend<bits, 7>(head, start, queries, parts);
-    default: return attend<bits, 8>(head, start, queries, parts);
-    }
-}
-
+// The same for any number of queries up to QUERY_TILE, and both kinds of cache.
 void attend(const Head &head, int64_t start, const Query *queries, int count, Partial *parts) {
-    if (head.keys8) attend<8>(head, start, queries, count, parts);
-    else attend<16>(head, start, queries, count, parts);
+    with_constant<QUERY_TILE>(count, [&](auto n) {
+        if (head.keys8) attend<8, n>(head, start, queries, parts);
+        else attend<16, n>(head, start, queries, parts);
+    });
 }
 
 }  // namespace

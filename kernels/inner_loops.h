@@ -28,6 +28,13 @@ template <class Body, int... i> inline void each(Body body, std::integer_sequenc
 }
 template <int count, class Body> inline void each(Body body) { each(body, std::make_integer_sequence<int, count>()); }
 
+// body(n) with a constant n that equals `count`, one of 1..max.
+template <int max, class Body> inline void with_constant(int64_t count, Body body) {
+    if constexpr (max > 1)
+        if (count < max) return with_constant<max - 1>(count, body);
+    body(std::integral_constant<int, max>());
+}
+
 inline int64_t round_up(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 }  // namespace

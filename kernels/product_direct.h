@@ -56,29 +56,13 @@ void multiply_directly(const qwen7b_matrix &m, int64_t block, const Activations 
     each<count>([&](auto r) { each<blocks>([&](auto b) { sums[r][b] = outputs[r][b]; }); });
 }
 
-// The same for any number of rows up to DIRECT_ROWS.
-template <int64_t bits, int blocks>
-void multiply_directly(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t row, int count,
-                       Floats (*sums)[blocks]) {
-    switch (count) {
-    case 1: return multiply_directly<bits, blocks, 1>(m, block, x, row, sums);
-    case 2: return multiply_directly<bits, blocks, 2>(m, block, x, row, sums);
-    case 3: return multiply_directly<bits, blocks, 3>(m, block, x, row, sums);
-    case 4: return multiply_directly<bits, blocks, 4>(m, block, x, row, sums);
-    case 5: return multiply_directly<bits, blocks, 5>(m, block, x, row, sums);
-    case 6: return multiply_directly<bits, blocks, 6>(m, block, x, row, sums);
-    case 7: return multiply_directly<bits, blocks, 7>(m, block, x, row, sums);
-    default: return multiply_directly<bits, blocks, 8>(m, block, x, row, sums);
-    }
-}
-
 // `blocks` blocks of the outputs of all rows of x: emit(row, block, sums) for each.
 template <int64_t bits, int blocks, class Emit>
 void multiply_few(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t num_rows, Emit emit) {
     for (int64_t row = 0; row < num_rows; row += DIRECT_ROWS) {
         Floats sums[DIRECT_ROWS][blocks];
-        const int count = (int)(num_rows - row < DIRECT_ROWS ? num_rows - row : DIRECT_ROWS);
-        multiply_directly<bits, blocks>(m, block, x, row, count, sums);
+        const int64_t count = num_rows - row < DIRECT_ROWS ? num_rows - row : DIRECT_ROWS;
+        with_constant<DIRECT_ROWS>(count, [&](auto n) { multiply_directly<bits, blocks, n>(m, block, x, row, sums); });
         for (int r = 0; r < count; r++)
             for (int b = 0; b < blocks; b++) emit(row + r, block + b, sums[r][b]);
     }

@@ -60,15 +60,6 @@ NOT_INLINED void multiply_panel(const qwen7b_matrix &m, int64_t block, const uin
     each<count>([&](auto r) { each<blocks>([&](auto b) { sums[r][b] = outputs[r][b]; }); });
 }
 
-// The same for any number of rows up to PANEL_ROWS.
-template <int blocks, int count = PANEL_ROWS>
-void multiply_panel_rows(const qwen7b_matrix &m, int64_t block, const uint8_t *panel, const Activations &x, int64_t row,
-                         int64_t num_rows, Floats (*sums)[blocks]) {
-    if constexpr (count > 1)
-        if (num_rows < count) return multiply_panel_rows<blocks, count - 1>(m, block, panel, x, row, num_rows, sums);
-    multiply_panel<blocks, count>(m, block, panel, x, row, sums);
-}
-
 // `blocks` blocks of the outputs of all rows of x: emit(row, block, sums) for each.
 template <int64_t bits, int blocks, class Emit>
 void multiply_through_panel(const qwen7b_matrix &m, int64_t block, const Activations &x, int64_t num_rows,
@@ -77,7 +68,7 @@ void multiply_through_panel(const qwen7b_matrix &m, int64_t block, const Activat
     for (int64_t row = 0; row < num_rows; row += PANEL_ROWS) {
         Floats sums[PANEL_ROWS][blocks];
         const int64_t count = num_rows - row < PANEL_ROWS ? num_rows - row : PANEL_ROWS;
-        multiply_panel_rows<blocks>(m, block, panel, x, row, count, sums);
+        with_constant<PANEL_ROWS>(count, [&](auto n) { multiply_panel<blocks, n>(m, block, panel, x, row, sums); });
         for (int r = 0; r < count; r++)
             for (int b = 0; b < blocks; b++) emit(row + r, block + b, sums[r][b]);
     }
