@@ -63,11 +63,13 @@ def rotary_tables(
     # Of two rows MKL computes the cosines on several threads, which then spin for milliseconds and slow what follows:
     # with a gap between them it is called row by row.
     angles = nn.functional.pad(angles, (0, 1))[..., :-1]
-    factor = 1.0
+    halves = [angles.cos(), angles.sin()]
     if isinstance(scaling, Yarn):
-        own = scaling.attention_factor
-        factor = yarn_attention_factor(scaling.factor) if own is None else own
-    cos, sin = (torch.cat((half, half), dim=-1)[..., None, :] * factor for half in (angles.cos(), angles.sin()))
+        factor = scaling.attention_factor
+        if factor is None:
+            factor = yarn_attention_factor(scaling.factor)
+        halves = [half * factor for half in halves]
+    cos, sin = (torch.cat((half, half), dim=-1)[..., None, :] for half in halves)
     return cos, sin
 
 
