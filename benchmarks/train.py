@@ -31,21 +31,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from adapter_memory import measure_memory
 from safetensors.torch import load_file
 
-from qwen7b.adapters.adapted_modules import add_adapter
-from qwen7b.adapters.settings import DEFAULT_TARGETS, LoraSettings
-from qwen7b.checkpoint import open_checkpoint
 from qwen7b.data.shards import ShardWriter
-from qwen7b.hub.locate import locate
 from qwen7b.hub.saved_steps import saved_steps
-from qwen7b.loading import load_model
-from qwen7b.packed.formats import FORMATS
-from qwen7b.system.memory import peak_bytes, return_large_blocks
 from qwen7b.text import Tokenizer
 from qwen7b.train.initial import new_model
 from qwen7b.train.loop import Spikes, take_step
-from qwen7b.train.micro_batch import MicroBatch, labelled
+from qwen7b.train.micro_batch import MicroBatch
 from qwen7b.train.optimizer_settings import AdamW, Muon, Optimizer
 from qwen7b.train.optimizers import Optimizers
 from qwen7b.train.precision import probe_precision
@@ -228,57 +222,15 @@ def measure_speed(*, steps: int, threads: int) -> dict[str, Any]:
     return results
 
 
-def measure_memory(model: str, *, tokens: int, rank: int, steps: int, threads: int) -> dict[str, Any]:
-    """What a process takes at most that trains an adapter beside weights of each kind, and a step's time."""
-    results: dict[str, Any] = {"model": model, "tokens": tokens, "rank": rank, "threads": threads}
-    for format in (None, *FORMATS):
-        command = [sys.executable, __file__, "memory-of-one", "--model", model, "--tokens", str(tokens)]
-        command += ["--rank", str(rank), "--steps", str(steps), "--threads", str(threads)]
-        command += ["--format", format] if format else []
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        results[format or "float32"] = json.loads(done.stdout)
-    return results
-
-
-def measure_one_memory(
-    model: str, *, format: str | None, tokens: int, rank: int, steps: int, threads: int
-) -> dict[str, Any]:
-    """The same in this process, of one kind of weights; None for float32."""
-    torch.set_num_threads(threads)
-    return_large_blocks()  # as fine-tuning does with --recompute
-    checkpoint = open_checkpoint(locate(model))
-    loaded = load_model(checkpoint, dtype="float32", quantize=format or "none", keep=format is not None)
-    held = sum(tensor.nbytes for tensor in {one.data_ptr(): one for one in loaded.state_dict().values()}.values())
-    before = peak_bytes()
-    add_adapter(loaded, LoraSettings(targets=DEFAULT_TARGETS[checkpoint.config.family], rank=rank))
-    ids = torch.randint(0, 1000, (tokens,), generator=torch.Generator().manual_seed(0))
-    training = Training(steps=steps, activation_checkpointing=True)
-    optimizers, spikes, seconds, losses = Optimizers(training.optimizer, loaded), Spikes(1e9), [], []
-    for step in range(steps):
-        start = time.perf_counter()
-        record = take_step(loaded, optimizers, [labelled([ids], [ids])], training, step=step, spikes=spikes)
-        seconds.append(round(time.perf_counter() - start, 2))
-        losses.append(round(record.loss, 4))
-    return {
-        "weights_mb": round(held / 1e6),
-        "adapter_and_optimizer_mb": round(16 * sum(one.numel() for one in optimizers.trained.values()) / 1e6),
-        "peak_after_loading_mb": round(before / 1e6),
-        "peak_mb": round(peak_bytes() / 1e6),
-        "seconds_a_step": seconds,
-        "losses": losses,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kills", "speed", "ranks", "memory", "memory-of-one"))
+    parser.add_argument("what", choices=("kills", "speed", "ranks", "memory"))
     parser.add_argument("--count", type=int, default=50, help="kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--steps", type=int, help="timed steps a format; by default 7, and 1 for memory")
     parser.add_argument("--model", default="demo", help="memory")
     parser.add_argument("--tokens", type=int, default=512, help="memory: of the step's one conversation")
     parser.add_argument("--rank", type=int, default=64, help="memory: the adapter's")
-    parser.add_argument("--format", choices=tuple(FORMATS), help="memory-of-one; by default float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     arguments = parser.parse_args()
@@ -289,16 +241,13 @@ def main() -> None:
     elif arguments.what == "speed":
         results = measure_speed(steps=arguments.steps or 7, threads=arguments.threads)
     else:
-        settings = {
-            "tokens": arguments.tokens,
-            "rank": arguments.rank,
-            "steps": arguments.steps or 1,
-            "threads": arguments.threads,
-        }
-        if arguments.what == "memory":
-            results = measure_memory(arguments.model, **settings)
-        else:
-            results = measure_one_memory(arguments.model, format=arguments.format, **settings)
+        results = measure_memory(
+            arguments.model,
+            tokens=arguments.tokens,
+            rank=arguments.rank,
+            steps=arguments.steps or 1,
+            threads=arguments.threads,
+        )
     print(json.dumps(results) if arguments.json else json.dumps(results, indent=1))
 
 

@@ -90,18 +90,8 @@ def memory_of_both(arguments: argparse.Namespace) -> Iterator[Row]:
     checkpoint = folder / f"{Path(arguments.model).stem}-qwen2"
     if not checkpoint.exists():
         convert(arguments.model, checkpoint, to="qwen2")
-    own: list[str | Path] = [sys.executable, HERE / "train.py", "memory-of-one", "--model", str(checkpoint)]
-    own += [
-        "--tokens",
-        str(arguments.tokens),
-        "--rank",
-        "64",
-        "--steps",
-        "1",
-        "--threads",
-        str(arguments.threads),
-        "--json",
-    ]
+    own: list[str | Path] = [sys.executable, HERE / "adapter_memory.py", "--model", str(checkpoint)]
+    own += ["--tokens", str(arguments.tokens), "--threads", str(arguments.threads)]
     task = {
         "file": str(checkpoint),
         "tokens": arguments.tokens,
