@@ -71,8 +71,10 @@ def installed(commit: str) -> Iterator[Path]:
     """A folder that holds the package as of that commit, with its own native library."""
     with tempfile.TemporaryDirectory() as folder:
         source, package = Path(folder, "source"), Path(folder, "package")
-        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE)
+        if archive.returncode:
+            sys.exit(archive.returncode)  # git has said why
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(source, filter="data")
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(package)]
         subprocess.run([*install, str(source)], check=True, stdout=sys.stderr)
