@@ -16,26 +16,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import random
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
-from lm_eval_reference import converted, reference_model, reference_samples, write_task
+from lm_eval_reference import chosen_subjects, converted, reference_model, reference_samples, write_task
 
 import qwen7b
 from qwen7b.evals import evaluate
+from qwen7b.results.reasons import NEAR_TIE
 from qwen7b.tasks import TASKS, Item, Procedure, Task, TaskPlan
 from qwen7b.tasks.item import Letters, Text
 
-NEAR = 0.05
-"""Two answers closer than this, in nats, may change places by the order in which floats are added."""
 AT_A_TIME = 8
 """Items of a task that lm-eval answers before the next task's turn."""
-WHOLE = ("ceval", "gsm8k")
-"""Tasks of which all subjects are taken."""
+WHOLE = "ceval"
+"""The task of which all subjects are taken."""
 
 
 @dataclass
@@ -49,7 +47,7 @@ class Agreement:
     compared: int = 0
     equal: int = 0
     near: int = 0
-    """Items, among all, whose margin is at most NEAR."""
+    """Items, among all, whose margin is at most NEAR_TIE."""
     cut: int = 0
     """Items left out, as our procedure cuts their prompts."""
     largest_difference: float = 0.0
@@ -60,15 +58,14 @@ class Agreement:
 
     @property
     def is_good(self) -> bool:
-        return self.compared > 0 and all(item["margin"] <= NEAR for item in self.different)
+        return self.compared > 0 and all(item["margin"] <= NEAR_TIE for item in self.different)
 
 
 def chosen_plan(task: Task, *, procedure: Procedure, subjects: int, limit: int | None, seed: int) -> TaskPlan:
     plan = task.completed(TaskPlan(procedure=procedure, limit=limit))
-    if task.name in WHOLE or plan.subjects is None:
+    if task.name == WHOLE or plan.subjects is None:
         return plan
-    names = random.Random(seed).sample(sorted(plan.subjects), subjects)
-    return task.completed(TaskPlan(procedure=procedure, limit=limit, subjects=tuple(names)))
+    return task.completed(replace(plan, subjects=chosen_subjects(task, seed, subjects)))
 
 
 @dataclass
@@ -103,21 +100,20 @@ def compare_some(side: Side, count: int, *, model: HFLM, qwen: qwen7b.Qwen, work
     chosen, side.left = side.left[:count], side.left[count:]
     name = f"{side.task.name}-{side.plan.procedure}"
     write_task(work / "tasks", name, chosen, side.wanted)
-    samples = reference_samples(model, work / "tasks", name, kept=work / "reference")
+    samples = reference_samples(model, work / "tasks", name, kept=work / f"reference-{Path(qwen.name).name}")
     for item in chosen:
-        add(side.result, side.records[item.id], samples[item.prompt_hash], side.wanted, qwen)
+        add(side, item, samples[item.prompt_hash], qwen)
 
 
-def add(
-    result: Agreement, record: dict[str, Any], sample: dict[str, Any], wanted: Letters | Text, qwen: qwen7b.Qwen
-) -> None:
+def add(side: Side, item: Item, sample: dict[str, Any], qwen: qwen7b.Qwen) -> None:
     """Compare one item's answers."""
+    result, record = side.result, side.records[item.id]
     if record["truncated"]:
         result.cut += 1
         return
     result.compared += 1
     result.correct += bool(record["correct"])
-    if isinstance(wanted, Text):
+    if isinstance(side.wanted, Text):
         own, other = record["output"], sample["resps"][0][0]
         margin = 0.0 if own == other else margin_where_different(qwen, record["prompt"], own, other)
     else:
@@ -127,12 +123,12 @@ def add(
         own, other = ("ABCD"[values.index(max(values))] for values in (record["logprobs"], logprobs))
         first, second = sorted(logprobs, reverse=True)[:2]
         margin = first - second
-        result.near += margin <= NEAR
-        result.reference_correct += other == record["answer"]
+        result.near += margin <= NEAR_TIE
+    result.reference_correct += bool(side.task.read(item, other, side.plan).correct)
     if own == other:
         result.equal += 1
     else:
-        result.different.append({"id": record["id"], "ours": own, "reference": other, "margin": round(margin, 4)})
+        result.different.append({"id": record["id"], "ours": own, "reference": other, "margin": margin})
 
 
 def margin_where_different(qwen: qwen7b.Qwen, prompt: str, own: str, other: str) -> float:

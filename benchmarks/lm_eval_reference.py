@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lm_eval import simple_evaluate  # type: ignore[import-untyped]
+from lm_eval.api.instance import Instance  # type: ignore[import-untyped]
 from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
 from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 
 from qwen7b.convert import convert
-from qwen7b.tasks import Item
+from qwen7b.tasks import Item, Task
 from qwen7b.tasks.item import Letters, Text
 
 NO_SETTINGS = "generation_config.json"
@@ -33,6 +35,17 @@ def converted(model: str, work: Path, *, to: str = "qwen2", dtype: str | None = 
 
 def reference_model(path: Path, *, dtype: str = "float32") -> HFLM:
     return HFLM(pretrained=str(path), dtype=dtype, device="cpu", batch_size=1)
+
+
+def chosen_subjects(task: Task, seed: int, number: int) -> tuple[str, ...]:
+    """So many of a task's subjects, which the seed draws."""
+    return tuple(random.Random(seed).sample(sorted(task.subjects()), number))
+
+
+def letter_requests(items: Sequence[Item], wanted: Letters) -> list[Instance]:
+    """lm-eval's questions for the likelihood of each letter after each prompt."""
+    pairs = [(item.prompt, text) for item in items for text in wanted.texts]
+    return [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
 
 
 def write_task(folder: Path, name: str, items: Sequence[Item], wanted: Letters | Text) -> None:

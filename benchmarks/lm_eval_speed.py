@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from lm_eval.api.instance import Instance  # type: ignore[import-untyped]
-from lm_eval_reference import converted, reference_model
+from lm_eval_reference import chosen_subjects, converted, letter_requests, reference_model
 from rows import Row, print_rows
 
 import qwen7b
@@ -44,7 +42,7 @@ def seconds_an_item(function: Callable[[Sequence[Item]], object], items: Sequenc
 def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """The seconds an item of each way, by round."""
     plan = MMLU.completed(TaskPlan())
-    subjects = random.Random(arguments.seed).sample(sorted(plan.subjects or ()), arguments.subjects)
+    subjects = chosen_subjects(MMLU, arguments.seed, arguments.subjects)
     models = {
         arguments.dtype: qwen7b.load(arguments.model, dtype=arguments.dtype),
         "q8": qwen7b.load(arguments.model, quantize="q8"),
@@ -54,8 +52,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     assert isinstance(wanted, Letters)
 
     def ask_reference(items: Sequence[Item]) -> None:
-        pairs = [(item.prompt, text) for item in items for text in wanted.texts]
-        reference.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs], disable_tqdm=True)
+        reference.loglikelihood(letter_requests(items, wanted), disable_tqdm=True)
 
     print("measuring", file=sys.stderr, flush=True)
     found: dict[str, list[float]] = {"lm-eval": [], **{name: [] for name in models}}

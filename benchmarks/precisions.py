@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import random
 import subprocess
 import sys
 import time
@@ -23,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lm_eval.api.instance import Instance  # type: ignore[import-untyped]
 from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
-from lm_eval_reference import converted
+from lm_eval_reference import chosen_subjects, converted, letter_requests
 
 import qwen7b
 from qwen7b import kernels
@@ -41,15 +39,16 @@ TEXT, NUM_TOKENS = "The history of the printing press begins", 32
 
 
 def ask_ours(model: str, precision: str, items: Sequence[Item], wanted: Letters) -> tuple[list[str], float, float]:
-    """The letters, the seconds that they took, and the seconds of writing."""
+    """The letters, the seconds that they took, and the tokens per second of writing."""
     is_packed = precision in ("q8", "q4", "nf4")
     qwen = qwen7b.load(model, quantize=precision) if is_packed else qwen7b.load(model, dtype=precision)
     qwen.complete(TEXT, max_new_tokens=1, temperature=0)
     start = time.perf_counter()
     answered = {item.id: output.text for item, output in outputs(qwen, items, wanted, chat=False)}
     answering = time.perf_counter()
-    qwen.complete(TEXT, max_new_tokens=NUM_TOKENS, temperature=0)
-    return [answered[item.id] for item in items], answering - start, time.perf_counter() - answering
+    written = qwen.complete(TEXT, max_new_tokens=NUM_TOKENS, temperature=0).usage.completion_tokens
+    speed = written / (time.perf_counter() - answering)
+    return [answered[item.id] for item in items], answering - start, speed
 
 
 def ask_transformers(
@@ -76,27 +75,26 @@ def ask_transformers(
     ids = tokenizer(TEXT, return_tensors="pt").input_ids
     loaded.generate(ids, max_new_tokens=1)
     start = time.perf_counter()
-    pairs = [Instance("loglikelihood", {}, (item.prompt, text), 0) for item in items for text in wanted.texts]
-    logprobs = [logprob for logprob, _ in harness.loglikelihood(pairs, disable_tqdm=True)]
+    requests = letter_requests(items, wanted)
+    logprobs = [logprob for logprob, _ in harness.loglikelihood(requests, disable_tqdm=True)]
     answering = time.perf_counter()
     loaded.generate(ids, max_new_tokens=NUM_TOKENS, min_new_tokens=NUM_TOKENS, do_sample=False)
     four = [logprobs[first : first + 4] for first in range(0, len(logprobs), 4)]
     letters = ["ABCD"[max(range(4), key=row.__getitem__)] for row in four]
-    return letters, answering - start, time.perf_counter() - answering
+    return letters, answering - start, NUM_TOKENS / (time.perf_counter() - answering)
 
 
 def measure(arguments: argparse.Namespace, precision: str) -> dict[str, Any]:
     torch.set_num_threads(arguments.threads)
     kernels.set_num_threads(arguments.threads)
-    everything = MMLU.completed(TaskPlan()).subjects or ()
-    subjects = tuple(random.Random(arguments.seed).sample(sorted(everything), arguments.subjects))
+    subjects = chosen_subjects(MMLU, arguments.seed, arguments.subjects)
     plan = MMLU.completed(TaskPlan(subjects=subjects, limit=arguments.limit))
     items, wanted = MMLU.items(arguments.data, plan), MMLU.wanted(plan)
     assert isinstance(wanted, Letters)
     if precision.startswith("hf-"):
-        letters, answering, writing = ask_transformers(arguments.model, precision, items, wanted, arguments.work)
+        letters, answering, speed = ask_transformers(arguments.model, precision, items, wanted, arguments.work)
     else:
-        letters, answering, writing = ask_ours(arguments.model, precision, items, wanted)
+        letters, answering, speed = ask_ours(arguments.model, precision, items, wanted)
     right = [letter == item.answer for letter, item in zip(letters, items, strict=True)]
     score, interval = share_right([right], is_mean=False)
     return {
@@ -107,7 +105,7 @@ def measure(arguments: argparse.Namespace, precision: str) -> dict[str, Any]:
         "interval": interval,
         "peak_bytes": peak_bytes(),
         "seconds_an_item": round(answering / len(items), 3),
-        "tokens_per_second": round(NUM_TOKENS / writing, 1),
+        "tokens_per_second": round(speed, 1),
     }
 
 

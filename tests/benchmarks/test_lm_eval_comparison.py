@@ -13,8 +13,7 @@ import pytest
 import qwen7b
 from harness import write_whole_vocabulary
 from qwen7b import Qwen
-from qwen7b.tasks import TASKS, TaskPlan
-from qwen7b.tasks.item import Text
+from qwen7b.tasks import TASKS, Item, Task, TaskPlan
 
 pytest.importorskip("lm_eval", reason="needs the extra lm-eval")
 pytest.importorskip("transformers", reason="the class to compare with needs the extra hf")
@@ -60,29 +59,37 @@ def test_both_sides_choose_the_same_letters(comparison: Any, checkpoint: Path, q
     assert result.correct == result.reference_correct
 
 
-def record(**fields: Any) -> dict[str, Any]:
-    return {"id": "a/0", "truncated": False, "answer": "A", "correct": True, "prompt": "the hell", **fields}
+def side_of(comparison: Any, task: Task, item: Item, **answered: Any) -> Any:
+    """What our side answered to one item, and what is compared so far: nothing."""
+    record = {"id": item.id, "truncated": False, "correct": True, "prompt": item.prompt, **answered}
+    plan = task.completed(TaskPlan())
+    result = comparison.Agreement(task.name, "standard", [item.subject], 1)
+    return comparison.Side(task, plan, {item.id: record}, [], result)
 
 
 @pytest.mark.parametrize(("second", "is_good"), [(-1.04, True), (-1.2, False)])
 def test_another_letter_is_excused_only_where_it_is_near(
     comparison: Any, qwen: Qwen, second: float, is_good: bool
 ) -> None:
-    result = comparison.Agreement("mmlu", "standard", ["a"], 1)
+    item = Item(subject="anatomy", row=0, prompt="the hell", answer="A", source={})
+    side = side_of(comparison, MMLU, item, logprobs=[-1.0, second, -5.0, -6.0])
     sample = {"filtered_resps": [(second, False), (-1.0, False), (-5.0, False), (-6.0, False)]}
-    comparison.add(result, record(logprobs=[-1.0, second, -5.0, -6.0]), sample, MMLU.wanted(TaskPlan()), qwen)
-    (found,) = result.different
-    assert (found["ours"], found["reference"]) == ("A", "B") and result.is_good is is_good
-    assert found["margin"] == pytest.approx(-1 - second) and result.near == is_good
+    comparison.add(side, item, sample, qwen)
+    (found,) = side.result.different
+    assert (found["ours"], found["reference"]) == ("A", "B") and side.result.is_good is is_good
+    assert found["margin"] == pytest.approx(-1 - second) and side.result.near == is_good
+    assert (side.result.correct, side.result.reference_correct) == (1, 0)
 
 
 def test_texts_are_told_apart_by_their_first_different_token(comparison: Any, qwen: Qwen) -> None:
-    text, wanted = "the hell", Text(max_new_tokens=8)
-    first = qwen.complete(text, temperature=0, max_new_tokens=8).text
-    result = comparison.Agreement("gsm8k", "standard", ["a"], 2)
-    comparison.add(result, record(output=first), {"resps": [[first]]}, wanted, qwen)
-    comparison.add(result, record(output=first), {"resps": [["in there"]]}, wanted, qwen)
+    text, first = "the hell", "in it. #### 42"
+    item = Item(subject="gsm8k", row=0, prompt=text, answer="42", source={"answer": "#### 42"})
+    side = side_of(comparison, TASKS["gsm8k"], item, output=first)
+    for other in (first, "in there"):
+        comparison.add(side, item, {"resps": [[other]]}, qwen)
+    result = side.result
     assert (result.compared, result.equal) == (2, 1) and result.different[0]["margin"] > 0
+    assert (result.correct, result.reference_correct) == (2, 1)
     own = qwen.score([text], [["th", "in"]])[0]
     assert comparison.margin_where_different(qwen, text, "th", "in") == pytest.approx(
         abs(own[0].logprob - own[1].logprob)

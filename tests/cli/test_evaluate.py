@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from qwen7b.tasks import TASKS
 from tiny_humaneval import write_functions
 
 Run = Callable[..., Result]
@@ -25,7 +26,9 @@ def needle(run: Run, tiny_chat_checkpoint: Path, tmp_path: Path) -> Run:
 def test_help_names_every_test(run: Run) -> None:
     for arguments in (("eval",), ("eval", "--help")):
         result = run(*arguments)
-        assert result.exit_code == 0 and "  needle " in result.stdout
+        assert result.exit_code == 0
+        for verb in (*TASKS, "all", "explain", "lm-eval", "needle", "report"):
+            assert f"  {verb} " in result.stdout, verb
 
 
 def test_json_is_a_list_of_results_and_nothing_else(needle: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from qwen7b.errors import SettingError
 from qwen7b.results import RunComparison, explain
-from qwen7b.results.comparison import ItemDifference
+from qwen7b.results.comparison import ItemDifference, Share
 from saved_runs import record, sample, write_run, write_samples
 
 TIED = [-1.392, -1.391, -5.0, -6.0]
@@ -100,6 +100,8 @@ def test_samples_of_one_question_are_joined_by_their_numbers(tmp_path: Path) -> 
 
     comparison = explained(tmp_path, samples(0, 1, 2), samples(2, 0, 1)).comparison
     assert (comparison.items, comparison.differing) == (3, ())
+    assert comparison.first == Share(correct=3, score=100.0, interval=None)  # of one question, whatever their number
+    assert comparison.mcnemar_p is None
 
 
 def test_an_output_differs_from_a_character_on(tmp_path: Path) -> None:

@@ -58,28 +58,22 @@ def test_chinese_replies_read_as_the_original_reads_them(golden_readings: Rows, 
         assert reading.letter == row["read"], row["reply"]
 
 
-@pytest.mark.parametrize("fuzzy", [True, False], ids=["fuzzy", "not fuzzy"])
-def test_hand_made_english_replies(hand_made: Rows, fuzzy: bool) -> None:
-    if fuzzy:
-        pytest.importorskip("thefuzz")
+def test_hand_made_english_replies(hand_made: Rows) -> None:
+    pytest.importorskip("thefuzz")
     rows = hand_made("english_choices")
     for row in rows:
-        reading = read_english_choice(row["reply"], ENGLISH_ITEMS[row["item"]], fuzzy=fuzzy)
-        expected = row["read"] if fuzzy or not row["fuzzy"] else None
-        assert reading == ChoiceReading(letter=expected, fuzzy=fuzzy and row["fuzzy"]), row["reply"]
+        reading = read_english_choice(row["reply"], ENGLISH_ITEMS[row["item"]])
+        assert reading == ChoiceReading(letter=row["read"], fuzzy=row["fuzzy"]), row["reply"]
     assert (len(rows), sum(row["read"] != row["meant"] for row in rows)) == (117, 36)
 
 
-@pytest.mark.parametrize("fuzzy", [True, False], ids=["fuzzy", "not fuzzy"])
 @pytest.mark.parametrize(("date", "misread"), [("2023-08", 40), ("2023-12", 38)])
-def test_hand_made_chinese_replies(hand_made: Rows, date: str, misread: int, fuzzy: bool) -> None:
-    if fuzzy:
-        pytest.importorskip("thefuzz")
+def test_hand_made_chinese_replies(hand_made: Rows, date: str, misread: int) -> None:
+    pytest.importorskip("thefuzz")
     rows = hand_made("chinese_choices")
     for row in rows:
-        reading = read_chinese_choice(row["reply"], *CHINESE_ITEMS[row["item"]], RULES[date], fuzzy=fuzzy)
-        expected = row[date] if fuzzy or not row["fuzzy"] else None
-        assert reading == ChoiceReading(letter=expected, fuzzy=fuzzy and row["fuzzy"]), row["reply"]
+        reading = read_chinese_choice(row["reply"], *CHINESE_ITEMS[row["item"]], RULES[date])
+        assert reading == ChoiceReading(letter=row[date], fuzzy=row["fuzzy"]), row["reply"]
     assert (len(rows), sum(row[date] != row["meant"] for row in rows)) == (113, misread)
 
 
@@ -98,14 +92,13 @@ def test_the_two_sets_of_chinese_rules_differ() -> None:
 
 def test_an_empty_option_stands_between_all_letters_as_in_the_original() -> None:
     choices = {"A": "x", "B": "y", "C": "z", "D": "."}
-    assert read_english_choice("?", choices, fuzzy=False).letter == "D"
-    assert read_chinese_choice("？", HARVEST, {**choices, "D": ""}, CHINESE_2023_12, fuzzy=False).letter == "D"
+    assert read_english_choice("?", choices).letter == "D"
+    assert read_chinese_choice("？", HARVEST, {**choices, "D": ""}, CHINESE_2023_12).letter == "D"
 
 
-def test_a_reply_without_a_letter_is_read_by_likeness_or_not_at_all() -> None:
+def test_a_reply_without_a_letter_is_read_by_likeness() -> None:
     pytest.importorskip("thefuzz")
     assert read_english_choice("Sweaty glands", MUSCLES) == ChoiceReading(letter="D", fuzzy=True)
-    assert read_english_choice("Sweaty glands", MUSCLES, fuzzy=False) == ChoiceReading(letter=None, fuzzy=False)
 
 
 def test_among_equally_unlike_options_the_first_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
@@ -129,9 +122,10 @@ def test_a_missing_library_names_the_command_that_installs_it(monkeypatch: pytes
     "unit", ["answer is: be answer ", "answer\n", "A not ", "choose ", "答案是：", "选项为", "选 ", "A不正确"]
 )
 def test_long_hostile_replies_are_read_at_once(unit: str) -> None:
+    pytest.importorskip("thefuzz")
     reply = (unit * 100_000)[:100_000]
     start = time.perf_counter()
-    read_english_choice(reply, MUSCLES, fuzzy=False)
+    read_english_choice(reply, MUSCLES)
     for patterns in (CHINESE_2023_08, CHINESE_2023_12):
-        read_chinese_choice(reply, HARVEST, SEASONS, patterns, fuzzy=False)
+        read_chinese_choice(reply, HARVEST, SEASONS, patterns)
     assert time.perf_counter() - start < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from harness import harness_task
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import MissingExtraError, PromptError, SettingError
+from qwen7b.evals.preparation import prepared
 from qwen7b.tasks.ceval import CEval
 from qwen7b.tasks.choice import ChoiceTask
 from qwen7b.tasks.cmmlu import Cmmlu
@@ -304,3 +306,22 @@ def test_a_chats_reply_is_read_without_the_blanks_around_it() -> None:
     source = {"question": "何时收割？", "A": "春季", "B": "夏季", "C": "秋季", "D": "冬季"}
     item = Item(subject="law", row=0, prompt="", answer="C", source=source)
     assert CEval().read(item, "B有误。答案：C \n", plan) == Reading(predicted="C", correct=True)
+
+
+def test_a_chat_that_the_original_never_asked_says_so() -> None:
+    for task in (CEval(), Cmmlu()):
+        for procedure in Procedure:
+            for chat in (False, True):
+                remark = task.remark(TaskPlan(procedure=procedure, chat=chat))
+                has_no_script = task.name == "cmmlu" and chat and procedure.is_original
+                assert bool(remark) is remark.startswith("The original has no script") is has_no_script
+
+
+def test_a_library_of_readings_is_needed_by_readings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "thefuzz.process", None)
+    write_mmlu(tmp_path, test="How many?,1,2,3,4,C\n")
+    plan = TaskPlan(subjects=("anatomy",), procedure=Procedure.ORIGINAL_2023_08, chat=True)
+    assert Mmlu().items(tmp_path, Mmlu().completed(plan))
+    with pytest.raises(MissingExtraError, match="thefuzz is not installed"):
+        prepared(Mmlu(), tmp_path, plan)
+    assert prepared(Mmlu(), tmp_path, replace(plan, chat=False))[1]

@@ -1,16 +1,25 @@
-"""Where generated texts end."""
+"""Where generated texts end: the engine stops at the texts at which the original cuts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 
+from qwen7b.generate.stopping import StopStrings
 from qwen7b.tasks.cuts import (
     GSM8K_ORIGINAL_CUTS,
     GSM8K_STANDARD_CUTS,
     HUMANEVAL_ORIGINAL_CUTS,
     HUMANEVAL_STANDARD_CUTS,
-    cut_text,
 )
+
+
+def stopped(text: str, cuts: Sequence[str]) -> str:
+    """What comes of a text that the model writes, a character at a time."""
+    watcher = StopStrings(cuts)
+    return "".join(map(watcher.push, text)) + watcher.flush()
 
 
 @pytest.mark.parametrize(
@@ -32,5 +41,11 @@ from qwen7b.tasks.cuts import (
     ],
 )
 def test_a_text_ends_before_the_first_cut(cuts: tuple[str, ...], text: str, kept: str) -> None:
-    assert cut_text(text, cuts) == kept
-    assert cut_text(text, reversed(cuts)) == kept
+    assert stopped(text, cuts) == kept
+    assert stopped(text, cuts[::-1]) == kept
+
+
+def test_hand_made_code(hand_made: Callable[[str], list[dict[str, Any]]]) -> None:
+    for row in hand_made("code"):
+        assert stopped(row["reply"], HUMANEVAL_ORIGINAL_CUTS) == row["base"], row["reply"]
+        assert stopped(row["reply"], HUMANEVAL_STANDARD_CUTS) == row["standard"], row["reply"]

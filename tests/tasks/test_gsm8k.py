@@ -177,7 +177,7 @@ def test_fewer_training_items_are_drawn_from_with_a_warning(folder: Path) -> Non
     assert [item.prompt for item in items(folder, limit=2)] == [item.prompt for item in first[:2]]
     with pytest.raises(PromptError, match=r"train_head.jsonl has 20 questions, fewer than the 21 to show"):
         items(folder, shots=21)
-    with pytest.raises(PromptError, match=r"train_head.jsonl has 0 of the 8 examples .*: take the whole train.jsonl"):
+    with pytest.raises(PromptError, match=r"train_head.jsonl has 0 of the 8 examples .*: fetch the files by"):
         items(folder, procedure=OLD)
 
 
@@ -233,6 +233,12 @@ def test_half_a_surrogate_pair_is_no_character(tmp_path: Path) -> None:
         items(tmp_path, shots=0)
 
 
+def test_a_seed_is_stated_where_examples_are_drawn() -> None:
+    assert TASK.seed(TASK.completed(TaskPlan())) == 1234
+    assert TASK.seed(TASK.completed(TaskPlan(shots=0))) is None
+    assert TASK.seed(TASK.completed(TaskPlan(procedure=OLD))) is None
+
+
 def test_examples_are_not_the_questions_themselves(folder: Path) -> None:
     (folder / "train.jsonl").write_bytes((folder / "test.jsonl").read_bytes())
     with pytest.raises(PromptError, match=r"train.jsonl has the questions of .*test.jsonl too, with their answers"):
@@ -240,9 +246,9 @@ def test_examples_are_not_the_questions_themselves(folder: Path) -> None:
 
 
 def test_a_missing_file_names_its_home(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match=r"test.jsonl is not there: .* https://github.com/openai/grade-school-math"):
-        items(tmp_path)
+    with pytest.raises(PromptError, match=r"test.jsonl is not there: .* https://.*grade_school_math/data/test.jsonl"):
+        TASK.found_items(tmp_path, TASK.completed(TaskPlan()))
     write(tmp_path / "test.jsonl", made_up(1))
-    with pytest.raises(PromptError, match=r"train.jsonl is not there: take the official train.jsonl from https"):
-        items(tmp_path)
+    with pytest.raises(PromptError, match=r"train.jsonl is not there: .* https://.*grade_school_math/data/train.jsonl"):
+        TASK.found_items(tmp_path, TASK.completed(TaskPlan()))
     assert items(tmp_path, shots=0)[0].prompt == "Question: What is 0 + 1?\nAnswer:"

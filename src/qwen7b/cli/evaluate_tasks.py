@@ -16,7 +16,6 @@ from qwen7b.cli.loading_options import Loading, plain_loading
 from qwen7b.cli.measuring import parse_names
 from qwen7b.cli.option_groups import expand, without
 from qwen7b.errors import SettingError
-from qwen7b.tasks.homes import benchmark_folder
 from qwen7b.tasks.procedure import Procedure, TaskPlan
 from qwen7b.terminal.streams import print_json
 
@@ -74,7 +73,7 @@ class Chosen:
 
     def folder(self, task: Task) -> Path:
         """The folder with the official files of a task."""
-        return benchmark_folder(task.folder_name()) if self.data is None else self.data
+        return task.default_folder() if self.data is None else self.data
 
 
 @expand(loading=plain_loading)

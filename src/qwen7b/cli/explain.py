@@ -89,12 +89,14 @@ def _comparison_lines(comparison: Comparison) -> list[str]:
     ]
     if comparison.first is not None and comparison.second is not None:
         for which, share in (("first", comparison.first), ("second", comparison.second)):
-            lines.append(
-                f"  {which:<6} has {share.correct:,} of {comparison.judged:,} right: {share.score:.2f} % "
-                f"(95 %: {share.interval[0]:.2f} to {share.interval[1]:.2f})"
-            )
+            line = f"  {which:<6} has {share.correct:,} of {comparison.judged:,} right: {share.score:.2f} %"
+            if share.interval is not None:
+                line += f" (95 %: {share.interval[0]:.2f} to {share.interval[1]:.2f})"
+            lines.append(line)
         lines += [
-            f"  McNemar's exact test: p = {comparison.mcnemar_p:.4g}",
+            "  Several outputs for one question are not independent: no test is made."
+            if comparison.mcnemar_p is None
+            else f"  McNemar's exact test: p = {comparison.mcnemar_p:.4g}",
             f"  {'':<14} {'second right':>12} {'second wrong':>12}",
             f"  {'first right':<14} {comparison.right_right:>12,} {comparison.right_wrong:>12,}",
             f"  {'first wrong':<14} {comparison.wrong_right:>12,} {comparison.wrong_wrong:>12,}",

@@ -26,6 +26,7 @@ def prepared(
     plan = task.completed(plan)
     if submission is not None:
         check_submission(task, plan, submission)
+    task.check_libraries(plan)
     items = task.found_items(folder, plan)
     check_permission(task, allow_code=allow_code, allow_unprotected=allow_unprotected)
     return plan, items

@@ -52,7 +52,7 @@ def signature(qwen: Qwen, task: Task, plan: TaskPlan, items: Sequence[Item], *, 
         "samples": None if draws is None else draws.samples,
         "temperature": None if draws is None else draws.temperature,
         "top_p": None if draws is None else draws.top_p,
-        "seed": None if draws is None else draws.seed,
+        "seed": task.seed(plan),
         "versions": {name: _version(name) for name in (*_PACKAGES, *task.packages)}
         | {"python": platform.python_version()},
     }

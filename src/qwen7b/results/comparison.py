@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qwen7b.results.pairing import Pair, Record, paired
+from qwen7b.results.pairing import Pair, Record, paired, sample_of
 from qwen7b.results.reasons import NEAR_TIE, Reason, reasons
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.tasks.intervals import mcnemar_p, share_right
@@ -34,7 +34,8 @@ class Share:
 
     correct: int
     score: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    """None where a question has several outputs, which are right or wrong together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +54,7 @@ class Comparison:
     first: Share | None
     second: Share | None
     mcnemar_p: float | None
+    """None where there is nothing to test, or where a question has several outputs."""
     reasons: dict[str, int]
     """How many items differ for which first reason."""
     differing: tuple[ItemDifference, ...]
@@ -67,6 +69,7 @@ def compare(
     """
     pairs = paired(first, second) if pairs is None else pairs
     judged = [(one, other) for one, other in pairs if one["correct"] is not None and other["correct"] is not None]
+    is_sampled = any(sample_of(record) for pair in judged for record in pair)
     table = Counter((bool(one["correct"]), bool(other["correct"])) for one, other in judged)
     differing = [
         _difference(pair, near_tie=near_tie)
@@ -84,7 +87,7 @@ def compare(
         wrong_wrong=table[False, False],
         first=share_of([one for one, _ in judged]),
         second=share_of([other for _, other in judged]),
-        mcnemar_p=mcnemar_p(table[True, False], table[False, True]) if judged else None,
+        mcnemar_p=mcnemar_p(table[True, False], table[False, True]) if judged and not is_sampled else None,
         reasons=dict(Counter(item.reasons[0].kind for item in differing).most_common()),
         differing=tuple(differing),
     )
@@ -96,7 +99,8 @@ def share_of(records: Sequence[Record]) -> Share | None:
     if not known:
         return None
     score, interval = share_right([known], is_mean=False)
-    return Share(correct=sum(known), score=score, interval=interval)
+    is_sampled = any(map(sample_of, records))
+    return Share(correct=sum(known), score=score, interval=None if is_sampled else interval)
 
 
 def _differ(first: Record, second: Record, *, is_one_program: bool) -> bool:

@@ -17,13 +17,11 @@ _LABELS = ("Question: ", "问题：", "A. ", "B. ", "C. ", "D. ")
 def paired(first: SavedRun, second: SavedRun) -> list[Pair]:
     """The pairs of records, those of one run and the other, in the order of the first's items.
 
-    Two runs of qwen7b are joined on the question as it stands in the file; records of before it was recorded on the id
-    where the data are the same, or else on the prompt. lm-eval's records are joined on the prompt;
+    Two runs of qwen7b are joined on the question as it stands in the file. lm-eval's records are joined on the prompt;
     and where the procedures word it otherwise, each is joined to the item whose prompt has its question and options.
     """
     if first.is_ours and second.is_ours:
-        name = _common_name(first, second)
-        pairs, _ = _joined(first.records, second.records, lambda record: (record[name], _sample(record)))
+        pairs, _ = _joined(first.records, second.records, lambda record: (record["question_hash"], sample_of(record)))
     else:
         pairs, (left, right) = _joined(first.records, second.records, lambda record: record["prompt_hash"])
         if first.is_ours != second.is_ours:
@@ -34,13 +32,7 @@ def paired(first: SavedRun, second: SavedRun) -> list[Pair]:
     return sorted(pairs, key=lambda pair: places[pair[0]["id"]])
 
 
-def _common_name(first: SavedRun, second: SavedRun) -> str:
-    if all("question_hash" in record for record in (*first.records, *second.records)):
-        return "question_hash"
-    return "id" if first.signature.get("data") == second.signature.get("data") else "prompt_hash"
-
-
-def _sample(record: Record) -> str:
+def sample_of(record: Record) -> str:
     """Which of several outputs for one question a record is of; empty where there is one."""
     return str(record["id"]).partition("#")[2]
 

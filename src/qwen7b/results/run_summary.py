@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from qwen7b.results.pairing import sample_of
 from qwen7b.results.published import Beside, beside
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.system.progress import duration, shown_size
@@ -40,7 +41,7 @@ class RunSummary:
     is_finished: bool
     items: int
     counts: tuple[tuple[str, int], ...]
-    """What befell how many items."""
+    """What befell how many outputs."""
     more: tuple[tuple[str, float | None], ...]
     remark: str
     cost: str
@@ -65,7 +66,7 @@ def summarize_run(run: SavedRun) -> RunSummary:
         interval=_interval(summary.get("interval")),
         unit="%" if any(record["correct"] is not None for record in records) else "",
         is_finished="score" in summary,
-        items=len(records),
+        items=len({(record["subject"], record.get("row")) for record in records}),
         counts=(
             ("right", sum(record["correct"] is True for record in records)),
             ("wrong", sum(record["correct"] is False for record in records)),
@@ -138,7 +139,9 @@ def _verdicts(run: SavedRun) -> dict[str, list[bool]]:
 
 
 def _subjects(run: SavedRun) -> list[Part]:
-    return [_part(name, [verdicts]) for name, verdicts in _verdicts(run).items()]
+    parts = [_part(name, [verdicts]) for name, verdicts in _verdicts(run).items()]
+    is_sampled = any(map(sample_of, run.records))  # outputs of one question are right or wrong together
+    return [replace(part, interval=None) for part in parts] if is_sampled else parts
 
 
 def _groups(run: SavedRun) -> list[Part]:

@@ -14,7 +14,7 @@ from qwen7b.system.json_file import parse_json
 from qwen7b.system.regular_file import SMALL_FILE_LIMIT, TEXT_LIMIT, read_whole
 from qwen7b.tasks.procedure import Procedure
 
-_TEXTS = ("id", "subject", "prompt_hash", "prompt", "predicted", "answer")
+_TEXTS = ("id", "subject", "question_hash", "prompt_hash", "prompt", "predicted", "answer")
 _FLAGS = ("truncated", "tie", "guess")
 
 

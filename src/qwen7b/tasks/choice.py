@@ -45,9 +45,11 @@ class ChoiceTask(Task):
 
     def completed(self, plan: TaskPlan) -> TaskPlan:
         plan = super().completed(plan)
-        if isinstance(self.wanted(plan), Text):
-            check_fuzzy_match()  # rather than after hours of replies
         return replace(plan, subjects=tuple(plan.chosen_subjects(self.subjects(), task=self.name)))
+
+    def check_libraries(self, plan: TaskPlan) -> None:
+        if isinstance(self.wanted(plan), Text):
+            check_fuzzy_match()
 
     def path(self, folder: Path, split: str, subject: str) -> Path:
         """Where a subject's questions are."""
@@ -150,7 +152,7 @@ class ChoiceTask(Task):
         letter, is_guess = output, False
         if isinstance(self.wanted(plan), Text):
             read = self.letter(item, chat_text(output), plan)
-            letter, is_guess = read.letter or "", read.fuzzy
+            letter, is_guess = read.letter, read.fuzzy
         return Reading(predicted=letter, correct=letter == item.answer if item.answer else None, is_guess=is_guess)
 
     @abstractmethod

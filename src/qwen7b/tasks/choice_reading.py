@@ -76,13 +76,12 @@ CHINESE_2023_12 = _compiled(
 class ChoiceReading:
     """What a reply to a multiple-choice question answers."""
 
-    letter: str | None
-    """None where no pattern matched and the fuzzy match was not wanted."""
+    letter: str
     fuzzy: bool
     """Whether the letter is that of the most similar option, as no pattern matched."""
 
 
-def read_english_choice(reply: str, choices: Mapping[str, str], *, fuzzy: bool = True) -> ChoiceReading:
+def read_english_choice(reply: str, choices: Mapping[str, str]) -> ChoiceReading:
     """What a chat reply to an MMLU question answers; `choices` are the options' texts by their letters.
 
     An option is found in the reply in any case and without its closing full stops, the longest option first. The script
@@ -90,12 +89,10 @@ def read_english_choice(reply: str, choices: Mapping[str, str], *, fuzzy: bool =
     """
     for letter, choice in _longest_first(choices):
         reply = re.sub(re.escape(choice.rstrip(".")), letter, reply, flags=re.IGNORECASE)
-    return _read(reply, choices, ENGLISH, fuzzy=fuzzy)
+    return _read(reply, choices, ENGLISH)
 
 
-def read_chinese_choice(
-    reply: str, question: str, choices: Mapping[str, str], patterns: Patterns, *, fuzzy: bool = True
-) -> ChoiceReading:
+def read_chinese_choice(reply: str, question: str, choices: Mapping[str, str], patterns: Patterns) -> ChoiceReading:
     """What a chat reply to a C-Eval or CMMLU question answers by `CHINESE_2023_08` or `CHINESE_2023_12`.
 
     A reply that repeats the question's last sentence says "答案是" instead: what stands before the sentence's first
@@ -113,18 +110,18 @@ def read_chinese_choice(
         reply = reply.replace(after, "")
     for letter, choice in _longest_first(choices):
         reply = reply.replace(choice.rstrip("。"), letter)
-    return _read(reply, choices, patterns, fuzzy=fuzzy)
+    return _read(reply, choices, patterns)
 
 
 def _longest_first(choices: Mapping[str, str]) -> list[tuple[str, str]]:
     return sorted(choices.items(), key=lambda choice: len(choice[1]), reverse=True)
 
 
-def _read(reply: str, choices: Mapping[str, str], patterns: Patterns, *, fuzzy: bool) -> ChoiceReading:
+def _read(reply: str, choices: Mapping[str, str], patterns: Patterns) -> ChoiceReading:
     for pattern in patterns:
         if found := pattern.search(reply):
             return ChoiceReading(letter=found[1], fuzzy=False)
-    return ChoiceReading(letter=_most_similar(reply, choices) if fuzzy else None, fuzzy=fuzzy)
+    return ChoiceReading(letter=_most_similar(reply, choices), fuzzy=True)
 
 
 def check_fuzzy_match() -> None:

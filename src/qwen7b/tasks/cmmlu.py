@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qwen7b.tasks.chinese_choice import ChineseChoiceTask, names_of, subjects_of
 from qwen7b.tasks.choice import words
+from qwen7b.tasks.procedure import TaskPlan
 
 _NAMED = {
     "STEM": (
@@ -54,6 +55,11 @@ class Cmmlu(ChineseChoiceTask):
     groups = {**{group: subjects_of(named) for group, named in _NAMED.items()}, "China specific": _CHINA_SPECIFIC}
     chinese_names = names_of(_NAMED)
     standard_introduction = "以下是关于{}的单项选择题，请直接给出正确答案的选项。"
+
+    def remark(self, plan: TaskPlan) -> str:
+        if plan.chat and plan.procedure.is_original:
+            return "The original has no script that asks CMMLU in a chat: this does what that of C-Eval does."
+        return ""
 
     def path(self, folder: Path, split: str, subject: str) -> Path:
         return folder / split / f"{subject}.csv"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 GSM8K_ORIGINAL_CUTS = ("<|endoftext|>", "\n\n", "Question:")
 """The original's base script cuts here, at all times the same. Its chat script cuts nothing."""
 
@@ -23,16 +21,3 @@ HUMANEVAL_STANDARD_CUTS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 def chat_text(output: str) -> str:
     """A chat's reply as the original's scripts read it: `model.chat` of the released checkpoints strips it."""
     return output.strip()
-
-
-def cut_text(text: str, cuts: Iterable[str]) -> str:
-    r"""The text before whichever of `cuts` comes first.
-
-    The original splits at one after the other, which comes to the same: none of them overlaps another.
-
-    >>> cut_text("4 + 4 = 8\nThe answer is 8\n\nQuestion: 9", GSM8K_ORIGINAL_CUTS)
-    '4 + 4 = 8\nThe answer is 8'
-    """
-    for cut in cuts:
-        text = text.partition(cut)[0]
-    return text

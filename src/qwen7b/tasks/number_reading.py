@@ -27,11 +27,10 @@ _MAX_DIGITS = 4300
 
 @dataclass(frozen=True, kw_only=True)
 class NumberReading:
-    """What a reply to a GSM8K question answers, beside what the official answer was taken to be."""
+    """What a reply to a GSM8K question answers."""
 
     predicted: str | None
     """The text of the number; None where there is none."""
-    expected: str | None
     correct: bool | None
     """None where the original's script stops with an error, as it cannot read the official answer."""
 
@@ -43,7 +42,7 @@ def read_base_number(reply: str, answer: str) -> NumberReading:
     expected = stated[1].replace(",", "") if stated else None
     value = _literal_value(expected)
     correct = None if value is None else _literal_value(predicted) == value
-    return NumberReading(predicted=predicted, expected=expected, correct=correct)
+    return NumberReading(predicted=predicted, correct=correct)
 
 
 def read_chat_number_2023_08(reply: str, answer: str) -> NumberReading:
@@ -54,7 +53,7 @@ def read_chat_number_2023_08(reply: str, answer: str) -> NumberReading:
     predicted, expected = _last(_DIGITS, reply), _last(_DIGITS, answer)
     value = _literal_value(expected)
     correct = None if value is None else _literal_value(predicted) == value
-    return NumberReading(predicted=predicted, expected=expected, correct=correct)
+    return NumberReading(predicted=predicted, correct=correct)
 
 
 def read_chat_number_2023_12(reply: str, answer: str) -> NumberReading:
@@ -67,8 +66,8 @@ def read_chat_number_2023_12(reply: str, answer: str) -> NumberReading:
         for number in (_last(_NUMBER, reply), _last(_NUMBER, answer))
     )
     if expected is None:
-        return NumberReading(predicted=predicted, expected=None, correct=None)
-    return NumberReading(predicted=predicted, expected=expected, correct=_are_close(predicted, expected))
+        return NumberReading(predicted=predicted, correct=None)
+    return NumberReading(predicted=predicted, correct=_are_close(predicted, expected))
 
 
 def read_strict_number(reply: str, answer: str) -> NumberReading:
@@ -89,7 +88,7 @@ def _compare_texts(predicted: str | None, answer: str) -> NumberReading:
         for text in (predicted, answer)
     )
     expected = expected and expected.lower()
-    return NumberReading(predicted=predicted, expected=expected, correct=predicted == expected)
+    return NumberReading(predicted=predicted, correct=predicted == expected)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:

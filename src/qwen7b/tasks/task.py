@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from qwen7b.errors import PromptError, SettingError
-from qwen7b.tasks.homes import Home, home_of
+from qwen7b.tasks.homes import Home, benchmark_folder, home_of
 from qwen7b.tasks.item import Item, Letters, Outcome, Reading, Summary, Text
 from qwen7b.tasks.procedure import TaskPlan
 
@@ -47,9 +47,17 @@ class Task(ABC):
             )
         return replace(plan, split=split, shots=shots)
 
+    def check_libraries(self, plan: TaskPlan) -> None:
+        """Raise MissingExtraError for a library that readings or scores need: rather than after hours of replies."""
+        return None
+
     def subjects(self) -> list[str]:
         """The subjects that a plan may choose among, if the task has any."""
         return []
+
+    def seed(self, plan: TaskPlan) -> int | None:
+        """The seed by which examples or completions are drawn; None where nothing is."""
+        return None
 
     def scored_by(self, plan: TaskPlan) -> str | None:
         """What a library that scores says of its settings; None where none does."""
@@ -99,6 +107,10 @@ class Task(ABC):
         """What the folder of its files is called, beside those of other tasks."""
         home = self.home()
         return home.name if home else self.name
+
+    def default_folder(self) -> Path:
+        """Where the files are looked for if no folder is named."""
+        return benchmark_folder(self.folder_name())
 
     @abstractmethod
     def wanted(self, plan: TaskPlan) -> Letters | Text:

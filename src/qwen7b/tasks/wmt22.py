@@ -65,7 +65,6 @@ class Wmt22(Task):
 
     def completed(self, plan: TaskPlan) -> TaskPlan:
         plan = super().completed(plan)
-        scores.check_libraries()  # rather than after hours of translations
         if plan.procedure.is_original and self.examples:
             raise SettingError(
                 f"{self.name} by {plan.procedure} takes its examples from the texts to translate: drop the other "
@@ -77,6 +76,14 @@ class Wmt22(Task):
                 f"{'given' if self.examples else 'missing'}: give both or neither (--shots, --shots-src, --shots-ref)"
             )
         return plan
+
+    def check_libraries(self, plan: TaskPlan) -> None:
+        scores.check_libraries()
+
+    def seed(self, plan: TaskPlan) -> int | None:
+        if not plan.shots:
+            return None
+        return _ORIGINAL_SEED if plan.procedure.is_original else _STANDARD_SEED
 
     def usual_shots(self, plan: TaskPlan) -> tuple[int, ...]:
         return (_NUM_EXAMPLES,) if plan.procedure.is_original or self.examples else (0,)
@@ -183,12 +190,15 @@ class Wmt22(Task):
         return scores.bleu_signature(self._tokenizer(plan))
 
     def remark(self, plan: TaskPlan) -> str:
-        if self.target == "zh" and plan.procedure.is_original:
-            return (
+        if not plan.procedure.is_original:
+            return ""
+        remarks = ["The original let base models translate, and never asked in a chat: that is a choice of qwen7b."]
+        if self.target == "zh":
+            remarks += [
                 "This BLEU is of words that jieba cut, with examples from the texts to translate: it cannot be "
                 "compared with any BLEU of Chinese by sacrebleu's tokenizer zh."
-            )
-        return ""
+            ]
+        return " ".join(remarks[0 if plan.chat else 1 :])
 
     def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         if not outcomes:
