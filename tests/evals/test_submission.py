@@ -58,6 +58,7 @@ def test_letters_stand_by_subject_and_id(
         ("mmlu", "test", "answers.json", r"mmlu takes no submission: all its answers are public"),
         ("wmt22-en-zh", "test", "answers.json", r"wmt22-en-zh takes no submission"),
         ("ceval", "test", "none/answers.json", r"cannot be written to .*: there is no folder .*none"),
+        ("ceval", "test", "/proc/answers.json", r"cannot be written to /proc/answers.json: "),
         ("ceval", "test", "", r"cannot be written to .*: it is a folder"),
     ],
 )
@@ -66,3 +67,5 @@ def test_what_cannot_be_submitted_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         evaluate(qwen, TASKS[task], Path("/none"), TaskPlan(split=split), submission=tmp_path / file)
+    with pytest.raises(SettingError, match=r"a submission of ceval has all questions, found the first 3: drop limit"):
+        evaluate(qwen, CEVAL, Path("/none"), TaskPlan(split="test", limit=3), submission=tmp_path / "answers.json")

@@ -220,6 +220,12 @@ def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert explanation.comparison.items == 1
 
 
+def test_a_verdict_that_contradicts_its_record_is_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "first", [record(0), record(1, "B", correct=True)])
+    with pytest.raises(SettingError, match=r"line 2 of .*mmlu.jsonl is no result of qwen7b"):
+        explain(folder, folder)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
@@ -239,7 +245,9 @@ def test_files_of_something_else_are_refused(tmp_path: Path, name: str, content:
 
 def test_runs_without_a_common_item_are_refused(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", [record(0)])
-    with pytest.raises(SettingError, match=r"no item in common, found mmlu and cmmlu"):
+    with pytest.raises(
+        SettingError, match=r"no item in common, found 1 item of mmlu \(anatomy\), and 1 item of cmmlu \(anatomy\)"
+    ):
         explain(first, write_run(tmp_path / "second", [record(0)], task="cmmlu"))
     with pytest.raises(SettingError, match=r"cannot be read: No such file"):
         explain(first, tmp_path / "nowhere")

@@ -170,7 +170,7 @@ def test_values_come_back_as_they_went(sandbox: Sandbox) -> None:
         "    assert equal is True and three == [value] * 3, n\n    assert {type(x) for x in three} == {type(value)}, n"
     )
     outcome = sandbox(code, check=check, seconds=30)
-    assert outcome.passed, outcome.stderr
+    assert outcome.passed and outcome.exit_code is None, outcome.stderr
 
 
 def test_results_are_equal_to_what_they_were_equal_to(sandbox: Sandbox) -> None:
@@ -190,7 +190,7 @@ def test_results_are_equal_to_what_they_were_equal_to(sandbox: Sandbox) -> None:
         "assert numbered() == 1 and recursive(500) == 125250"
     )
     outcome = sandbox(code, check=check, seconds=20)
-    assert outcome.passed, outcome.stderr
+    assert outcome.passed and outcome.exit_code is None, outcome.stderr
 
 
 def test_what_a_program_raises_reaches_its_check(sandbox: Sandbox) -> None:
@@ -205,7 +205,7 @@ def test_what_a_program_raises_reaches_its_check(sandbox: Sandbox) -> None:
         "def end(): raise StopIteration"
     )
     outcome = sandbox(code, check=check, seconds=20)
-    assert outcome.passed, outcome.stderr
+    assert outcome.passed and outcome.exit_code is None, outcome.stderr
 
 
 def test_a_failed_check_says_why(sandbox: Sandbox) -> None:

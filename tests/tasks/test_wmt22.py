@@ -150,6 +150,22 @@ def test_a_file_has_enough_lines(folder: Path, lines: int, settings: Any, messag
         items_of(Wmt22EnglishChinese(), folder, **settings)
 
 
+def test_an_empty_line_is_refused_as_all_behind_it_may_be_shifted(folder: Path) -> None:
+    for name in ("en-zh.src.en", "en-zh.ref.zh"):
+        path = folder / name
+        whole = path.read_text("utf-8")
+        path.write_text("\n".join([*whole.splitlines()[:3], "", *whole.splitlines()[4:]]), "utf-8")
+        with pytest.raises(PromptError, match=rf"{name}, line 4: the line is empty"):
+            items_of(Wmt22EnglishChinese(), folder)
+        path.write_text(whole, "utf-8")
+
+
+def test_examples_are_not_the_texts_themselves(tmp_path: Path) -> None:
+    task = Wmt22EnglishChinese(texts(tmp_path, "test", slice(2, 8)), texts(tmp_path, "other", slice(9)))
+    with pytest.raises(PromptError, match=r"other.en has all lines of the texts to translate, and .*other.zh their"):
+        items_of(task, tmp_path)
+
+
 def test_swapped_languages_are_refused(folder: Path) -> None:
     source, reference = folder / "en-zh.src.en", folder / "en-zh.ref.zh"
     english = source.read_bytes()

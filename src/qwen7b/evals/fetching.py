@@ -29,7 +29,10 @@ def fetch_benchmark(name: str, folder: Path | None = None, *, offline: bool | No
     """
     home = HOMES.get(name) or home_of(name)
     if home is None:
-        raise SettingError(f"there is no public home of {name!r} to fetch from: choose {', '.join(HOMES)}")
+        raise SettingError(
+            f"there is no public home of {name!r} to fetch from: choose {', '.join(HOMES)}; docs/tools.md says where "
+            "others come from"
+        )
     if is_offline(offline):
         raise DownloadError(
             f"{name} is not fetched, as qwen7b is offline: unset QWEN7B_OFFLINE and HF_HUB_OFFLINE, or leave out "

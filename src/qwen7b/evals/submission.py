@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from qwen7b.errors import SettingError
@@ -23,9 +24,16 @@ def check_submission(task: Task, plan: TaskPlan, path: Path) -> None:
         raise SettingError(f"{task.name} takes no submission: all its answers are public")
     if plan.split != split:
         raise SettingError(f"a submission of {task.name} answers the split {split}, found {plan.split}")
+    if plan.limit is not None:
+        raise SettingError(f"a submission of {task.name} has all questions, found the first {plan.limit}: drop limit")
     if path.is_dir() or not path.parent.is_dir():
         found = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise SettingError(f"the submission cannot be written to {path}: {found}")
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def write_submission(task: Task, path: Path, items: Sequence[Item], records: Sequence[Mapping[str, Any]]) -> None:
@@ -36,6 +44,10 @@ def write_submission(task: Task, path: Path, items: Sequence[Item], records: Seq
     try:
         write_text_whole(path, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
-        raise SettingError(f"the submission cannot be written to {path}: {error.strerror or error}") from error
+        raise _unwritable(path, error) from error
     if isinstance(task, ChoiceTask) and (missing := len(task.subjects()) - len(answers)):
         say(f"{path} lacks {missing} of {task.title}'s {len(task.subjects())} subjects: its site takes them for wrong.")
+
+
+def _unwritable(path: Path, error: OSError) -> SettingError:
+    return SettingError(f"the submission cannot be written to {path}: {error.strerror or error}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qwen7b.errors import SettingError
+from qwen7b.errors import SettingError, counted
 from qwen7b.results.comparison import Comparison, compare, share_of
 from qwen7b.results.lm_eval_samples import read_samples, sample_files
 from qwen7b.results.pairing import Pair, paired
@@ -59,12 +59,19 @@ def explain(first: Path, second: Path, *, near_tie: float = NEAR_TIE) -> list[Ru
     explanations = [_explanation(one, other, near_tie=near_tie) for one, other in pairs]
     explanations = [explanation for explanation in explanations if explanation.comparison.items]
     if not explanations:
-        found = [", ".join(run.signature["task"] or "lm-eval's samples" for run in own.values()) for own in runs]
+        found = [" and ".join(map(_held, own.values())) for own in runs]
         raise SettingError(
-            f"{first} and {second} have no item in common, found {found[0]} and {found[1]}: compare "
-            "two runs of one task"
+            f"{first} and {second} have no item in common, found {found[0]}, and {found[1]}: compare two runs on the "
+            "same questions"
         )
     return explanations
+
+
+def _held(run: SavedRun) -> str:
+    """What a run has: items, and of which subjects they are."""
+    subjects = ", ".join(dict.fromkeys(record["subject"] for record in run.records))
+    items = counted(len(run.records), "item")
+    return f"{items} of {run.signature['task'] or 'lm-eval'}{f' ({subjects:.60})' if subjects else ''}"
 
 
 def _read(path: Path) -> dict[str, SavedRun]:

@@ -139,6 +139,7 @@ def _is_record(value: Any) -> bool:
         and all(isinstance(value.get(name), str) for name in _TEXTS)
         and all(isinstance(value.get(name), bool) for name in _FLAGS)
         and isinstance(value.get("correct"), bool | None)
+        and ("logprobs" not in value or value["correct"] in (None, value["predicted"] == value["answer"]))
         and _damaged(value, _RECORDED) is None
     )
 

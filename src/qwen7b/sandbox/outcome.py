@@ -20,7 +20,7 @@ class ProgramOutcome:
     status: Status
     """"passed" means: the check ran to its end, or where there was none the program exited with 0."""
     exit_code: int | None
-    """The program's own; a signal that ended it is negative; None where it was killed when it was over."""
+    """The program's own; a signal that ended it is negative; None where it was killed, as after its check."""
     stdout: str
     stderr: str
     """Both as UTF-8, with U+FFFD for what is none, and no longer than the limit. A failed check says here why."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from qwen7b.errors import SandboxError
@@ -39,7 +40,9 @@ def run_protected(
         task = {**start.task, "has_check": check is not None, "output_bytes": limits.output_bytes}
         parts = [task, code, *([] if check is None else [check])]
         report, problem = _report(start.command, start.environment, parts, limits)
-    return _outcome(report, problem, limits=limits, protection=protection)
+    outcome = _outcome(report, problem, limits=limits, protection=protection)
+    # A program whose check has passed is over: whether it ended by itself before it was killed is chance.
+    return replace(outcome, exit_code=None) if outcome.passed and check is not None else outcome
 
 
 def _report(

@@ -40,7 +40,7 @@ class TextPair:
     reference: Path
 
     def read(self) -> list[tuple[str, str]]:
-        """The segments with their translations. Raises PromptError where the numbers of lines differ."""
+        """The segments with their translations. Raises PromptError where lines are missing in one or both files."""
         source, reference = ([line.rstrip() for line in read_lines(path)] for path in (self.source, self.reference))
         if len(source) != len(reference):
             raise PromptError(
@@ -49,6 +49,9 @@ class TextPair:
             )
         if source == [""]:
             raise PromptError(f"{self.source} is empty: is the download whole?")
+        for path, lines in ((self.source, source), (self.reference, reference)):
+            if "" in lines:
+                raise PromptError(f"{path}, line {lines.index('') + 1}: the line is empty: is the download whole?")
         return list(zip(source, reference, strict=True))
 
 
@@ -161,6 +164,12 @@ class Wmt22(Task):
         if len(pool) < (plan.shots or 0):
             where = self.examples.source if self.examples else "nothing"
             raise PromptError(f"{where} has {len(pool)} lines, fewer than the {plan.shots} to show")
+        if set(texts) <= set(pool):
+            assert self.examples is not None
+            raise PromptError(
+                f"{self.examples.source} has all lines of the texts to translate, and {self.examples.reference} their "
+                "translations: take the examples from other texts"
+            )
         random = Random(_STANDARD_SEED)
         for row in range(len(texts))[: plan.limit]:
             yield row, random.sample(pool, plan.shots or 0)
