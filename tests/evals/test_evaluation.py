@@ -230,7 +230,7 @@ def test_a_verdict_that_was_turned_is_not_resumed(qwen: Qwen, folder: Path, tmp_
     run(qwen, folder, out=tmp_path)
     path = tmp_path / "mmlu.jsonl"
     path.write_text(path.read_text("utf-8").replace('"correct": false', '"correct": true'), "utf-8")
-    with pytest.raises(SettingError, match=r"is not what this run writes of .*: was it edited"):
+    with pytest.raises(SettingError, match=r"line \d+ of .*mmlu.jsonl is no result of qwen7b"):
         run(qwen, folder, out=tmp_path, resume=True)
 
 
