@@ -55,6 +55,9 @@ def test_what_a_model_means_is_read(text: str, expected: dict[str, Any]) -> None
         ('{"a": 1}}', "the arguments go on after their end with '}'"),
         ('{"a": 1, "b": 2, "a": 3}', "the arguments say two things of 'a', 1 and 3: write each key once"),
         ("{'a': {'b': 1, 'b': 2}}", "two things of 'b', 1 and 2"),
+        ("{'a': True, 'a': 2}", "two things of 'a', True and 2"),
+        ("{'c': None, 'a': {'b': (1, 2), 'b': 2}}", r"two things of 'b', \(1, 2\) and 2"),
+        ('{"a": 1, "a": true}', "two things of 'a', 1 and True"),
         ("{f(x): 1}", "cannot be read"),
         ("{[1]: 2}", "cannot be read"),
         ("{'a': {1, 2}}", "cannot be read"),
@@ -65,7 +68,7 @@ def test_what_a_model_means_is_read(text: str, expected: dict[str, Any]) -> None
         ("{'a': '" + "x" * 60_000 + "'}", "are 60009 characters that are not JSON"),
         ('{"a": ' + "9" * 10_000 + "}", "cannot be read"),
     ],
-    ids=range(19),
+    ids=range(22),
 )
 def test_what_cannot_be_read_is_one_sentence(text: str, message: str) -> None:
     with pytest.raises(ArgumentsError, match=message) as caught:

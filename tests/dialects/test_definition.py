@@ -57,6 +57,8 @@ def test_a_tool_may_take_no_arguments() -> None:
         ([{"name": "a", "parameters": "city"}], "the parameters of the tool a must be a JSON schema of an object"),
         ([{"name": "a", "parameters": {"type": "string"}}], "a JSON schema of an object"),
         ([{"name": "a", "parameters": [{"schema": {}}]}], "a list of parameters with a 'name' each"),
+        ([{"name": "a", "parameters": [{"name": "q", "schema": "string"}]}], "a JSON object as 'schema', found"),
+        ([{"type": "function", "function": {"name": "a", "x": object()}}], "the tool a cannot be written"),
         (
             [{"name": "a", "parameters": {"type": "object", "x": object()}}],
             "the tool a cannot be written",

@@ -43,6 +43,14 @@ def test_the_style_is_json_dumps_unless_the_schema_says_otherwise() -> None:
     assert own == {"type": "null", "x-guidance": {"whitespace_flexible": True}}
 
 
+def test_nullable_is_read_where_schemas_stand_and_nowhere_else() -> None:
+    value = {"enum": [{"nullable": True, "b": 2}]}
+    schema = {"type": "object", "properties": {"nullable": {"type": "string", "nullable": True}, "value": value}}
+    written = json.loads(write_masked_schema(schema, knows_nullable=True))
+    assert written["properties"] == {"nullable": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "value": value}
+    assert simplified(schema) == schema
+
+
 def test_discriminated_unions_become_alternatives_that_name_their_kind() -> None:
     pet = simplified(Owner.model_json_schema())["properties"]["pet"]
     assert "oneOf" not in pet

@@ -57,6 +57,7 @@ REPLIES: list[tuple[str, str, list[ToolCall]]] = [
     ("✿FUNCTION✿: other\n✿ARGS✿: {}", "", [ToolCall("other", "{}")]),
     ('✿FUNCTION✿: now\n✿ARGS✿: {"a": "✿"}\n✿RETURN✿: Fine.', "", [ToolCall("now", '{"a": "✿"}')]),
     ("Hi.\n\n✿RESULT✿: invented", "Hi.", []),
+    (": : x", ": x", []),
     # What is no call is content.
     ("✿FUNCTION✿: nobody", "✿FUNCTION✿: nobody", []),
     ("✿FUNCTION✿:\n✿ARGS✿: {}", "✿FUNCTION✿:\n✿ARGS✿: {}", []),
@@ -134,7 +135,10 @@ def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer)
     py = {"name": "py", "parameters": {"type": "object", "properties": {}}}
     fenced, bare = "✿FUNCTION✿: py\n✿ARGS✿: \n```py\nprint(1)\n```", "✿FUNCTION✿: py\n✿ARGS✿: {}"
     takes_code, takes_json = (read_definitions([{**py, "args_format": format}]) for format in ("code", "json"))
-    for offered, good, bad in ((takes_code, fenced, bare), (takes_json, bare, fenced)):
+    interpreter = read_definitions([{**py, "name": "code_interpreter"}])  # by its name alone, as in Qwen-Agent
+    assert "triple backticks" in str(DIALECT.write([{"role": "user", "content": "?"}], interpreter))
+    named = [text.replace("FUNCTION✿: py", "FUNCTION✿: code_interpreter") for text in (fenced, bare)]
+    for offered, good, bad in ((takes_code, fenced, bare), (takes_json, bare, fenced), (interpreter, *named)):
         grammar = DIALECT.grammar(offered, choice="required", parallel=True)
         assert_takes(caller, grammar, [good, f"{good}\n{good}"], but_not=[bad, f"{good}."])
         assert len(read_every_split(DIALECT, f"{good}\n{good}", tools=offered).calls) == 2

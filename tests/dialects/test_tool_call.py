@@ -81,7 +81,10 @@ def template_text(template: str, messages: list[Message], tools: list[dict[str, 
     return str(text)
 
 
-@pytest.mark.parametrize("tools", [[WEATHER], [WEATHER, NOW], []], ids=len)
+BARE: dict[str, Any] = {"type": "function", "function": {"description": "In any order", "name": "bare", "strict": True}}
+
+
+@pytest.mark.parametrize("tools", [[WEATHER], [WEATHER, NOW], [BARE, NOW, WEATHER], []], ids=len)
 @pytest.mark.parametrize("messages", CONVERSATIONS.values(), ids=CONVERSATIONS)
 def test_the_prompt_is_the_template_s(caller: Tokenizer, messages: list[Message], tools: list[dict[str, Any]]) -> None:
     expected = template_text(QWEN25_TEMPLATE, messages, tools)

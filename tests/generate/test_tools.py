@@ -193,12 +193,32 @@ def test_a_reply_behind_results_begins_behind_the_mark_and_its_space(qwen: Qwen,
     assert answer([*HISTORY, assistant("I say")]) == " It is 3."  # a reply that was begun goes on as it is written
 
 
+def test_a_reply_that_invents_a_result_ends_there_whether_calls_are_masked_or_not(qwen: Qwen) -> None:
+    pytest.importorskip("llguidance")
+    for dialect, text, said in (
+        ("qwen-fn", "hello ✿RESULT✿: 3 ✿FUNCTION✿: now\n✿ARGS✿: {}", "hello"),
+        ("react-api", "Thought: hell\nObservation: 3\nThought: the\nFinal Answer: 3", "Thought: hell"),
+    ):
+        for constrain in (True, False):
+            script = scripted(qwen, text)
+            reply = qwen.chat(
+                "the inn",
+                tools=TOOLS,
+                dialect=dialect,
+                constrain_calls=constrain,
+                temperature=0,
+                max_new_tokens=300,
+                processors=[script],
+            )
+            assert (reply.text.strip(), reply.tool_calls, reply.finish_reason) == (said, (), "stop"), reply
+
+
 def test_what_masks_cannot_promise_is_left_out_aloud_or_refused(qwen: Qwen) -> None:
     odd = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}, "required": ["n"]}
     settings = ASKING | {"tools": [{"name": "go", "parameters": odd}], "seed": 1, "temperature": 0.5}
-    with pytest.warns(UserWarning, match="the tools' arguments: the JSON schema's \"uniqueItems\" .* ignored"):
+    with pytest.warns(UserWarning, match="the tool 'go': its arguments: the JSON schema's \"uniqueItems\" .* ignored"):
         assert qwen.chat("hello", **settings | {"max_new_tokens": 40}).tool_calls
-    with pytest.raises(SettingError, match="the tools' arguments: the JSON schema's \"uniqueItems\""):
+    with pytest.raises(SettingError, match="the tool 'go': its arguments: the JSON schema's \"uniqueItems\""):
         qwen.chat("hello", constrain_calls=True, **settings)
     strict: Any = {"type": "function", "function": {**settings["tools"][0], "strict": True}}
     with pytest.raises(SettingError, match="uniqueItems"):
@@ -206,6 +226,23 @@ def test_what_masks_cannot_promise_is_left_out_aloud_or_refused(qwen: Qwen) -> N
     strict["function"]["strict"] = False
     with pytest.warns(UserWarning, match="uniqueItems"):
         qwen.chat("hello", **settings | {"tools": [strict], "max_new_tokens": 40})
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"type": "string", "pattern": "^(?!a)b"}, "look-around"),
+        ({"type": "string", "pattern": r"(a)\1"}, "backreferences"),
+        ({"$ref": "https://example.com/schema.json"}, "does not fetch"),
+    ],
+)
+def test_a_tool_whose_schema_no_mask_knows_is_held_to_its_name_alone(qwen: Qwen, odd: Any, message: str) -> None:
+    walk = {"name": "walk", "parameters": {"type": "object", "properties": {"n": odd}, "required": ["n"]}}
+    settings = ASKING | {"tools": [walk, *TOOLS], "seed": 1, "temperature": 0.5, "max_new_tokens": 40}
+    with pytest.warns(UserWarning, match=f"calls of the tool 'walk' are held to no schema: .*{message}"):
+        qwen.chat("hello", **settings)
+    with pytest.raises(SettingError, match=f"the tool 'walk': .*{message}"):
+        qwen.chat("hello", constrain_calls=True, **settings)
 
 
 def test_without_the_extra_calls_are_free_and_that_is_said(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:

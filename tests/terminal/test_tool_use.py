@@ -55,6 +55,14 @@ def talk(
 ADDING = [["I add. ", call("add", a=17, b=25)], "It is 42."]
 
 
+def test_all_of_a_call_is_shown_before_it_is_asked_about() -> None:
+    long = {"a": "x" * 400 + "the end", "b": "y"}
+    _, screen, _ = talk([[call("add", **long)], "Done."], "?", ENTER, "y", ENTER)
+    assert screen.count("the end") >= 1 and screen.index("x …") < screen.index("the end")
+    _, screen, _ = talk([[call("add", **long)], "Done."], "?", ENTER, yes=True)
+    assert "→ add(" in screen and "xthe end" not in screen.partition("←")[0]
+
+
 def test_a_call_and_its_result_are_shown_and_kept(tmp_path: Path) -> None:
     conversation, screen, qwen = talk(ADDING, "17+25?", ENTER, "y", ENTER, kept=KeptConversation(tmp_path))
     assert screen.index("I add.") < screen.index('→ add({"a": 17, "b": 25})') < screen.index("← 42")

@@ -127,8 +127,18 @@ def test_a_model_that_calls_whatever_it_is_told_is_stopped() -> None:
 
 def test_a_model_that_goes_round_in_a_circle_must_answer() -> None:
     done, qwen = run([*[[call("add", a=1, b=2)]] * 3, "3"])
-    assert (done.outcome, done.text, len(done.results)) == ("answered", "3", 3)
+    assert (done.outcome, done.text, len(done.results)) == ("steps", "3", 3)
     assert [asked[1].get("tool_choice") for asked in qwen.asked] == [None, None, None, "none"]
+
+
+def test_an_approval_that_fails_is_a_refusal_that_is_told() -> None:
+    def approve(one: ToolCall) -> bool:
+        raise ValueError("the terminal is gone")
+
+    tool = Tool({"name": "add"}, lambda a, b: a + b)
+    done, _ = run([[call("add", a=1, b=2)], "Sorry."], tool, approve=approve)
+    assert (done.outcome, done.results[0].is_error) == ("answered", True)
+    assert done.results[0].text.endswith("whether this call is allowed (ValueError: the terminal is gone)")
 
 
 def test_a_run_that_takes_too_long_is_ended_between_calls() -> None:

@@ -24,11 +24,12 @@ pytest.importorskip("mcp", reason="needs the extra tools")
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp_types import ToolAnnotations
+from mcp_types import Tool, ToolAnnotations
 
 from qwen7b.errors import MissingExtraError, Qwen7bError, SettingError, ToolServerError
 from qwen7b.tools import McpServer, Toolbox, ToolCall, ToolFailure
 from qwen7b.tools.mcp_server import read_server_option
+from qwen7b.tools.mcp_text import define_tools
 
 PROGRAM = Path(__file__).parents[1] / "mcp_program.py"
 Address = tuple[str, list[dict[str, str]]]
@@ -319,6 +320,14 @@ def test_tools_that_cannot_be_offered_are_left_out_aloud() -> None:
     assert [text.split(" ")[2] for text in said] == ["wrong", "huge", "echo"]
     for text, reason in zip(said, ["properties/text/type: 'strin'", "288,975 characters", "listed twice"], strict=True):
         assert reason in text
+
+
+def test_a_schema_of_a_server_in_this_process_may_be_too_deep() -> None:
+    deep: dict[str, Any] = {"type": "object"}
+    for _ in range(300):
+        deep = {"type": "object", "properties": {"a": deep}}
+    with pytest.warns(UserWarning, match="the tool deep of the MCP server 'mine' is left out: its schema is too deep"):
+        assert define_tools([Tool(name="deep", input_schema=deep)], prefix="", label="mine") == {}
 
 
 def test_two_servers_of_one_tool_are_told_apart_by_a_prefix() -> None:

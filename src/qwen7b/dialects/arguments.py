@@ -96,15 +96,21 @@ def _load_json5(text: str) -> Any:
 def _load_python(text: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes that mean nothing
-        read = ast.literal_eval(text)
-    return json.loads(json.dumps(_checked(read)))  # a list for a tuple; sets and bytes are refused
+        tree = ast.parse(text.lstrip(), mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            named = [(key.value, value) for key, value in pairs if isinstance(key, ast.Constant)]
+            if len(dict(named)) < len(named):
+                _join_pairs([(str(key), ast.literal_eval(value)) for key, value in named])
+    return json.loads(json.dumps(_checked(ast.literal_eval(tree))))  # a list for a tuple; sets and bytes are refused
 
 
 def _join_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     joined = dict(pairs)
     if len(joined) < len(pairs):
         for key, value in pairs:
-            if joined[key] != value:
+            if repr(joined[key]) != repr(value):  # 1 and True are equal
                 raise ArgumentsError(
                     f"the arguments say two things of {quoted(key)}, {quoted(value)} and {quoted(joined[key])}: "
                     "write each key once"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qwen7b.dialects.function_schema import function_schema
@@ -29,6 +29,7 @@ class ToolDefinition:
     human_name   the name that people know it by, where it has another: the original's `name_for_human`
     args_format  "json" or "code": what the original's demo asks the arguments to be; None where nothing is said
     strict       True where calls must be held to all that the parameters say, as OpenAI's field of that name asks
+    openai       the tool as OpenAI's API has it, where it was given so: templates show models every key of that
     """
 
     name: str
@@ -37,6 +38,12 @@ class ToolDefinition:
     human_name: str | None = None
     args_format: str | None = None
     strict: bool = False
+    openai: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    @property
+    def takes_code(self) -> bool:
+        """Whether the arguments are code in a fence rather than JSON; as in Qwen-Agent, a code_interpreter's are."""
+        return self.args_format == "code" or (self.args_format is None and self.name == "code_interpreter")
 
     @property
     def written_parameters(self) -> str:
@@ -79,8 +86,10 @@ def listed_tools(tools: object) -> Sequence[object]:
     return tools
 
 
-def openai_form(tool: ToolDefinition) -> dict[str, object]:
-    """A tool as OpenAI's API describes it."""
+def openai_form(tool: ToolDefinition) -> Mapping[str, Any]:
+    """A tool as OpenAI's API describes it: as it was given, where it was given so."""
+    if tool.openai is not None:
+        return tool.openai
     function = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
     return {"type": "function", "function": function}
 
@@ -100,8 +109,9 @@ def _read(tool: object, place: int) -> ToolDefinition:
         return tool
     if callable(tool) and not isinstance(tool, Mapping):
         return ToolDefinition(**function_schema(tool))
+    openai = None
     if isinstance(tool, Mapping) and tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
-        tool = tool["function"]
+        openai, tool = tool, tool["function"]
     if not isinstance(tool, Mapping):
         raise SettingError(f"tools[{place}] must be a function, or one in JSON's form, found {quoted(tool)}")
     name = tool.get("name_for_model") or tool.get("name")
@@ -118,7 +128,7 @@ def _read(tool: object, place: int) -> ToolDefinition:
         raise SettingError(f"args_format of the tool {name} must be 'json' or 'code', found {quoted(args_format)}")
     if (strict := tool.get("strict")) is not None and not isinstance(strict, bool):
         raise SettingError(f"strict of the tool {name} must be true or false, found {quoted(strict)}")
-    _check_parameters(name, parameters)
+    _check_parameters(name, parameters, given=tool)
     return ToolDefinition(
         name=name.strip(),
         description=description,
@@ -126,20 +136,28 @@ def _read(tool: object, place: int) -> ToolDefinition:
         human_name=human_name,
         args_format=args_format,
         strict=strict is True,
+        openai=openai,
     )
 
 
-def _check_parameters(name: str, parameters: object) -> None:
+def _check_parameters(name: str, parameters: object, *, given: Mapping[str, Any]) -> None:
     try:
-        json.dumps(parameters)
+        json.dumps(given)
     except (TypeError, ValueError, RecursionError) as error:
         raise SettingError(f"the parameters of the tool {name} cannot be written as JSON: {error}") from error
     if parameters is None or (isinstance(parameters, Mapping) and parameters.get("type", "object") == "object"):
         return
     listed = parameters if isinstance(parameters, Sequence) and not isinstance(parameters, str) else (None,)
-    if all(isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in listed):
+    if all(map(_is_parameter, listed)):
         return
     raise SettingError(
         f"the parameters of the tool {name} must be a JSON schema of an object, or a list of parameters with a "
-        f"'name' each, found {quoted(parameters)}"
+        f"'name' each and a JSON object as 'schema', found {quoted(parameters)}"
     )
+
+
+def _is_parameter(value: object) -> bool:
+    """Whether a value is a parameter in the original's form."""
+    if not isinstance(value, Mapping):
+        return False
+    return isinstance(value.get("name"), str) and isinstance(value.get("schema", {}), Mapping)

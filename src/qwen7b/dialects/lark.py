@@ -99,17 +99,7 @@ def arguments(tool: ToolDefinition) -> str:
 
     A schema that lists properties and does not say whether others may join them is taken to mean that they may not.
     """
-    schema = _with_null({**tool.schema, "type": "object"})
+    schema = {**tool.schema, "type": "object", "nullable": False}
     if "properties" in schema and not _OPENING_KEYS & schema.keys():
         schema["additionalProperties"] = False
-    return f"%json {write_masked_schema(schema)}"
-
-
-def _with_null(schema: Any) -> Any:
-    """The same schema with OpenAPI's "nullable", which functions' schemas have, in JSON schema's own words."""
-    if isinstance(schema, list):
-        return [_with_null(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    plain = {key: _with_null(value) for key, value in schema.items() if key != "nullable"}
-    return {"anyOf": [plain, {"type": "null"}]} if schema.get("nullable") is True else plain
+    return f"%json {write_masked_schema(schema, knows_nullable=True)}"

@@ -23,16 +23,18 @@ _MAX_PROPERTIES = 2000
 """The most properties of one object: the time to compile them grows with their square, and is seconds from here on."""
 
 
-def write_masked_schema(schema: Mapping[str, Any], *, lenient: bool = False) -> str:
+def write_masked_schema(schema: Mapping[str, Any], *, lenient: bool = False, knows_nullable: bool = False) -> str:
     """A schema as JSON for llguidance. Its own "x-guidance" goes before the usual style.
 
-    lenient  leaves out what cannot be promised, with a warning
+    lenient         leaves out what cannot be promised, with a warning
+    knows_nullable  reads OpenAPI's "nullable", which functions' schemas have and JSON schema does not know
 
     Raises SettingError for a schema that is not JSON, is too large, or requires itself without end.
     """
     try:
         root = json.loads(json.dumps(schema, allow_nan=False, default=_as_mapping))
         guidance = root.pop("x-guidance", {})
+        root = _with_null(root) if knows_nullable else root
         simple = _simplify(root, root=root)
         ends = has_end(root)
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
@@ -53,6 +55,12 @@ def _as_mapping(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"found {quoted(value)}")
+
+
+def _with_null(schema: Schema) -> Schema:
+    """The same schema with OpenAPI's "nullable" in JSON schema's own words."""
+    plain = map_parts({key: value for key, value in schema.items() if key != "nullable"}, _with_null)
+    return {"anyOf": [plain, {"type": "null"}]} if schema.get("nullable") is True else plain
 
 
 def _simplify(schema: Schema, *, root: Schema) -> Schema:

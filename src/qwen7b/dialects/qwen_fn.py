@@ -133,12 +133,11 @@ class QwenFnDialect:
         return QwenFnParser(names=frozenset(tool.name for tool in tools))
 
     def grammar(self, tools: Sequence[ToolDefinition], *, choice: ToolChoice, parallel: bool) -> str:
-        """Calls with a JSON object each, or code in a fence where a tool's args_format is "code"."""
+        """Calls with a JSON object each, or code in a fence where a tool takes that."""
 
         def call(tool: ToolDefinition) -> str:
-            takes_code = tool.args_format == "code"
-            head = f" {tool.name}\n{ARGS} " + ("\n" if takes_code else "")
-            return f"{literal(head)} {'code' if takes_code else arguments(tool)}"
+            head = f" {tool.name}\n{ARGS} " + ("\n" if tool.takes_code else "")
+            return f"{literal(head)} {'code' if tool.takes_code else arguments(tool)}"
 
         return call_grammar(tools, call, mark=FUNCTION, between="\n", choice=choice, parallel=parallel) + code_rules(
             MARKS
@@ -157,13 +156,12 @@ _GO_ON = f"\n{RETURN}: "
 
 
 def _describe(tool: ToolDefinition, words: _Wording) -> str:
-    takes_code = tool.args_format == "code" or (tool.args_format is None and tool.name == "code_interpreter")
     return words.tool.format(
         human_name=tool.human_name or tool.name,
         name=tool.name,
         description=tool.description,
         parameters=tool.written_parameters,
-        format=words.code if takes_code else words.json,
+        format=words.code if tool.takes_code else words.json,
     )
 
 

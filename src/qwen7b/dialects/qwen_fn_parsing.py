@@ -53,11 +53,11 @@ class QwenFnParser(StagedParser):
 
     def _read_beginning(self, given: list[Item]) -> bool:
         """Leave out the colon, which belongs to the ✿RETURN✿ that the prompt ended with, and line breaks."""
-        if self._held == ":" and not self._is_last:
+        if self._held in ("", ":") and not self._is_last:
             return False
         text = self._held.removeprefix(":")
         self._held = text.removeprefix(" ") if text != self._held else text
-        return bool(self._held) and self._go(self._read_line_breaks)
+        return self._go(self._read_line_breaks)
 
     def _read_line_breaks(self, given: list[Item]) -> bool:
         self._held = self._held.lstrip("\n")

@@ -6,7 +6,6 @@ https://github.com/guidance-ai/llguidance
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,15 @@ _REMEDY = 'leave it out, or set "strict" to false or "x-guidance" to {"lenient":
 
 
 class Grammar:
-    """A compiled constraint, from which each reply gets a matcher of its own."""
+    """A compiled constraint, from which each reply gets a matcher of its own.
+
+    `ignored` are sentences about what the constraint says and replies are not held to, as that was asked for.
+    """
 
     def __init__(self, start: LLMatcher, *, stop_id: int) -> None:
         self._start = start
         self._stop_id = stop_id
+        self.ignored = [f"{_explain(warning)}, so that it is ignored" for warning in start.get_grammar_warnings()]
 
     def new_matcher(self, *, num_prompt: int, picks_likeliest: bool = False) -> GrammarMatcher:
         """A matcher for a reply that comes after so many ids; see there."""
@@ -54,7 +57,7 @@ class GrammarCompiler:
     def compile(self, constraint: Constraint, *, name: str = "response_format") -> Grammar:
         """Compile a constraint. Raises SettingError where it is invalid, or where nothing satisfies it.
 
-        A keyword of a JSON schema that cannot be promised is refused, or left out with a warning if that was asked.
+        A keyword of a JSON schema that cannot be promised is refused, or ignored if that was asked.
         """
         if not self._stop_ids:
             raise UnsupportedError("this model has no token that ends a reply, so that none can follow a grammar")
@@ -67,8 +70,6 @@ class GrammarCompiler:
         if start.is_error():
             found = _explain(start.get_error())
             raise SettingError(f"{name}: {found}{f': {_REMEDY}' if found.endswith(_CANNOT) else ''}")
-        for warning in start.get_grammar_warnings():
-            warnings.warn(f"{name}: {_explain(warning)}, so that it is ignored", stacklevel=4)
         return Grammar(start, stop_id=self._stop_ids[0])
 
     def _compile(self, written: str) -> LLMatcher:
@@ -115,7 +116,9 @@ def _write_grammar(constraint: Constraint) -> str:
 
 def _explain(message: str) -> str:
     """A message of llguidance as one line; it ends in _CANNOT where a schema is valid, but more than can be masked."""
-    if embedded := re.search(r"failed to compile JSON schema: (.*)", message):  # in a grammar, which comes after it
+    if embedded := re.search(
+        r"failed to compile JSON schema: (.*?)(?=\n +\d+ \| |\Z)", message, re.DOTALL
+    ):  # in a grammar, which comes after it
         message = embedded[1]
     if keys := re.match(r"Unimplemented keys: \[(.*)\]", message):
         return f"the JSON schema's {keys[1]} {_CANNOT}"

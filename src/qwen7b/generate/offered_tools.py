@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypedDict
 
 from qwen7b.config.checked import flag
 from qwen7b.dialects import Dialect, ToolChoice, ToolDefinition, read_definitions
-from qwen7b.dialects.lark import called_tools
+from qwen7b.dialects.lark import arguments, called_tools
 from qwen7b.errors import MissingExtraError, SettingError, quoted
 from qwen7b.generate.grammar import Grammar, GrammarCompiler
 from qwen7b.generate.response_format import Lark
@@ -49,22 +50,40 @@ class OfferedTools:
         """The grammar of the replies; None where calls are free. Raises SettingError for what cannot be promised."""
         if not self.definitions or self.constrain is False:
             return None
+        compiled = partial(self._compiled, dialect=dialect, compiler=compiler)
         try:
             try:
-                return self._compiled(self.definitions, dialect, compiler)
+                grammar = compiled(self.definitions)
             except SettingError:
-                if self.constrain:
-                    raise
-                return self._compiled([*map(_lenient, self.definitions)], dialect, compiler)
+                return compiled([self._promised(tool, compiler) for tool in self.definitions])
         except MissingExtraError as error:
             if self.constrain:
                 raise
             warnings.warn(f"calls of tools are not held to the tools' schemas: {error}", stacklevel=5)
             return None
+        for ignored in grammar.ignored:
+            warnings.warn(f"{_NAME}: {ignored}", stacklevel=5)
+        return grammar
 
-    def _compiled(self, definitions: Sequence[ToolDefinition], dialect: Dialect, compiler: GrammarCompiler) -> Grammar:
-        written = dialect.grammar(definitions, choice=self.choice, parallel=self.parallel)
+    def _compiled(self, tools: Sequence[ToolDefinition], *, dialect: Dialect, compiler: GrammarCompiler) -> Grammar:
+        written = dialect.grammar(tools, choice=self.choice, parallel=self.parallel)
         return compiler.compile(Lark(written), name=_NAME)
+
+    def _promised(self, tool: ToolDefinition, compiler: GrammarCompiler) -> ToolDefinition:
+        """The tool with as much of its schema as masks can promise. Raises SettingError where that must be all."""
+        for way in (tool,) if self.constrain else (tool, _lenient(tool)):
+            try:
+                alone = compiler.compile(Lark(f"%llguidance {{}}\nstart: {arguments(way)}"), name="its arguments")
+            except SettingError as error:
+                refusal = error
+            else:
+                for ignored in alone.ignored:
+                    warnings.warn(f"the tool {quoted(tool.name)}: its arguments: {ignored}", stacklevel=6)
+                return way
+        if self.constrain:
+            raise SettingError(f"the tool {quoted(tool.name)}: {refusal}") from refusal
+        warnings.warn(f"calls of the tool {quoted(tool.name)} are held to no schema: {refusal}", stacklevel=6)
+        return replace(tool, parameters={"type": "object"})
 
 
 def read_tool_settings(settings: ToolSettings) -> OfferedTools:
@@ -111,5 +130,7 @@ def _read_choice(choice: object) -> ToolChoice:
 
 def _lenient(definition: ToolDefinition) -> ToolDefinition:
     """The tool with what a grammar cannot promise of its schema left out, of which llguidance tells."""
-    schema = definition.schema
-    return replace(definition, parameters={**schema, "x-guidance": {**schema.get("x-guidance", {}), "lenient": True}})
+    guidance = definition.schema.get("x-guidance", {})
+    if not isinstance(guidance, Mapping):
+        return definition
+    return replace(definition, parameters={**definition.schema, "x-guidance": {**guidance, "lenient": True}})

@@ -248,12 +248,13 @@ class Qwen(Scorer):
             grammar = None
         if checked.constraint is not None:
             grammar = self.grammars.compile(checked.constraint)
+            for ignored in grammar.ignored:
+                warnings.warn(f"response_format: {ignored}", stacklevel=3)
         repeated = [prompt for prompt in prompts for _ in range(n)]
         max_calls = 0 if not offered.definitions else None if offered.parallel else 1
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
         stop = (*checked.stop, *self._stop_strings)
-        stop_of_calls = dialect.stop if grammar is None else ()  # a grammar lets nothing follow a call
         builders = [
             ReplyBuilder(
                 self.tokenizer,
@@ -262,7 +263,7 @@ class Qwen(Scorer):
                 stop=stop,
                 with_logprobs=checked.logprobs is not None,
                 parser=dialect.parser(offered.definitions) if prompt.in_dialect else None,
-                stop_of_calls=stop_of_calls,
+                stop_of_calls=dialect.stop,
                 max_calls=max_calls,
                 drops_space=prompt.ends_in_mark,
             )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qwen7b.tools.toolbox import Toolbox
 
 MAX_SHOWN = 300
-"""The characters that are shown of a call or a result; the model sees all."""
+"""The characters that are shown of a call or a result; the model sees all, and so does who is asked to allow it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +82,8 @@ def ask_first(ask: Callable[[str], str], show: Callable[[str], None]) -> Callabl
     def approve(call: ToolCall) -> bool:
         if call.name in always:
             return True
+        if shortened(call.arguments) != call.arguments.strip():  # the line of the call does not show all
+            show(call.arguments.strip())
         answer = ask(_("Run {name}? (y/n, a: always)").format(name=call.name)).strip().lower()
         if answer in ("a", "always", "总是"):
             always.add(call.name)

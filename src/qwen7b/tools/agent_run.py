@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qwen7b.dialects import ToolDefinition
-from qwen7b.errors import PromptError, Qwen7bError
+from qwen7b.errors import PromptError
 from qwen7b.generate.reply import Piece, Reply, Usage
 from qwen7b.text.messages import Message, ToolCall
 from qwen7b.tools.tool_result import ToolResult
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Outcome = Literal["answered", "length", "steps", "seconds", "interrupted"]
 """The model answered by itself; a reply or the whole conversation had no room left; the replies that a run may take
-were used up, so that the last had to answer; its time was used up; or the user interrupted it (Ctrl-C)."""
+were used up, or went round in a circle, so that the last had to answer; its time was used up; or the user interrupted
+it (Ctrl-C)."""
 
 _MAX_ALIKE = 3
 """The number of replies with the same calls after which the model is asked to answer."""
@@ -120,9 +121,9 @@ class RunLoop:
 
     def _steps(self) -> Generator[Event, None, Outcome]:
         for step in range(self.limits.max_steps):
-            is_last = 0 < step == self.limits.max_steps - 1
+            must_answer = 0 < step == self.limits.max_steps - 1 or self._goes_round
             try:
-                reply = yield from self._reply(must_answer=is_last or self._goes_round)
+                reply = yield from self._reply(must_answer=must_answer)
             except PromptError:
                 if not self.replies:
                     raise
@@ -130,7 +131,7 @@ class RunLoop:
             self.replies.append(reply)
             if reply.finish_reason != "tool_calls":
                 outcome = self._take_in_last(reply)
-                return "steps" if is_last and outcome == "answered" else outcome
+                return "steps" if must_answer and outcome == "answered" else outcome
             self._add(reply.message, finish_reason=reply.finish_reason)
             self._pending = [*reply.tool_calls]
             while self._pending:
@@ -151,7 +152,7 @@ class RunLoop:
         settings = {**self.settings}
         if self.replies:
             settings.pop("tool_choice", None)  # what it demands is done, and would never end
-            with suppress(Qwen7bError):  # a server that is gone: the model is told when it calls
+            with suppress(Exception):  # a server that is gone, say: the model is told when it calls
                 self.definitions = self.toolbox.definitions
         settings["tools"] = self.definitions
         if must_answer:
@@ -180,8 +181,12 @@ class RunLoop:
         return "length" if reply.finish_reason == "length" else "answered"
 
     def _run(self, call: ToolCall) -> ToolResult:
-        if not self._is_approved(call):
-            return ToolResult(call=call, text="Error: the user does not allow this call", is_error=True)
+        try:
+            refusal = "" if self._is_approved(call) else "the user does not allow this call"
+        except Exception as error:
+            refusal = f"nobody could be asked whether this call is allowed ({type(error).__name__}: {error})"
+        if refusal:
+            return ToolResult(call=call, text=f"Error: {refusal}", is_error=True)
         limits = (self.limits.tool_seconds, self._seconds_left)
         self._is_running_tool = True
         result = self.toolbox.run(
@@ -196,7 +201,7 @@ class RunLoop:
     def _is_approved(self, call: ToolCall) -> bool:
         if self.approve is None:
             return True
-        with suppress(Qwen7bError):  # a server that is gone cannot say, and its call will fail
+        with suppress(Exception):  # a server that is gone, say, cannot tell, and its call will fail
             if self.toolbox.is_read_only(call.name):
                 return True
         answer = self.approve(call)

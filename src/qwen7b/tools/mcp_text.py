@@ -67,6 +67,8 @@ def _define(name: str, tool: Tool) -> ToolDefinition:
     except SchemaError as error:
         place = "/".join(str(step) for step in error.absolute_path)
         raise SettingError(f"its schema is not valid at {place or 'its root'}: {error.message:.200}") from None
+    except RecursionError:
+        raise SettingError("its schema is too deep") from None
     (definition,) = read_definitions([described])
     return definition
 

@@ -150,9 +150,9 @@ class Toolbox:
 
 
 def load_arguments(call: ToolCall, definitions: Sequence[ToolDefinition]) -> dict[str, Any]:
-    """Read a call's arguments: JSON, or the code that a tool's args_format asks for. Raises ArgumentsError."""
-    formats = {definition.name: definition.args_format for definition in definitions}
-    return load_code(call.arguments) if formats.get(call.name) == "code" else load_object(call.arguments)
+    """Read a call's arguments: JSON, or code where the tool takes that. Raises ArgumentsError."""
+    takes_code = any(definition.takes_code for definition in definitions if definition.name == call.name)
+    return load_code(call.arguments) if takes_code else load_object(call.arguments)
 
 
 def finish(value: Awaitable[object], *, seconds: float | None = None, loop: asyncio.AbstractEventLoop | None) -> object:

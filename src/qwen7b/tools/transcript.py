@@ -121,6 +121,8 @@ class Replay:
 
 def described(definition: ToolDefinition) -> dict[str, Any]:
     """A definition as `read_definitions` reads it."""
+    if definition.openai is not None:
+        return {**definition.openai}
     described = {
         "name": definition.name,
         "description": definition.description,
