@@ -323,7 +323,7 @@ def test_tools_that_cannot_be_offered_are_left_out_aloud() -> None:
 
 
 def test_a_schema_of_a_server_in_this_process_may_be_too_deep() -> None:
-    deep: dict[str, Any] = {"type": "object"}
+    deep: dict[str, object] = {"type": "object"}
     for _ in range(300):
         deep = {"type": "object", "properties": {"a": deep}}
     with pytest.warns(UserWarning, match="the tool deep of the MCP server 'mine' is left out: its schema is too deep"):

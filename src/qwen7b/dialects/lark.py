@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from qwen7b.dialects.definition import ToolDefinition
 from qwen7b.dialects.dialect import ToolChoice
