@@ -137,8 +137,11 @@ def test_the_grammar_fences_code_where_the_prompt_asks_for_it(caller: Tokenizer)
     takes_code, takes_json = (read_definitions([{**py, "args_format": format}]) for format in ("code", "json"))
     interpreter = read_definitions([{**py, "name": "code_interpreter"}])  # by its name alone, as in Qwen-Agent
     assert "triple backticks" in str(DIALECT.write([{"role": "user", "content": "?"}], interpreter))
-    named = [text.replace("FUNCTION✿: py", "FUNCTION✿: code_interpreter") for text in (fenced, bare)]
-    for offered, good, bad in ((takes_code, fenced, bare), (takes_json, bare, fenced), (interpreter, *named)):
+    for offered, good, bad in (
+        (takes_code, fenced, bare),
+        (takes_json, bare, fenced),
+        (interpreter, fenced.replace("py\n✿", "code_interpreter\n✿"), bare.replace("py\n✿", "code_interpreter\n✿")),
+    ):
         grammar = DIALECT.grammar(offered, choice="required", parallel=True)
         assert_takes(caller, grammar, [good, f"{good}\n{good}"], but_not=[bad, f"{good}."])
         assert len(read_every_split(DIALECT, f"{good}\n{good}", tools=offered).calls) == 2
