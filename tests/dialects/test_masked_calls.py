@@ -57,7 +57,15 @@ PIECES = [
         "\\",
         "None",
     ),
-    *('"city": "', '"days": ', '"unit": "', '"tags": [', "weather\n", '{"name": "weather", "arguments": {"city": "'),
+    *(
+        '"city": "',
+        '"days": ',
+        '"unit": "',
+        '"tags": [',
+        "weather\n",
+        '{"name": "weather", "arguments": {"city": "',
+        '\n[{"name": "',
+    ),
 ]
 
 

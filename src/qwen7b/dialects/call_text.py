@@ -95,7 +95,8 @@ class CallTextParser:
         found = self._marks.next.match(text, partial=True)
         if found is not None and not found.partial:
             return self._begin_call(text, start, found.end())
-        if found is not None and found.end() == len(text):
+        is_object = is_last and "{" in text  # it is cut off, and so content, which marks alone are not
+        if found is not None and found.end() == len(text) and not is_object:
             self._held = "" if is_last else text
             return None
         self._is_after_call = False

@@ -36,14 +36,13 @@ from qwen7b.dialects.lark import arguments, as_pattern, called_tools, literal
 from qwen7b.text.messages import Message
 from qwen7b.text.tool_calls import ToolCall
 
-_FENCE = r"(?:```[\w-]*+[ \t]*+\n|<tools>)\s*+"
-_CLOSED = r"(?:\s*+\])?+\s*+(?:```|</tool_call>|</tools>)"
-_OBJECT = r"(?:\[\s*+)?+(?=\{)"
-_MARKS = CallMarks(
-    opening=regex.compile(rf"(?:\n[ \t]*+(?:{_FENCE})?+|\n?<tool_call>\s*+){_OBJECT}"),
-    closing=regex.compile(rf"{_CLOSED}|\s*+\]"),
-    next=regex.compile(rf"(?:{_CLOSED})?+\s*+(?:(?:{_FENCE}|<tool_call>\s*+)?+{_OBJECT}|,\s*+(?=\{{))"),
-)
+_SPACE = r"[ \t\r\n]*"
+_FENCE = rf"(?:```[\w-]*[ \t]*\n|<tools>){_SPACE}"
+_LIST = rf"(?:\[{_SPACE})?"
+_CLOSED = r"(?:\s*+\])?+\s*+(?:```(?![\w-])|</tool_call>|</tools>)"
+# An object that may be a call begins in one of these ways, the first with a tool's name behind it.
+_NAME_FIRST = rf"""\{{{_SPACE}["']?name["']?{_SPACE}:{_SPACE}["']"""
+_ARGUMENTS_FIRST = rf"""\{{{_SPACE}["']?(?:arguments|parameters)["']?{_SPACE}:[ \t]*["'{{]"""
 _INSTRUCTION = (
     "Return the function calls as a list of json objects with function name and arguments, one object for each call:\n"
     '```json\n[\n  {"name": <function-name>, "arguments": <args-json-object>}\n]\n```'
@@ -51,11 +50,8 @@ _INSTRUCTION = (
 _ANSWER = "\n\nAnswer:"
 _OPEN, _BETWEEN, _CLOSE = "```json\n[\n  ", ",\n  ", "\n]\n```"
 _NAME, _ARGUMENTS = '{"name": "', ', "arguments": '
-# Where the model need not call, it may begin in its own way. Behind the beginning of a list, which was asked for, it is
-# held to a tool's name; of other objects only those are calls that name a tool. What it says before may not have
-# anything that the parser would read, and no mask saw.
-_LEAD = r"((.|\n)*\n)?[ \t]*(```[a-z]*[ \t]*\n[ \t]*)?"
-_LIST, _KEY = r"\[[ \t]*\n?[ \t]*", r'\{[ \t]*\n?[ \t]*"name":[ ]?"'
+# Where the model need not call, it may begin and go on in its own way.
+_LEAD = r'[ \t]*(\[[ \t]*\n?[ \t]*)?\{[ \t]*\n?[ \t]*"name":[ ]?"'
 _MORE = r'((\n```)?\n(```json\n)?|,[ \n]?[ ]?[ ]?)\{"name": "'
 _END = r"(\n?\])?(\n```)?"
 
@@ -91,39 +87,63 @@ class CoderDialect:
 
     def parser(self, tools: Sequence[ToolDefinition]) -> CallParser:
         """Only what names one of the tools is a call, as JSON may be what the user asked for."""
-        return CallTextParser(_MARKS, names=frozenset(tool.name for tool in tools))
+        return CallTextParser(_marks(tools), names=frozenset(tool.name for tool in tools))
 
     def grammar(self, tools: Sequence[ToolDefinition], *, choice: ToolChoice, parallel: bool) -> str:
         """Calls as `write` makes them, or as the model begins them: see `Dialect.grammar`."""
         called = called_tools(tools, choice)
+        if not tools:
+            return "%llguidance {}\nstart: /(.|\\n)*/\n"
         several = parallel and choice in ("auto", "required")
-        # Without its first part it would be any bytes, and those that are no UTF-8 are not in a pattern's (.|\n)*.
-        rules = [r"TEXT: /(.|\n)*/" + (f" & ~/{_pattern_of_calls(tools)}/" if tools else "")]
-        if not called:
-            start = "TEXT"
-        elif choice == "auto":
-            objects = "".join(f" | lead_{place} body_{place}" for place in range(len(called)))
-            start = f"TEXT | (lead call{objects}) {'(MORE call)* ' if several else ''}END"
-            rules += [f"MORE: /{_MORE}/", f"END: /{_END}/", f"lead[lazy]: /{_LEAD}{_LIST}{_KEY}/"]
+        rules = [f"call: {' | '.join(f'call_{place}' for place in range(len(called)))}"] if called else []
+        for place, tool in enumerate(called):
+            rules.append(f'call_{place}: {literal(_written(tool) + _ARGUMENTS)} {arguments(tool)} "}}"')
+        if choice in ("auto", "none"):
+            first = f" | lead call {'(MORE call)* ' if several else ''}END" if called else ""
+            start = f"(head NAME)* (TEXT | head LAST{first})"
+            rules += [*_free_text(tools), f"MORE: /{_MORE}/", f"END: /{_END}/"]
         else:
             more = f"({literal(_BETWEEN + _NAME)} call)* " if several else ""
             start = f"{literal(_OPEN + _NAME)} call {more}{literal(_CLOSE)}"
-        rules += [f"call: {' | '.join(f'call_{place}' for place in range(len(called)))}"] if called else []
-        for place, tool in enumerate(called):
-            rules.append(f"call_{place}: {literal(_written(tool))} body_{place}")
-            rules.append(f'body_{place}: {literal(_ARGUMENTS)} {arguments(tool)} "}}"')
-            if choice == "auto":
-                rules.append(f"lead_{place}[lazy]: /{_LEAD}{_KEY}{as_pattern(_written(tool))}/")
         return "\n".join(["%llguidance {}", f"start: {start}", *rules, ""])
 
 
-def _pattern_of_calls(tools: Sequence[ToolDefinition]) -> str:
-    """A pattern of texts that have the beginning of what the parser reads as a call, if it is one of these tools."""
-    keys = r"""["']?(name|arguments|parameters)"""
-    others = r"""["']?(arguments|parameters)"""
-    names = "|".join(as_pattern(_written(tool)[:-1]) for tool in tools)
-    named = rf"""["']?name["']?\s*:\s*["']({names})["']"""
-    return rf"(.|\n)*(\[\s*\{{\s*{keys}|\{{\s*({others}|{named}))(.|\n)*"
+def _marks(tools: Sequence[ToolDefinition]) -> CallMarks:
+    """The marks before what may be a call of one of these tools; a name with a backslash in it may be any."""
+    called = rf"""(?={_NAME_FIRST}(?:{_pattern_of_names(tools)}|[^"'\\\n]*\\)|{_ARGUMENTS_FIRST})"""
+    return CallMarks(
+        opening=regex.compile(rf"(?:\n[ \t]*(?:{_FENCE})?|\n?<tool_call>{_SPACE}){_LIST}{called}"),
+        closing=regex.compile(rf"{_CLOSED}|\s*+\]"),
+        next=regex.compile(rf"(?:{_CLOSED})?+\s*+(?:(?:{_FENCE}|<tool_call>{_SPACE})?{_LIST}|,\s*){called}"),
+    )
+
+
+def _free_text(tools: Sequence[ToolDefinition]) -> list[str]:
+    """The rules of a reply, or of its part before a call, in which the parser finds none.
+
+    TEXT  stops short of an object that may be a call and begins with its name, and has none of the other kind
+    lead  is a text up to and into such a name, begun as the model does where it calls; `odd` is any other
+    NAME  is the rest of it, which is no tool's name, and of its line; LAST has no next line
+    """
+    opening = (
+        rf"(((.|\n)*\n)?[ \t\r]*(<tools>{_SPACE})?|(.|\n)*<tool_call>{_SPACE}){_LIST}({_NAME_FIRST}|{_ARGUMENTS_FIRST})"
+    )
+    return [
+        # Without its first part it would be any bytes, and those that are no UTF-8 are in no pattern.
+        rf"TEXT: /(.|\n)*/ & ~/{opening}(.|\n)*/",
+        r"BEFORE: TEXT & /((.|\n)*\n)?/",
+        f"lead[lazy]: BEFORE /{_LEAD}/",
+        rf"ODD: /[ \t\r]*{_LIST}{_NAME_FIRST}/ & ~/{_LEAD}/",
+        "odd[lazy]: BEFORE ODD",
+        "head: lead | odd",
+        r"NAME: LAST /\n/",
+        rf"""LAST: /[^"'\\\n]*(["'].*)?/ & ~/{_pattern_of_names(tools)}.*/ & ~/.*<tool_call>.*/""",
+    ]
+
+
+def _pattern_of_names(tools: Sequence[ToolDefinition]) -> str:
+    """A pattern of the tools' names and the quotation mark behind them."""
+    return rf"""(?:{"|".join(as_pattern(_written(tool)[:-1]) for tool in tools)})["']"""
 
 
 def _written(tool: ToolDefinition) -> str:
