@@ -86,7 +86,7 @@ def measure_recall() -> Iterator[Row]:
     from qwen7b.data.copies import CopyFinder
 
     random = Random(0)
-    similarities = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+    similarities = (0.5, 0.6, 0.7, 0.74, 0.76, 0.8, 0.9, 0.95, 1.0)  # also on either side of the limit of 0.75
     planted = [(similarity, planted_pair(similarity, random)) for similarity in similarities for _ in range(PAIRS)]
     texts = [text for _, pair in planted for text in pair]
     with tempfile.TemporaryDirectory() as folder, CopyFinder(Path(folder), NearCopySettings()) as finder:

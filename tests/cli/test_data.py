@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 from data.texts import CHINESE, ENGLISH, PROGRAM, SHORT
-from qwen7b.data import Intake, Sources, read_documents
+from qwen7b.data import Intake, NearCopySettings, Sources, Weights, read_documents
 
 pytest.importorskip("datatrove")
 pytest.importorskip("rensa")
@@ -78,6 +78,8 @@ def test_steps_follow_each_other_with_weights_in_the_last(run: Run, raw: Path, t
     weights = "code=3,web:en=0"
     result = run("data", "dedup", str(tmp_path / "a"), "--out", str(tmp_path / "b"), "--weights", weights)
     assert texts(tmp_path / "b") == [PROGRAM.strip()] * 3 + [CHINESE.strip()], result.output
+    settings = json.loads((tmp_path / "b" / "card.json").read_text("utf-8"))["settings"]
+    assert (settings["seed"], settings["weights_seed"]) == (NearCopySettings().seed, Weights().seed) == (1, 0)
 
 
 def test_the_same_input_gives_the_same_bytes(run: Run, raw: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,10 @@ def test_an_adapter_beside_packed_weights_is_merged_and_packed_again(
 def test_the_defaults_are_the_original_scripts(files: tuple[str, str, str]) -> None:
     recipe = FinetuneRecipe(model="m", data=("d",)).resolved(num_examples=160, precision="float32")
     assert (recipe.steps, recipe.learning_rate, recipe.weight_decay, recipe.beta2) == (50, 1e-5, 0.1, 0.95)
-    assert recipe.training.schedule.factor(49, steps=50) == 0 and recipe.training.schedule.warmup_steps == 0
+    schedule = recipe.training.schedule
+    assert schedule.warmup_steps == 0
+    for step in (0, 25, 49):  # as in Transformers' cosine, whose last step has a rate, too
+        assert schedule.factor(step, steps=50) == pytest.approx((1 + math.cos(math.pi * step / 50)) / 2)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert list(read_documents(Sources.parsed([str(tmp_path / "out")]), Intake())) == DOCUMENTS
 
 
+def test_what_is_no_json_is_not_written(tmp_path: Path) -> None:
+    with PartWriter(tmp_path / "out") as writer, pytest.raises(ValueError, match="not JSON compliant"):
+        writer.write(Document(id="a", text="b", source="s", metadata={"n": float("nan")}))
+
+
 def test_the_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         with PartWriter(tmp_path / name) as writer:

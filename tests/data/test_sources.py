@@ -105,6 +105,26 @@ def test_parquet_rows_are_documents(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_s_limit_is_in_bytes_as_everywhere(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": ["字" * 300, "字" * 400, "a" * 1000]}), tmp_path / "t.parquet")
+    documents, intake = read(tmp_path / "t.parquet", skips=True, max_document_mb=0.001)
+    assert [document.text for document in documents] == ["字" * 300, "a" * 1000]
+    assert intake.skipped == {"too long": 1}
+
+
+def test_numbers_that_json_has_not_are_null(tmp_path: Path) -> None:
+    line = (
+        '{"text": "a", "score": NaN, "more": {"least": -Infinity, "list": [1e999, 2.5]}, "metadata": {"n": Infinity}}'
+    )
+    (tmp_path / "x.jsonl").write_text(line)
+    parquet.write_table(pyarrow.table({"text": ["b"], "n": [[1.0, float("nan")]]}), tmp_path / "y.parquet")
+    documents, _ = read(tmp_path)
+    assert [document.metadata for document in documents] == [
+        {"score": None, "more": {"least": None, "list": [None, 2.5]}, "n": None},
+        {"n": [1.0, None]},
+    ]
+
+
 def test_folders_are_read_by_name_and_other_files_counted(tmp_path: Path) -> None:
     for name in ("b/2.txt", "a/1.txt", "0.txt", ".hidden.txt", ".git/x.txt", "image.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)

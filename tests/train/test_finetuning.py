@@ -14,10 +14,13 @@ import torch
 import qwen7b
 import tiny
 from qwen7b.adapters.settings import LoraSettings
+from qwen7b.checkpoint import open_checkpoint
 from qwen7b.convert import quantize
 from qwen7b.errors import PromptError, ResourceError, SettingError
+from qwen7b.model.parameter_shapes import count_weights, parameter_shapes
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.finetuning import finetune
+from qwen7b.train.memory_need import computed_bytes
 from qwen7b.train.merging import merge
 from qwen7b.train.precision import Probe
 from qwen7b.train.recipe_file import read_recipe
@@ -213,6 +216,41 @@ def test_the_probe_times_a_part_of_a_step(
     assert read_recipe(tmp_path / "run" / "recipe.toml", FinetuneRecipe).precision == "float32"
 
 
+def test_a_run_keeps_the_format_of_products_that_it_began_with(base: Path, data: Path, tmp_path: Path) -> None:
+    """Where the recipe leaves it to the machine; another that the recipe names is refused as any other setting is."""
+    finetune(recipe(base, data, steps=1), tmp_path / "run")
+    finetune(recipe(base, data, steps=1, precision="auto"), tmp_path / "run")
+    with pytest.raises(SettingError, match="with 'precision = \"float32\"' where this one has 'precision = \"bfloat16"):
+        finetune(recipe(base, data, steps=1, precision="bfloat16"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("micro_tokens", "tokens_that_fit", "again", "remedy"),
+    [
+        (256, 130, False, "--micro-tokens 128"),
+        (256, 70, True, "--micro-tokens 64 --recompute"),
+        (32, 70, True, "--recompute"),  # an example has 63, and is never cut
+    ],
+)
+def test_what_is_computed_counts_in_memory_and_what_would_fit_is_said(
+    base: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    micro_tokens: int,
+    tokens_that_fit: int,
+    again: bool,
+    remedy: str,
+) -> None:
+    config = open_checkpoint(base).config
+    held = 16 * count_weights(parameter_shapes(config))
+    available = held + computed_bytes(config, num_tokens=tokens_that_fit, again=again)
+    monkeypatch.setattr("qwen7b.train.tuning.available_bytes", lambda device: available)
+    with pytest.raises(ResourceError, match=rf"of it before anything is computed, .*: keep less \({remedy}\), or free"):
+        finetune(recipe(base, data, micro_tokens=micro_tokens), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_cannot_be_trained_is_refused(
     base: Path, packed: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +262,8 @@ def test_what_cannot_be_trained_is_refused(
         finetune(recipe(base, data, max_length=9), tmp_path / "run")
     with pytest.raises(SettingError, match="no linear layer of this model is called 'c_attn'"):
         finetune(recipe(base, data, lora=LoraSettings(targets=("c_attn",))), tmp_path / "run")
+    with pytest.raises(SettingError, match="an adapter without targets and without tokens' rows changes nothing"):
+        finetune(recipe(base, data, lora=LoraSettings(targets=())), tmp_path / "run", control_rows=False)
     with pytest.raises(SettingError, match=r"weights packed as q8 are not trained themselves: .* \(--lora\)"):
         finetune(recipe(packed, data), tmp_path / "run")
     lora = LoraSettings(targets=TARGETS)

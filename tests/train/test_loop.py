@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from qwen7b.errors import TrainingError
 from qwen7b.model import Transformer
-from qwen7b.train.loop import Spikes, take_step
+from qwen7b.train.loop import Spikes, computing_gradients, take_step
 from qwen7b.train.loss import head_loss, summed_loss
 from qwen7b.train.micro_batch import NO_TARGET, MicroBatch, labelled
 from qwen7b.train.optimizer_settings import AdamW, Muon
@@ -133,21 +133,32 @@ def test_bfloat16_learns_about_the_same() -> None:
     assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_gradients_are_cut_down_to_the_limit() -> None:
-    """Without decay and momentum an update of plain rate shows how long the gradient was."""
-    model = small_model()
-    record = step_of(model, random_batches(0), max_grad_norm=1e-9)
-    before = small_model()
-    moved = max(
-        (one - other).abs().max().item() for one, other in zip(model.parameters(), before.parameters(), strict=True)
-    )
-    assert record.grad_norm > 1e-3  # as it was
-    free = small_model()
-    step_of(free, random_batches(0), max_grad_norm=1e9)
-    moved_freely = max(
-        (one - other).abs().max().item() for one, other in zip(free.parameters(), before.parameters(), strict=True)
-    )
-    assert moved < moved_freely  # AdamW's epsilon shows in gradients so small
+def gradient(parameter: torch.Tensor) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 2.0])
+def test_gradients_are_cut_down_to_the_limit_of_their_common_norm(share: float) -> None:
+    """As torch's own function cuts those of the step's mean loss; a limit above the norm changes nothing."""
+    model, reference, batches = small_model(), small_model(), random_batches(0)
+    with computing_gradients(reference, again=False):
+        total = torch.stack([summed_loss(reference, batch) for batch in batches]).sum()
+        (total / sum(batch.num_targets for batch in batches)).backward()
+    parameters = [*reference.parameters()]
+    norm = torch.nn.utils.get_total_norm([gradient(parameter) for parameter in parameters]).item()
+    torch.nn.utils.clip_grad_norm_(parameters, share * norm)
+    kept: list[torch.Tensor] = []
+
+    class Kept(Optimizers):
+        def step(self, *, rate: float) -> None:
+            kept.extend(map(gradient, self.trained.values()))
+
+    recipe = settings(max_grad_norm=share * norm)
+    record = take_step(model, Kept(AdamW(), model), batches, recipe, step=5, spikes=Spikes(10.0))
+    assert record.grad_norm == pytest.approx(norm, rel=1e-5)  # as it was
+    for actual, parameter in zip(kept, parameters, strict=True):
+        torch.testing.assert_close(actual, parameter.grad, atol=1e-8, rtol=1e-4)
 
 
 def test_a_spike_changes_nothing() -> None:

@@ -80,6 +80,27 @@ def test_other_data_under_the_same_recipe_are_refused(recipe: Path, tmp_path: Pa
         pretrain(recipe, tmp_path / "run")
 
 
+def test_a_run_keeps_the_format_of_products_that_it_began_with(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recipe leaves it to the machine; another that the recipe names is refused as any other setting is."""
+    pretrain(recipe, tmp_path / "run")
+    tried: list[str] = []
+    from qwen7b.train.precision import probe_precision
+
+    def probe(wanted: Any, **named: Any) -> Any:
+        tried.append(wanted)
+        return probe_precision(wanted, **named)
+
+    monkeypatch.setattr("qwen7b.train.pretraining.probe_precision", probe)
+    recipe.write_text(RECIPE.replace('precision = "float32"', 'precision = "auto"'))
+    pretrain(recipe, tmp_path / "run")
+    recipe.write_text(RECIPE.replace('precision = "float32"', 'precision = "bfloat16"'))
+    with pytest.raises(SettingError, match="with 'precision = \"float32\"' where this one has 'precision = \"bfloat16"):
+        pretrain(recipe, tmp_path / "run")
+    assert tried == ["float32", "bfloat16"]
+
+
 def test_bits_per_byte_are_the_nats_of_all_tokens_over_the_bytes_of_text(recipe: Path, tmp_path: Path) -> None:
     data = open_data(recipe)
     assert data.held_out is not None

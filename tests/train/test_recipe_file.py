@@ -14,7 +14,7 @@ from qwen7b.errors import SettingError
 from qwen7b.train.finetune_recipe import FinetuneRecipe
 from qwen7b.train.optimizer_settings import Muon
 from qwen7b.train.presets import MEMO, PRESETS, REPORT, TINY
-from qwen7b.train.recipe import PretrainRecipe, Training
+from qwen7b.train.recipe import PretrainRecipe, Shape, Training
 from qwen7b.train.recipe_file import field_docs, read_recipe, recipe_text
 from qwen7b.train.schedule import Cosine, WarmupStableDecay
 
@@ -81,7 +81,16 @@ def test_the_two_documents_disagree_in_epsilon_and_tokens() -> None:
         ('family = "qwen2"', 'family = "qwen"', "first-generation Qwen has neither a tied head"),
         ('precision = "auto"', 'precision = "fp16"', "precision must be one of 'auto', 'float32', 'bfloat16'"),
         ("steps = 1000", "", r"\[training\] does not say steps \(The steps to train for"),
-        ("warmup_steps = 50", "warmup_steps = 5000", "warmup_steps must be at most the 1000 steps"),
+        (
+            "warmup_steps = 50",
+            "warmup_steps = 801",
+            "warmup_steps must be at most the 800 steps before the last 200, in",
+        ),
+        (
+            "decay_fraction = 0.2",
+            "decay_fraction = 0.96",
+            "warmup_steps must be at most the 40 steps before the last 960",
+        ),
         ("hidden_size = 256", "hidden_size = 255", "hidden_size must be a multiple of num_heads, found 255"),
         ("[validation]", "[validation", "is not valid TOML"),
     ],
@@ -124,6 +133,12 @@ def test_the_cosine_falls_to_a_tenth() -> None:
     assert rates[10 + 989 // 2] == pytest.approx(0.55, abs=0.01)
 
 
+def test_a_cosine_to_zero_leaves_the_last_step_a_rate() -> None:
+    rates = [Cosine(warmup_steps=1, final_fraction=0.0).factor(step, steps=6) for step in range(6)]
+    assert rates[:2] == [1.0, 1.0] and rates[-1] == pytest.approx((1 - 0.8090170) / 2)
+    assert Cosine(final_fraction=0.0).factor(0, steps=1) == 1.0
+
+
 def test_the_level_part_can_be_prolonged() -> None:
     schedule = WarmupStableDecay(warmup_steps=10, decay_fraction=0.2)
     short, long = ([schedule.factor(step, steps=steps) for step in range(steps)] for steps in (100, 1000))
@@ -131,8 +146,35 @@ def test_the_level_part_can_be_prolonged() -> None:
     assert short[-1] == pytest.approx(1 / 20) and schedule.factor(90, steps=100) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data", ()),
+        ("learning_rate", -1),
+        ("learning_rate", 0),
+        ("seed", -1),
+        ("beta2", 7),
+        ("weight_decay", 5),
+        ("keep", 0),
+        ("save_every", 0),
+        ("precision", "x"),
+        ("mode", "x"),
+        ("activation_checkpointing", 1),
+    ],
+)
+def test_a_recipe_of_fine_tuning_is_checked_where_it_is_made(name: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"^{name} must"):
+        FinetuneRecipe(**{"model": "m", "data": ("d",), name: value})
+
+
 def test_settings_are_checked_where_they_are_made() -> None:
+    with pytest.raises(SettingError, match="num_kv_heads must be a whole number from 1"):
+        Shape(hidden_size=64, num_layers=1, num_heads=4, feed_forward_size=64, family="qwen2", num_kv_heads=0)
+    with pytest.raises(SettingError, match="precision must be one of auto, float32, bfloat16, found 'half'"):
+        Training(steps=10, precision="half")
     with pytest.raises(SettingError, match="spike_factor must be above 1"):
         Training(steps=10, spike_factor=1.0)
+    with pytest.raises(SettingError, match="warmup_steps must be at most the 10 steps of the run, found 11"):
+        Training(steps=10, schedule=Cosine(warmup_steps=11))
     with pytest.raises(SettingError, match="beta2 must be below 1"):
         Muon(beta2=1.0)

@@ -40,10 +40,6 @@ class BenchmarkIndex:
     numbers: dict[int, NDArray[np.uint64]]
     owners: dict[int, NDArray[np.int32]]
 
-    @property
-    def num_ngrams(self) -> int:
-        return sum(map(len, self.numbers.values()))
-
 
 @dataclass(slots=True)
 class NoBenchmarks:

@@ -161,7 +161,11 @@ def text_digest(text: str) -> tuple[int, int]:
 
 
 def _meetings(keys: NDArray[np.uint64], numbers: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """The pairs of documents with equal keys that are worth comparing: each with the one before it, and the first."""
+    """The pairs of documents with equal keys that are compared: each with the one before it, and with the first.
+
+    Of many documents with one key it is thus two pairs each that are compared, and not all. Where these are unlike, as
+    in texts of one template, two near copies among them may not meet in this band.
+    """
     order = np.argsort(keys, kind="stable")
     is_equal = keys[order[1:]] == keys[order[:-1]]
     first = 0

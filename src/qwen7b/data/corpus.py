@@ -95,6 +95,6 @@ def weight_settings(weights: Weights, tally: Tally) -> Mapping[str, Any]:
     names = {name for group in tally.before for name in (*group, ":".join(group))}
     return {
         "weights": dict(weights.weights),
-        "seed": weights.seed,
+        "weights_seed": weights.seed,
         "weights_without_documents": sorted(set(weights.weights) - names),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ def document_of(
     """The document that a record holds, such as a line of JSON. Raises DataError, without a place, for one without.
 
     What is neither text nor id becomes metadata; so does what the record has in an object "metadata". `place` serves as
-    id where there is none, and `source` as source, always if it `is_named` by the user.
+    id where there is none, and `source` as source, always if it `is_named` by the user. Of metadata NaN and infinite
+    numbers, which JSON has not, become null.
     """
     more = dict(fields)
     if not isinstance(text := more.pop(text_field, None), str):
@@ -60,7 +62,20 @@ def document_of(
         source = own_source
     elif own_source is not None:
         more["original_source"] = own_source
+    try:
+        more = _with_finite_numbers(more)
+    except RecursionError:
+        raise DataError("what it says beside its text is nested too deeply") from None
     return Document(id=place if name in (None, "") else str(name), text=text, source=source, metadata=more)
+
+
+def _with_finite_numbers(value: Any) -> Any:
+    """A value of JSON in which None stands for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {name: _with_finite_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_finite_numbers(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_text(text: str) -> None:

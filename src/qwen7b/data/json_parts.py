@@ -33,7 +33,8 @@ class PartWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, document: Document) -> None:
-        line = json.dumps(document.as_json(), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        text = json.dumps(document.as_json(), ensure_ascii=False, allow_nan=False)
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
         if self._file is None or self._bytes + len(line) > self._part_bytes:
             self._begin_part()
         self._bytes += len(line)

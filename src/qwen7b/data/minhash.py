@@ -1,7 +1,8 @@
 """MinHash with locality-sensitive hashing: texts that share most of their n-grams get an equal key in some band.
 
 The sketches are rensa's R-MinHash; the parameters are datatrove's and FineWeb's. Two texts whose sets of n-grams have
-the Jaccard similarity s meet in a band with probability 1 - (1 - s^8)^14: 0.92 at 0.8, 0.9996 at 0.9, 0.05 at 0.5.
+the Jaccard similarity s meet in a band with probability 1 - (1 - s^8)^14: 0.92 at 0.8, 0.9996 at 0.9, 0.05 at 0.5. Of
+many texts that meet in one, not all pairs are compared (`copies.py`), so that fewer copies are found.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _documents(
 ) -> Iterator[Document]:
     place = f"row {number:,}"
     text = row.get(reading.text_field)
-    if isinstance(text, str) and len(text) > reading.max_bytes:
+    if isinstance(text, str) and _is_longer(text, reading.max_bytes):
         intake.note("too long", path, place, f"it is longer than {shown_size(reading.max_bytes)} (--max-document-mb)")
         return
     row = {name: value for name, value in row.items() if value is not None or name == reading.text_field}
@@ -65,6 +65,11 @@ def _documents(
         )
     except DataError as error:
         intake.note("no text", path, place, str(error))
+
+
+def _is_longer(text: str, max_bytes: int) -> bool:
+    """Whether a text has more bytes in UTF-8, of which a character takes four at most."""
+    return len(text) > max_bytes // 4 and len(text.encode("utf-8", "surrogatepass")) > max_bytes
 
 
 def _is_json(value: object) -> bool:

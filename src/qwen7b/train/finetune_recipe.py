@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 from qwen7b.adapters.settings import LoraSettings
 from qwen7b.config.checked import fraction, positive_number, whole_number
 from qwen7b.errors import SettingError
 from qwen7b.packed.formats import find_format
-from qwen7b.train.labels import Mode
+from qwen7b.train.labels import Mode, check_mode
 from qwen7b.train.optimizer_settings import AdamW
-from qwen7b.train.recipe import Training
+from qwen7b.train.recipe import PrecisionChoice, Training
 from qwen7b.train.schedule import Cosine
 
 
@@ -45,7 +45,7 @@ class TuningRecipe:
     """AdamW's share of the past in the mean of squared gradients."""
     seed: int = 0
     """What the order of the data, the adapter's first numbers and dropout are drawn from."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: PrecisionChoice = "auto"
     """What products are computed in; auto: what a probe finds faster."""
     activation_checkpointing: bool = False
     """Whether layers are computed again for the gradients instead of kept, and freed memory is given back at once: less
@@ -63,6 +63,8 @@ class TuningRecipe:
     FULL_RATE: ClassVar[float]
 
     def __post_init__(self) -> None:
+        if not self.data:
+            raise SettingError("data must name a file at least, found none")
         whole_number("max_length", self.max_length, minimum=2)
         whole_number("rows", self.rows, minimum=1)
         whole_number("micro_tokens", self.micro_tokens, minimum=1)
@@ -70,6 +72,7 @@ class TuningRecipe:
         fraction("warmup_fraction", self.warmup_fraction)
         if self.steps is not None:
             whole_number("steps", self.steps, minimum=1)
+        self._training(steps=self.steps or 1)  # raises for the rest
         if self.quantize is not None:
             find_format(self.quantize)
             if self.lora is None:
@@ -78,27 +81,35 @@ class TuningRecipe:
                     "(--lora), or load floats"
                 )
 
-    def resolved(self, *, num_examples: int, precision: Literal["auto", "float32", "bfloat16"]) -> Self:
+    def resolved(self, *, num_examples: int, precision: PrecisionChoice) -> Self:
         """The recipe with all that the data and the machine decide."""
-        steps = self.steps or max(1, round(num_examples * self.epochs / self.rows))
-        rate = self.learning_rate or (self.FULL_RATE if self.lora is None else self.LORA_RATE)
-        return replace(self, steps=steps, learning_rate=rate, precision=precision)
+        steps = max(1, round(num_examples * self.epochs / self.rows)) if self.steps is None else self.steps
+        return replace(self, steps=steps, learning_rate=self._highest_rate, precision=precision)
 
     @property
     def training(self) -> Training:
         """The settings of the loop, of a resolved recipe."""
         assert self.steps is not None and self.learning_rate is not None
+        return self._training(steps=self.steps)
+
+    @property
+    def _highest_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return self.FULL_RATE if self.lora is None else self.LORA_RATE
+
+    def _training(self, *, steps: int) -> Training:
         return Training(
-            steps=self.steps,
+            steps=steps,
             seed=self.seed,
             precision=self.precision,
             activation_checkpointing=self.activation_checkpointing,
             save_every=self.save_every,
             keep=self.keep,
             optimizer=AdamW(
-                learning_rate=self.learning_rate, beta2=self.beta2, epsilon=1e-8, weight_decay=self.weight_decay
+                learning_rate=self._highest_rate, beta2=self.beta2, epsilon=1e-8, weight_decay=self.weight_decay
             ),
-            schedule=Cosine(warmup_steps=round(self.warmup_fraction * self.steps), final_fraction=0.0),
+            schedule=Cosine(warmup_steps=round(self.warmup_fraction * steps), final_fraction=0.0),
         )
 
 
@@ -111,3 +122,7 @@ class FinetuneRecipe(TuningRecipe):
 
     LORA_RATE: ClassVar[float] = 3e-4  # of finetune_lora_single_gpu.sh
     FULL_RATE: ClassVar[float] = 1e-5  # of finetune_ds.sh
+
+    def __post_init__(self) -> None:
+        TuningRecipe.__post_init__(self)
+        check_mode(self.mode)

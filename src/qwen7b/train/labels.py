@@ -32,6 +32,12 @@ Mode = Literal["assistant", "original"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
+def check_mode(mode: object) -> None:
+    """Raise SettingError for what is no mode."""
+    if mode not in MODES:
+        raise SettingError(f"mode must be one of {', '.join(MODES)}, found {quoted(mode)}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingExample:
     """A conversation as a model is trained on it.
@@ -72,8 +78,7 @@ class Labelling:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SettingError(f"mode must be one of {', '.join(MODES)}, found {quoted(self.mode)}")
+        check_mode(self.mode)
         if self.max_length is not None:
             whole_number("max_length", self.max_length, minimum=2)
         if self.mode == "original" and not isinstance(chat_format_of(self.tokenizer), ChatML):

@@ -145,7 +145,7 @@ def take_step(
             where = first_not_finite(model, batches, dtype=dtype, objective=objective, ranks=ranks)
             raise TrainingError(
                 f"step {step + 1} has the loss {total / terms} and the gradient norm {grad_norm}: {where}; lower the "
-                "learning rate, lengthen the warm-up or look at the data, then run again from the last saved step"
+                "learning rate, lengthen the warm-up or look at the data, then train in another folder"
             )
     is_spike = spikes.is_spike(grad_norm)
     spikes.note(grad_norm)

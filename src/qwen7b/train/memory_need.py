@@ -33,16 +33,21 @@ def held_bytes(config: ModelConfig, *, num_shards: int = 1) -> int:
     return share + 8 * (count_weights(outside) + 2 * sum(map(math.prod, inside)))
 
 
-def training_bytes(config: ModelConfig, *, micro_rows: int, length: int, again: bool, num_shards: int = 1) -> int:
-    """About what a rank needs: weights and optimizer exactly, what layers keep for the gradients roughly.
+def computed_bytes(config: ModelConfig, *, num_tokens: int, again: bool) -> int:
+    """Roughly what computing the gradients of so many tokens at once takes.
 
     For each token a layer keeps some 14 vectors of the hidden size and 4 of the feed-forward's; where layers are
     computed `again`, only what enters each, and all of one.
     """
-    weights = held_bytes(config, num_shards=num_shards)
     whole_layer = 14 * config.hidden_size + 4 * config.feed_forward_size
     kept = config.num_layers * config.hidden_size + whole_layer if again else config.num_layers * whole_layer
-    return weights + _LOGITS_BYTES + 4 * kept * micro_rows * length
+    return _LOGITS_BYTES + 4 * kept * num_tokens
+
+
+def training_bytes(config: ModelConfig, *, micro_rows: int, length: int, again: bool, num_shards: int = 1) -> int:
+    """About what a rank needs: weights and optimizer exactly, what layers keep for the gradients roughly."""
+    computed = computed_bytes(config, num_tokens=micro_rows * length, again=again)
+    return held_bytes(config, num_shards=num_shards) + computed
 
 
 def require_training_memory(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from qwen7b.train.mesh_settings import ONE_COPY, MeshSettings
 from qwen7b.train.model_folder import ModelFolder, new_companions
 from qwen7b.train.precision import probe_precision
 from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
-from qwen7b.train.recipe import PretrainRecipe, Validation
+from qwen7b.train.recipe import PrecisionChoice, PretrainRecipe, Validation
 from qwen7b.train.recipe_file import read_recipe
 from qwen7b.train.validation import HeldOut, bits_per_byte, text_of
 
@@ -107,7 +107,7 @@ def _pretrain(data: PretrainData, recipe_path: Path, run: RunFolder, ranks: Rank
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
-    wanted = kept_precision(run) or training.precision
+    wanted = kept_precision(run) if training.precision == "auto" else training.precision
     if ranks.num_ranks == 1:
         model = new_model(config, seed=training.seed, device=ranks.device)
         probe = probe_precision(
@@ -135,10 +135,10 @@ def _pretrain(data: PretrainData, recipe_path: Path, run: RunFolder, ranks: Rank
         )
 
 
-def kept_precision(run: RunFolder) -> Literal["auto", "float32", "bfloat16"] | None:
-    """The precision that a run began with, which it must keep, whatever the machine would choose now."""
+def kept_precision(run: RunFolder) -> PrecisionChoice:
+    """What a run that leaves its precision to the machine computes in: what it began with, if it has begun."""
     if not run.recipe_path.exists():
-        return None
+        return "auto"
     return read_recipe(run.recipe_path, PretrainRecipe).training.precision
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from qwen7b.config import Family, ModelConfig
 from qwen7b.config.checked import flag, positive_number, whole_number
 from qwen7b.errors import SettingError, quoted
 from qwen7b.train.optimizer_settings import AdamW, Optimizer
-from qwen7b.train.schedule import Cosine, Schedule
+from qwen7b.train.schedule import Cosine, Schedule, WarmupStableDecay
+
+PrecisionChoice: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +24,7 @@ class Training:
     """What the first weights, the order of the data and dropout are drawn from."""
     max_grad_norm: float = 1.0
     """The norm that all gradients together are cut down to."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: PrecisionChoice = "auto"
     """What products are computed in; weights and optimizer stay in float32. auto: what a probe finds faster."""
     activation_checkpointing: bool = False
     """Whether layers are computed again for the gradients instead of kept: less memory, a third more time."""
@@ -41,15 +43,20 @@ class Training:
         whole_number("steps", self.steps, minimum=1)
         whole_number("seed", self.seed, minimum=0, maximum=2**31 - 1)
         positive_number("max_grad_norm", self.max_grad_norm)
+        if self.precision not in (choices := get_args(PrecisionChoice)):
+            raise SettingError(f"precision must be one of {', '.join(choices)}, found {quoted(self.precision)}")
         flag("activation_checkpointing", self.activation_checkpointing)
         if positive_number("spike_factor", self.spike_factor) <= 1:
             raise SettingError(f"spike_factor must be above 1, found {self.spike_factor}")
         whole_number("save_every", self.save_every, minimum=1)
         whole_number("keep", self.keep, minimum=1)
-        if self.schedule.warmup_steps > self.steps:
-            raise SettingError(
-                f"warmup_steps must be at most the {self.steps} steps of the run, found {self.schedule.warmup_steps}"
-            )
+        schedule, before = self.schedule, f"{self.steps} steps of the run"
+        most = self.steps
+        if isinstance(schedule, WarmupStableDecay) and (falling := schedule.decay_steps(self.steps)):
+            most -= falling
+            before = f"{most} steps before the last {falling}, in which the rate falls"
+        if schedule.warmup_steps > most:
+            raise SettingError(f"warmup_steps must be at most the {before}, found {schedule.warmup_steps}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +107,7 @@ class Shape:
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
             num_heads=self.num_heads,
-            num_kv_heads=self.num_kv_heads or self.num_heads,
+            num_kv_heads=self.num_heads if self.num_kv_heads is None else self.num_kv_heads,
             head_size=self.hidden_size // self.num_heads,
             feed_forward_size=self.feed_forward_size,
             norm_epsilon=self.norm_epsilon,

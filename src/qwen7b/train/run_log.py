@@ -61,12 +61,16 @@ class RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
     def add(self, entry: Mapping[str, Any]) -> None:
         with storage_errors(self.path.parent, variable=None):
             self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
             self._file.flush()
+
+    def close(self) -> None:
+        with storage_errors(self.path.parent, variable=None):  # of what could not be written, which it tries again
+            self._file.close()
 
     def sync(self) -> int:
         """Wait until the disk has the log, and return its length in bytes."""

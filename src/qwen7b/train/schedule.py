@@ -17,7 +17,8 @@ class Cosine:
     warmup_steps: int = 0
     """The steps in which the rate rises to its highest."""
     final_fraction: float = 0.1
-    """The share of the highest rate at the last step."""
+    """The share of the highest rate at the last step. 0 is the rate that would follow it, as at a rate of 0 the last
+    step would change nothing."""
 
     def __post_init__(self) -> None:
         whole_number("warmup_steps", self.warmup_steps, minimum=0)
@@ -31,7 +32,8 @@ class Cosine:
         """
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(steps - 1 - self.warmup_steps, 1)
+        at_final = steps - 1 if self.final_fraction else steps
+        done = (step - self.warmup_steps) / max(at_final - self.warmup_steps, 1)
         return self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * min(done, 1))) / 2
 
 
@@ -60,9 +62,13 @@ class WarmupStableDecay:
         """
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        decay_steps = round(self.decay_fraction * steps)
+        decay_steps = self.decay_steps(steps)
         left = min(1.0, (steps - step) / decay_steps) if decay_steps else 1.0
         return self.final_fraction + (1 - self.final_fraction) * left
+
+    def decay_steps(self, steps: int) -> int:
+        """The steps in which the rate falls."""
+        return round(self.decay_fraction * steps)
 
 
 Schedule = Cosine | WarmupStableDecay

@@ -36,13 +36,13 @@ from qwen7b.train.example_batches import ExampleOrder, HasTokens
 from qwen7b.train.finetune_recipe import TuningRecipe
 from qwen7b.train.labels import Labelling, Mode, make_labelling
 from qwen7b.train.loop import train, try_gradients
-from qwen7b.train.memory_need import BYTES_PER_WEIGHT
+from qwen7b.train.memory_need import BYTES_PER_WEIGHT, computed_bytes
 from qwen7b.train.mesh_settings import MeshSettings
 from qwen7b.train.micro_batch import Batches, labelled
 from qwen7b.train.model_folder import ModelFolder
 from qwen7b.train.objective import Objective
 from qwen7b.train.precision import Probe, probe_precision
-from qwen7b.train.ranks import ALONE, Ranks, joined_ranks
+from qwen7b.train.ranks import Ranks, joined_ranks
 from qwen7b.train.recipe_file import read_recipe
 
 _TRIED_WEIGHTS = 1_000_000_000
@@ -127,7 +127,8 @@ def started_tuning(
     order = ExampleOrder(label(files, labelling), rows=recipe.rows, micro_tokens=recipe.micro_tokens, seed=recipe.seed)
     place = choose_device(device, checkpoint, quantize=format or NONE)
     with joined_ranks(mesh, device=str(place)) as ranks:
-        _require_memory(checkpoint.config, recipe, ranks)
+        longest = max(example.num_tokens for example in order.examples)
+        _require_memory(checkpoint.config, recipe, longest=longest, ranks=ranks)
         if (lora := recipe.lora) is not None:
             rows = ranks.on_first(lambda: _with_control_rows(lora, checkpoint, tokenizer, control_rows))
             recipe = replace(recipe, lora=rows)
@@ -139,8 +140,9 @@ def started_tuning(
         facts = {"data": _digest_of_files(files), "base": ranks.on_first(lambda: tensors_digest(model.state_dict()))}
         weights = _prepare(model, checkpoint, recipe)
         run = RunFolder(folder, ranks)
-        kept = read_recipe(run.recipe_path, type(recipe)) if run.recipe_path.exists() else None
-        wanted = recipe.precision if kept is None else kept.precision
+        wanted = recipe.precision
+        if wanted == "auto" and run.recipe_path.exists():
+            wanted = read_recipe(run.recipe_path, type(recipe)).precision
         trial = _trial(model, tokenizer, recipe) if at_first == ranks.device else None
         probe = ranks.on_first(lambda: probe_precision(wanted, device=ranks.device, trial=trial))
         ranks.shard(model, dtype=probe.dtype)
@@ -180,18 +182,23 @@ def _trial(model: Transformer, tokenizer: Tokenizer, recipe: TuningRecipe) -> Ca
     return lambda dtype: try_gradients(model, batch, again=recipe.activation_checkpointing, dtype=dtype)
 
 
-def _require_memory(config: ModelConfig, recipe: TuningRecipe, ranks: Ranks = ALONE) -> None:
-    """Raise ResourceError where the weights, and what training keeps of those that it changes, do not fit."""
+def _require_memory(config: ModelConfig, recipe: TuningRecipe, *, longest: int, ranks: Ranks) -> None:
+    """Raise ResourceError where training does not fit, with what would; the `longest` example has so many tokens."""
     lora, num_weights = recipe.lora, count_weights(parameter_shapes(config))
     num_trained = num_weights if lora is None else _num_adapter_weights(config, lora)
     frozen = 0 if lora is None else num_weights * torch.float32.itemsize
     if recipe.quantize is not None:
         frozen = packed_bytes(config, recipe.quantize)
-    needed = (frozen + num_trained * BYTES_PER_WEIGHT) // ranks.num_shards
+    held = (frozen + num_trained * BYTES_PER_WEIGHT) // ranks.num_shards
     if ranks.num_ranks > 1 and ranks.device.type == "cpu":
-        needed += frozen or num_weights * torch.float32.itemsize  # the whole, of which each keeps its share
-    available = available_bytes(ranks.device) // ranks.num_neighbours
-    if needed <= available:
+        held += frozen or num_weights * torch.float32.itemsize  # the whole, of which each keeps its share
+    available, again = available_bytes(ranks.device) // ranks.num_neighbours, recipe.activation_checkpointing
+
+    def needs(micro_tokens: int, again: bool) -> int:
+        at_once = max(longest, min(micro_tokens, recipe.rows * longest))
+        return held + computed_bytes(config, num_tokens=at_once, again=again)
+
+    if (needed := needs(recipe.micro_tokens, again)) <= available:
         return
     what = "all weights" if lora is None else f"an adapter of rank {lora.rank}"
     if lora is None:
@@ -200,9 +207,17 @@ def _require_memory(config: ModelConfig, recipe: TuningRecipe, ranks: Ranks = AL
         remedy = f"hold the model in fewer bits (--quantize q4: {gigabytes(packed_bytes(config, 'q4'))})"
     else:
         remedy = "choose a smaller model"
+    for less_kept in (again, True):
+        micro_tokens = recipe.micro_tokens
+        while micro_tokens > longest and needs(micro_tokens, less_kept) > available:
+            micro_tokens //= 2
+        if needs(micro_tokens, less_kept) <= available:
+            fewer = [f"--micro-tokens {micro_tokens}"] if micro_tokens < recipe.micro_tokens else []
+            remedy = f"keep less ({' '.join(fewer + ['--recompute'] * (less_kept and not again))})"
+            break
     raise ResourceError(
-        f"to train {what} takes {gigabytes(needed)} before anything is computed, and {gigabytes(available)} are free: "
-        f"{remedy}, or free some memory"
+        f"to train {what} takes {gigabytes(needed)}, {gigabytes(held)} of it before anything is computed, and "
+        f"{gigabytes(available)} are free: {remedy}, or free some memory"
     )
 
 

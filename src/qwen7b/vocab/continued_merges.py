@@ -84,11 +84,6 @@ class ContinuedMerges:
                 self._add(token)
                 yield LearnedToken(token, frequency)
 
-    def encoding_of(self, piece: bytes) -> list[bytes] | None:
-        """The tokens of a piece by now; None where it was a single token from the beginning."""
-        place = self._place_of.get(piece)
-        return None if place is None else self._encoded[place]
-
     def _add(self, token: bytes) -> None:
         self._ranks[token] = self._next_rank
         self._next_rank += 1
