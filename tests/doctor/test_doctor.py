@@ -416,8 +416,9 @@ MIXED = {name: value for name, value in tiny.V11_CONFIG.items() if name not in (
         {**tiny.V11_CONFIG, "intermediate_size": tiny.FEED_FORWARD, "num_hidden_layers": 7},
         {**{name: value for name, value in tiny.V10_CONFIG.items() if name != "ffn_hidden_size"}, "n_embd": 4096},
         {**tiny.V11_CONFIG, "model_type": "qwen2"},
+        {**tiny.V11_CONFIG, "hidden_size": 2 * tiny.HIDDEN, "num_attention_heads": 2 * tiny.HEADS},
     ],
-    ids=["mixed", "sizes", "first release", "other model"],
+    ids=["mixed", "sizes", "first release", "other model", "larger model"],
 )
 def test_config_is_made_to_fit_the_tensors(tmp_path: Path, config: dict[str, Any]) -> None:
     tensors = tiny.qwen_tensors()
@@ -434,6 +435,12 @@ def test_config_of_qwen2_is_made_from_qwens_keys(tmp_path: Path) -> None:
     folder = write(tmp_path / "model", {**tiny.V11_CONFIG, "max_position_embeddings": 128}, tensors)
     assert not mended(folder, tmp_path).findings
     assert same_logits(tmp_path / "mended", whole)
+
+
+def test_heads_that_nothing_shows_are_not_guessed(tmp_path: Path) -> None:
+    larger = {**tiny.QWEN2_CONFIG, "hidden_size": 2 * tiny.HIDDEN, "num_attention_heads": 2 * tiny.HEADS}
+    folder = write(tmp_path / "model", larger, tiny.qwen2_tensors())
+    assert fix(diagnose(folder), tmp_path / "mended") == [] and not diagnose(folder).is_healthy
 
 
 def test_llama_with_biases_becomes_the_qwen2_that_it_is(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 import qwen7b
 import tiny
+from qwen7b.convert import convert
 from qwen7b.doctor import diagnose
 from qwen7b.errors import Qwen7bError
-from qwen7b.generate import Greedy
+from qwen7b.generate import Greedy, Sample
 from text import templates
 
 
@@ -28,6 +29,14 @@ def test_sampling_without_chance_is_told(tmp_path: Path, zero: dict[str, Any]) -
     assert found.is_healthy
     assert any("which is greedy: set do_sample to false" in str(finding) for finding in found.findings)
     assert qwen7b.load(tmp_path, quantize="none").default_sampling == Greedy()
+
+
+@pytest.mark.parametrize("more", [{}, {"repetition_penalty": 1.1}])
+def test_do_sample_alone_samples(tmp_path: Path, more: dict[str, Any]) -> None:
+    write(tmp_path / "a", {"do_sample": True, "eos_token_id": [268, 266], **more})
+    assert qwen7b.load(tmp_path / "a", quantize="none").default_sampling == Sample(temperature=1.0, **more)
+    convert(tmp_path / "a", tmp_path / "b", to="qwen2")
+    assert json.loads((tmp_path / "b" / "generation_config.json").read_text())["do_sample"] is True
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,17 @@ def test_both_generations_load_and_are_saved_with_their_names(
     assert model.config.n_embd == model.config.hidden_size == tiny.HIDDEN
 
 
+def test_what_a_config_leaves_out_is_the_same_in_both_classes(tmp_path: Path) -> None:
+    left_out = ("use_dynamic_ntk", "use_logn_attn", "kv_channels", "max_position_embeddings")
+    config = {name: value for name, value in tiny.V11_CONFIG.items() if name not in left_out}
+    folder = tiny.write_folder(tmp_path, config, tiny.qwen_tensors())
+    long = torch.arange(200)[None] % tiny.ROWS  # beyond seq_length, where dynamic NTK and LogN would act
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        assert torch.allclose(model(long).logits, load_model(folder)(long), atol=1e-4)
+    assert model.config.kv_channels == tiny.HEAD_SIZE and model.config.max_position_embeddings == 64
+
+
 def test_shards_load_and_are_saved(golden: Path, tmp_path: Path) -> None:
     for name in ("v11-long", "v10-long"):
         model = AutoModelForCausalLM.from_pretrained(golden / name)

@@ -484,6 +484,20 @@ def test_extra_tokens(qwen_vocabulary: Path, tmp_path: Path) -> None:
     assert saved.decode([151851, 151644]) == "一只猫\n<|im_start|>"
 
 
+def test_a_folder_names_no_extra_tokens_elsewhere(qwen_vocabulary: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.tiktoken"
+    elsewhere.write_text("5LiA5Y+q54yrCg== 151851\n")
+    (tmp_path / "model").mkdir()
+    shutil.copyfile(qwen_vocabulary, tmp_path / "model" / "qwen.tiktoken")
+    settings = {"tokenizer_class": "QWenTokenizer", "extra_vocab_file": str(elsewhere)}
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(Qwen7bError, match=r"model/elsewhere.tiktoken"):
+        qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer_config.json").unlink()
+    named = qwen7b.hf.QWenTokenizer.from_pretrained(tmp_path / "model", extra_vocab_file=str(elsewhere))
+    assert named.decode([151851]) == "一只猫\n"
+
+
 def test_without_a_vocabulary_it_says_so() -> None:
     with pytest.raises(CheckpointError, match=r"qwen.tiktoken or tokenizer.json"):
         qwen7b.hf.QWenTokenizer()

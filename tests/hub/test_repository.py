@@ -26,8 +26,14 @@ QWEN = {
     "modeling_qwen.py": b"raise SystemExit",
     "README.md": b"words",
     "onnx/model.safetensors": b"elsewhere",
+    "LICENSE": b"terms",
+    "NOTICE.txt": b"by whom",
 }
-NEEDED = {name for name in QWEN if name.endswith((".json", ".jinja", ".tiktoken")) or name.startswith("model-")}
+NEEDED = {
+    name
+    for name in QWEN
+    if name.endswith((".json", ".jinja", ".tiktoken")) or name.startswith(("model-", "LICENSE", "NOTICE"))
+}
 GGUFS = {"a-q4_0.gguf": b"GGUF four", "deep/a-q8_0.gguf": b"GGUF eight"}
 
 
@@ -61,7 +67,7 @@ def test_parse_reference(text: str, expected: Reference | None) -> None:
 def test_only_what_is_needed_is_fetched(qwen: Reference, hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fetch_repository(qwen)
     assert names_in(folder) == NEEDED
-    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 7 files, 0.0 MB.\n"
+    assert capsys.readouterr().err == "Fetching Qwen/Qwen-tiny: 9 files, 0.0 MB.\n"
     assert (folder / "model-00002-of-00002.safetensors").read_bytes() == QWEN["model-00002-of-00002.safetensors"]
     hub.requests.clear()
     assert fetch_repository(qwen) == folder

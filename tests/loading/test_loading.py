@@ -44,6 +44,48 @@ def test_generations_shards_and_pickles_give_one_model(tmp_path: Path) -> None:
         assert torch.equal(logits_of(tiny.write_folder(tmp_path / name, config, tensors, **settings)), expected), name
 
 
+@pytest.mark.parametrize("generation", ["first", "qwen2"])
+def test_a_head_that_is_said_to_be_tied_and_is_another_matrix_is_used(tmp_path: Path, generation: str) -> None:
+    config, tensors, embedding = tiny.V11_CONFIG, tiny.qwen_tensors(), "transformer.wte.weight"
+    if generation == "qwen2":
+        config, tensors, embedding = tiny.QWEN2_CONFIG, tiny.qwen2_tensors(head=True), "model.embed_tokens.weight"
+    untied = tiny.write_folder(tmp_path / "untied", {**config, "tie_word_embeddings": False}, tensors)
+    said = tiny.write_folder(tmp_path / "said", {**config, "tie_word_embeddings": True}, tensors)
+    with pytest.warns(UserWarning, match="sets tie_word_embeddings, but the output head .* is another matrix"):
+        assert torch.equal(logits_of(said), logits_of(untied))
+    with pytest.warns(UserWarning, match="is another matrix"):
+        assert not open_checkpoint(said).config.tied_head
+    tied = tiny.write_folder(
+        tmp_path / "tied",
+        {**config, "tie_word_embeddings": True},
+        {**tensors, "lm_head.weight": tensors[embedding].clone()},
+    )
+    assert open_checkpoint(tied).config.tied_head
+
+
+def test_a_llama_s_gguf_with_joint_query_key_and_value_is_refused(tmp_path: Path) -> None:
+    """llama.cpp orders their rows otherwise there."""
+    tensors = {
+        name.replace("self_attn.q_proj", "attn_qkv"): tensor
+        for name, tensor in tiny.qwen2_tensors(bias=False, head=True).items()
+    }
+    with pytest.raises(UnsupportedError, match="query, key and value of a Llama in one tensor"):
+        open_checkpoint(write_gguf(tmp_path / "m.gguf", tensors, family="llama"))
+
+
+def test_rows_that_are_there_twice_are_refused(tmp_path: Path) -> None:
+    tensors = tiny.qwen2_tensors()
+    joint = {
+        f"model.layers.0.attn_qkv.{kind}": torch.cat(
+            [tensors[f"model.layers.0.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+        )
+        for kind in ("weight", "bias")
+    }
+    path = write_gguf(tmp_path / "m.gguf", tensors | joint, family="qwen2")
+    with pytest.raises(CheckpointError, match=r"has the rows of layers.0.attention.qkv.* twice"):
+        load_model(path)
+
+
 def test_first_generation_is_qwen2_with_equal_heads(tmp_path: Path) -> None:
     """The same weights under Qwen2's names are the same function."""
     qwen = tiny.qwen_tensors()

@@ -58,6 +58,14 @@ def test_a_changed_source(source: Path) -> None:
     assert {file.reason for file in leftovers()} == {"source changed"} and len(leftovers()) == 3
 
 
+def test_other_weights_of_the_same_size_and_time(source: Path) -> None:
+    weights = source / "model.safetensors"
+    before, content = weights.stat(), weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 4] + bytes(byte ^ 1 for byte in content[len(content) // 4 :]))
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert states() == ["source changed"]
+
+
 def test_another_version(source: Path, cache: Path) -> None:
     [path] = (cache / "packed").glob("*.safetensors")
     field = f'"{VERSION_FIELD}":"%s"'

@@ -1,10 +1,16 @@
-"""A checkpoint on disk: its config, and its tensors with their places in the model. Reads no weights."""
+"""A checkpoint on disk: its config, and its tensors with their places in the model.
+
+Reads no weights, but for an output head that is said to be the embedding.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from qwen7b.checkpoint.folders import gguf_instead
 from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
@@ -21,14 +27,16 @@ from qwen7b.checkpoint.tensor_names import (
     place_of,
 )
 from qwen7b.checkpoint.upstream_config import config_of, gguf_config
-from qwen7b.config import ModelConfig
-from qwen7b.errors import CheckpointError, Report, and_more, fail, quoted
+from qwen7b.config import Family, ModelConfig
+from qwen7b.errors import CheckpointError, Report, UnsupportedError, and_more, fail, quoted
 from qwen7b.files.file_names import WEIGHT_SUFFIXES
 from qwen7b.files.gptq import dequantized, folder_quantization
 from qwen7b.files.stored import StoredTensor
 from qwen7b.files.weight_files import open_weights
 from qwen7b.system.json_file import read_json
 from qwen7b.system.regular_file import existing_path
+
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +84,29 @@ def _open_folder(path: Path) -> Checkpoint:
     config = config_of(fields, source=str(path / "config.json"))
     names = folder_names(config)
     quantization, generation = folder_quantization(path, fields), folder_generation(path, fields)
-    tensors = placed(dequantized(open_weights(path), quantization), names=names, config=config, source=path)
+    stored = dequantized(open_weights(path), quantization)
+    if config.tied_head and not _heads_are_equal(stored, names):
+        warnings.warn(
+            f"{path / 'config.json'} sets tie_word_embeddings, but the output head in the weights is another matrix "
+            "than the embedding: it is used as it is, as Transformers does",
+            stacklevel=3,
+        )
+        config = replace(config, tied_head=False)
+    tensors = placed(stored, names=names, config=config, source=path)
     return Checkpoint(path=path, config=config, generation=generation, tensors=tensors)
+
+
+def _heads_are_equal(stored: Mapping[str, StoredTensor], names: Names) -> bool:
+    """Whether the output head is the embedding again; so it is where there is none, or none of its shape."""
+    stems = {parameter: stem for stem, parameter in names.outer.items()}
+    head, embedding = (stored.get(f"{stems[parameter]}.weight") for parameter in ("head", "embedding"))
+    if head is None or embedding is None or head.shape != embedding.shape:
+        return True
+    rows = range(0, head.shape[0], _ROWS_AT_ONCE)
+    return all(
+        torch.equal(*(each.read_rows(first, min(_ROWS_AT_ONCE, head.shape[0] - first)) for each in (head, embedding)))
+        for first in rows
+    )
 
 
 def _open_gguf(path: Path) -> Checkpoint:
@@ -86,6 +115,11 @@ def _open_gguf(path: Path) -> Checkpoint:
     path, metadata, tensors = open_gguf(path)
     if "token_embd.weight" not in tensors:
         raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a complete language model")
+    if str(metadata.get("general.architecture")) == Family.LLAMA and any("attn_qkv." in name for name in tensors):
+        raise UnsupportedError(
+            f"{path} has query, key and value of a Llama in one tensor, whose order of rows is not known: convert it "
+            "without fusing them (--fuse-qkv)"
+        )
     vocab_rows = tensors["token_embd.weight"].shape[0]
     config = gguf_config(metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path))
     return Checkpoint(

@@ -52,12 +52,20 @@ def check_shapes(checkpoint: Checkpoint, *, report: Report = fail) -> None:
 
 
 def check_complete(checkpoint: Checkpoint, *, report: Report = fail) -> None:
-    """Check that every parameter is filled completely."""
+    """Check that every parameter is filled completely, and only once."""
     shapes = parameter_shapes(checkpoint.config)
     filled: Counter[str] = Counter()
     for place, _ in checkpoint.tensors.values():
         if place.parameter in shapes:
             filled[place.parameter] += place.num_rows or shapes[place.parameter][0]
+    twice = [parameter for parameter, shape in shapes.items() if filled[parameter] > shape[0]]
+    if twice:
+        report(
+            CheckpointError(
+                f"{checkpoint.path} has the rows of {twice[0]} twice, in tensors of several forms"
+                f"{and_more(len(twice))}: leave only one of them"
+            )
+        )
     incomplete = [parameter for parameter, shape in shapes.items() if filled[parameter] < shape[0]]
     if not incomplete:
         return

@@ -111,6 +111,8 @@ def _read_sampling(settings: Fields, problems: dict[str, CheckpointError]) -> tu
             problems[name] = error
         except SettingError as error:
             problems[name] = CheckpointError(f"{source} is wrong: {error}")
+    if samples and greedy_field is None and not sampling.keys() & {*names}:
+        sampling["temperature"] = 1.0
     if greedy_field is None:
         return sampling, ()
     return sampling, (f"{source} sets do_sample with {greedy_field} 0, which is greedy: set do_sample to false",)

@@ -43,10 +43,11 @@ class Fields:
             raise CheckpointError(f"{self.source}: {name} must not be negative, found {value}")
         return value or None
 
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self.fields.get(name, default)
+    def flag(self, name: str) -> bool:
+        """Whether a field is true; an absent one is not. Raises CheckpointError where it is neither."""
+        value = self.fields.get(name)
         if value is None:
-            return default
+            return False
         if not isinstance(value, bool):
             raise CheckpointError(f"{self.source}: {name} must be true or false, found {quoted(value)}")
         return value

@@ -1,7 +1,7 @@
 """An adapter in Qwen2's layout, for a base that was converted so: the form that vLLM serves beside its base.
 
-vLLM reads PEFT's folders, but of the modules that it knows only pairs of A and B, and at most MAX_RANK of rank; rows of
-tokens and whole tensors it refuses. https://docs.vllm.ai/en/latest/features/lora.html
+vLLM reads PEFT's folders, but of the modules that it knows only pairs of A and B, of the RANKS; rows of tokens and
+whole tensors it refuses. https://docs.vllm.ai/en/latest/features/lora.html
 """
 
 from __future__ import annotations

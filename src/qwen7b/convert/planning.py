@@ -20,6 +20,7 @@ from qwen7b.convert.target import adapt, target_config, tensors_from
 from qwen7b.convert.target_files import TargetFile, TargetTensor, gguf_file, safetensors_files, safetensors_index
 from qwen7b.convert.target_format import TargetFormat
 from qwen7b.errors import SettingError, UnsupportedError, quoted
+from qwen7b.files.file_names import LICENCES
 from qwen7b.files.stored import DTYPES, StoredTensor
 from qwen7b.files.views import dtype_of
 from qwen7b.system.regular_file import SMALL_FILE_LIMIT, checkpoint_bytes
@@ -117,7 +118,7 @@ def make_plan(
 
 def _licences(source: Path) -> list[Path]:
     """The files with the licence of the weights, which copies of them must carry."""
-    return [file for pattern in ("LICENSE*", "NOTICE*") for file in source.glob(pattern) if file.is_file()]
+    return [file for pattern in LICENCES for file in source.glob(pattern) if file.is_file()]
 
 
 def _type_of(

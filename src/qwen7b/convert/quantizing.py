@@ -17,7 +17,7 @@ from qwen7b.convert.companions import read_companions
 from qwen7b.convert.metadata import as_json, qwen2_files, qwen_files
 from qwen7b.convert.workplace import Workplace
 from qwen7b.errors import SettingError
-from qwen7b.files.file_names import is_gguf
+from qwen7b.files.file_names import LICENCES, is_gguf
 from qwen7b.hub.locate import locate
 from qwen7b.packed.formats import Format, find_format
 from qwen7b.packed.layout import packed_layout
@@ -32,7 +32,7 @@ from qwen7b.text import Tokenizer, load_tokenizer
 from qwen7b.text.reading import tokenizer_copies
 
 GENERATION = "generation_config.json"
-_COPIED = (GENERATION, "LICENSE*", "NOTICE*")
+_COPIED = (GENERATION, *LICENCES)
 """The files that are copied beside the tokenizer."""
 
 

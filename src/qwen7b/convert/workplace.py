@@ -23,7 +23,7 @@ from qwen7b.files.stored import row_ranges
 from qwen7b.system.json_file import read_json
 from qwen7b.system.progress import say, shown_size
 from qwen7b.system.storage import check_disk_space, is_full, refusing_others, size_of
-from qwen7b.system.whole_file import PART_SUFFIX, write_text_whole
+from qwen7b.system.whole_file import PART_SUFFIX, sync_folder, write_text_whole
 from qwen7b.system.workers import Workers
 
 _OWN_NAMES = {".lock", "files", "progress.json"}
@@ -139,6 +139,7 @@ class Workplace:
                 f"{self.target} was created by something else meanwhile: the new one is complete in {self.files}, so "
                 "move it yourself"
             )
+        sync_folder(self.files)
         if names:
             for name in names:
                 os.replace(self.files / name, self.target.with_name(name))

@@ -46,10 +46,15 @@ def _sizes(
 ) -> dict[str, Any]:
     shapes, num_layers = _shapes(tensors, naming)
     rows, hidden_size = shapes["embedding.weight"]
-    sizes: dict[str, Any] = {"vocab_size": rows, "hidden_size": hidden_size, "num_hidden_layers": num_layers}
+    sizes: dict[str, Any] = {
+        "vocab_size": rows,
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_layers,
+        "tie_word_embeddings": "head.weight" not in shapes,
+    }
     feed_forward_size = shapes["feed_forward.gate.weight"][0]
     query = shapes["query.weight"][0] if naming is QWEN2 else shapes["attention.qkv.weight"][0] // 3
-    num_heads = known.get("num_attention_heads") or query // known.get("kv_channels", known.get("head_dim", _HEAD_SIZE))
+    num_heads = _num_heads(known, query=query, hidden_size=hidden_size)
     sizes |= {"num_attention_heads": num_heads}
     if naming is QWEN:
         return {
@@ -67,8 +72,21 @@ def _sizes(
         "architectures": ["Qwen2ForCausalLM" if family is Family.QWEN2 else "LlamaForCausalLM"],
         "intermediate_size": feed_forward_size,
         "num_key_value_heads": shapes["key.weight"][0] // (query // num_heads),
-        "tie_word_embeddings": "head.weight" not in shapes,
     }
+
+
+def _num_heads(known: Mapping[str, Any], *, query: int, hidden_size: int) -> int:
+    """The number of heads, which no tensor's shape shows. Raises ValueError where the config cannot be trusted in it.
+
+    The size of a head is the same in models of many sizes, and so more likely right in a config of another model.
+    """
+    head_size: int | None = known.get("kv_channels", known.get("head_dim"))
+    if head_size is None and known.get("hidden_size") in (None, hidden_size) and known.get("num_attention_heads"):
+        head_size = query // known["num_attention_heads"]
+    num_heads, rest = divmod(query, head_size or _HEAD_SIZE)
+    if rest or not num_heads:
+        raise ValueError("the heads do not divide the query")
+    return num_heads
 
 
 def _shapes(tensors: Mapping[str, StoredTensor], naming: Names) -> tuple[dict[str, tuple[int, ...]], int]:

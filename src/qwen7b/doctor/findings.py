@@ -32,7 +32,8 @@ class Diagnosis:
 
     path: Path
     kind: str = "unknown"
-    """One of "checkpoint folder", "GGUF file", "adapter", "tokenizer", "weight file" or "unknown"."""
+    """One of "checkpoint folder", "folder of packed weights", "GGUF file", "adapter", "tokenizer", "weight file" or
+    "unknown"."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Strings, numbers and lists by name; unknown facts are left out."""
     findings: list[Finding] = field(default_factory=list)
@@ -55,8 +56,8 @@ class Diagnosis:
             self.findings.append(finding)
 
     def attempt(self, read: Callable[[], Result], *, repair: Repair | None = None) -> Result | None:
-        """Return what `read` returns, or None if it fails. Errors and warnings become findings, warnings with
-        `repair`."""
+        """Return what `read` returns, or None if it fails. Errors and warnings become findings, warnings that speak of
+        --fix with `repair`."""
         try:
             with self.noting_warnings(repair=repair):
                 return read()
@@ -75,7 +76,8 @@ class Diagnosis:
                 yield
             finally:
                 for warning in caught:
-                    self.warn(str(warning.message), repair=repair)
+                    message = str(warning.message)
+                    self.warn(message, repair=repair if "--fix" in message else None)
 
     def as_document(self) -> dict[str, Any]:
         """The diagnosis as JSON has it."""

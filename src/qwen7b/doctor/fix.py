@@ -10,6 +10,7 @@ from pathlib import Path
 from qwen7b.doctor.findings import Diagnosis
 from qwen7b.errors import ResourceError, SettingError
 from qwen7b.system.regular_file import open_regular
+from qwen7b.system.whole_file import written_folder
 
 
 def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
@@ -25,21 +26,17 @@ def fix(diagnosis: Diagnosis, destination: Path) -> list[str]:
     steps = list(dict.fromkeys(finding.repair for finding in diagnosis.findings if finding.repair))
     if not steps:
         return []
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        for file in source.iterdir():
-            if file.is_file():
-                copy_file(file, partial / file.name)
-        done = [step(partial) for step in steps]
-        partial.rename(destination)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with written_folder(destination) as partial:
+            for file in source.iterdir():
+                if file.is_file():
+                    copy_file(file, partial / file.name)
+            return [step(partial) for step in steps]
     except OSError as error:
         raise ResourceError(
             f"{destination} cannot be written ({error.strerror or error}): make room there or name another folder"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return done
 
 
 def copy_file(file: Path, target: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 """The suffixes of weight files other than GGUF, in lower case; names are compared without regard to case."""
 GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+LICENCES = ("LICENSE*", "NOTICE*")
+"""Patterns of the files with the licence of the weights, which copies of them must carry."""
 # Files beside a model: a vision projector, or the importance matrix of a quantization.
 _NO_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 

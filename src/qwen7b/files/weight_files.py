@@ -101,7 +101,7 @@ def _file_sets(folder: Path) -> Iterator[FileSet]:
     indices = {match["whole"]: folder / name for name in reversed(names) if (match := _INDEX.fullmatch(name))}
     single_files = [name for name in names if _may_be_weights(name) and not _NUMBERED.fullmatch(name)]
     usual = [name for name in single_files if _USUAL.fullmatch(name) or name in indices]
-    for name in dict.fromkeys([*usual, *indices]):
+    for name in sorted(dict.fromkeys([*usual, *indices]), key=lambda name: not is_safetensors(name)):
         yield from _sets_by_name(folder, name, indices.get(name), exists=name in usual)
     numbered = _numbered_sets(folder)
     yield from (file_set for file_set in numbered if not file_set.missing)

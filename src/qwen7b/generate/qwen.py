@@ -254,13 +254,12 @@ class Qwen(Scorer):
         max_calls = 0 if not offered.definitions else None if offered.parallel else 1
         if checked.ntk != "recompute" and not self.config.dynamic_ntk:
             warnings.warn(f"ntk={quoted(checked.ntk)} is ignored: this model has no dynamic NTK", stacklevel=2)
-        stop = (*checked.stop, *self._stop_strings)
         builders = [
             ReplyBuilder(
                 self.tokenizer,
                 prompt=prompt.ids,
                 stop_ids=self.stop_ids,
-                stop=stop,
+                stop=(*checked.stop, *self._stop_strings),
                 with_logprobs=checked.logprobs is not None,
                 parser=dialect.parser(offered.definitions) if prompt.in_dialect else None,
                 stop_of_calls=dialect.stop,

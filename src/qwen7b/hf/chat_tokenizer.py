@@ -22,6 +22,7 @@ from qwen7b.text.format_detection import with_chat_template
 from qwen7b.text.messages import checked_messages
 from qwen7b.text.rendered import Rendered
 from qwen7b.text.tokenizer import is_hidden
+from qwen7b.text.tokenizer_files import named_extra_vocabulary
 
 _END_OF_TEXT = "<|endoftext|>"
 
@@ -202,8 +203,10 @@ def find_vocabulary(path: str | None, extra_vocab_file: str | None) -> tuple[Pat
         raise CheckpointError(f"there is no tokenizer: the folder should hold {names}")
     if extra_vocab_file is None:
         return Path(path), None
-    beside = Path(path).parent / Path(extra_vocab_file).name
-    return Path(path), beside if beside.exists() else Path(extra_vocab_file)
+    folder = Path(path).parent
+    beside = folder / Path(extra_vocab_file).name
+    is_named_by_folder = named_extra_vocabulary(folder) == beside  # which may not name files elsewhere
+    return Path(path), beside if beside.exists() or is_named_by_folder else Path(extra_vocab_file)
 
 
 def complete_settings(settings: Mapping[str, Any], *, control_names: Collection[str]) -> dict[str, Any]:

@@ -104,6 +104,14 @@ class QWenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
                 f"{folder / 'config.json'} sets attention_windows or rope_scaling, which this class does not "
                 "support: load it with qwen7b.load, or remove them"
             )
+        read = {
+            "kv_channels": config.head_size,
+            "max_position_embeddings": config.context_length,
+            "use_dynamic_ntk": config.dynamic_ntk,
+            "use_logn_attn": config.logn,
+        }  # what the first release's files leave out is not what the later ones' leave out
+        given = {cls.attribute_map.get(name, name) for name in config_dict}
+        config_dict = {**config_dict, **{name: value for name, value in read.items() if name not in given}}
         _refuse_code_of_tokenizer(name, commit=config_dict.get("_commit_hash"))
         requested = {name: kwargs.pop(name) for name in _PRECISIONS if name in kwargs}
         if not any(requested.values()):

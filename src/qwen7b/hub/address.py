@@ -15,7 +15,7 @@ _HOSTS = {
     "huggingface": ("huggingface.co", "hf.co", "hf-mirror.com"),
     "modelscope": ("modelscope.cn", "modelscope.ai", "modelscope.com"),
 }
-_TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+HUB_TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _DEFAULT_REVISIONS = ("main", "master")
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)|git@(?P<host>[^:/]+):(?P<path>.*)", re.IGNORECASE)
 _HUB_OF_SCHEME = {"hf": "hf.co", "huggingface": "hf.co", "modelscope": "modelscope.cn", "ms": "modelscope.cn"}
@@ -56,7 +56,7 @@ def parse_address(text: str) -> Reference | None:
     if hub != hub_name():
         change = "set QWEN7B_HUB=modelscope" if hub == "modelscope" else "unset QWEN7B_HUB"
         raise ModelNotFoundError(
-            f"{text:.300} is on {_TITLES[hub]}, while qwen7b uses {_TITLES[hub_name()]}: {change} and give this "
+            f"{text:.300} is on {HUB_TITLES[hub]}, while qwen7b uses {HUB_TITLES[hub_name()]}: {change} and give this "
             f"address again, or the id {reference}"
         )
     return reference

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qwen7b.errors import DownloadError, ModelNotFoundError, SettingError, quoted
 from qwen7b.files.file_names import WEIGHT_SUFFIXES
-from qwen7b.hub.address import parse_address
+from qwen7b.hub.address import HUB_TITLES, parse_address
 from qwen7b.hub.fetch import fetch
 from qwen7b.hub.known import KNOWN_MODELS, find_known, similar_names
 from qwen7b.hub.official import ORGANIZATION, find_official
@@ -66,7 +66,7 @@ def _official_reference(name: str) -> Reference | None:
 def _remedies(repository: str) -> str:
     """The end of a message about a repository that could not be fetched: what to do instead."""
     if official := find_official(repository):
-        hub = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}[hub_name()]
+        hub = HUB_TITLES[hub_name()]
         return (
             f"; it would be {official.size / 1e9:.1f} GB from {hub}: where there is a network, 'qwen7b pull "
             f"{official.name}' fetches it and prints its folder; copy that here (cp -rL) and give the copy"

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qwen7b.errors import DownloadError, MissingExtraError, ModelNotFoundError, UnsupportedError, counted
-from qwen7b.files.file_names import gguf_models, is_gguf
+from qwen7b.files.file_names import LICENCES, gguf_models, is_gguf
 from qwen7b.hub.known import HubFile
 from qwen7b.hub.official import find_official
 from qwen7b.hub.protocol import Hub, HubEntry, Reference
@@ -22,7 +22,7 @@ from qwen7b.system.progress import say, shown_size
 from qwen7b.system.storage import check_disk_space, storage_errors
 
 _REFERENCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?(?::(?P<file>.+))?")
-_SETTINGS_PATTERNS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt")
+_SETTINGS_PATTERNS = ("*.json", "*.jinja", "*.tiktoken", "merges.txt", *LICENCES)
 _WEIGHTS_PATTERNS = ("*.safetensors", "pytorch_model*.bin")  # the first kind that a repository has is fetched
 
 

@@ -17,6 +17,7 @@ from qwen7b.system.regular_file import SMALL_FILE_LIMIT, read_text
 _WEIGHTS_AND_SETTINGS = {".json", *WEIGHT_SUFFIXES}
 VOCABULARY_SUFFIX = ".vocabulary"
 VERDICT_SUFFIX = ".whole"
+_PARTS, _PART_BYTES = 16, 4096
 
 
 def packed_folder() -> Path:
@@ -46,15 +47,27 @@ def noted(verdict: Path) -> str | None:
 
 
 def identity(path: Path) -> str:
-    """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes and times."""
+    """What tells a checkpoint from another, or from what it was before: its place, and its files' sizes, times and
+    samples of what they hold, as files may be given the times of others."""
     if path.is_file():
         files = part_files(path)
     else:
         files = sorted(
             file for file in path.iterdir() if file.suffix.lower() in _WEIGHTS_AND_SETTINGS and file.is_file()
         )
-    stats = [(file.name, file.stat()) for file in files]
-    return json.dumps([str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)])
+    stats = [(file, file.stat()) for file in files]
+    entries = [[file.name, stat.st_size, stat.st_mtime_ns, _sample(file, stat.st_size)] for file, stat in stats]
+    return json.dumps([str(path.resolve()), *entries])
+
+
+def _sample(path: Path, size: int) -> str:
+    """A hash of some parts of a file, spread over it; of one that cannot be read, of nothing."""
+    digest = hashlib.sha256()
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        for part in range(_PARTS):
+            file.seek(size * part // _PARTS)
+            digest.update(file.read(_PART_BYTES))
+    return digest.hexdigest()[:32]
 
 
 def exact_identity(path: Path) -> str:

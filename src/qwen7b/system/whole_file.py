@@ -67,11 +67,16 @@ def written_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for parent, _, names in os.walk(partial):
-            for name in names:
-                with open(os.path.join(parent, name), "rb+") as file:
-                    os.fsync(file.fileno())
+        sync_folder(partial)
         os.rename(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk, or a power cut could leave empty ones of these names."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(parent, name), "rb+") as file:
+                os.fsync(file.fileno())
