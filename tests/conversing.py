@@ -120,7 +120,7 @@ def talk(fake) -> Talk:
     ) -> tuple[Conversation, str]:
         console = VisibleConsole(file=io.StringIO(), width=200)
         conversation = Conversation(
-            fake, messages or [], reply_settings={"max_new_tokens": 9}, console=console, kept=kept
+            fake, messages or [], load=lambda: fake, reply_settings={"max_new_tokens": 9}, console=console, kept=kept
         )
         with create_pipe_input() as pipe:
             pipe.send_text("".join(keys) + CTRL_D)

@@ -14,11 +14,14 @@ import qwen7b
 from qwen7b import Qwen, Reply
 from qwen7b.batch import answer_requests, answering
 from qwen7b.batch.answering import FileRun, make_job
+from qwen7b.batch.reply_objects import text_completion
 from qwen7b.batch.request_files import ReplyFile
 from qwen7b.dialects import CallDelta
-from qwen7b.errors import PromptError, SettingError
+from qwen7b.errors import PromptError, ResourceError, SettingError
+from qwen7b.generate.reply import Usage
 from qwen7b.generate.reply_builder import ReplyBuilder
 from qwen7b.generate.request_state import Token
+from qwen7b.sampling.token_logprob import TokenLogprob
 from stepping import interrupt_step
 
 
@@ -139,7 +142,44 @@ def test_a_completion_of_several_texts_lists_those_of_the_first_first(qwen: Qwen
     assert completion["usage"]["prompt_tokens"] == prompts
     logprobs = completion["choices"][0]["logprobs"]
     assert len(logprobs["tokens"]) == len(logprobs["token_logprobs"]) == len(logprobs["text_offset"])
-    assert logprobs["text_offset"][:2] == [0, len(logprobs["tokens"][0])]
+
+
+def test_tokens_that_are_parts_of_characters_are_aligned_and_told_apart(qwen: Qwen) -> None:
+    encode = qwen.tokenizer.encode
+    ids = [*encode("a"), *encode("€"), *encode("b")]
+    assert len(ids) == 5
+    listed = [TokenLogprob(token_id=each, logprob=-1.0, top=tuple((each, -1.0) for each in ids[1:4])) for each in ids]
+    reply = Reply(
+        text="a€b",
+        token_ids=ids,
+        finish_reason="stop",
+        usage=Usage(prompt_tokens=1, completion_tokens=5),
+        logprobs=listed,
+    )
+    logprobs = text_completion([reply], qwen.tokenizer)["choices"][0]["logprobs"]
+    assert logprobs["text_offset"] == [0, 1, 1, 1, 2]
+    assert logprobs["tokens"] == ["a", r"bytes:\xe2", r"bytes:\x82", r"bytes:\xac", "b"]
+    assert all(len(top) == 3 for top in logprobs["top_logprobs"])
+
+
+def test_a_prompt_may_be_ids(qwen: Qwen) -> None:
+    ids = qwen.tokenizer.encode("the inner hell")
+    several = [answer_of(qwen, {"prompt": prompt, "temperature": 0}, call="complete") for prompt in (ids, [ids])]
+    assert [answer["reply"] for answer in several] == [qwen.complete(ids, temperature=0).text] * 2
+
+
+def test_what_the_machine_lacks_is_no_mistake_of_the_request(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object, **__: object) -> Any:
+        raise ResourceError("memory is short")
+
+    monkeypatch.setattr(Qwen, "answers", lacking)
+    answer = answer_of(qwen, batch({"messages": user("x")}))
+    assert answer["response"]["status_code"] == 500 and answer["error"]["code"] == "server_error"
+
+
+def test_a_setting_that_no_request_can_have_is_refused_at_once(qwen: Qwen) -> None:
+    with pytest.raises(SettingError, match="control_tokens"):
+        answers_of(qwen, "hello", control_tokens=True)
 
 
 def test_a_system_message_goes_before_conversations_without_one(qwen: Qwen) -> None:

@@ -608,6 +608,25 @@ def test_ids_that_the_model_does_not_have_harm_no_neighbour(model: Transformer, 
     assert isinstance(forcing.error, SettingError) and len(forcing.ids) == 4
 
 
+@pytest.mark.parametrize("sampling", [Greedy(repetition_penalty=1.3), Greedy(frequency_penalty=0.5)], ids=str)
+def test_rows_of_the_model_that_are_no_tokens_have_no_penalty(model: Transformer, sampling: Greedy) -> None:
+    """Padding rows may stand in a prompt, or be forced, and are never picked."""
+    padding = model.config.vocab_rows - 1
+    engine = Engine(model, vocab_size=padding - 3)
+    forced = Request(
+        ids=[1, 2, padding],
+        max_length=9,
+        sampling=sampling,
+        forced=lambda ids: [padding] if len(ids) == 4 else [],
+        logprobs=0,
+    )
+    penalized = Request(ids=[1, 2, padding], max_length=9, sampling=sampling)
+    neighbour = Request(ids=[1, 2, 3], max_length=20)
+    run(engine, penalized, neighbour, forced)
+    assert len(penalized.ids) == 9 and len(neighbour.ids) == 20
+    assert forced.error is not None and len(forced.ids) == 4  # its log-probability is not known
+
+
 def test_forced_ids_without_an_end_fill_the_sequence(model: Transformer) -> None:
     request = Request(ids=[1, 2], max_length=9, forced=lambda ids: itertools.repeat(5))  # type: ignore[return-value]
     assert run(engine_of(model), request)[0][3:] == [5] * 6

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,15 @@ def test_each_prompt_of_a_call_can_be_sampled_in_its_own_way(qwen: Qwen) -> None
     assert len({reply.text for reply in replies}) == 3
 
 
+def test_the_largest_seed_is_followed_by_0(qwen: Qwen) -> None:
+    last, first = qwen.complete_samples("hello", n=2, seed=2**63 - 1, temperature=1.5)
+    assert first == qwen.complete("hello", seed=0, temperature=1.5) != last
+
+
 @pytest.mark.parametrize("n", [0, -1, True, 1.5, "2", None])
 def test_a_number_of_samples_that_is_none_is_refused(qwen: Qwen, n: Any) -> None:
     with pytest.raises(SettingError, match="n must be a whole number of at least 1, found"):
         qwen.chat_samples("hello", n=n)
-    with pytest.raises(SettingError, match="seed must be a whole number"):
-        qwen.complete_samples("hello", n=2, seed=2**63 - 1)
 
 
 def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
@@ -638,6 +642,10 @@ def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.Mo
         qwen.chat("hello", on_prompt=3)
 
 
+def spoil(ids: Sequence[int], logits_V: torch.Tensor, *, value: float) -> torch.Tensor:
+    return logits_V.fill_(value)
+
+
 def test_processors_and_priority_are_settings_of_a_call(qwen: Qwen) -> None:
     def always(ids: Sequence[int], logits_V: torch.Tensor) -> torch.Tensor:
         return torch.full_like(logits_V, -torch.inf).index_fill_(0, torch.tensor([ids[0]]), 0.0)
@@ -653,6 +661,9 @@ def test_processors_and_priority_are_settings_of_a_call(qwen: Qwen) -> None:
         qwen.chat("hello", processors=[lambda ids, logits_V: logits_V * (1 / 0)])
     with pytest.raises(SettingError, match="leave no token to choose"):
         qwen.complete("hello", processors=[lambda ids, logits_V: logits_V.fill_(-torch.inf)])
+    for wrong in (torch.inf, torch.nan):
+        with pytest.raises(SettingError, match=f"the processors of logits make one {wrong}: let all be finite"):
+            qwen.complete("hello", processors=[partial(spoil, value=wrong)])
     with pytest.raises(SettingError, match="a processor must return the logits"):
         qwen.complete("hello", processors=[lambda ids, logits_V: logits_V[1:]])
 

@@ -370,3 +370,5 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     for limit in (0, -1, 1.5, "much"):
         with pytest.raises(SettingError, match="prompt_cache_bytes"):
             open_prompt_cache(tmp_path, max_bytes=limit)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="prompt_cache_bytes is of no use without a prompt_cache"):
+        qwen7b.load(tmp_path, prompt_cache_bytes=5)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 import qwen7b
 from qwen7b import Qwen, Reply
+from qwen7b.batch import answer_requests
 from qwen7b.errors import PromptError, SettingError
 from qwen7b.generate.engine import Engine
 from stepping import Places
@@ -166,7 +167,7 @@ def test_ctrl_c_ends_the_main_thread_s_reply_only(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-@pytest.mark.parametrize("call", ["chat", "samples", "dropped stream", "score", "with a draft model"])
+@pytest.mark.parametrize("call", ["chat", "samples", "dropped stream", "score", "with a draft model", "requests"])
 def test_ctrl_c_at_any_place_leaves_the_engine_usable(
     qwen: Qwen, expected: list[Reply], monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -181,12 +182,23 @@ def test_ctrl_c_at_any_place_leaves_the_engine_usable(
             chosen.chat_samples(QUESTIONS[0], n=2, **settings)
         elif call == "dropped stream":
             next(chosen.stream(QUESTIONS[0], **SETTINGS))
+        elif call == "requests":
+            [*answer_requests(chosen, QUESTIONS[:2], **settings)]
         elif call == "score":
             chosen.score(["hello"], [["er"]])
         else:
             chosen.chat(QUESTIONS[0], **settings)
 
-    names = ["shared_engine", "answers", "hidden_states", "model_drafter", "admission", "cache_memory", "signals"]
+    names = [
+        "shared_engine",
+        "answers",
+        "answering",
+        "hidden_states",
+        "model_drafter",
+        "admission",
+        "cache_memory",
+        "signals",
+    ]
     files = [*(f"{name}.py" for name in names), "threading.py", "contextlib.py"]
     with (places := Places(files)).watched():
         work()

@@ -8,6 +8,7 @@ import json
 import re
 import string
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from qwen7b.generate.named_adapters import NamedAdapters
 from qwen7b.terminal import clipboard
 from qwen7b.terminal.chinese import CHINESE
 from qwen7b.terminal.commands import KEYS_HELP, USAGES
+from qwen7b.terminal.conversation import Conversation
 from qwen7b.terminal.kept_conversations import MAX_KEPT, KeptConversation, read_latest, read_messages
 from talking import CTRL_C, ENTER, Talk, assistant, system, user
 
@@ -118,10 +120,30 @@ def test_a_model_that_does_not_load_leaves_the_one_before(talk: Talk, fake, trou
     def load():
         raise trouble
 
-    def find_model(name: str):
-        return load if name == "broken" else lambda: fake
+    conversation, _ = talk("/model broken", ENTER, "Hi", ENTER, find_model=lambda name: load)
+    assert conversation.messages == HI and conversation.qwen is fake
 
-    assert talk("/model broken", ENTER, "Hi", ENTER, find_model=find_model)[0].messages == HI
+
+def test_a_model_that_does_not_load_leaves_the_adapter_and_another_drops_it(fake) -> None:
+    def broken() -> Any:
+        raise qwen7b.CheckpointError("damaged")
+
+    loads: list[str] = []
+
+    def load() -> Any:
+        loads.append("former")
+        if len(loads) == 1:
+            raise KeyboardInterrupt
+        return fake
+
+    conversation = Conversation(fake, [], load=load, reply_settings={"adapter": "mine"})
+    with pytest.raises(qwen7b.CheckpointError):
+        conversation.switch_model(broken)
+    with pytest.raises(KeyboardInterrupt):  # the former is loaded when it is needed, and is so again
+        conversation.qwen  # noqa: B018
+    assert conversation.qwen is fake and loads == ["former"] * 2 and conversation.reply_settings == {"adapter": "mine"}
+    conversation.switch_model(lambda: fake)
+    assert conversation.reply_settings == {}
 
 
 def test_retry_asks_the_last_question_anew(talk: Talk, fake) -> None:
@@ -160,6 +182,13 @@ def test_edit_puts_the_message_back_into_the_line(talk: Talk, fake) -> None:
 def test_an_edit_that_is_given_up_changes_nothing(talk: Talk, fake) -> None:
     conversation, _ = talk("Hi", ENTER, "/edit", ENTER, CTRL_C, "More", ENTER)
     assert conversation.messages == [*HI, user("More"), HI[1]]
+
+
+def test_an_exchange_that_was_taken_back_is_not_kept(talk: Talk, tmp_path: Path) -> None:
+    talk("Secret", ENTER, "/undo", ENTER, kept=KeptConversation(tmp_path))
+    assert [*tmp_path.iterdir()] == []
+    talk("Secret", ENTER, "/undo", ENTER, "Hi", ENTER, kept=KeptConversation(tmp_path))
+    assert read_latest(tmp_path)[0] == HI
 
 
 def test_undo_takes_back_the_last_exchange(talk: Talk) -> None:

@@ -40,7 +40,8 @@ def talk(
     """Type some keys into a conversation with tools; gives it back, what the screen showed, and what was asked."""
     console = VisibleConsole(file=io.StringIO(), width=200)
     qwen: Any = ScriptedQwen(replies)
-    conversation = Conversation(qwen, [], reply_settings={"max_new_tokens": 9}, console=console, kept=kept)
+    settings: Any = {"max_new_tokens": 9}
+    conversation = Conversation(qwen, [], load=lambda: qwen, reply_settings=settings, console=console, kept=kept)
     with create_pipe_input() as pipe:
         pipe.send_text("".join(keys) + CTRL_D)
         session = open_session(history=InMemoryHistory(), input=pipe, output=DummyOutput())

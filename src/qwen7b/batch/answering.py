@@ -44,7 +44,7 @@ def make_job(qwen: Qwen, *, call: Call, system: str | None, settings: Mapping[st
         raise SettingError(f"call must be one of {', '.join(get_args(Call))}, found {quoted(call)}")
     if system is not None and call != "chat":
         raise SettingError(f"system is of no use to {call}, found {quoted(system)}: leave it out, or use chat")
-    keywords = {name: value for name, value in settings.items() if name != "control_tokens"}
+    keywords = {name: value for name, value in settings.items() if call != "complete" or name != "control_tokens"}
     CheckedSettings(qwen.generation, cast(ChatSettings, keywords), call=call)
     qwen.adapters.find(settings.get("adapter"))
     weights = " ".join([repr(qwen), *(f"{name}={digest}" for name, digest in qwen.adapters.digests.items())])
@@ -60,7 +60,7 @@ def answer_lines(qwen: Qwen, lines: Iterable[RequestLine]) -> Generator[tuple[Re
         while True:
             while sum(map(len, running)) < _WINDOW and (line := next(pending, None)) is not None:
                 try:
-                    running.add(_Running(qwen, line, news))
+                    _Running(qwen, line, news).begin(running)
                 except Exception as error:  # only this request fails
                     yield line, line.failure(error)
             if not running:
@@ -72,8 +72,12 @@ def answer_lines(qwen: Qwen, lines: Iterable[RequestLine]) -> Generator[tuple[Re
                     running.remove(one)
                     yield one.line, answer
     finally:
-        for one in running:
-            one.cancel()
+        requests = [request for one in running for request in one.answers.requests]
+        for shared in {one.answers.shared for one in running}:
+            try:
+                shared.cancel(requests)
+            finally:  # Ctrl-C may have come before the first was under way
+                shared.cancel_soon(requests)
 
 
 class FileRun:
@@ -133,10 +137,16 @@ class _Running:
         self.num_inputs = len(body.inputs)
         self.tokenizer = qwen.tokenizer
         self.answers = qwen.answers(line.job.call, body.inputs, body.settings, n=body.n)
+        self._news = news
         self._replies: dict[int, Reply] = {}
+
+    def begin(self, running: set[_Running]) -> None:
+        """Add the requests to the engine, and before that this to those that are running: Ctrl-C may come any time."""
+        running.add(self)
         try:
-            self.answers.start(lambda own: news.append((self, own)))
-        except BaseException:
+            self.answers.start(lambda own: self._news.append((self, own)))
+        except Exception:
+            running.remove(self)
             self.cancel()
             raise
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from qwen7b.generate.reply import Reply
 from qwen7b.sampling.token_logprob import TokenLogprob
-from qwen7b.text import Tokenizer
+from qwen7b.text import Detokenizer, Tokenizer
 
 
 def chat_completion(replies: Sequence[Reply], tokenizer: Tokenizer, **about: Any) -> dict[str, Any]:
@@ -72,12 +72,22 @@ def _token_object(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[s
 
 def _aligned_logprobs(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> dict[str, list[Any]]:
     """The older form of the completions API: one list for each property of the tokens."""
-    tokens = [tokenizer.decode([token.token_id]) for token in logprobs]
+    detokenizer = Detokenizer(tokenizer)
+    lengths = [len(detokenizer.push(token.token_id)) for token in logprobs]
     return {
-        "tokens": tokens,
+        "tokens": [_named(token.token_id, tokenizer) for token in logprobs],
         "token_logprobs": [token.logprob for token in logprobs],
         "top_logprobs": [
-            {tokenizer.decode([token_id]): logprob for token_id, logprob in token.top} for token in logprobs
+            {_named(token_id, tokenizer): logprob for token_id, logprob in token.top} for token in logprobs
         ],
-        "text_offset": [*accumulate(map(len, tokens), initial=0)][: len(tokens)],
+        "text_offset": [*accumulate(lengths, initial=0)][: len(lengths)],
     }
+
+
+def _named(token_id: int, tokenizer: Tokenizer) -> str:
+    """A token's text; of one that is a part of a character its bytes, as OpenAI names it, so that no two are one."""
+    content = tokenizer.decode_bytes([token_id])
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)

@@ -14,6 +14,7 @@ from typing import Any
 from qwen7b.config.checked import is_zero, items, whole_number
 from qwen7b.errors import PromptError, SettingError, quoted
 from qwen7b.generate.call_settings import Call, ChatSettings, CompletionSettings
+from qwen7b.sampling.sampling_keywords import SAMPLING_ONLY
 
 _URLS = {"chat": "/v1/chat/completions", "complete": "/v1/completions"}
 _ENVELOPE = {"custom_id", "method", "url", "body"}
@@ -33,8 +34,6 @@ _FIXED: dict[str, tuple[object, ...]] = {
     "best_of": (1,),
 }
 """Fields that are accepted with these values only, as nothing else they can ask for is done here."""
-_SAMPLING_ONLY = ("seed", "top_p", "top_k", "min_p")
-"""Settings without effect at temperature 0."""
 MAX_SAMPLES = 128
 """The most replies that one request may ask for, as in OpenAI's API."""
 
@@ -82,13 +81,18 @@ def read_body(
         own["logit_bias"] = _read_logit_bias(own["logit_bias"])
     settings = {**defaults, **own}
     if is_zero(settings.get("temperature")):
-        settings = {name: value for name, value in settings.items() if name not in _SAMPLING_ONLY}
-    inputs = [input] if call == "chat" or isinstance(input, str) else items(input)
+        settings = {name: value for name, value in settings.items() if name not in SAMPLING_ONLY}
+    inputs = [input] if call == "chat" or isinstance(input, str) or _are_ids(input) else items(input)
     if not inputs:
-        raise PromptError(f"prompt should be a text or a list of them, found {quoted(input)}")
+        raise PromptError(f"prompt should be a text, the ids of one, or a list of such, found {quoted(input)}")
     if system is not None:
         inputs = [_with_system(conversation, system) for conversation in inputs]
     return RequestBody(inputs=list(inputs), n=n, settings=settings)
+
+
+def _are_ids(input: object) -> bool:
+    """Whether an input is one text as ids of tokens, and not several texts."""
+    return isinstance(input, list) and bool(input) and all(type(each) is int for each in input)
 
 
 def open_envelope(envelope: Mapping[str, Any], call: Call) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from qwen7b.batch.reply_objects import chat_completion, listed_logprobs, text_completion, usage
 from qwen7b.batch.request_body import RequestBody, open_envelope, read_body
-from qwen7b.errors import PromptError, Qwen7bError, quoted
+from qwen7b.errors import PromptError, Qwen7bError, SettingError, quoted
 from qwen7b.generate.call_settings import Call
 from qwen7b.generate.reply import Reply, call_object
 from qwen7b.text import Tokenizer
@@ -86,8 +86,10 @@ class RequestLine:
 
     def failure(self, error: Exception) -> dict[str, Any]:
         """The object that says why there is no reply."""
-        if isinstance(error, Qwen7bError):
+        if isinstance(error, (PromptError, SettingError)):
             status, code, message = 400, "invalid_request_error", str(error)
+        elif isinstance(error, Qwen7bError):
+            status, code, message = 500, "server_error", str(error)
         else:
             status, code, message = 500, "server_error", f"{type(error).__name__}: {error}"
         if self._is_batch:

@@ -187,7 +187,8 @@ def converse_at_terminal(
         return partial(other.load, must_chat=True)
 
     session = open_session([usage.split()[0] for usage in USAGES])
-    conversation = Conversation(qwen, messages, reply_settings=reply_settings, kept=kept)
+    load = partial(loading.load, must_chat=True)
+    conversation = Conversation(qwen, messages, load=load, reply_settings=reply_settings, kept=kept)
     if toolbox is not None:
         from qwen7b.terminal.tool_use import ToolUse, ask_first
 

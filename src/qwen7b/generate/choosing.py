@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from qwen7b.errors import Qwen7bError, SettingError, quoted
+from qwen7b.errors import SettingError, quoted
 from qwen7b.generate.request import Request
 from qwen7b.sampling.picking import check_finite, log_probabilities, pick
 from qwen7b.sampling.token_logprob import TokenLogprob
@@ -33,14 +34,15 @@ def choose(requests: Sequence[Request], logits_BV: Tensor) -> dict[Request, Choi
     for rows in _alike([(row, request) for row, request in enumerate(requests) if request not in chosen]):
         try:
             chosen |= _pick(rows, logits_BV)
-        except Qwen7bError:  # raised before anything was drawn, so each can be tried by itself
+        except Exception:  # raised before anything was drawn, so each can be tried by itself
             for row in rows:
                 with row[1].failing():
                     chosen |= _pick([row], logits_BV)
-    return {
-        request: (token_id, _logprob(request, token_id, own[request]) if request in own else None)
-        for request, token_id in chosen.items()
-    }
+    choices: dict[Request, Choice] = {}
+    for request, token_id in chosen.items():
+        with request.failing():
+            choices[request] = token_id, _logprob(request, token_id, own[request]) if request in own else None
+    return choices
 
 
 def _process(request: Request, logits_V: Tensor) -> None:
@@ -55,8 +57,11 @@ def _process(request: Request, logits_V: Tensor) -> None:
             )
     if changed_V is not logits_V:
         logits_V.copy_(changed_V)
-    if not logits_V.max() > -torch.inf:
+    largest = float(logits_V.max())
+    if largest == -torch.inf:
         raise SettingError("the processors of logits leave no token to choose: let at least one keep a finite logit")
+    if not math.isfinite(largest):
+        raise SettingError(f"the processors of logits make one {largest}: let all be finite, or -inf")
 
 
 def _alike(rows: Sequence[tuple[int, Request]]) -> list[list[tuple[int, Request]]]:

@@ -127,11 +127,11 @@ class Engine:
                 drafts = self._draft(decoding, num_rows=sum(chunk.count for chunk in chunks))
                 started = time.perf_counter()
                 hidden = self._read(chunks, drafts)
+            accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self.logits_of)
         except Exception as error:  # no single request caused it, so all in the step fail
             for chunk in chunks:
                 chunk.request.fail(error)
             return
-        accepted = take_in([chunk.request for chunk in chunks], hidden, drafts, logits_of=self.logits_of)
         for request, num_accepted in accepted.items():
             self.speculation.learn(request, num_accepted=num_accepted, length=len(drafts[request]))
         num_read = sum(chunk.count for chunk in chunks[len(decoding) :])

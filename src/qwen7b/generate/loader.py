@@ -50,7 +50,7 @@ def load(
     must_chat: bool = False,
     tokenizer: Tokenizer | None = None,
     prompt_cache: str | Path | None = None,
-    prompt_cache_bytes: int = _PROMPT_CACHE_BYTES,
+    prompt_cache_bytes: int | None = None,
     speculate: str | Path | Qwen | Transformer | None = None,
     dialect: str | Dialect | None = None,
     adapter: str | Path | None = None,
@@ -71,7 +71,8 @@ def load(
     own, where it has been read already.
 
     `prompt_cache` names a folder in which the keys and values of prompts are kept, with their tokens, so that later
-    starts need not read the same prompt again; beyond `prompt_cache_bytes` the least recently used are deleted.
+    starts need not read the same prompt again; beyond `prompt_cache_bytes`, by default 10 GB, the least recently used
+    are deleted.
 
     `speculate` makes replies faster and never changes them: a few tokens are drafted, and the model checks all of them
     at once. "ngram" drafts what followed the same tokens earlier in the prompt or the reply; "ngram-pool" also searches
@@ -107,7 +108,10 @@ def load(
     check_adapters(adapter, adapters)
     if long_context is not None:
         parse_method(long_context)  # before anything is fetched
-    folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=prompt_cache_bytes)
+    if prompt_cache is None and prompt_cache_bytes is not None:
+        raise SettingError("prompt_cache_bytes is of no use without a prompt_cache: name a folder, or leave it out")
+    most = _PROMPT_CACHE_BYTES if prompt_cache_bytes is None else prompt_cache_bytes
+    folder = None if prompt_cache is None else open_prompt_cache(prompt_cache, max_bytes=most)
     checkpoint = open_checkpoint(locate(model, offline=offline))
     files = exact_identity(checkpoint.path)  # before they are read
     if adapter is not None:

@@ -85,23 +85,24 @@ def check_finite(logits_BV: Tensor) -> list[int]:
 
 
 def adjust_logits(logits_BV: Tensor, sampling: Sampling, states: Sequence[SamplingState]) -> Tensor:
-    """Logits after penalties and bias. Raises SettingError for a biased id out of range."""
+    """Logits after penalties and bias; ids of the model that are no tokens have none. Raises SettingError for a biased
+    one of these."""
     repetition, bias = sampling.repetition_penalty, sampling.logit_bias
     counts_reply = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
     if repetition == 1 and not counts_reply and not bias:
         return logits_BV
     logits_BV = logits_BV.clone()
-    device = logits_BV.device
+    device, vocab_size = logits_BV.device, logits_BV.shape[1]
     if repetition != 1:
-        index = _index([state.seen_ids for state in states], device)
+        index = _index([[each for each in state.seen_ids if each < vocab_size] for state in states], device)
         values_N = logits_BV[index]
         logits_BV[index] = torch.where(values_N > 0, values_N / repetition, values_N * repetition)
     if counts_reply:
-        index = _index([state.reply_counts for state in states], device)
-        counts_N = torch.tensor([count for state in states for count in state.reply_counts.values()])
+        counts = [{each: n for each, n in state.reply_counts.items() if each < vocab_size} for state in states]
+        index = _index(counts, device)
+        counts_N = torch.tensor([count for of_row in counts for count in of_row.values()])
         logits_BV[index] -= sampling.presence_penalty + sampling.frequency_penalty * counts_N.to(device)
     if bias:
-        vocab_size = logits_BV.shape[1]
         if too_large := [token_id for token_id in bias if token_id >= vocab_size]:
             raise SettingError(f"logit_bias names token id {too_large[0]}, but ids go from 0 to {vocab_size - 1}")
         logits_BV[:, list(bias)] += torch.tensor(list(bias.values()), dtype=logits_BV.dtype, device=device)

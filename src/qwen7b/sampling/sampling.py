@@ -60,14 +60,14 @@ Sampling = Greedy | Sample
 
 
 def samplings(sampling: Sampling, num_samples: int) -> list[Sampling]:
-    """The sampling of each of several samples of one prompt: with a seed, sample i has the seed + i.
+    """The sampling of each of several samples of one prompt: with a seed, sample i has the seed + i (modulo 2^63).
 
     >>> [sampling.seed for sampling in samplings(Sample(seed=5), 3)]
     [5, 6, 7]
     """
     if isinstance(sampling, Greedy) or sampling.seed is None:
         return [sampling] * num_samples
-    return [replace(sampling, seed=sampling.seed + number) for number in range(num_samples)]
+    return [replace(sampling, seed=(sampling.seed + number) % 2**63) for number in range(num_samples)]
 
 
 def _check_shared(sampling: Greedy | Sample) -> None:

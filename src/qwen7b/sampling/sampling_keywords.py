@@ -28,6 +28,8 @@ class SamplingKeywords(TypedDict, total=False):
 
 _OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
 _GREEDY_FIELDS = {*PENALTIES, "logit_bias"}
+SAMPLING_ONLY = SamplingKeywords.__annotations__.keys() - _GREEDY_FIELDS - {"temperature"}
+"""The keywords that have no effect on a greedy choice."""
 
 
 def lay_over(default: Sampling, **keywords: Unpack[SamplingKeywords]) -> Sampling:
@@ -59,9 +61,9 @@ def is_greedy(keywords: SamplingKeywords) -> bool:
 
 
 def sampling_only(keywords: SamplingKeywords) -> list[str]:
-    """The keywords that have no effect on a greedy choice, without those whose value turns them off."""
+    """Those of the keywords that have no effect on a greedy choice, without those whose value turns them off."""
     return [
         name
         for name, value in keywords.items()
-        if value is not None and name not in {*_GREEDY_FIELDS, "temperature"} and value != _OFF.get(name)
+        if value is not None and name in SAMPLING_ONLY and value != _OFF.get(name)
     ]

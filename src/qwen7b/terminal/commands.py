@@ -126,15 +126,7 @@ class Commands:
     def switch_model(self, argument: str) -> None:
         conversation = self.conversation
         if argument:
-            load = self.services.find_model(argument)
-            former = conversation.qwen.source
-            conversation.reply_settings.pop("adapter", None)  # it is the former model's
-            del conversation.qwen  # memory may not suffice for both
-            try:
-                conversation.qwen = load()
-            except BaseException:
-                conversation.qwen = self.services.find_model(former)()
-                raise
+            conversation.switch_model(self.services.find_model(argument))
         conversation.note(_("The model is {name}.").format(name=conversation.qwen.name))
 
     def choose_adapter(self, argument: str) -> None:

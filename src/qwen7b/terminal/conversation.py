@@ -13,6 +13,8 @@ from qwen7b.terminal.parts import join_parts, shown_message, split_parts
 from qwen7b.terminal.replies import follow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from qwen7b import Qwen
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 class Conversation:
     """The messages so far and the model that answers them.
 
+    load            loads the model again, which happens when another could not take its place
     reply_settings  the settings of every reply
     kept            the file that messages are saved to after each turn; None saves them nowhere
     tool_use        the tools that the model may call; None where it has none
@@ -34,12 +37,14 @@ class Conversation:
         qwen: Qwen,
         messages: Messages,
         *,
+        load: Callable[[], Qwen],
         reply_settings: ChatSettings,
         console: Console | None = None,
         kept: KeptConversation | None = None,
         tool_use: ToolUse | None = None,
     ) -> None:
-        self.qwen = qwen
+        self._qwen: Qwen | None = qwen
+        self._load = load
         self.messages = messages
         self.reply_settings = reply_settings
         self.console = console or chat_console()
@@ -51,6 +56,25 @@ class Conversation:
         """True if the next message replaces the last one."""
         self.files: list[str] = []
         """The texts that go before the next message."""
+
+    @property
+    def qwen(self) -> Qwen:
+        """The model that answers."""
+        if self._qwen is None:
+            self._qwen = self._load()
+        return self._qwen
+
+    def switch_model(self, load: Callable[[], Qwen]) -> None:
+        """Have another model answer. Where it cannot be loaded, the one before does, loaded when it is next needed."""
+        former, adapter = self._load, self.reply_settings.pop("adapter", None)
+        self._qwen, self._load = None, load  # memory may not suffice for both
+        try:
+            self._qwen = load()
+        except BaseException:
+            self._load = former
+            if adapter is not None:
+                self.reply_settings["adapter"] = adapter
+            raise
 
     def ask(self, text: str) -> None:
         """Answer one message. After an interrupt the reply so far is kept; if it is empty, the message is taken back
@@ -98,9 +122,12 @@ class Conversation:
     def change(self, messages: Messages) -> None:
         """Replace the messages by these, and save them."""
         self.messages = messages
-        if self.kept is not None and any(message["role"] != "system" for message in messages):
+        if self.kept is not None:
             try:
-                self.kept.write(messages, model=self.qwen.source)
+                if any(message["role"] != "system" for message in messages):
+                    self.kept.write(messages, model=self.qwen.source)
+                else:
+                    self.kept.remove()
             except SettingError as error:  # reported once; the conversation itself continues
                 self.kept = None
                 self.note(_("This conversation is not kept: {error}").format(error=error), style="yellow")

@@ -44,6 +44,14 @@ class KeptConversation:
         """The file for the next conversation in the same folder."""
         return KeptConversation(self.folder)
 
+    def remove(self) -> None:
+        """Remove the file, of a conversation that was taken back. Raises SettingError if that fails."""
+        if self.path is not None:
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise SettingError(_unwritable(self.path, error)) from error
+
     def write(self, messages: Messages, *, model: str) -> None:
         """Write the conversation. Raises SettingError if that fails."""
         try:
