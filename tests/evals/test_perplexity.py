@@ -58,7 +58,7 @@ def test_it_is_exp_of_the_mean_over_all_but_the_first_tokens(tiny_chat_checkpoin
 def test_every_length_and_method_is_one_full_pass_a_window(
     tiny_chat_checkpoint: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 24)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 24)
     results = measure(tiny_chat_checkpoint, text, lengths=[64, 128, 32], methods=METHODS, trained_length=32)
     assert [(result.method, result.length) for result in results] == [(m, n) for m in METHODS for n in (32, 64, 128)]
     ids = ids_of(tiny_chat_checkpoint, text)
@@ -84,7 +84,7 @@ def test_chunks_change_nothing(
     model = qwen7b.load_model(tiny_chat_checkpoint)
     window = torch.randint(0, 260, (61,))
     expected = read_window(model, window).nats
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", chunk)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", chunk)
     monkeypatch.setattr(scoring, "HEAD_ROWS", rows)
     reported: list[int] = []
     assert read_window(model, window, reported.append).nats == pytest.approx(expected, rel=1e-5)

@@ -432,7 +432,7 @@ def test_hidden_states_are_told_once_each(model: Transformer, monkeypatch: pytes
         cache = model.new_cache(max_length=90)
         cache.plan([90])
         expected = model.hidden(torch.tensor([ids]), cache=cache)[0]
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 32)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 32)
     told: dict[int, Tensor] = {}
 
     def on_hidden(start: int, hidden_TC: Tensor) -> None:

@@ -53,22 +53,26 @@ def test_text_that_nfc_would_change_is_kept(qwen: Qwen) -> None:
     assert reply.text == text and reply.finish_reason == "stop"
 
 
-def test_the_matcher_goes_by_the_ids_it_is_given(qwen: Qwen) -> None:
+def test_the_matcher_takes_in_what_was_added_however_often_it_is_asked(qwen: Qwen) -> None:
     grammar = compiler(qwen).compile(Regex("(ab|cd|ad)x"))
-    matcher = grammar.new_matcher(num_prompt=2)
     a, b, c, d, x = (qwen.tokenizer.encode(letter)[0] for letter in "abcdx")
 
-    def allowed(*reply: int) -> set[int]:
+    def allowed(*reply: int, by: GrammarMatcher | None = None) -> set[int]:
+        matcher = by or grammar.new_matcher(num_prompt=2)
         logits_V = matcher([7, 7, *reply], torch.zeros(qwen.tokenizer.vocab_size))
         return {*logits_V.isfinite().nonzero()[:, 0].tolist()}
 
-    assert allowed() == {a, c} and allowed(a) == {b, d} and allowed(a, d) == {x}
-    assert allowed(c) == {d} and allowed() == {a, c} and allowed(a, b, x) == qwen.stop_ids
+    assert allowed() == {a, c} and allowed(a) == {b, d} and allowed(a, d) == {x} and allowed(c) == {d}
+    matcher = grammar.new_matcher(num_prompt=2)
+    for reply, expected in (((), {a, c}), ((a,), {b, d}), ((a,), {b, d}), ((a, b, x), qwen.stop_ids)):
+        assert allowed(*reply, by=matcher) == expected
+    matcher = grammar.new_matcher(num_prompt=2)
     assert matcher.force([7, 7, c]) == [d, x] and matcher.force([7, 7, c, d, x])[0] in qwen.stop_ids
+    matcher = grammar.new_matcher(num_prompt=2)
     with pytest.raises(UnsupportedError, match="the reply cannot follow its grammar"):
-        allowed(b)
+        allowed(b, by=matcher)
     with pytest.raises(UnsupportedError, match="the reply cannot follow its grammar"):
-        allowed(a)  # whatever comes after an error: it never allows all
+        allowed(b, a, by=matcher)  # whatever comes after an error: it never allows all
 
 
 @pytest.mark.parametrize("speculate", [None, "ngram"])

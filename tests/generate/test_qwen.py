@@ -134,7 +134,7 @@ def test_greedy_reply_is_the_model_s_likeliest_ids(qwen: Qwen) -> None:
 def test_long_prompts_in_chunks_give_the_same_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["hello there " * 10, "x", "你好" * 20]
     expected, qwen = qwen.complete_batch(prompts), copy.copy(qwen)  # whose caches hold nothing yet
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 7)
     assert qwen.complete_batch(prompts) == expected
     assert [copy.copy(qwen).complete(prompt) for prompt in prompts] == expected
 
@@ -625,7 +625,7 @@ def test_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_reading_of_a_long_prompt_is_told(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 7)
     told: list[tuple[int, int]] = []
 
     def on_prompt(tokens_read: int, tokens: int) -> None:
@@ -669,7 +669,7 @@ def test_processors_and_priority_are_settings_of_a_call(qwen: Qwen) -> None:
 
 
 def test_an_interrupt_while_a_prompt_is_read_ends_the_reply(qwen: Qwen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 7)
 
     def on_prompt(tokens_read: int, tokens: int) -> None:
         raise KeyboardInterrupt

@@ -410,7 +410,7 @@ def test_an_embedding_is_the_mean_of_the_hidden_states_in_any_company(
             cache = packed.model.new_cache(max_length=len(ids), ntk="reserve")
             mean = packed.model.hidden(torch.tensor([ids]), cache=cache)[0].double().mean(0)
         assert torch.allclose(vector, (mean / mean.norm()).float(), atol=1e-6)
-    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_NEW_TOKENS", 13)
+    monkeypatch.setattr("qwen7b.model.sequence_cache.MAX_PASS_TOKENS", 13)
     for ids, vector in zip(texts, vectors, strict=True):
         assert torch.equal(copy.copy(packed).embed([ids])[0], vector)
 

@@ -39,14 +39,14 @@ PACKED = [packed(dtype, trained_length=length) for dtype in (torch.int8, torch.f
 @pytest.fixture
 def short_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
-    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr(sequence_cache, "MAX_PASS_TOKENS", 7)
     monkeypatch.setattr(sequence_cache, "CHUNK", 4)
 
 
 @pytest.fixture
 def small_rings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rings of 128 slots, whole chunks of the native attention."""
-    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 28)
+    monkeypatch.setattr(sequence_cache, "MAX_PASS_TOKENS", 28)
 
 
 def read(model: Transformer, cache: SequenceCache, ids: list[int]) -> torch.Tensor:

@@ -38,7 +38,7 @@ def ids_of(length: int, seed: int = 1) -> torch.Tensor:
 @pytest.fixture
 def short_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes of at most 7 tokens, so that rings wind around in short sequences too."""
-    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 7)
+    monkeypatch.setattr(sequence_cache, "MAX_PASS_TOKENS", 7)
     monkeypatch.setattr(sequence_cache, "CHUNK", 4)
 
 
@@ -120,7 +120,7 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
         return kept.sequences[0].num_slots, torch.cat((first[0], first[1, :250], *(step[:, 0] for step in steps)))
 
     whole_slots, whole = compute()
-    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 28)
+    monkeypatch.setattr(sequence_cache, "MAX_PASS_TOKENS", 28)
     ring_slots, ring = compute()
     assert (whole_slots, ring_slots) == ([430, 430, 430], [128, 128, 430])
     assert torch.equal(ring, whole)
@@ -131,7 +131,7 @@ def test_native_rings_equal_whole_caches_to_the_bit(monkeypatch: pytest.MonkeyPa
 @torch.inference_mode()
 def test_native_windows_equal_the_reference(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     model = packed_model((40, 0), dtype)
-    monkeypatch.setattr(sequence_cache, "MAX_NEW_TOKENS", 28)
+    monkeypatch.setattr(sequence_cache, "MAX_PASS_TOKENS", 28)
     ids = torch.randint(0, 320, (2, 200))
 
     def compute() -> torch.Tensor:

@@ -6,7 +6,7 @@ from qwen7b.generate.prefixes import count_common
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
 from qwen7b.generate.slots import Slots
-from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
+from qwen7b.model.sequence_cache import MAX_PASS_TOKENS
 from qwen7b.model.transformer import warn_of_recompute
 
 _WORTH_WAITING = 64
@@ -83,7 +83,7 @@ class Admission:
     def _fill_step(self, request: Request) -> bool:
         """Whether requests that are read before this one fill a step, so that its cache would only lie idle."""
         before = (other for other in self.running if other.state is State.READING and urgency(other) < urgency(request))
-        return sum(other.num_unread for other in before) >= MAX_NEW_TOKENS
+        return sum(other.num_unread for other in before) >= MAX_PASS_TOKENS
 
     def _awaits(self, request: Request) -> bool:
         """Whether to wait for another request that is reading their common prefix, which can then be copied."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from qwen7b.errors import UnsupportedError
-from qwen7b.generate.prefixes import count_common
 from qwen7b.sampling.picking import likeliest
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GrammarMatcher:
-    """One reply's place in a grammar. It goes by the ids that it is given, and so back where these are others.
+    """One reply's place in a grammar, to which ids are only ever added.
 
     Called, it is a `Processor`; its `force` is a request's `forced`. Where the likeliest token is what will be picked,
     it asks for that token first: a mask, which takes a hundred times as long, is only needed where that is forbidden.
@@ -26,11 +25,10 @@ class GrammarMatcher:
 
     def __init__(self, matcher: LLMatcher, *, num_prompt: int, stop_id: int, picks_likeliest: bool = False) -> None:
         self._matcher = matcher
-        self._num_prompt = num_prompt
         self._stop_id = stop_id
         self._picks_likeliest = picks_likeliest
-        self._followed: list[int] = []
-        """The ids of the reply that the matcher has taken in."""
+        self._num_followed = num_prompt
+        """How many ids need not be taken in any more: those of the prompt, and of the reply so far."""
 
     def __call__(self, ids: Sequence[int], logits_V: Tensor) -> Tensor:
         """Forbid all ids that the grammar does not allow after these, in place, unless the likeliest is allowed."""
@@ -59,13 +57,10 @@ class GrammarMatcher:
         return allows
 
     def _follow(self, ids: Sequence[int]) -> None:
-        reply = list(ids[self._num_prompt :])
-        num_common = count_common(self._followed, reply)
-        if num_common < len(self._followed):
-            self._matcher.rollback(len(self._followed) - num_common)
-        self._matcher.consume_tokens(reply[num_common:])
+        new_ids = list(ids[self._num_followed :])
+        self._matcher.consume_tokens(new_ids)
         self._check()
-        self._followed = reply
+        self._num_followed += len(new_ids)
 
     def _check(self) -> None:
         """Raise UnsupportedError where the matcher gave up: it never raises, and would then allow nothing."""

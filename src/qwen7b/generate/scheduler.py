@@ -11,7 +11,7 @@ from qwen7b.generate.admission import Admission, urgency
 from qwen7b.generate.pace import Pace
 from qwen7b.generate.request import Request
 from qwen7b.generate.request_state import State
-from qwen7b.model.sequence_cache import MAX_NEW_TOKENS
+from qwen7b.model.sequence_cache import MAX_PASS_TOKENS
 
 _READING_SHARE = 0.5
 """A prompt lengthens a step of decoding requests by this many times its own duration."""
@@ -67,11 +67,11 @@ class Scheduler:
         yet.
         """
         if not decoding:
-            return MAX_NEW_TOKENS
+            return MAX_PASS_TOKENS
         priority = min(request.priority for request in decoding)  # prompts of a lower priority do not count
         num_reading = sum(request.priority >= priority for request in [*self.admission.waiting, *unread])
         share = min(max(8 * (num_reading - 1) / len(decoding), _READING_SHARE), _MAX_READING_SHARE)
-        return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_NEW_TOKENS)
+        return min(self.pace.rows_within(share, num_decoding=len(decoding)), MAX_PASS_TOKENS)
 
     def forget(self, request: Request) -> None:
         """Drop what is held for a request."""
@@ -93,4 +93,4 @@ def _stretch(request: Request) -> int:
     # The original chooses alpha by the first call's length: read again, the prompt comes by itself first.
     end = request.num_prompt if request.ntk == "original" and request.num_read < request.num_prompt else None
     assert request.cache is not None
-    return min(len(request.ids[request.num_read : end]), request.cache.max_new_tokens)
+    return min(len(request.ids[request.num_read : end]), request.cache.max_pass_tokens)

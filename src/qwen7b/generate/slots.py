@@ -130,7 +130,7 @@ class Slots(CacheMemory):
         assert request.cache is not None
         length = len(request.ids)
         room = min(request.max_length - 1, request.cache.capacity) - length
-        room = min(room, request.cache.max_new_tokens - num_read if num_read == request.num_unread else 0)
+        room = min(room, request.cache.max_pass_tokens - num_read if num_read == request.num_unread else 0)
         if request.ntk == "recompute" and self.model.config.dynamic_ntk:
             trained = self.model.config.trained_length
             while room > 0 and ntk_alpha(length + room, trained_length=trained) != request.cache.alpha:

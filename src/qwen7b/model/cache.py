@@ -35,9 +35,9 @@ class Cache:
         return [sequence.adapter for sequence in self.sequences]
 
     @property
-    def max_new_tokens(self) -> int:
+    def max_pass_tokens(self) -> int:
         """The most tokens of a sequence that one pass adds."""
-        return min(sequence.max_new_tokens for sequence in self.sequences)
+        return min(sequence.max_pass_tokens for sequence in self.sequences)
 
     @property
     def num_bytes(self) -> int:

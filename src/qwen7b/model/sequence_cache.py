@@ -24,7 +24,7 @@ pass over the sequence, so that step-by-step decoding equals one full pass. "ori
 original did. "reserve": once and for all, for the planned length or else for the cache's full length."""
 
 
-MAX_NEW_TOKENS = 512
+MAX_PASS_TOKENS = 512
 """The most tokens of a sequence that one pass adds to a cache, which bounds the memory of a prompt's activations."""
 _CACHE_LINE = 64
 """Bytes: a load of the kernels' that crosses from one cache line into the next is slower."""
@@ -61,7 +61,7 @@ class SequenceCache:
         self.ntk = ntk
         self.layers = layers
         self.num_slots = slots_of_layers(config, capacity)
-        self.max_new_tokens = MAX_NEW_TOKENS
+        self.max_pass_tokens = MAX_PASS_TOKENS
         self.ids = torch.zeros(capacity, dtype=torch.long)
         self.length = 0
         self.alpha = 1.0
@@ -211,7 +211,7 @@ class SequenceCache:
         Returns the keys and values in all slots up to the last one used, (K, S, D).
         """
         slots, stop = self.num_slots[layer], start + key_KTD.shape[1]
-        assert stop - start <= self.max_new_tokens or slots >= self.capacity
+        assert stop - start <= self.max_pass_tokens or slots >= self.capacity
         for begin, end in _runs(start, stop, slots):
             new = slice(begin - start, end - start)
             self._store("keys", layer, begin % slots, key_KTD[:, new])
@@ -261,7 +261,7 @@ def _num_slots(window: int, capacity: int) -> int:
     if not window:
         return capacity
     # A ring buffer is a whole number of chunks, since the native attention takes that many positions at once.
-    return min(capacity, -(-(window + MAX_NEW_TOKENS) // CHUNK) * CHUNK)
+    return min(capacity, -(-(window + MAX_PASS_TOKENS) // CHUNK) * CHUNK)
 
 
 def _zeros(

@@ -149,7 +149,7 @@ class Transformer(nn.Module):
     def passes(self, new_ids: Sequence[Tensor], *, cache: Cache | None = None) -> Iterator[tuple[Rows, Tensor]]:
         """Read the new ids (T,) of each sequence, on the CPU, without padding; a sequence may have none.
 
-        With a cache at most its `max_new_tokens` of each are read at once. Yields the rows of each pass, and the
+        With a cache at most its `max_pass_tokens` of each are read at once. Yields the rows of each pass, and the
         normalized hidden states (R, C) that the head would read. Raises what `forward` raises.
         """
         low, high = map(int, torch.cat(list(new_ids)).aminmax())
@@ -176,8 +176,8 @@ class Transformer(nn.Module):
     def _read(
         self, new_ids: Sequence[Tensor], *, cache: Cache, alphas: Sequence[float]
     ) -> Iterator[tuple[Rows, Tensor]]:
-        for start in range(0, max(ids.shape[0] for ids in new_ids), cache.max_new_tokens):
-            chunks = [ids[start : start + cache.max_new_tokens] for ids in new_ids]
+        for start in range(0, max(ids.shape[0] for ids in new_ids), cache.max_pass_tokens):
+            chunks = [ids[start : start + cache.max_pass_tokens] for ids in new_ids]
             cache.make_room([chunk.shape[0] for chunk in chunks])
             done = self._pass(chunks, starts=cache.lengths, alphas=alphas, cache=cache)
             cache.advance(chunks, alphas)
