@@ -2,6 +2,7 @@
 #pragma once
 #include <float.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vector.h"
 
@@ -22,9 +23,17 @@ void quantize_group(const float *x, int64_t count, int8_t *codes, float *scale, 
         for (int64_t i = 0; i < GROUP; i++) padded[i] = i < count ? x[i] : 0;
         x = padded;
     }
-    Floats max_abs = zeros(), sums = zeros();
-    for (int64_t i = 0; i < GROUP; i += LANES) max_abs = max(max_abs, abs(load(x + i)));
-    *scale = max(max_abs) / 127;
+    Floats max_abs = zeros(), sums = zeros(), nothing = zeros();
+    for (int64_t i = 0; i < GROUP; i += LANES) {
+        max_abs = max(max_abs, abs(load(x + i)));
+        nothing = fma(load(x + i), zeros(), nothing);
+    }
+    *scale = max(max_abs) / 127 + sum(nothing);  // which is no number where one of x is none, and so are the products
+    if (!(*scale <= FLT_MAX)) {
+        memset(codes, 0, GROUP);
+        *sum_of_codes = 0;
+        return;
+    }
     const Floats inverse = all(*scale >= FLT_MIN ? 1 / *scale : 0);  // a smaller scale has no finite inverse
     for (int64_t i = 0; i < GROUP; i += LANES) {
         const Floats rounded = round(mul(load(x + i), inverse));

@@ -18,7 +18,7 @@ NOT_INLINED void multiply_on(int64_t iterations, Codes codes, const int8_t *four
 
 int64_t count_vector_int8(int64_t iterations) {
     alignas(64) uint8_t bytes[64] = {1};
-    const int8_t four[4] = {1, 2, 3, 4};
+    alignas(4) const int8_t four[4] = {1, 2, 3, 4};
     Ints sums[NUM_CHAINS] = {};
     multiply_on(iterations, load_codes(bytes), four, sums);
     volatile float used = sum(to_floats(sums[0]));

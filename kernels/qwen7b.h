@@ -133,7 +133,8 @@ typedef struct {
 /* sum (num_rows, size) = x + added, and y = sum / rms(sum) * weight; without `added` the sum is x. Keeps 1 / rms. */
 QWEN7B_API int qwen7b_add_and_normalize(int64_t num_rows, int64_t size, float epsilon, qwen7b_array x, qwen7b_array added,
                                         qwen7b_array sum, const float *weight, qwen7b_array y, float *inverse_rms);
-/* The gradients of x, of `added` (the same numbers) and of `weight`, from those of y and of the sum; either may be null. */
+/* The gradients of x, of `added` (the same numbers) and of `weight`, from those of y and of the sum. All but those of x
+ * and of y may be null. */
 QWEN7B_API int qwen7b_add_and_normalize_backward(int64_t num_rows, int64_t size, qwen7b_array sum, const float *weight,
                                                  const float *inverse_rms, qwen7b_array for_y, qwen7b_array for_sum,
                                                  qwen7b_array for_x, qwen7b_array for_added, float *for_weight);

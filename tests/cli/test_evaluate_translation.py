@@ -52,7 +52,10 @@ def test_two_files_serve_as_well_as_a_folder(translate: Run, tmp_path: Path) -> 
         "prompt": "English phrase: in there 6\nChinese phrase:",
         "answer": "在那里 6",
     }
-    shown = json.loads(translate(*named, *_as_shots(named), "--dry-run", "--json").stdout)
+    for file in (tmp_path / "en-zh.src.en", tmp_path / "en-zh.ref.zh"):
+        file.with_name(f"other-{file.name}").write_text(file.read_text("utf-8").partition("\n")[2], "utf-8")
+    others = [part.replace("en-zh.", "other-en-zh.") for part in _as_shots(named)]
+    shown = json.loads(translate(*named, *others, "--dry-run", "--json").stdout)
     assert shown[0]["prompt"].count("English phrase: ") == 6
 
 

@@ -62,6 +62,26 @@ def test_a_layout_of_the_sets_own_changes_nothing(instruction_set: str, bits: in
         assert torch.equal(y, expected[:count])
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_what_is_no_number_stays_none(instruction_set: str, bits: int, value: float) -> None:
+    matrix, x = random_matrix(72, 200, bits=bits), torch.randn(80, 200)
+    expected = kernels.linear(x, matrix)
+    for place in range(64):
+        x[place, 64 + place if place else 199] = value  # each place of a whole group, and one of a part
+    products = kernels.linear(x, matrix)
+    assert products[:64].isnan().all() and kernels.linear_reference(x, matrix)[:64].isnan().all()
+    assert torch.equal(products[64:], expected[64:])
+    assert kernels.linear(x[5:6], matrix).isnan().all()
+
+
+def test_another_number_of_columns_is_refused() -> None:
+    matrix = random_matrix(32, 64, bits=8)
+    for columns in (10, 128, 4096):
+        with pytest.raises(ValueError, match=f"the matrix's 64 columns, found {columns}"):
+            kernels.linear(torch.randn(2, columns), matrix)
+
+
 def test_threads_change_nothing() -> None:
     matrix, x = random_matrix(1000, 320, bits=4), torch.randn(3, 320)
     before = kernels.num_threads()

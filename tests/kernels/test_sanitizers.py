@@ -72,7 +72,7 @@ def test_packed_models(build: Path) -> None:
         build, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not limits and not operator", *tests
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
-    assert "layers_equal_the_reference" not in result.stdout  # neither failed nor skipped
+    assert "needs the native library" not in result.stdout  # nothing was skipped for want of it
 
 
 def test_a_misstep_is_found(build: Path) -> None:

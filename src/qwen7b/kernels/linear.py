@@ -57,6 +57,8 @@ def linear(x: Tensor, matrix: PackedMatrix, bias: Tensor | None = None) -> Tenso
 
     Each row of the result is the same whatever the number of rows and of threads.
     """
+    if x.shape[-1] != matrix.num_columns:
+        raise ValueError(f"x should have the matrix's {matrix.num_columns} columns, found {x.shape[-1]}")
     # Only torch.compile needs the operator, whose first call spends a second on importing a compiler.
     compute = _operator if torch.compiler.is_compiling() else _product
     product: Tensor = compute(x, matrix.num_rows, matrix.codes, matrix.scales, matrix.codebook, bias)
