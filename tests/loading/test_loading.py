@@ -55,6 +55,9 @@ def test_a_head_that_is_said_to_be_tied_and_is_another_matrix_is_used(tmp_path: 
         assert torch.equal(logits_of(said), logits_of(untied))
     with pytest.warns(UserWarning, match="is another matrix"):
         assert not open_checkpoint(said).config.tied_head
+    found = diagnose(said)
+    assert sum("is another matrix" in finding.message for finding in found.findings) == 1
+    assert found.facts["parameters"] == diagnose(untied).facts["parameters"]
     tied = tiny.write_folder(
         tmp_path / "tied",
         {**config, "tie_word_embeddings": True},

@@ -82,18 +82,23 @@ def _open_folder(path: Path) -> Checkpoint:
             packed=packed,
         )
     config = config_of(fields, source=str(path / "config.json"))
-    names = folder_names(config)
     quantization, generation = folder_quantization(path, fields), folder_generation(path, fields)
     stored = dequantized(open_weights(path), quantization)
-    if config.tied_head and not _heads_are_equal(stored, names):
-        warnings.warn(
-            f"{path / 'config.json'} sets tie_word_embeddings, but the output head in the weights is another matrix "
-            "than the embedding: it is used as it is, as Transformers does",
-            stacklevel=3,
-        )
-        config = replace(config, tied_head=False)
-    tensors = placed(stored, names=names, config=config, source=path)
+    config = with_own_head(config, stored, source=path)
+    tensors = placed(stored, names=folder_names(config), config=config, source=path)
     return Checkpoint(path=path, config=config, generation=generation, tensors=tensors)
+
+
+def with_own_head(config: ModelConfig, stored: Mapping[str, StoredTensor], *, source: Path) -> ModelConfig:
+    """A folder's config, untied with a warning where the output head in its weights is not the embedding."""
+    if not config.tied_head or _heads_are_equal(stored, folder_names(config)):
+        return config
+    warnings.warn(
+        f"{source / 'config.json'} sets tie_word_embeddings, but the output head in the weights is another matrix "
+        "than the embedding: it is used as it is, as Transformers does",
+        stacklevel=4,
+    )
+    return replace(config, tied_head=False)
 
 
 def _heads_are_equal(stored: Mapping[str, StoredTensor], names: Names) -> bool:
@@ -115,13 +120,13 @@ def _open_gguf(path: Path) -> Checkpoint:
     path, metadata, tensors = open_gguf(path)
     if "token_embd.weight" not in tensors:
         raise CheckpointError(f"{path} has no tensor token_embd.weight: it is not a complete language model")
-    if str(metadata.get("general.architecture")) == Family.LLAMA and any("attn_qkv." in name for name in tensors):
+    vocab_rows = tensors["token_embd.weight"].shape[0]
+    config = gguf_config(metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path))
+    if config.family is Family.LLAMA and any("attn_qkv." in name for name in tensors):
         raise UnsupportedError(
             f"{path} has query, key and value of a Llama in one tensor, whose order of rows is not known: convert it "
             "without fusing them (--fuse-qkv)"
         )
-    vocab_rows = tensors["token_embd.weight"].shape[0]
-    config = gguf_config(metadata, vocab_rows=vocab_rows, tied_head="output.weight" not in tensors, source=str(path))
     return Checkpoint(
         path=path,
         config=config,

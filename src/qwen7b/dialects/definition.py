@@ -128,7 +128,7 @@ def _read(tool: object, place: int) -> ToolDefinition:
         raise SettingError(f"args_format of the tool {name} must be 'json' or 'code', found {quoted(args_format)}")
     if (strict := tool.get("strict")) is not None and not isinstance(strict, bool):
         raise SettingError(f"strict of the tool {name} must be true or false, found {quoted(strict)}")
-    _check_parameters(name, parameters, given=tool)
+    _check_parameters(name, tool)
     return ToolDefinition(
         name=name.strip(),
         description=description,
@@ -140,9 +140,10 @@ def _read(tool: object, place: int) -> ToolDefinition:
     )
 
 
-def _check_parameters(name: str, parameters: object, *, given: Mapping[str, Any]) -> None:
+def _check_parameters(name: str, tool: Mapping[str, Any]) -> None:
+    parameters = tool.get("parameters")
     try:
-        json.dumps(given)
+        json.dumps(tool)
     except (TypeError, ValueError, RecursionError) as error:
         raise SettingError(f"the parameters of the tool {name} cannot be written as JSON: {error}") from error
     if parameters is None or (isinstance(parameters, Mapping) and parameters.get("type", "object") == "object"):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint, placed
+from qwen7b.checkpoint.checkpoint import Checkpoint, open_checkpoint, placed, with_own_head
 from qwen7b.checkpoint.checks import check_vocabulary, check_weights
 from qwen7b.checkpoint.generation_settings import GenerationSettings, folder_generation
 from qwen7b.checkpoint.packed_folder import WEIGHTS, is_packed
@@ -98,7 +98,8 @@ def _match_or_repair(
     is_whole: bool,
 ) -> Checkpoint | None:
     """Match the tensors with the model that the config describes; if they do not fit, try a repaired config."""
-    checkpoint, problems = _match_tensors(path, fields, tensors, generation, is_whole=is_whole)
+    with diagnosis.noting_warnings():
+        checkpoint, problems = _match_tensors(path, fields, tensors, generation, is_whole=is_whole)
     repair: Repair | None = None
     repaired_config = rewritten_config(fields, tensors) if problems and is_whole else None
     if repaired_config and not _match_tensors(path, repaired_config, tensors, generation, is_whole=True)[1]:
@@ -118,7 +119,7 @@ def _match_tensors(
 ) -> tuple[Checkpoint | None, list[Qwen7bError]]:
     problems: list[Qwen7bError] = []
     try:
-        config = config_of(fields, source=str(path / "config.json"))
+        config = with_own_head(config_of(fields, source=str(path / "config.json")), tensors, source=path)
     except Qwen7bError as error:
         return None, [error]
     names = folder_names(config)

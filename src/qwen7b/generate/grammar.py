@@ -116,9 +116,8 @@ def _write_grammar(constraint: Constraint) -> str:
 
 def _explain(message: str) -> str:
     """A message of llguidance as one line; it ends in _CANNOT where a schema is valid, but more than can be masked."""
-    if embedded := re.search(
-        r"failed to compile JSON schema: (.*?)(?=\n +\d+ \| |\Z)", message, re.DOTALL
-    ):  # in a grammar, which comes after it
+    # A schema within a grammar: the lines of that come after what is wrong, with their numbers.
+    if embedded := re.search(r"failed to compile JSON schema: (.*?)(?=\n +\d+ \| |\Z)", message, re.DOTALL):
         message = embedded[1]
     if keys := re.match(r"Unimplemented keys: \[(.*)\]", message):
         return f"the JSON schema's {keys[1]} {_CANNOT}"

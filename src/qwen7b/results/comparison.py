@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qwen7b.results.pairing import Pair, Record, paired, sample_of
+from qwen7b.results.pairing import Pair, Record, have_samples, paired
 from qwen7b.results.reasons import NEAR_TIE, Reason, reasons
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.tasks.intervals import mcnemar_p, share_right
@@ -69,7 +69,7 @@ def compare(
     """
     pairs = paired(first, second) if pairs is None else pairs
     judged = [(one, other) for one, other in pairs if one["correct"] is not None and other["correct"] is not None]
-    is_sampled = any(sample_of(record) for pair in judged for record in pair)
+    is_sampled = have_samples(record for pair in judged for record in pair)
     table = Counter((bool(one["correct"]), bool(other["correct"])) for one, other in judged)
     differing = [
         _difference(pair, near_tie=near_tie)
@@ -99,8 +99,7 @@ def share_of(records: Sequence[Record]) -> Share | None:
     if not known:
         return None
     score, interval = share_right([known], is_mean=False)
-    is_sampled = any(map(sample_of, records))
-    return Share(correct=sum(known), score=score, interval=None if is_sampled else interval)
+    return Share(correct=sum(known), score=score, interval=None if have_samples(records) else interval)
 
 
 def _differ(first: Record, second: Record, *, is_one_program: bool) -> bool:

@@ -21,7 +21,7 @@ def paired(first: SavedRun, second: SavedRun) -> list[Pair]:
     and where the procedures word it otherwise, each is joined to the item whose prompt has its question and options.
     """
     if first.is_ours and second.is_ours:
-        pairs, _ = _joined(first.records, second.records, lambda record: (record["question_hash"], sample_of(record)))
+        pairs, _ = _joined(first.records, second.records, lambda record: (record["question_hash"], _sample(record)))
     else:
         pairs, (left, right) = _joined(first.records, second.records, lambda record: record["prompt_hash"])
         if first.is_ours != second.is_ours:
@@ -32,7 +32,12 @@ def paired(first: SavedRun, second: SavedRun) -> list[Pair]:
     return sorted(pairs, key=lambda pair: places[pair[0]["id"]])
 
 
-def sample_of(record: Record) -> str:
+def have_samples(records: Iterable[Record]) -> bool:
+    """Whether records are of several outputs for a question, which are right or wrong together."""
+    return any(map(_sample, records))
+
+
+def _sample(record: Record) -> str:
     """Which of several outputs for one question a record is of; empty where there is one."""
     return str(record["id"]).partition("#")[2]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qwen7b.results.pairing import sample_of
+from qwen7b.results.pairing import have_samples
 from qwen7b.results.published import Beside, beside
 from qwen7b.results.saved_run import SavedRun
 from qwen7b.system.progress import duration, shown_size
@@ -140,8 +140,7 @@ def _verdicts(run: SavedRun) -> dict[str, list[bool]]:
 
 def _subjects(run: SavedRun) -> list[Part]:
     parts = [_part(name, [verdicts]) for name, verdicts in _verdicts(run).items()]
-    is_sampled = any(map(sample_of, run.records))  # outputs of one question are right or wrong together
-    return [replace(part, interval=None) for part in parts] if is_sampled else parts
+    return [replace(part, interval=None) for part in parts] if have_samples(run.records) else parts
 
 
 def _groups(run: SavedRun) -> list[Part]:

@@ -201,13 +201,17 @@ class Wmt22(Task):
     def remark(self, plan: TaskPlan) -> str:
         if not plan.procedure.is_original:
             return ""
-        remarks = ["The original let base models translate, and never asked in a chat: that is a choice of qwen7b."]
+        remarks = []
+        if plan.chat:
+            remarks += [
+                "The original let base models translate, and never asked in a chat: that is a choice of qwen7b."
+            ]
         if self.target == "zh":
             remarks += [
                 "This BLEU is of words that jieba cut, with examples from the texts to translate: it cannot be "
                 "compared with any BLEU of Chinese by sacrebleu's tokenizer zh."
             ]
-        return " ".join(remarks[0 if plan.chat else 1 :])
+        return " ".join(remarks)
 
     def summarize(self, outcomes: Sequence[Outcome], plan: TaskPlan) -> Summary:
         if not outcomes:
